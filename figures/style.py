@@ -1,0 +1,172 @@
+"""How every figure looks: one light template, and one colour per arm, condition, vector and model."""
+
+import html
+from collections.abc import Iterable
+
+import plotly.graph_objects as go
+
+# Okabe and Ito's colours, told apart with any colour vision; yellow is left out, being lost on white.
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#7A7A7A"
+CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, GREY)
+INK, FAINT, RULE = "#222222", "#666666", "#E4E4E4"
+FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', sans-serif"
+HEIGHT = 560
+
+ARMS = {
+    "text": ("text", BLACK),
+    "typographic": ("typographic", VERMILLION),
+    "picture": ("picture", BLUE),
+    "picture_typographic": ("picture + typographic", PURPLE),
+    "caption": ("caption", GREEN),
+    "blank": ("blank image", SKY),
+    "noise": ("noise image", ORANGE),
+}
+CONDITIONS = {
+    "none": ("no correction", GREY),
+    "baseline": ("no correction", GREY),
+    "fixed": ("fixed strength", BLUE),
+    "regap": ("ReGap", VERMILLION),
+}
+VECTORS = {
+    "D": ("drift D", VERMILLION),
+    "D_along": ("D along r", ORANGE),
+    "D_across": ("D across r", BLUE),
+    "refusal": ("refusal direction r", GREEN),
+    "random": ("random, equal norm", GREY),
+    "shuffled": ("shuffled pairs", PURPLE),
+}
+LABELS = {"harmful": ("harmful", VERMILLION), "harmless": ("harmless", BLUE)}
+MEASURES = {
+    "gap": "gap (residual-stream units)",
+    "d_prime": "d′ (pooled standard deviations)",
+    "auroc": "AUROC (chance 0.5)",
+    "usable": "usable separation (balanced accuracy)",
+    "attack_success": "attack success (share of harmful)",
+    "over_refusal": "over-refusal (share of harmless)",
+    "refusal": "refusal (share of harmful)",
+    "utility": "utility (share of harmless)",
+    "degenerate_harmless": "degenerate (share of harmless)",
+    "degenerate_harmful": "degenerate (share of harmful)",
+    "not_judged": "not judged (share)",
+}
+DIRECTIONS = {
+    "refusal": "refusal direction r",
+    "probe_text": "probe fitted on text",
+    "probe_image": "probe fitted on images",
+}
+SIGNALS = {
+    "rho": "self-rectification ρ",
+    "z_before": "z before correction",
+    "z_after": "z after correction",
+    "probe_text": "probe fitted on text",
+    "probe_image": "probe fitted on images",
+}
+
+
+def shown(text: object) -> str:
+    """Text as it may stand in a figure: plotly reads some HTML tags, and data must never be markup."""
+    return html.escape(str(text))
+
+
+def short(measure: str) -> str:
+    """A measure's name without its unit."""
+    return MEASURES.get(measure, shown(measure)).split(" (")[0]
+
+
+def arm_label(arm: str) -> str:
+    """An arm in words; a variant keeps its own name in brackets."""
+    kind, _, variant = arm.partition("-")
+    label = ARMS[kind][0] if kind in ARMS else shown(kind)
+    return f"{label} ({shown(variant)})" if variant else label
+
+
+def arm_colours(arms: Iterable[str]) -> dict[str, str]:
+    """One colour per arm: the same for a known arm in every figure, paler shades of it for its variants."""
+    arms = sorted(set(arms), key=arm_order)
+    unknown = [kind for kind in dict.fromkeys(arm.partition("-")[0] for arm in arms) if kind not in ARMS]
+    colours, variants = {}, dict.fromkeys((arm.partition("-")[0] for arm in arms), 0)
+    for arm in arms:
+        kind, _, variant = arm.partition("-")
+        colour = ARMS[kind][1] if kind in ARMS else CYCLE[unknown.index(kind) % len(CYCLE)]
+        variants[kind] += bool(variant)
+        colours[arm] = paler(colour, min(0.22 * variants[kind], 0.66)) if variant else colour
+    return colours
+
+
+def arm_order(arm: str) -> tuple[int, str]:
+    """Known arms in the order of the table above, each before its variants; unknown arms last."""
+    kinds = list(ARMS)
+    kind = arm.partition("-")[0]
+    return (kinds.index(kind) if kind in kinds else len(kinds), arm)
+
+
+def arm_dash(arm: str) -> str:
+    """Variants are dashed, so that shade is not all that tells them apart."""
+    return "dash" if "-" in arm else "solid"
+
+
+def ordered(names: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Each name once, known names first in their order, then the others by alphabet."""
+    order = {name: place for place, name in enumerate(known)}
+    return sorted(set(names), key=lambda name: (order.get(name, len(order)), name))
+
+
+def looks(names: Iterable[str], known: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    """(label, colour) of each name in order: as listed when known, else its own name in a free colour."""
+    names = ordered(names, known)
+    free = [colour for colour in CYCLE if colour not in {known[name][1] for name in names if name in known}]
+    others = [name for name in names if name not in known]
+    chosen = {name: (shown(name), free[place % len(free)]) for place, name in enumerate(others)}
+    return {name: known.get(name) or chosen[name] for name in names}
+
+
+def rgb(colour: str) -> tuple[int, int, int]:
+    """Red, green, blue of a #RRGGBB colour."""
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def paler(colour: str, amount: float) -> str:
+    """The colour mixed with this share of white."""
+    return "#" + "".join(f"{round(part + (255 - part) * amount):02X}" for part in rgb(colour))
+
+
+def clear(colour: str, opacity: float) -> str:
+    """The colour, see-through."""
+    return f"rgba({', '.join(map(str, rgb(colour)))}, {opacity:g})"
+
+
+def template() -> go.layout.Template:
+    """White paper, thin rules, left titles, the legend beside the plot and never over it."""
+    axis = {
+        "gridcolor": RULE,
+        "linecolor": "#B8B8B8",
+        "zeroline": False,
+        "ticks": "outside",
+        "tickcolor": "#B8B8B8",
+        "title": {"font": {"size": 13}, "standoff": 8},
+        "automargin": True,
+    }
+    layout = go.Layout(
+        font={"family": FONT, "size": 12.5, "color": INK},
+        title={"x": 0, "xref": "paper", "xanchor": "left", "y": 0.97, "yanchor": "top", "font": {"size": 18}},
+        title_subtitle={"font": {"size": 13, "color": FAINT}},
+        paper_bgcolor="white",
+        plot_bgcolor="white",
+        colorway=list(CYCLE),
+        xaxis=axis,
+        yaxis=axis,
+        hoverlabel={"font": {"family": FONT, "size": 12}, "align": "left"},
+        legend={"x": 1.02, "xanchor": "left", "y": 1, "yanchor": "top", "font": {"size": 12}},
+        margin={"l": 72, "r": 24, "t": 104, "b": 60},
+    )
+    return go.layout.Template(layout=layout)
+
+
+def dress(figure: go.Figure, title: str, subtitle: str = "") -> go.Figure:
+    """Gives the figure its title, the sentence below it and the common look."""
+    figure.update_layout(
+        template=template(), height=HEIGHT, title={"text": f"<b>{title}</b>", "subtitle": {"text": subtitle}}
+    )
+    figure.update_annotations(selector={"showarrow": False, "font": {"size": 16}}, font={"size": 13})
+    return figure

@@ -1,0 +1,20 @@
+"""The sentences that captions share."""
+
+import pandas as pd
+
+INTERVAL = "Bands and bars are 95 % intervals from a bootstrap that resamples whole clusters of pairs."
+OURS = (
+    "The claim is the paper's (arXiv 2605.18104, of which only the abstract is public to us); "
+    "the measures and formulas are our operationalisation."
+)
+
+
+def counted(numbers: pd.Series, what: str) -> str:
+    """How many observations an estimate rests on, as a number or a range."""
+    low, high = int(numbers.min()), int(numbers.max())
+    return f"n = {low:,} {what}" if low == high else f"n = {low:,} to {high:,} {what}"
+
+
+def caption_of(*sentences: str) -> str:
+    """Sentences as one caption, empty ones left out."""
+    return " ".join(sentence for sentence in sentences if sentence)
