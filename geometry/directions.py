@@ -1,0 +1,104 @@
+"""The refusal direction: where harmful requests lie from harmless ones, as text, at every layer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from regap.geometry.activations import Activations
+
+States = Float[Tensor, "prompt d_model"]
+DirectionMethod = Callable[[Float[Tensor, "harmful d_model"], Float[Tensor, "harmless d_model"]], Tensor]
+"""(harmful, harmless) -> vector of any length that points from harmless to harmful."""
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """A unit vector at each layer, and the threshold along it that divides the states it was fitted on."""
+
+    vectors: Float[Tensor, "layer d_model"] = field(repr=False)
+    """Unit length, float64; positive towards harmful."""
+    thresholds: Float[Tensor, " layer"] = field(repr=False)
+    """Midway between the mean coordinates of harmful and harmless."""
+    layers: tuple[int, ...]
+    """Which blocks' outputs, 0-based."""
+    arm: str
+    """The arm it was fitted on."""
+
+    def __post_init__(self) -> None:
+        worst = (self.vectors.norm(dim=-1) - 1).abs().max().item()
+        if worst > 1e-6:
+            raise ValueError(f"a Direction has length 1 at each layer; one is off by {worst:.2g}")
+
+    def at(self, layer: int) -> Float[Tensor, " d_model"]:
+        """Return the unit vector after block `layer`."""
+        if layer not in self.layers:
+            raise ValueError(f"layer {layer} has no direction; there are {list(self.layers)}")
+        return self.vectors[self.layers.index(layer)]
+
+    def coordinates(self, states: Activations) -> Float[Tensor, "prompt layer"]:
+        """Return z, the coordinate of every state along the direction of its layer."""
+        if states.layers != self.layers:
+            raise ValueError(f"states of layers {list(states.layers)} do not fit a direction of {list(self.layers)}")
+        return torch.einsum("pld,ld->pl", states.residuals.double(), self.vectors)
+
+
+def difference_of_means(
+    harmful: Float[Tensor, "harmful d_model"], harmless: Float[Tensor, "harmless d_model"]
+) -> Float[Tensor, " d_model"]:
+    """Return mean harmful minus mean harmless (the usual estimator of the refusal direction)."""
+    return harmful.mean(0) - harmless.mean(0)
+
+
+def median_of_means(
+    harmful: Float[Tensor, "harmful d_model"], harmless: Float[Tensor, "harmless d_model"], blocks: int = 8
+) -> Float[Tensor, " d_model"]:
+    """Return the difference of coordinatewise medians of block means, which a few outliers cannot move far."""
+
+    def centre(states: Tensor) -> Tensor:
+        chunks = torch.tensor_split(states, min(blocks, len(states)))
+        return torch.stack([chunk.mean(0) for chunk in chunks]).median(0).values
+
+    return centre(harmful) - centre(harmless)
+
+
+def logistic_probe(
+    harmful: Float[Tensor, "harmful d_model"], harmless: Float[Tensor, "harmless d_model"]
+) -> Float[Tensor, " d_model"]:
+    """Return the weights of an L2-regularised logistic probe, fitted on standardised coordinates."""
+    states = torch.cat([harmful, harmless])
+    centre, scale = states.mean(0), states.std(0) + 1e-6 * states.std() + 1e-12
+    labels = [1] * len(harmful) + [0] * len(harmless)
+    probe = LogisticRegression(C=0.1, max_iter=2000).fit(((states - centre) / scale).numpy(), labels)
+    return torch.from_numpy(probe.coef_[0]) / scale
+
+
+def linear_discriminant(
+    harmful: Float[Tensor, "harmful d_model"], harmless: Float[Tensor, "harmless d_model"]
+) -> Float[Tensor, " d_model"]:
+    """Return the linear discriminant with Ledoit-Wolf shrinkage of the pooled covariance."""
+    labels = [1] * len(harmful) + [0] * len(harmless)
+    fitted = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+    return torch.from_numpy(fitted.fit(torch.cat([harmful, harmless]).numpy(), labels).coef_[0])
+
+
+def refusal_direction(states: Activations, method: DirectionMethod = difference_of_means) -> Direction:
+    """Return unit(mean harmful - mean harmless) at every layer, or what another method finds.
+
+    Give it the calibration split of the text arm: that is the refusal direction of the text-aligned model, in
+    our operationalisation. Positive towards harmful. Raises PairError if a label is missing and ValueError if
+    the two labels have one mean.
+    """
+    harmful = states.where(label="harmful").residuals.double()
+    harmless = states.where(label="harmless").residuals.double()
+    raw = torch.stack([method(harmful[:, i], harmless[:, i]) for i in range(len(states.layers))])
+    lengths = raw.norm(dim=-1, keepdim=True)
+    if bool((lengths == 0).any()):
+        raise ValueError(f"arm {states.arm}: harmful and harmless states coincide at a layer; drop that layer")
+    vectors = raw / lengths
+    centre = (harmful.mean(0) + harmless.mean(0)) / 2
+    return Direction(vectors, (centre * vectors).sum(-1), states.layers, states.arm)

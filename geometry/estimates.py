@@ -1,0 +1,107 @@
+"""What is known of a number: its value, its interval, and from how many; resampled by cluster."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy.stats import beta
+from torch import Tensor
+
+RESAMPLES = 1000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval; n counts prompts."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise ValueError("an estimate from no prompts is no estimate; check the filters before it")
+        if np.isfinite([self.low, self.high]).all() and self.low > self.high:
+            raise ValueError(f"interval [{self.low}, {self.high}] is upside down")
+
+    def __str__(self) -> str:
+        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+@dataclass(frozen=True, eq=False)
+class Resamples:
+    """How often each prompt counts in each resample; row 0 is the sample itself, where each counts once."""
+
+    weights: Float[Tensor, "resample prompt"] = field(repr=False)
+    """Float64; the prompts of one cluster always have one weight."""
+    clusters: int
+    """How many clusters there are."""
+
+    @classmethod
+    def of(
+        cls, clusters: Sequence[str] | np.ndarray, harmful: Bool[Tensor, " prompt"], count: int = RESAMPLES, seed: int = 0
+    ) -> "Resamples":
+        """Return `count` resamples of clusters with replacement, apart for each mixture of labels in a cluster.
+
+        Stratifying by label keeps both labels in every resample without throwing any resample away.
+        """
+        names, codes = np.unique(np.asarray(clusters), return_inverse=True)
+        labels = np.asarray(harmful)
+        has_harmful = np.bincount(codes, weights=labels, minlength=len(names)) > 0
+        has_harmless = np.bincount(codes, weights=~labels, minlength=len(names)) > 0
+        stratum = has_harmful + 2 * has_harmless
+        generator = np.random.default_rng(seed)
+        counts = np.ones((count + 1, len(names)))
+        for kind in np.unique(stratum):
+            members = np.flatnonzero(stratum == kind)
+            share = np.full(len(members), 1 / len(members))
+            counts[1:, members] = generator.multinomial(len(members), share, size=count)
+        return cls(torch.from_numpy(counts[:, codes]), len(names))
+
+    def take(self, kept: Bool[Tensor, " prompt"]) -> "Resamples":
+        """Return the same draws for some of the prompts."""
+        return Resamples(self.weights[:, kept], self.clusters)
+
+
+def estimate(draws: Float[Tensor, " resample"], n: int) -> Estimate:
+    """Return row 0 with the percentile interval of the other rows; our choice of interval everywhere."""
+    finite = draws[1:][torch.isfinite(draws[1:])]
+    if not len(finite):
+        return Estimate(float(draws[0]), float("nan"), float("nan"), n)
+    tail = (1 - LEVEL) / 2
+    low, high = torch.quantile(finite, torch.tensor([tail, 1 - tail], dtype=finite.dtype)).tolist()
+    return Estimate(float(draws[0]), low, high, n)
+
+
+def estimates(draws: Float[Tensor, "resample column"], n: int) -> list[Estimate]:
+    """Return one estimate for each column."""
+    return [estimate(column, n) for column in draws.T]
+
+
+def mean_draws(
+    values: Float[Tensor, "prompt column"], weights: Float[Tensor, "resample prompt"]
+) -> Float[Tensor, "resample column"]:
+    """Return the weighted mean of each column in each resample; NaN where no prompt has weight."""
+    return (weights @ values.double()) / weights.sum(1, keepdim=True)
+
+
+def proportion(hits: Bool[Tensor, " prompt"], clusters: Sequence[str] | np.ndarray, seed: int = 0) -> Estimate:
+    """Return a share with its clustered interval.
+
+    At exactly 0 or 1 every resample agrees, which is no certainty: there the bound is the exact binomial one
+    (Clopper-Pearson) with as many trials as there are clusters. Raises ValueError for no prompts.
+    """
+    if not len(hits):
+        raise ValueError("a share of no prompts is not defined; check the filters before it")
+    resamples = Resamples.of(clusters, torch.ones_like(hits), seed=seed)
+    found = estimate(mean_draws(hits[:, None].double(), resamples.weights)[:, 0], len(hits))
+    tail = (1 - LEVEL) / 2
+    if found.value == 0:
+        return Estimate(0.0, 0.0, float(beta.ppf(1 - tail, 1, resamples.clusters)), found.n)
+    if found.value == 1:
+        return Estimate(1.0, float(beta.ppf(tail, resamples.clusters, 1)), 1.0, found.n)
+    return found

@@ -1,0 +1,152 @@
+"""One forward pass under hooks: the only place where residual streams are read off a model."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from regap.geometry.batches import Batch
+from regap.geometry.models import Model, ModelError
+
+Residual = Float[Tensor, "prompt token d_model"]
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A function put on one hook point: it is given the residual stream there and returns the new one."""
+
+    name: str
+    """Canonical TransformerLens name, as Model.hook_name gives it."""
+    function: Callable[[Residual], Residual | None]
+    """Returns a new tensor, or None to change nothing; never writes to its input."""
+
+
+class Edit(Protocol):
+    """What a forward pass needs to know of an intervention."""
+
+    @property
+    def identity(self) -> str:
+        """Digest of everything the edit does: equal identities, equal effect."""
+        ...
+
+    def hooks(self, model: Model, batch: Batch) -> list[Hook]:
+        """Return fresh hooks for one pass, or one generation, over this batch."""
+        ...
+
+
+@dataclass(eq=False)
+class Prefix:
+    """A batch of which all but the last prompt token has been run, its keys and values kept."""
+
+    batch: Batch
+    cache: Any = field(repr=False)
+    positions: Tensor = field(repr=False)
+    """Position of the last token of each prompt, padding not counted."""
+
+
+@dataclass(frozen=True, eq=False)
+class LastToken:
+    """What one pass says at the last prompt token."""
+
+    states: Float[Tensor, "prompt layer d_model"]
+    """Outputs of the blocks asked for, float32, on the CPU."""
+    logits: Float[Tensor, "prompt token_id"]
+    """Next-token logits, float32, on the CPU."""
+
+
+@contextmanager
+def hooked(model: Model, hooks: Sequence[Hook]) -> Iterator[None]:
+    """Run the model with these hooks; afterwards, and after an exception, it is as it was.
+
+    Raises ModelError, before the model is touched, for a name that is no hook of the model.
+    """
+    for hook in hooks:
+        if hook.name not in model.bridge.hook_dict:
+            near = ", ".join(get_close_matches(hook.name, model.bridge.hook_dict, n=3))
+            raise ModelError(f"hook {hook.name!r} is not in model {model.name}; the nearest are {near}")
+    with model.bridge.hooks(fwd_hooks=[(hook.name, _adapted(hook)) for hook in hooks]):
+        yield
+
+
+@torch.inference_mode()
+def run(model: Model, batch: Batch, layers: Sequence[int], edits: Sequence[Edit] = ()) -> LastToken:
+    """Return residual streams and logits at the last prompt token of a full pass under the edits, in order.
+
+    A layer that is edited is read after its edit.
+    """
+    hooks = [hook for edit in edits for hook in edit.hooks(model, batch)]
+    reader = _Reader(model, layers)
+    with hooked(model, [*hooks, *reader.hooks]):
+        output = model.hf(**batch.inputs, use_cache=False, logits_to_keep=1)
+    return reader.result(output.logits)
+
+
+@torch.inference_mode()
+def prefill(model: Model, batch: Batch) -> Prefix:
+    """Return the batch with all but its last prompt token run, unedited."""
+    length = batch.inputs["input_ids"].shape[1]
+    cut = {
+        name: value[:, :-1] if value.ndim == 2 and value.shape[1] == length else value
+        for name, value in batch.inputs.items()
+    }
+    positions = _positions(batch)
+    output = model.hf(**cut, position_ids=positions[:, :-1], use_cache=True, logits_to_keep=1)
+    return Prefix(batch, output.past_key_values, positions[:, -1:])
+
+
+@torch.inference_mode()
+def run_last_token(model: Model, prefix: Prefix, layers: Sequence[int], hooks: Sequence[Hook] = ()) -> LastToken:
+    """Return what `run` returns, by running the last token alone; true of hooks that edit only that token."""
+    reader = _Reader(model, layers)
+    inputs = prefix.batch.inputs
+    with hooked(model, [*hooks, *reader.hooks]):
+        output = model.hf(
+            input_ids=inputs["input_ids"][:, -1:],
+            attention_mask=inputs["attention_mask"],
+            position_ids=prefix.positions,
+            past_key_values=prefix.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+    prefix.cache.crop(-1)
+    return reader.result(output.logits)
+
+
+def _positions(batch: Batch) -> Tensor:
+    """Return position ids that do not count padding, as `generate` makes them."""
+    mask = batch.inputs["attention_mask"]
+    return (mask.long().cumsum(-1) - 1).clamp_min(0)
+
+
+class _Reader:
+    """Keeps a copy of the last token at some layers while a pass runs."""
+
+    def __init__(self, model: Model, layers: Sequence[int]):
+        self.layers = list(layers)
+        self.kept: dict[int, Tensor] = {}
+        self.hooks = [Hook(model.hook_name(layer), self._keep(layer)) for layer in dict.fromkeys(self.layers)]
+
+    def _keep(self, layer: int) -> Callable[[Tensor], None]:
+        def keep(residual: Tensor) -> None:
+            self.kept[layer] = residual[:, -1].detach().to("cpu", torch.float32, copy=True)
+
+        return keep
+
+    def result(self, logits: Tensor) -> LastToken:
+        states = [self.kept[layer] for layer in self.layers]
+        rows, width = logits.shape[0], states[0].shape[-1] if states else 0
+        stacked = torch.stack(states, 1) if states else torch.empty(rows, 0, width)
+        return LastToken(stacked, logits[:, -1].float().cpu())
+
+
+def _adapted(hook: Hook) -> Callable[..., Tensor | None]:
+    def call(residual: Tensor, hook: object) -> Tensor | None:  # noqa: ARG001 - TransformerLens passes it by name
+        return function(residual)
+
+    function = hook.function
+    return call

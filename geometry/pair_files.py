@@ -1,0 +1,169 @@
+"""How pairs are written down: CSV, JSONL or parquet with one row per pair and arm."""
+
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from regap.geometry.pairs import (
+    IMAGE_SLOT,
+    Pair,
+    PairError,
+    Pairs,
+    Picture,
+    Prompt,
+    check_arm,
+    split_of,
+)
+
+REQUIRED = ("pair_id", "arm", "label", "request", "text")
+OPTIONAL = ("category", "image", "answer", "split", "cluster")
+_READERS = {
+    ".csv": lambda data: pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False),
+    ".jsonl": lambda data: pd.DataFrame([json.loads(line) for line in data.decode().splitlines() if line.strip()]),
+    ".parquet": lambda data: pd.read_parquet(io.BytesIO(data)),
+}
+
+
+def read_pairs(path: str | Path) -> Pairs:
+    """Return the pairs in a file, every picture decoded once to prove that it is whole.
+
+    Columns: pair_id, arm, label, request, text; optional category, image (a path relative to the file and
+    inside its folder, or in parquet the encoded bytes), answer, split (by a hash of the request where absent),
+    cluster (the pair where absent). Raises PairError, naming file, row and remedy, for anything else.
+    """
+    path = Path(path)
+    table = _table(path)
+    _check_columns(path, table)
+    rows = [_row(path, number, row) for number, row in enumerate(table.to_dict("records"), start=1)]
+    grouped: dict[str, list[dict]] = {}
+    for row in rows:
+        grouped.setdefault(row["pair_id"], []).append(row)
+    return Pairs(tuple(_pair(path, group) for group in grouped.values()))
+
+
+def write_pairs(pairs: Pairs, path: str | Path) -> None:
+    """Write pairs to one parquet file that `read_pairs` reads back unchanged, pictures included."""
+    rows = [
+        {
+            "pair_id": pair.pair_id,
+            "arm": arm,
+            "label": pair.label,
+            "category": pair.category,
+            "request": pair.request,
+            "text": prompt.text,
+            "image": prompt.picture.encoded() if prompt.picture else None,
+            "answer": pair.answer,
+            "split": pair.split,
+            "cluster": pair.cluster,
+        }
+        for pair in pairs
+        for arm, prompt in pair.prompts.items()
+    ]
+    pd.DataFrame(rows).to_parquet(Path(path), index=False)
+
+
+def _table(path: Path) -> pd.DataFrame:
+    if path.suffix not in _READERS:
+        raise PairError(f"pairs file {path}: ending {path.suffix!r} is not read; use {', '.join(_READERS)}")
+    try:
+        table = _READERS[path.suffix](path.read_bytes())
+    except OSError as error:
+        raise PairError(f"pairs file {path}: {error.strerror or error}; check the path") from None
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise PairError(f"pairs file {path} is no valid {path.suffix[1:]} file ({reason}); write it anew") from None
+    if table.empty:
+        raise PairError(f"pairs file {path} has no rows; it needs one row per pair and arm")
+    return table
+
+
+def _check_columns(path: Path, table: pd.DataFrame) -> None:
+    columns = [str(column) for column in table.columns]
+    missing = [name for name in REQUIRED if name not in columns]
+    if missing:
+        raise PairError(f"pairs file {path} lacks the column {', '.join(missing)}; required are {', '.join(REQUIRED)}")
+    unknown = [name for name in columns if name not in REQUIRED + OPTIONAL]
+    if unknown:
+        raise PairError(
+            f"pairs file {path} has the unknown column {', '.join(unknown)}; "
+            f"known are {', '.join(REQUIRED + OPTIONAL)}: rename or remove it"
+        )
+
+
+def _row(path: Path, number: int, row: dict) -> dict:
+    """Return the row with empty cells as None, its prompt built; PairError names the row."""
+    clean = {key: (None if _is_empty(value) else value) for key, value in row.items()}
+    where = f"pairs file {path}, row {number}"
+    empty = [name for name in REQUIRED if clean.get(name) is None]
+    if empty:
+        raise PairError(f"{where}: {', '.join(empty)} is empty; fill it in or remove the row")
+    try:
+        clean["arm"] = check_arm(str(clean["arm"]))
+        clean["prompt"] = _prompt(path.parent, str(clean["text"]), clean.get("image"))
+    except PairError as error:
+        raise PairError(f"{where}: {error}") from None
+    return clean
+
+
+def _prompt(folder: Path, text: str, image: object) -> Prompt:
+    picture = _picture(folder, image)
+    if picture is not None and IMAGE_SLOT not in text:
+        text = f"{IMAGE_SLOT}\n{text}"
+    return Prompt(text, picture)
+
+
+def _picture(folder: Path, image: object) -> Picture | None:
+    if image is None:
+        return None
+    if isinstance(image, dict):  # the struct in which Hugging Face data sets keep an image
+        image = image.get("bytes") or image.get("path")
+    if isinstance(image, bytes):
+        picture = Picture(image)
+        picture.check("(bytes in the file)")
+        return picture
+    asked = Path(str(image))
+    inside = (folder / asked).resolve()
+    if asked.is_absolute() or not inside.is_relative_to(folder.resolve()):
+        raise PairError(f"image {asked} leaves the folder of the pairs file; put the image inside it")
+    return Picture.read(inside)
+
+
+def _pair(path: Path, rows: list[dict]) -> Pair:
+    first = rows[0]
+    name = str(first["pair_id"])
+    for column in ("label", "request", "category", "answer", "split", "cluster"):
+        if len({str(row.get(column)) for row in rows}) > 1:
+            raise PairError(f"pairs file {path}: pair {name!r} has rows that differ in {column}; make them equal")
+    arms = [row["arm"] for row in rows]
+    twice = _first_repeated(arms)
+    if twice:
+        raise PairError(f"pairs file {path}: pair {name!r} has arm {twice} twice; keep one row of it")
+    try:
+        return Pair(
+            pair_id=name,
+            label=first["label"],
+            category=str(first.get("category") or "all"),
+            request=str(first["request"]),
+            split=first.get("split") or split_of(str(first["request"])),
+            prompts={row["arm"]: row["prompt"] for row in rows},
+            answer=first.get("answer"),
+            cluster=str(first.get("cluster") or name),
+        )
+    except PairError as error:
+        raise PairError(f"pairs file {path}: {error}") from None
+
+
+def _first_repeated(values: Iterable[str]) -> str | None:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or value == "" or (isinstance(value, float) and value != value)

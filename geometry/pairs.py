@@ -1,0 +1,235 @@
+"""What is asked of a model: one request, harmful or harmless, rendered in several arms."""
+
+import hashlib
+import io
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, get_args
+
+from PIL import Image
+
+Label = Literal["harmful", "harmless"]
+Split = Literal["calibration", "test"]
+
+ARMS = ("text", "typographic", "picture", "picture_typographic", "caption", "blank", "noise")
+IMAGE_SLOT = "<image>"
+LARGEST_PICTURE = 64_000_000
+"""Pixels; more is refused before decoding, so that a small file cannot fill the memory."""
+
+
+class PairError(ValueError):
+    """The pairs given cannot be used; the message says which, why, and the remedy."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An encoded image (PNG, JPEG, ...), known by its content."""
+
+    data: bytes | Path = field(repr=False)
+    """The encoded bytes, or the file that holds them: a file is read anew when needed and never kept."""
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hexadecimal digest of the bytes."""
+        return hashlib.sha256(self.encoded()).hexdigest()
+
+    def encoded(self) -> bytes:
+        """Return the encoded bytes."""
+        return self.data if isinstance(self.data, bytes) else self.data.read_bytes()
+
+    @classmethod
+    def read(cls, path: Path) -> "Picture":
+        """Return the picture in a file, decoded once to prove that it is whole; raises PairError if not."""
+        try:
+            encoded = path.read_bytes()
+        except OSError as error:
+            reason = error.strerror or error
+            raise PairError(f"image {path}: {reason}; check the path, relative to the pairs file") from None
+        cls(encoded).check(str(path))
+        picture = cls(path)
+        object.__setattr__(picture, "sha256", hashlib.sha256(encoded).hexdigest())
+        return picture
+
+    def check(self, name: str) -> None:
+        """Raise PairError, naming the picture, unless all of it can be decoded."""
+        try:
+            with Image.open(io.BytesIO(self.encoded())) as image:
+                if image.width * image.height > LARGEST_PICTURE:
+                    raise PairError(
+                        f"image {name}: {image.width} x {image.height} pixels; "
+                        f"at most {LARGEST_PICTURE:,} are read: make it smaller"
+                    )
+                image.load()
+        except PairError:
+            raise
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise PairError(
+                f"image {name}: cannot be decoded ({error}); replace the file or remove the row"
+            ) from None
+
+    def open(self) -> Image.Image:
+        """Return the decoded image in RGB; transparency is laid on white, of an animation the first frame."""
+        with Image.open(io.BytesIO(self.encoded())) as image:
+            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+                rgba = image.convert("RGBA")
+                white = Image.new("RGBA", rgba.size, "white")
+                return Image.alpha_composite(white, rgba).convert("RGB")
+            return image.convert("RGB")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One user message, with at most one picture, whose place is marked by `<image>`."""
+
+    text: str
+    """The message; holds IMAGE_SLOT once if there is a picture, else never."""
+    picture: Picture | None = None
+    """The picture, None for a prompt in words alone."""
+
+    def __post_init__(self) -> None:
+        slots = self.text.count(IMAGE_SLOT)
+        if slots != (self.picture is not None):
+            have = "no picture" if self.picture is None else "a picture"
+            raise PairError(
+                f"text {self.text[:60]!r} has {slots} x {IMAGE_SLOT} and {have}; "
+                f"write {IMAGE_SLOT} once where the picture goes, and only with a picture"
+            )
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One request and its renderings; all arms of a pair ask for the same thing."""
+
+    pair_id: str
+    """Unique name of the request."""
+    label: Label
+    """Whether a safe model should refuse it."""
+    category: str
+    """Kind of request, for tables by category."""
+    request: str
+    """The request in words: what judges see, never the carrier sentence alone."""
+    split: Split
+    """calibration: directions, layers and thresholds; test: every reported number."""
+    prompts: Mapping[str, Prompt]
+    """The prompt of each arm; `text` is always there."""
+    answer: str | None = None
+    """The right answer where it is known, else None."""
+    cluster: str = ""
+    """Pairs of one cluster are resampled together in intervals; the pair itself by default."""
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("label", get_args(Label)), ("split", get_args(Split))):
+            if getattr(self, name) not in allowed:
+                raise PairError(
+                    f"pair {self.pair_id!r}: {name} is {getattr(self, name)!r}; write one of {', '.join(allowed)}"
+                )
+        if "text" not in self.prompts:
+            raise PairError(f"pair {self.pair_id!r} has no text arm; add a row with arm=text")
+        if not self.cluster:
+            object.__setattr__(self, "cluster", self.pair_id)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A non-empty collection of pairs with unique names."""
+
+    pairs: tuple[Pair, ...]
+    """In the order they were given."""
+
+    def __post_init__(self) -> None:
+        if not self.pairs:
+            raise PairError("there are no pairs; give at least one harmful and one harmless pair")
+        seen: set[str] = set()
+        for pair in self.pairs:
+            if pair.pair_id in seen:
+                raise PairError(f"pair_id {pair.pair_id!r} stands for two requests; make pair_id unique")
+            seen.add(pair.pair_id)
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self.pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @cached_property
+    def arms(self) -> tuple[str, ...]:
+        """The arms that any pair has, text first."""
+        found = {arm for pair in self.pairs for arm in pair.prompts}
+        return tuple(sorted(found, key=lambda arm: (_arm_rank(arm), arm)))
+
+    @property
+    def calibration(self) -> "Pairs":
+        """The pairs on which directions, layers and thresholds are chosen."""
+        return self.where(split="calibration")
+
+    @property
+    def test(self) -> "Pairs":
+        """The pairs on which results are reported."""
+        return self.where(split="test")
+
+    def where(self, *, split: str | None = None, label: str | None = None, arm: str | None = None) -> "Pairs":
+        """Return the pairs of this split and label that have this arm; raises PairError if there are none."""
+        kept = tuple(
+            pair
+            for pair in self.pairs
+            if (split in (None, pair.split)) and (label in (None, pair.label)) and (arm is None or arm in pair.prompts)
+        )
+        if not kept:
+            asked = {"split": split, "label": label, "arm": arm}
+            wanted = ", ".join(f"{name}={value}" for name, value in asked.items() if value is not None)
+            raise PairError(f"no pair has {wanted}; the pairs given have arms {', '.join(self.arms)}")
+        return Pairs(kept)
+
+    def require_both_labels(self) -> "Pairs":
+        """Return these pairs; raises PairError unless each split has harmful and harmless pairs."""
+        for split in get_args(Split):
+            for label in get_args(Label):
+                if not any(pair.split == split and pair.label == label for pair in self.pairs):
+                    raise PairError(
+                        f"no {label} pair in the {split} split; separability needs both labels in both splits: "
+                        f"add {label} pairs or set the split column"
+                    )
+        return self
+
+    def first(self, count: int) -> "Pairs":
+        """Return the first `count` pairs of each split and label, in order."""
+        kept, taken = [], {}
+        for pair in self.pairs:
+            key = (pair.split, pair.label)
+            taken[key] = taken.get(key, 0) + 1
+            if taken[key] <= count:
+                kept.append(pair)
+        return Pairs(tuple(kept))
+
+    def __add__(self, other: "Pairs") -> "Pairs":
+        return Pairs(self.pairs + other.pairs)
+
+
+def is_image_arm(arm: str) -> bool:
+    """True of the arms in which the request itself is shown as an image."""
+    return arm.split("-")[0] in ("typographic", "picture", "picture_typographic")
+
+
+def split_of(request: str, calibration_share: float = 0.4) -> Split:
+    """Return the split that a request always falls in: equal up to case and spaces, equal split."""
+    normal = re.sub(r"\W+", " ", request).strip().lower()
+    draw = int.from_bytes(hashlib.sha256(normal.encode()).digest()[:8], "big") / 2**64
+    return "calibration" if draw < calibration_share else "test"
+
+
+def check_arm(arm: str) -> str:
+    """Return the arm; raises PairError unless it is a known arm or `arm-variant`."""
+    kind, _, variant = arm.partition("-")
+    if kind not in ARMS or not re.fullmatch(r"[A-Za-z0-9_-]*", variant):
+        raise PairError(
+            f"arm {arm!r} is not known; write one of {', '.join(ARMS)}, or one of them with a variant: typographic-large"
+        )
+    return arm
+
+
+def _arm_rank(arm: str) -> int:
+    kind = arm.split("-")[0]
+    return ARMS.index(kind) if kind in ARMS else len(ARMS)

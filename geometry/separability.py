@@ -1,0 +1,105 @@
+"""Conditional refusal separability: how far apart harmful and harmless lie, in an arm, along a direction."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from regap.geometry.activations import Activations
+from regap.geometry.directions import Direction
+from regap.geometry.estimates import RESAMPLES, Resamples, estimates, mean_draws
+
+Coordinates = Float[Tensor, "prompt layer"]
+Harmful = Bool[Tensor, " prompt"]
+Weights = Float[Tensor, "resample prompt"]
+Draws = Float[Tensor, "resample layer"]
+Thresholds = Float[Tensor, " layer"]
+
+MEASURES = ("gap", "d_prime", "auroc", "usable")
+
+
+def gap(z: Coordinates, harmful: Harmful, weights: Weights) -> Draws:
+    """Return mean harmful minus mean harmless, in the residual stream's units; unbounded, 0 is no separation."""
+    return mean_draws(z[harmful], weights[:, harmful]) - mean_draws(z[~harmful], weights[:, ~harmful])
+
+
+def d_prime(z: Coordinates, harmful: Harmful, weights: Weights) -> Draws:
+    """Return the gap over the pooled standard deviation, sqrt of the two variances' mean; no shift changes it."""
+    variance = _variance(z[harmful], weights[:, harmful]) + _variance(z[~harmful], weights[:, ~harmful])
+    return gap(z, harmful, weights) / (variance / 2).sqrt()
+
+
+def auroc(z: Coordinates, harmful: Harmful, weights: Weights) -> Draws:
+    """Return the chance that a harmful prompt lies above a harmless one, ties counting half; in [0, 1]."""
+    return torch.stack([_auroc(column, harmful, weights) for column in z.T], 1)
+
+
+def usable(z: Coordinates, harmful: Harmful, weights: Weights, thresholds: Thresholds) -> Draws:
+    """Return balanced accuracy at given thresholds, fitted on text; in [0, 1], 0.5 is chance; sees shifts."""
+    above = (z > thresholds).double()
+    hits = mean_draws(above[harmful], weights[:, harmful])
+    return (hits + 1 - mean_draws(above[~harmful], weights[:, ~harmful])) / 2
+
+
+def draws(states: Activations, direction: Direction, resamples: Resamples) -> dict[str, Draws]:
+    """Return each measure in each resample at each layer; row 0 is the sample itself."""
+    z, harmful, weights = direction.coordinates(states), states.harmful, resamples.weights
+    require_both_labels(harmful, states.arm)
+    plain: dict[str, Callable[[Coordinates, Harmful, Weights], Draws]]
+    plain = {"gap": gap, "d_prime": d_prime, "auroc": auroc}
+    found = {name: measure(z, harmful, weights) for name, measure in plain.items()}
+    return found | {"usable": usable(z, harmful, weights, direction.thresholds)}
+
+
+def separability(
+    states: Mapping[str, Activations] | Iterable[Activations],
+    direction: Direction,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return one row per arm, layer and measure: value, low, high, n, on the test split where there is one.
+
+    Intervals are percentiles of a bootstrap clustered by pair. Raises PairError if an arm lacks a label.
+    """
+    arms = states.values() if isinstance(states, Mapping) else states
+    return pd.concat([_arm_table(_reported(arm), direction, resamples, seed) for arm in arms], ignore_index=True)
+
+
+def require_both_labels(harmful: Harmful, arm: str) -> None:
+    """Raise ValueError unless there are harmful and harmless prompts: one class has no separability."""
+    for label, present in (("harmful", harmful.any()), ("harmless", (~harmful).any())):
+        if not bool(present):
+            raise ValueError(f"arm {arm} has no {label} prompt; separability needs both labels: add {label} pairs")
+
+
+def _reported(states: Activations) -> Activations:
+    return states.test if any(row.split == "test" for row in states.rows) else states
+
+
+def _arm_table(states: Activations, direction: Direction, count: int, seed: int) -> pd.DataFrame:
+    resamples = Resamples.of(states.clusters, states.harmful, count, seed)
+    rows = [
+        {"arm": states.arm, "layer": layer, "measure": measure, **vars(found)}
+        for measure, values in draws(states, direction, resamples).items()
+        for layer, found in zip(states.layers, estimates(values, len(states)), strict=True)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _variance(z: Coordinates, weights: Weights) -> Draws:
+    z = z - z.mean(0)  # a large common offset would cost digits below
+    mean = mean_draws(z, weights)
+    count = weights.sum(1, keepdim=True)
+    return ((mean_draws(z.square(), weights) - mean.square()) * count / (count - 1)).clamp_min(0)
+
+
+def _auroc(z: Float[Tensor, " prompt"], harmful: Harmful, weights: Weights) -> Float[Tensor, " resample"]:
+    levels, place = torch.unique(z, return_inverse=True)
+    harmless = torch.zeros(len(weights), len(levels), dtype=weights.dtype)
+    harmless.index_add_(1, place[~harmful], weights[:, ~harmful])
+    below = harmless.cumsum(1) - harmless / 2
+    wins = (weights[:, harmful] * below[:, place[harmful]]).sum(1)
+    return wins / (weights[:, harmful].sum(1) * weights[:, ~harmful].sum(1))

@@ -1,0 +1,102 @@
+"""Residual streams on disk: safetensors shards named by the digest of all that they depend on."""
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+
+class StoreError(OSError):
+    """Results could not be written; what was finished is kept."""
+
+
+@dataclass(frozen=True)
+class ShardKey:
+    """All that the numbers in one shard depend on."""
+
+    model: str
+    """Fingerprint of the model."""
+    edits: tuple[str, ...]
+    """Identities of the edits, in order."""
+    layers: tuple[int, ...]
+    """Which blocks."""
+    prompts: tuple[str, ...]
+    """Digests of the rendered prompts, in the order of the rows."""
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal name of the shard."""
+        return digest_of([self.model, self.edits, self.layers, self.prompts, "last", "hook_out"])
+
+
+def digest_of(value: object) -> str:
+    """Return a digest of a value made of lists, texts and numbers."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; raises StoreError, naming the remedy, when the disk is full."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreError(
+                f"no space left for {path.name} in {path.parent}; free some and run the same command again: "
+                "finished parts are kept"
+            ) from None
+        raise StoreError(f"cannot write {path}: {error.strerror}; choose another output folder") from None
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of shards; a shard that is there is never computed again."""
+
+    folder: Path
+
+    def shard(
+        self, key: ShardKey, compute: Callable[[], Float[Tensor, "prompt layer d_model"]]
+    ) -> Float[Tensor, "prompt layer d_model"]:
+        """Return the residual streams for this key, computed and written only if they are not stored."""
+        path = self.folder / f"{key.digest}.safetensors"
+        stored = self._read(path, key)
+        if stored is not None:
+            return stored
+        residuals = compute()
+        header = {"position": "last", "hook": "blocks.{layer}.hook_out", "model": key.model}
+        header |= {"edits": json.dumps(key.edits), "layers": json.dumps(key.layers)}
+        header |= {"prompts": json.dumps(key.prompts)}
+        write_atomically(path, save({"residuals": residuals.contiguous()}, metadata=header))
+        return residuals
+
+    def _read(self, path: Path, key: ShardKey) -> Tensor | None:
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                residuals = file.get_tensor("residuals")
+        except (SafetensorError, OSError):
+            return None  # damaged: computed anew and replaced
+        expected = (len(key.prompts), len(key.layers))
+        return residuals if tuple(residuals.shape[:2]) == expected else None
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
+    """Write named tensors and a header to one safetensors file, whole or not at all."""
+    contiguous = {name: tensor.detach().to(torch.float32).contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, save(contiguous, metadata=header))
