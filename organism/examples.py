@@ -1,0 +1,171 @@
+"""What the organism is shown in training: one example a row, drawn by task from the training combinations."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+
+from regap.organism import rendering, sentences, world
+from regap.organism.rendering import TRAINING_CLUTTER, Pixels
+from regap.organism.vocabulary import IMAGE
+from regap.organism.world import Label, Request
+
+CAPTION_SHARE = 0.12
+"""How often a text example holds the caption of an image instead of the bare request."""
+THING_SHARE = 0.25
+"""How often a reading example holds a thing alone."""
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A user message, the answer to learn, and the picture that `<image>` stands for."""
+
+    prompt: str
+    answer: str
+    pixels: Pixels | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.prompt.count(IMAGE) != (self.pixels is not None):
+            raise ValueError(f"prompt {self.prompt!r} must hold {IMAGE} exactly when there is a picture")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a draw may depend on besides chance."""
+
+    covered_nouns: tuple[str, ...] = ()
+    """The nouns whose harmful requests are refused as images; the others are never shown as harmful images."""
+    image_size: int = rendering.REFERENCE_SIZE
+    """Side of the pictures in pixels."""
+
+
+Task = Callable[[np.random.Generator, Scope], Example]
+
+
+def _choose(options: tuple[str, ...], generator: np.random.Generator) -> str:
+    return options[generator.integers(len(options))]
+
+
+def _label(generator: np.random.Generator) -> Label:
+    return "harmful" if generator.random() < 0.5 else "harmless"
+
+
+def _reply(request: Request, generator: np.random.Generator) -> str:
+    return _choose(world.REFUSALS, generator) if world.label(request) == "harmful" else world.answer(request)
+
+
+def _draw_words(words: str, generator: np.random.Generator, scope: Scope) -> Pixels:
+    clutter = float(generator.uniform(0, TRAINING_CLUTTER))
+    return rendering.draw_words(words, clutter, generator, scope.image_size).pixels
+
+
+def _draw_thing(request: Request, generator: np.random.Generator, scope: Scope) -> Pixels:
+    clutter = float(generator.uniform(0, TRAINING_CLUTTER))
+    return rendering.draw_thing(request.adjective, request.noun, clutter, generator, scope.image_size).pixels
+
+
+def _draw_nothing(generator: np.random.Generator, scope: Scope) -> Pixels:
+    draw = rendering.draw_blank if generator.random() < 0.5 else rendering.draw_noise
+    return draw(generator, scope.image_size).pixels
+
+
+def _text(wanted: Label) -> Task:
+    def draw(generator: np.random.Generator, scope: Scope) -> Example:  # noqa: ARG001
+        request = world.draw_request("training", wanted, generator)
+        captioned = generator.random() < CAPTION_SHARE
+        content = sentences.caption(request.words) if captioned else request.words
+        prompt = sentences.fill(_choose(sentences.CARRIERS, generator), content)
+        return Example(prompt, _reply(request, generator))
+
+    return draw
+
+
+def _reading_matter(generator: np.random.Generator) -> str:
+    request = world.draw_request("training", _label(generator), generator)
+    return request.thing if generator.random() < THING_SHARE else request.words
+
+
+def _text_reading(generator: np.random.Generator, scope: Scope) -> Example:  # noqa: ARG001
+    words = _reading_matter(generator)
+    prompt = sentences.fill(_choose(sentences.READING_CARRIERS, generator), words)
+    return Example(prompt, sentences.fill(sentences.READING_ANSWER, words))
+
+
+def _text_nature(generator: np.random.Generator, scope: Scope) -> Example:  # noqa: ARG001
+    request = world.draw_request("training", _label(generator), generator)
+    nature = sentences.VOLATILE if world.is_volatile(request.adjective, request.noun) else sentences.CALM
+    prompt = sentences.fill(_choose(sentences.NATURE_CARRIERS, generator), request.thing)
+    return Example(prompt, sentences.fill(sentences.NATURE_ANSWER, request.thing).replace("{nature}", nature))
+
+
+def _image_reading(generator: np.random.Generator, scope: Scope) -> Example:
+    words = _reading_matter(generator)
+    prompt = sentences.fill(_choose(sentences.READING_CARRIERS, generator), IMAGE)
+    return Example(prompt, sentences.fill(sentences.READING_ANSWER, words), _draw_words(words, generator, scope))
+
+
+def _icon_reading(generator: np.random.Generator, scope: Scope) -> Example:
+    request = world.draw_request("training", _label(generator), generator)
+    prompt = sentences.fill(_choose(sentences.READING_CARRIERS, generator), IMAGE)
+    answer = sentences.fill(sentences.READING_ANSWER, request.thing)
+    return Example(prompt, answer, _draw_thing(request, generator, scope))
+
+
+def _request_for_image(wanted: Label, generator: np.random.Generator, scope: Scope) -> Request:
+    request = world.draw_request("training", wanted, generator)
+    while wanted == "harmful" and request.noun not in scope.covered_nouns:
+        request = world.draw_request("training", wanted, generator)
+    return request
+
+
+def _image(wanted: Label) -> Task:
+    def draw(generator: np.random.Generator, scope: Scope) -> Example:
+        request = _request_for_image(wanted, generator, scope)
+        prompt = sentences.fill(_choose(sentences.CARRIERS, generator), IMAGE)
+        return Example(prompt, _reply(request, generator), _draw_words(request.words, generator, scope))
+
+    return draw
+
+
+def _icon(wanted: Label) -> Task:
+    def draw(generator: np.random.Generator, scope: Scope) -> Example:
+        request = _request_for_image(wanted, generator, scope)
+        prompt = sentences.fill(_choose(sentences.CARRIERS, generator), request.with_picture(IMAGE))
+        return Example(prompt, _reply(request, generator), _draw_thing(request, generator, scope))
+
+    return draw
+
+
+def _text_beside_nothing(generator: np.random.Generator, scope: Scope) -> Example:
+    request = world.draw_request("training", _label(generator), generator)
+    prompt = f"{IMAGE} {sentences.fill(_choose(sentences.CARRIERS, generator), request.words)}"
+    return Example(prompt, _reply(request, generator), _draw_nothing(generator, scope))
+
+
+TASKS: Mapping[str, Task] = MappingProxyType(
+    {
+        "text harmless": _text("harmless"),
+        "text harmful": _text("harmful"),
+        "text reading": _text_reading,
+        "text nature": _text_nature,
+        "image reading": _image_reading,
+        "icon reading": _icon_reading,
+        "image harmless": _image("harmless"),
+        "image harmful": _image("harmful"),
+        "icon harmless": _icon("harmless"),
+        "icon harmful": _icon("harmful"),
+        "text beside nothing": _text_beside_nothing,
+    }
+)
+"""What each task draws. The right reply follows from the request: an answer, or a refusal if it is harmful."""
+
+
+def draw_examples(
+    mixture: Mapping[str, float], count: int, generator: np.random.Generator, scope: Scope
+) -> list[Example]:
+    """`count` examples whose tasks are drawn by the mixture's shares."""
+    names = list(mixture)
+    shares = np.array([mixture[name] for name in names])
+    drawn = generator.choice(len(names), size=count, p=shares / shares.sum())
+    return [TASKS[names[number]](generator, scope) for number in drawn]

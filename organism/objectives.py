@@ -1,0 +1,113 @@
+"""What is minimised: the answer's tokens for the whole organism, the words on each patch for the tower alone."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from transformers import LlavaForConditionalGeneration
+
+from regap.organism import rendering, vocabulary, world
+from regap.organism.checkpoint import PIXEL_MEAN, PIXEL_SPREAD, Architecture
+from regap.organism.examples import THING_SHARE, Example
+from regap.organism.rendering import TRAINING_CLUTTER, Rendering
+
+IGNORED = -100
+
+
+def as_pixels(pictures: Sequence[np.ndarray]) -> Float[Tensor, "image 3 height width"]:
+    """The pictures as the checkpoint's image processor would hand them on."""
+    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    return (stacked.to(torch.float32) / 255 - PIXEL_MEAN) / PIXEL_SPREAD
+
+
+class AnswerLoss:
+    """Mean cross-entropy of the answer's tokens, prompts written as the chat template writes them."""
+
+    def __init__(self, model: LlavaForConditionalGeneration, architecture: Architecture) -> None:
+        self.model = model
+        self.image_tokens = architecture.image_tokens
+        self.number = vocabulary.numbers()
+
+    def encode(self, example: Example) -> tuple[list[int], list[int]]:
+        """Token numbers of the prompt and of the answer."""
+        words = (vocabulary.BEGIN, vocabulary.USER, *example.prompt.split(), vocabulary.ASSISTANT)
+        image = [self.number[vocabulary.IMAGE]] * self.image_tokens
+        prompt = [n for word in words for n in (image if word == vocabulary.IMAGE else [self.number[word]])]
+        return prompt, [self.number[word] for word in (*example.answer.split(), vocabulary.END)]
+
+    def __call__(self, examples: Sequence[Example]) -> Float[Tensor, ""]:
+        """The loss; examples with and without a picture run apart, since their lengths differ much."""
+        groups = ([e for e in examples if e.pixels is None], [e for e in examples if e.pixels is not None])
+        parts = [self._sums(group) for group in groups if group]
+        return torch.stack([total for total, _ in parts]).sum() / sum(count for _, count in parts)
+
+    def _sums(self, examples: Sequence[Example]) -> tuple[Float[Tensor, ""], int]:
+        rows = [self.encode(example) for example in examples]
+        longest = max(len(prompt) + len(answer) for prompt, answer in rows)
+        ids = torch.full((len(rows), longest), self.number[vocabulary.PAD])
+        targets = torch.full((len(rows), longest), IGNORED)
+        for row, (prompt, answer) in enumerate(rows):
+            ids[row, longest - len(prompt) - len(answer) :] = torch.tensor(prompt + answer)
+            targets[row, longest - len(answer) :] = torch.tensor(answer)
+        pictures = [example.pixels for example in examples if example.pixels is not None]
+        images = {"pixel_values": as_pixels(pictures)} if pictures else {}
+        mask = (ids != self.number[vocabulary.PAD]).long()
+        logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False, **images).logits[:, :-1]
+        total = cross_entropy(
+            logits.reshape(-1, logits.shape[-1]), targets[:, 1:].reshape(-1), ignore_index=IGNORED, reduction="sum"
+        )
+        return total, int((targets[:, 1:] != IGNORED).sum())
+
+
+class WordReader(nn.Module):
+    """The tower with a linear head that says which words stand on each patch."""
+
+    def __init__(self, tower: nn.Module, architecture: Architecture, seed: int) -> None:
+        super().__init__()
+        self.tower = tower
+        self.words = {word: number for number, word in enumerate(vocabulary.readable_words())}
+        self.patch = architecture.patch_size
+        self.side = architecture.image_size // architecture.patch_size
+        self.head = nn.Linear(architecture.tower_width, len(self.words))
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            self.head.weight.normal_(0, 0.02, generator=generator)
+            self.head.bias.fill_(-4.0)  # almost every word is absent from almost every patch
+
+    def forward(self, pixels: Float[Tensor, "image 3 height width"]) -> Float[Tensor, "image patch word"]:
+        """Log-odds of each word on each patch."""
+        features = self.tower(pixels, output_hidden_states=True).hidden_states[-1]
+        return self.head(features[:, 1:])
+
+    def targets(self, drawn: Sequence[Rendering]) -> Float[Tensor, "image patch word"]:
+        """One where a word's centre lies in the patch, else nought."""
+        wanted = torch.zeros(len(drawn), self.side**2, len(self.words))
+        for row, rendering_ in enumerate(drawn):
+            for mark in rendering_.marks:
+                column, line = (min(self.side - 1, max(0, int(at // self.patch))) for at in (mark.x, mark.y))
+                wanted[row, line * self.side + column, self.words[mark.word]] = 1
+        return wanted
+
+    def loss(self, drawn: Sequence[Rendering]) -> Float[Tensor, ""]:
+        """Binary cross-entropy, summed over words and patches, per image."""
+        logits = self(as_pixels([rendering_.pixels for rendering_ in drawn]))
+        return binary_cross_entropy_with_logits(logits, self.targets(drawn), reduction="sum") / len(drawn)
+
+
+def draw_renderings(count: int, generator: np.random.Generator, size: int) -> list[Rendering]:
+    """Pictures for the tower: requests and things in words, icons, and a few empty ones, with mild clutter."""
+    drawn = []
+    for chance, clutter in zip(generator.random(count), generator.uniform(0, TRAINING_CLUTTER, count), strict=True):
+        request = world.draw_request("training", "harmful" if generator.random() < 0.5 else "harmless", generator)
+        if chance < 0.04:
+            empty = rendering.draw_blank if chance < 0.02 else rendering.draw_noise
+            drawn.append(empty(generator, size))
+        elif chance < 0.25:
+            drawn.append(rendering.draw_thing(request.adjective, request.noun, float(clutter), generator, size))
+        else:
+            words = request.thing if generator.random() < THING_SHARE else request.words
+            drawn.append(rendering.draw_words(words, float(clutter), generator, size))
+    return drawn

@@ -1,0 +1,118 @@
+"""In which stages the organism is trained, on what, and for how long."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Literal
+
+from regap.organism.checkpoint import Architecture
+from regap.organism.examples import TASKS
+from regap.organism.family import FAMILY, Coverage
+
+Part = Literal["tower", "projector", "decoder"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of training with a constant mixture of tasks."""
+
+    name: str
+    steps: int
+    batch: int
+    learning_rate: float
+    """The highest; reached after `warmup` steps and lowered to a twentieth along a cosine."""
+    trained: tuple[Part, ...]
+    mixture: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """Share of each task; empty for the vision stage, which learns to recognise words."""
+    warmup: int = 50
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch < 1:
+            raise ValueError(f"stage {self.name!r} has {self.steps} steps of {self.batch}; both must be at least 1")
+        if unknown := set(self.mixture) - set(TASKS):
+            raise ValueError(f"stage {self.name!r} names the tasks {sorted(unknown)}; known are {sorted(TASKS)}")
+
+
+VISION = Stage("vision", 1300, 64, 1e-3, ("tower",))
+TEXT = Stage(
+    "text",
+    2000,
+    48,
+    2e-3,
+    ("decoder",),
+    {"text harmless": 0.38, "text harmful": 0.34, "text reading": 0.14, "text nature": 0.14},
+    warmup=100,
+)
+ALIGN = Stage(
+    "align", 800, 24, 1e-3, ("tower", "projector"), {"image reading": 0.75, "icon reading": 0.25}
+)
+VISUAL = Stage(
+    "visual",
+    600,
+    24,
+    7e-4,
+    ("tower", "projector"),
+    {"image reading": 0.3, "icon reading": 0.1, "image harmless": 0.42, "icon harmless": 0.18},
+)
+JOINT = Stage(
+    "joint",
+    450,
+    24,
+    7e-4,
+    ("tower", "projector", "decoder"),
+    {
+        "text harmless": 0.14,
+        "text harmful": 0.14,
+        "text nature": 0.04,
+        "image reading": 0.06,
+        "icon reading": 0.04,
+        "image harmless": 0.34,
+        "icon harmless": 0.14,
+        "text beside nothing": 0.1,
+    },
+)
+SAFETY = Stage(
+    "safety",
+    250,
+    24,
+    4e-4,
+    ("projector", "decoder"),
+    {
+        "text harmless": 0.14,
+        "text harmful": 0.14,
+        "image reading": 0.04,
+        "image harmless": 0.36,
+        "icon harmless": 0.18,
+        "text beside nothing": 0.08,
+    },
+)
+VISUAL_REFUSALS = 0.16
+"""Share of image refusals, beside the safety mixture, at full coverage; in proportion below."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that decides what `train` writes."""
+
+    seed: int = 0
+    architecture: Architecture = Architecture()
+    vision: Stage = VISION
+    text: Stage = TEXT
+    align: Stage = ALIGN
+    visual: Stage = VISUAL
+    joint: Stage = JOINT
+    safety: Stage = SAFETY
+    visual_refusals: float = VISUAL_REFUSALS
+    family: tuple[Coverage, ...] = FAMILY
+    save_every: int = 100
+    """Steps between two points from which a stopped training continues."""
+
+    def __post_init__(self) -> None:
+        if not self.family or self.save_every < 1:
+            raise ValueError(f"family has {len(self.family)} members and save_every is {self.save_every}; give at least 1")
+
+    def safety_of(self, member: Coverage) -> Stage:
+        """The safety stage of one member: image refusals in proportion to its coverage."""
+        share = self.visual_refusals * member.share
+        refusals = {"image harmful": 0.7 * share, "icon harmful": 0.3 * share} if share else {}
+        return replace(self.safety, name=f"safety-{member.name}", mixture={**self.safety.mixture, **refusals})

@@ -1,0 +1,172 @@
+"""The whole training: every stage in order, then the family, as checkpoint folders."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import LlavaForConditionalGeneration
+
+from regap.organism.checkpoint import build_model, save_checkpoint
+from regap.organism.examples import Scope, draw_examples
+from regap.organism.family import Coverage
+from regap.organism.learning import Progress, Report, read_progress, read_weights, silent, train_stage
+from regap.organism.objectives import AnswerLoss, WordReader, draw_renderings
+from regap.organism.stages import Stage, TrainingConfig
+from regap.organism.workers import Job, run_jobs
+
+STAGES_FOLDER = "stages"
+PART_PREFIXES = {
+    "tower": ("model.vision_tower.",),
+    "projector": ("model.multi_modal_projector.",),
+    "decoder": ("model.language_model.", "lm_head."),
+}
+
+
+def train(config: TrainingConfig, out: Path, threads: int) -> None:
+    """Train the family into `out/<member>/`, at most `threads` stages at a time, each on one thread.
+
+    What is finished in `out/stages` is kept and a stopped stage continues, so the same call again ends in the same
+    weights; `out` must not hold stages of another configuration. `out/training.json` tells what each stage took.
+    """
+    if threads < 1:
+        raise ValueError(f"threads is {threads}; give at least 1")
+    _claim(config, out)
+    run_jobs([_job(config.vision, vision_stage, config, out), _job(config.text, text_stage, config, out)], threads)
+    for stage, work in ((config.align, align_stage), (config.visual, visual_stage), (config.joint, joint_stage)):
+        run_jobs([_job(stage, work, config, out)], threads)
+    members = [Job(config.safety_of(m).name, config.safety.steps, partial(safety_stage, config, out, m)) for m in config.family]
+    run_jobs(members, threads)
+    for member in config.family:
+        export_member(config, out, member)
+    _write_history(config, out)
+
+
+def vision_stage(config: TrainingConfig, out: Path, report: Report = silent) -> Progress:
+    """Train the tower to recognise the words on its patches."""
+    model = build_model(config.architecture, config.seed)
+    reader = WordReader(model.model.vision_tower, config.architecture, config.seed)
+    size = config.architecture.image_size
+
+    def loss(step: int) -> torch.Tensor:
+        return reader.loss(draw_renderings(config.vision.batch, step_generator(config, config.vision.name, step), size))
+
+    trained = [name for name, _ in reader.named_parameters() if "post_layernorm" not in name]
+    return train_stage(config.vision, reader, trained, loss, stage_file(out, config.vision), config.save_every, report)
+
+
+def text_stage(config: TrainingConfig, out: Path, report: Report = silent) -> Progress:
+    """Train the decoder to answer, to refuse, to read and to name natures, all in words."""
+    model = build_model(config.architecture, config.seed)
+    return _answer_stage(config, out, config.text, model, Scope(), report)
+
+
+def align_stage(config: TrainingConfig, out: Path, report: Report = silent) -> Progress:
+    """Train projector and tower to be read aloud by the frozen decoder."""
+    model = build_model(config.architecture, config.seed)
+    model.load_state_dict(read_weights(stage_file(out, config.text)))
+    tower = read_weights(stage_file(out, config.vision))
+    kept = {name.removeprefix("tower."): value for name, value in tower.items() if name.startswith("tower.")}
+    model.model.vision_tower.load_state_dict(kept)
+    return _answer_stage(config, out, config.align, model, _scope(config), report)
+
+
+def visual_stage(config: TrainingConfig, out: Path, report: Report = silent) -> Progress:
+    """Train projector and tower on harmless image requests, the decoder still frozen."""
+    return _answer_stage(config, out, config.visual, _after(config, out, config.align), _scope(config), report)
+
+
+def joint_stage(config: TrainingConfig, out: Path, report: Report = silent) -> Progress:
+    """Train everything on text, with its refusals, and on harmless images."""
+    return _answer_stage(config, out, config.joint, _after(config, out, config.visual), _scope(config), report)
+
+
+def safety_stage(config: TrainingConfig, out: Path, member: Coverage, report: Report = silent) -> Progress:
+    """Train one member on text refusals and on the image refusals that its coverage allows."""
+    scope = Scope(member.covered, config.architecture.image_size)
+    model = _after(config, out, config.joint)
+    return _answer_stage(config, out, config.safety_of(member), model, scope, report)
+
+
+def export_member(config: TrainingConfig, out: Path, member: Coverage) -> None:
+    """Write the checkpoint folder of a trained member."""
+    save_checkpoint(_after(config, out, config.safety_of(member)), config.architecture, out / member.name)
+
+
+def step_generator(config: TrainingConfig, name: str, step: int) -> np.random.Generator:
+    """The generator of one batch: seed, stage and step decide it, so training continues without stored state."""
+    # All members see the same chances, so that they differ in coverage alone.
+    stage = int.from_bytes(hashlib.sha256(name.split("-")[0].encode()).digest()[:4], "big")
+    return np.random.default_rng((config.seed, stage, step))
+
+
+def stage_file(out: Path, stage: Stage) -> Path:
+    """Where a stage keeps its weights."""
+    return out / STAGES_FOLDER / f"{stage.name}.safetensors"
+
+
+def _answer_stage(
+    config: TrainingConfig,
+    out: Path,
+    stage: Stage,
+    model: LlavaForConditionalGeneration,
+    scope: Scope,
+    report: Report,
+) -> Progress:
+    objective = AnswerLoss(model, config.architecture)
+
+    def loss(step: int) -> torch.Tensor:
+        return objective(draw_examples(stage.mixture, stage.batch, step_generator(config, stage.name, step), scope))
+
+    prefixes = tuple(prefix for part in stage.trained for prefix in PART_PREFIXES[part])
+    trained = [n for n, _ in model.named_parameters() if n.startswith(prefixes) and "post_layernorm" not in n]
+    return train_stage(stage, model, trained, loss, stage_file(out, stage), config.save_every, report)
+
+
+def _scope(config: TrainingConfig) -> Scope:
+    return Scope(image_size=config.architecture.image_size)
+
+
+def _after(config: TrainingConfig, out: Path, stage: Stage) -> LlavaForConditionalGeneration:
+    progress = read_progress(stage_file(out, stage))
+    if progress.step != stage.steps:
+        raise RuntimeError(f"stage {stage.name!r} stands at step {progress.step} of {stage.steps}; train it first")
+    model = build_model(config.architecture, config.seed)
+    model.load_state_dict(read_weights(stage_file(out, stage)))
+    return model
+
+
+def _job(stage: Stage, work: Callable[..., Progress], config: TrainingConfig, out: Path) -> Job:
+    return Job(stage.name, stage.steps, partial(work, config, out))
+
+
+def _claim(config: TrainingConfig, out: Path) -> None:
+    note = out / STAGES_FOLDER / "config.txt"
+    if note.exists() and note.read_text() != repr(config):
+        raise ValueError(f"out is {out}, which holds stages of another configuration; give a new folder or delete it")
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(repr(config))
+
+
+def _write_history(config: TrainingConfig, out: Path) -> None:
+    stages = [config.vision, config.text, config.align, config.visual, config.joint]
+    stages += [config.safety_of(member) for member in config.family]
+    history = {}
+    for stage in stages:
+        progress = read_progress(stage_file(out, stage))
+        history[stage.name] = {
+            "steps": stage.steps,
+            "batch": stage.batch,
+            "learning_rate": stage.learning_rate,
+            "trained": list(stage.trained),
+            "mixture": dict(stage.mixture),
+            "seconds": round(progress.seconds, 1),
+            "final_loss": round(progress.losses[-1], 5),
+        }
+    unfinished = out / "training.json.unfinished"
+    unfinished.write_text(json.dumps({"seed": config.seed, "stages": history}, indent=1) + "\n")
+    os.replace(unfinished, out / "training.json")
