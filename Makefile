@@ -1,0 +1,54 @@
+# Every target prepares .venv by itself; when nothing changed that takes no time.
+PYTHON ?= $(shell python3.11 --version >/dev/null 2>&1 && echo python3.11 || echo python3)
+INSTALL = .venv/bin/python -m pip install --quiet --constraint constraints.txt
+FOLDERS = geometry interventions analyses figures organism
+
+.PHONY: demo test check format build benchmark clean
+.DELETE_ON_ERROR:
+
+demo: .venv/.runtime  ## everything on the bundled model; the report is runs/demo/report.html
+	.venv/bin/regap demo --out runs/demo
+
+test: .venv/.development  ## all tests; benchmarks run once, untimed
+	.venv/bin/pytest -q
+
+check: .venv/.development  ## style, types and the rule of folders: no model is run
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/basedpyright --pythonpath .venv/bin/python
+	.venv/bin/pytest -q tests/test_imports.py
+
+format: .venv/.development  ## write what `make check` asks of style
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+# The wheel is built from the sdist, so what is missing there is missing here too.
+build: .venv/.development  ## sdist and wheel in dist/, proved in an environment of its own
+	rm -rf dist build
+	.venv/bin/python -m build --outdir dist .
+	.venv/bin/python -m venv dist/installed
+	dist/installed/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
+	cd dist && installed/bin/python -I ../.ci/installed_wheel.py $(FOLDERS)
+	cd dist && installed/bin/regap --help
+
+benchmark: .venv/.development  ## how long things take
+	.venv/bin/pytest tests/benchmarks --benchmark-enable --benchmark-only
+
+clean:  ## remove what was built; .venv and runs stay
+	rm -rf build dist *.egg-info .benchmarks .pytest_cache .ruff_cache
+	find $(FOLDERS) tests -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "regap needs Python 3.11 or newer, but $(PYTHON) is not: make PYTHON=path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# The order-only prerequisite: a newer python file is no reason to install again.
+.venv/.runtime: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing regap and what it needs into .venv: some minutes and gigabytes the first time"
+	$(INSTALL) --editable .
+	@touch $@
+
+.venv/.development: .venv/.runtime
+	$(INSTALL) --editable ".[dev]"
+	@touch $@

@@ -1,0 +1,87 @@
+"""What a user installs: every file of every folder, under regap and under no other name."""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+FOLDERS = {"geometry", "interventions", "analyses", "figures", "organism"}
+
+LOOK_UP = """
+import sys
+from importlib.util import find_spec
+
+site, *names = sys.argv[1:]
+sys.path.insert(0, site)
+print(*(name for name in names if (spec := find_spec(name)) and str(spec.origin).startswith(site)))
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(root: Path, project_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built from a clean copy, so that nothing is left here and nothing stale gets in."""
+    copy, out = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("wheel")
+    for path in project_files:
+        (copy / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / path, copy / path)
+    python(copy, "-c", f"import setuptools.build_meta as build; build.build_wheel({str(out)!r})")
+    [built] = out.glob("*.whl")
+    return built
+
+
+def python(folder: Path, *arguments: str) -> str:
+    """What this python prints when started in `folder`; a failure shows what it said."""
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def importable_from(site: Path, names: list[str]) -> list[str]:
+    """The `names` that a python of its own, which sees `site` before all else, can find there."""
+    return python(site.parent, "-I", "-c", LOOK_UP, str(site), *names).split()
+
+
+def test_every_folder_with_an_init_is_listed_as_a_package(root: Path, project_files: list[Path]) -> None:
+    found = {path.parent.as_posix() for path in project_files if path.name == "__init__.py"}
+    settings = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    assert {f"regap.{folder.replace('/', '.')}" for folder in found} == set(settings["packages"])
+    assert found == FOLDERS
+
+
+def test_tests_have_no_init(project_files: list[Path]) -> None:
+    """One would register tests/geometry as a top-level `geometry`."""
+    assert not [path for path in project_files if path.parts[0] == "tests" and path.name == "__init__.py"]
+
+
+def test_every_folder_is_linked_for_the_type_checker(root: Path) -> None:
+    links = {path.name: path.resolve() for path in (root / ".typecheck" / "regap").iterdir()}
+    assert links == {folder: (root / folder).resolve() for folder in FOLDERS}
+
+
+def test_no_folder_is_imported_under_its_bare_name() -> None:
+    assert not FOLDERS & set(sys.modules)
+
+
+def test_the_wheel_has_every_file_of_every_folder(wheel: Path, project_files: list[Path]) -> None:
+    """Sources, py.typed, the organism's weights and card: all of it is meant for the user."""
+    packed = {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert packed == {f"regap/{path.as_posix()}" for path in project_files if path.parts[0] in FOLDERS}
+    assert {f"regap/{folder}/py.typed" for folder in FOLDERS} <= packed
+
+
+def test_only_regap_is_importable_from_an_installed_wheel(wheel: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    install = ["--quiet", "--no-index", "--no-deps", "--no-compile", "--target", str(site)]
+    python(tmp_path, "-m", "pip", "install", *install, str(wheel))
+    full = [f"regap.{folder}" for folder in sorted(FOLDERS)]
+    assert importable_from(site, [*sorted(FOLDERS), *full]) == full
+
+
+def test_a_bare_folder_would_be_seen(tmp_path: Path) -> None:
+    (tmp_path / "site" / "geometry").mkdir(parents=True)
+    (tmp_path / "site" / "geometry" / "__init__.py").touch()
+    assert importable_from(tmp_path / "site", ["geometry", "figures"]) == ["geometry"]
