@@ -88,7 +88,9 @@ class Activations:
 
     def where(self, *, split: Split | None = None, label: Label | None = None) -> "Activations":
         """Return the prompts of this split and label; raises PairError if there are none."""
-        kept = [i for i, row in enumerate(self.rows) if split in (None, row.split) and label in (None, row.label)]
+        kept = [
+            i for i, row in enumerate(self.rows) if split in (None, row.split) and label in (None, row.label)
+        ]
         if not kept:
             raise PairError(f"arm {self.arm}: no prompt with split={split}, label={label}; add such pairs")
         return self.take(kept)
@@ -110,5 +112,7 @@ class Activations:
         place = {pair_id: i for i, pair_id in enumerate(other.pair_ids)}
         mine = [i for i, pair_id in enumerate(self.pair_ids) if pair_id in place]
         if not mine:
-            raise PairError(f"arms {self.arm} and {other.arm} share no pair; give both renderings of a request one pair_id")
+            raise PairError(
+                f"arms {self.arm} and {other.arm} share no pair; give both renderings of a request one pair_id"
+            )
         return self.take(mine), other.take([place[self.pair_ids[i]] for i in mine])

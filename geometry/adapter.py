@@ -1,5 +1,7 @@
 """The thin bridge: TransformerLens hooks at the block boundaries, Hugging Face's own code everywhere else."""
 
+from typing import Any
+
 import torch
 from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
 from transformer_lens.model_bridge import TransformerBridge
@@ -23,13 +25,13 @@ class ModelError(ValueError):
 def bridge(model: torch.nn.Module) -> TransformerBridge:
     """Return the model under TransformerLens hooks, its attention implementation as it was chosen.
 
-    Hooks stand at `blocks.{l}.hook_in` and `blocks.{l}.hook_out` of the decoder. The model is wrapped in place:
-    wrap one model once. Raises ModelError if no decoder layers are found.
+    Hooks stand at `blocks.{l}.hook_in` and `blocks.{l}.hook_out` of the decoder. The model is wrapped in place;
+    wrap a model once. Raises ModelError if no decoder is found.
     """
     prefix = decoder_prefix(model)
     name = f"regap:{prefix}"
     ArchitectureAdapterFactory.register_adapter(name, _adapter_for(prefix))
-    config = model.config
+    config: Any = model.config
     attention = config._attn_implementation
     wrapped = build_bridge_from_module(model, name, hf_config=config)
     model.set_attn_implementation(attention)  # type: ignore[operator]

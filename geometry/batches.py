@@ -23,6 +23,8 @@ class Batch:
     """Which prompts these are, as positions in the list that was batched."""
     image_token: int | None = None
     """The token id that stands for one patch of an image, None if the model has none."""
+    kept: dict[str, Any] = field(default_factory=dict, repr=False)
+    """What has been run of this batch, by model: later passes start from it."""
 
     def __post_init__(self) -> None:
         mask = self.inputs["attention_mask"]
@@ -66,7 +68,9 @@ def collate(model: Model, prompts: Sequence[Prompt], rows: Sequence[int]) -> Bat
     texts = [render(model, prompt) for prompt in prompts]
     pictures = [prompt.picture.open() for prompt in prompts if prompt.picture]
     if pictures and len(pictures) != len(prompts):
-        raise ModelError(f"a batch mixes {len(pictures)} prompts with an image and {len(prompts)} in all; split by arm")
+        raise ModelError(
+            f"a batch mixes {len(pictures)} prompts with an image and {len(prompts)} in all; split by arm"
+        )
     bos = model.tokenizer.bos_token
     inputs = model.processor(
         text=texts,

@@ -59,7 +59,9 @@ def _capture_arm(
     residuals = torch.empty(len(prompts), len(layers), model.width)
     for rows in batch_rows(model, prompts, batch_size):
         group = [prompts[row] for row in rows]
-        residuals[rows] = _batch_states(model, group, edits, layers, store and Store(Path(store) / arm))
+        residuals[rows] = _batch_states(
+            model, group, edits, layers, Store(Path(store) / arm) if store else None
+        )
         if progress:
             progress(len(rows))
     identities = tuple(edit.identity for edit in edits)
@@ -69,7 +71,11 @@ def _capture_arm(
 
 
 def _batch_states(
-    model: Model, prompts: Sequence[Prompt], edits: Sequence[Edit], layers: tuple[int, ...], store: Store | None
+    model: Model,
+    prompts: Sequence[Prompt],
+    edits: Sequence[Edit],
+    layers: tuple[int, ...],
+    store: Store | None,
 ) -> Float[Tensor, "prompt layer d_model"]:
     def compute() -> Tensor:
         return run(model, collate(model, prompts, range(len(prompts))), layers, edits).states

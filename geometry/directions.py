@@ -43,7 +43,9 @@ class Direction:
     def coordinates(self, states: Activations) -> Float[Tensor, "prompt layer"]:
         """Return z, the coordinate of every state along the direction of its layer."""
         if states.layers != self.layers:
-            raise ValueError(f"states of layers {list(states.layers)} do not fit a direction of {list(self.layers)}")
+            raise ValueError(
+                f"states of layers {list(states.layers)} do not fit a direction of {list(self.layers)}"
+            )
         return torch.einsum("pld,ld->pl", states.residuals.double(), self.vectors)
 
 
@@ -98,7 +100,9 @@ def refusal_direction(states: Activations, method: DirectionMethod = difference_
     raw = torch.stack([method(harmful[:, i], harmless[:, i]) for i in range(len(states.layers))])
     lengths = raw.norm(dim=-1, keepdim=True)
     if bool((lengths == 0).any()):
-        raise ValueError(f"arm {states.arm}: harmful and harmless states coincide at a layer; drop that layer")
+        raise ValueError(
+            f"arm {states.arm}: harmful and harmless states coincide at a layer; drop that layer"
+        )
     vectors = raw / lengths
     centre = (harmful.mean(0) + harmless.mean(0)) / 2
     return Direction(vectors, (centre * vectors).sum(-1), states.layers, states.arm)

@@ -27,7 +27,9 @@ class Drift:
 
     def __post_init__(self) -> None:
         if self.vectors.shape != self.text_mean.shape or len(self.vectors) != len(self.layers):
-            raise ValueError(f"drift of shape {tuple(self.vectors.shape)} does not fit {len(self.layers)} layers")
+            raise ValueError(
+                f"drift of shape {tuple(self.vectors.shape)} does not fit {len(self.layers)} layers"
+            )
 
     def at(self, layer: int) -> Float[Tensor, " d_model"]:
         """Return the drift after block `layer`."""
@@ -50,7 +52,9 @@ class Drift:
         delta_l(x) = <h_l(x) - mean text h_l, D/|D|> / |D|; our operationalisation.
         """
         if states.layers != self.layers:
-            raise ValueError(f"states of layers {list(states.layers)} do not fit a drift of {list(self.layers)}")
+            raise ValueError(
+                f"states of layers {list(states.layers)} do not fit a drift of {list(self.layers)}"
+            )
         offset = states.residuals.double() - self.text_mean
         return torch.einsum("pld,ld->pl", offset, self.vectors) / self.vectors.square().sum(-1)
 

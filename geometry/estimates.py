@@ -43,7 +43,11 @@ class Resamples:
 
     @classmethod
     def of(
-        cls, clusters: Sequence[str] | np.ndarray, harmful: Bool[Tensor, " prompt"], count: int = RESAMPLES, seed: int = 0
+        cls,
+        clusters: Sequence[str] | np.ndarray,
+        harmful: Bool[Tensor, " prompt"],
+        count: int = RESAMPLES,
+        seed: int = 0,
     ) -> "Resamples":
         """Return `count` resamples of clusters with replacement, apart for each mixture of labels in a cluster.
 
@@ -89,7 +93,9 @@ def mean_draws(
     return (weights @ values.double()) / weights.sum(1, keepdim=True)
 
 
-def proportion(hits: Bool[Tensor, " prompt"], clusters: Sequence[str] | np.ndarray, seed: int = 0) -> Estimate:
+def proportion(
+    hits: Bool[Tensor, " prompt"], clusters: Sequence[str] | np.ndarray, seed: int = 0
+) -> Estimate:
     """Return a share with its clustered interval.
 
     At exactly 0 or 1 every resample agrees, which is no certainty: there the bound is the exact binomial one

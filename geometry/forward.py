@@ -34,6 +34,11 @@ class Edit(Protocol):
         """Digest of everything the edit does: equal identities, equal effect."""
         ...
 
+    @property
+    def only_last(self) -> bool:
+        """True if the prompt below its last token runs unedited, so that one-token passes are exact."""
+        ...
+
     def hooks(self, model: Model, batch: Batch) -> list[Hook]:
         """Return fresh hooks for one pass, or one generation, over this batch."""
         ...
@@ -88,7 +93,9 @@ def run(model: Model, batch: Batch, layers: Sequence[int], edits: Sequence[Edit]
 
 @torch.inference_mode()
 def prefill(model: Model, batch: Batch) -> Prefix:
-    """Return the batch with all but its last prompt token run, unedited."""
+    """Return the batch with all but its last prompt token run, unedited; run once and kept with the batch."""
+    if model.fingerprint in batch.kept:
+        return batch.kept[model.fingerprint]
     length = batch.inputs["input_ids"].shape[1]
     cut = {
         name: value[:, :-1] if value.ndim == 2 and value.shape[1] == length else value
@@ -96,11 +103,14 @@ def prefill(model: Model, batch: Batch) -> Prefix:
     }
     positions = _positions(batch)
     output = model.hf(**cut, position_ids=positions[:, :-1], use_cache=True, logits_to_keep=1)
-    return Prefix(batch, output.past_key_values, positions[:, -1:])
+    batch.kept[model.fingerprint] = Prefix(batch, output.past_key_values, positions[:, -1:])
+    return batch.kept[model.fingerprint]
 
 
 @torch.inference_mode()
-def run_last_token(model: Model, prefix: Prefix, layers: Sequence[int], hooks: Sequence[Hook] = ()) -> LastToken:
+def run_last_token(
+    model: Model, prefix: Prefix, layers: Sequence[int], hooks: Sequence[Hook] = ()
+) -> LastToken:
     """Return what `run` returns, by running the last token alone; true of hooks that edit only that token."""
     reader = _Reader(model, layers)
     inputs = prefix.batch.inputs

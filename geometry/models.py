@@ -70,7 +70,9 @@ class Model:
     def hook_name(self, layer: int) -> str:
         """Return the canonical TransformerLens name of the output of block `layer`, 0-based."""
         if not 0 <= layer < self.layers:
-            raise ModelError(f"layer {layer} is not in model {self.name}; its blocks are 0 to {self.layers - 1}")
+            raise ModelError(
+                f"layer {layer} is not in model {self.name}; its blocks are 0 to {self.layers - 1}"
+            )
         return f"blocks.{layer}.hook_out"
 
 
@@ -106,7 +108,7 @@ def load(
     except (OSError, ValueError) as error:
         raise ModelError(f"model {source}: {_first_line(error)}") from None
     digest = _digest_of_folder(Path(found)) if Path(found).is_dir() else f"{found}@{config._commit_hash}"
-    return _wrap(hf.to(device), processor or loaded_processor, str(source), f"{digest}:{hf.dtype}")
+    return _wrap(hf.to(device=device), processor or loaded_processor, str(source), f"{digest}:{hf.dtype}")
 
 
 def organism_folder(member: str = "") -> Path:
@@ -135,10 +137,14 @@ def _locate(source: str) -> str:
     path = Path(source).expanduser()
     if path.exists():
         if not (path / "config.json").is_file():
-            raise ModelError(f"model {source}: the folder holds no config.json, so it is no checkpoint; check the path")
+            raise ModelError(
+                f"model {source}: the folder holds no config.json, so it is no checkpoint; check the path"
+            )
         return str(path)
     if source.startswith((".", "/", "~")) or source.count("/") != 1:
-        raise ModelError(f"model {source}: no such folder, and no hub id of the form OWNER/NAME; check the path")
+        raise ModelError(
+            f"model {source}: no such folder, and no hub id of the form OWNER/NAME; check the path"
+        )
     return source
 
 
@@ -147,7 +153,9 @@ def _read_configuration(found: str, options: dict[str, Any]) -> Any:
         config = AutoConfig.from_pretrained(found, **options)
         return config, AutoProcessor.from_pretrained(found, **options)
     except (OSError, ValueError, ImportError, json.JSONDecodeError) as error:
-        hint = "" if Path(found).is_dir() else "; if it is a hub id that is not cached yet, allow the download"
+        hint = (
+            "" if Path(found).is_dir() else "; if it is a hub id that is not cached yet, allow the download"
+        )
         raise ModelError(f"model {found}: {_first_line(error)}{hint}") from None
 
 

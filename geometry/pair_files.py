@@ -22,7 +22,9 @@ REQUIRED = ("pair_id", "arm", "label", "request", "text")
 OPTIONAL = ("category", "image", "answer", "split", "cluster")
 _READERS = {
     ".csv": lambda data: pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False),
-    ".jsonl": lambda data: pd.DataFrame([json.loads(line) for line in data.decode().splitlines() if line.strip()]),
+    ".jsonl": lambda data: pd.DataFrame(
+        [json.loads(line) for line in data.decode().splitlines() if line.strip()]
+    ),
     ".parquet": lambda data: pd.read_parquet(io.BytesIO(data)),
 }
 
@@ -74,7 +76,9 @@ def _table(path: Path) -> pd.DataFrame:
         raise PairError(f"pairs file {path}: {error.strerror or error}; check the path") from None
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise PairError(f"pairs file {path} is no valid {path.suffix[1:]} file ({reason}); write it anew") from None
+        raise PairError(
+            f"pairs file {path} is no valid {path.suffix[1:]} file ({reason}); write it anew"
+        ) from None
     if table.empty:
         raise PairError(f"pairs file {path} has no rows; it needs one row per pair and arm")
     return table
@@ -84,7 +88,9 @@ def _check_columns(path: Path, table: pd.DataFrame) -> None:
     columns = [str(column) for column in table.columns]
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
-        raise PairError(f"pairs file {path} lacks the column {', '.join(missing)}; required are {', '.join(REQUIRED)}")
+        raise PairError(
+            f"pairs file {path} lacks the column {', '.join(missing)}; required are {', '.join(REQUIRED)}"
+        )
     unknown = [name for name in columns if name not in REQUIRED + OPTIONAL]
     if unknown:
         raise PairError(
@@ -136,7 +142,9 @@ def _pair(path: Path, rows: list[dict]) -> Pair:
     name = str(first["pair_id"])
     for column in ("label", "request", "category", "answer", "split", "cluster"):
         if len({str(row.get(column)) for row in rows}) > 1:
-            raise PairError(f"pairs file {path}: pair {name!r} has rows that differ in {column}; make them equal")
+            raise PairError(
+                f"pairs file {path}: pair {name!r} has rows that differ in {column}; make them equal"
+            )
     arms = [row["arm"] for row in rows]
     twice = _first_repeated(arms)
     if twice:

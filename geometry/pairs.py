@@ -175,7 +175,9 @@ class Pairs:
         kept = tuple(
             pair
             for pair in self.pairs
-            if (split in (None, pair.split)) and (label in (None, pair.label)) and (arm is None or arm in pair.prompts)
+            if (split in (None, pair.split))
+            and (label in (None, pair.label))
+            and (arm is None or arm in pair.prompts)
         )
         if not kept:
             asked = {"split": split, "label": label, "arm": arm}
@@ -225,7 +227,8 @@ def check_arm(arm: str) -> str:
     kind, _, variant = arm.partition("-")
     if kind not in ARMS or not re.fullmatch(r"[A-Za-z0-9_-]*", variant):
         raise PairError(
-            f"arm {arm!r} is not known; write one of {', '.join(ARMS)}, or one of them with a variant: typographic-large"
+            f"arm {arm!r} is not known; write one of {', '.join(ARMS)}, "
+            "or one of them with a variant: typographic-large"
         )
     return arm
 

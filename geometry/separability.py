@@ -65,14 +65,18 @@ def separability(
     Intervals are percentiles of a bootstrap clustered by pair. Raises PairError if an arm lacks a label.
     """
     arms = states.values() if isinstance(states, Mapping) else states
-    return pd.concat([_arm_table(_reported(arm), direction, resamples, seed) for arm in arms], ignore_index=True)
+    return pd.concat(
+        [_arm_table(_reported(arm), direction, resamples, seed) for arm in arms], ignore_index=True
+    )
 
 
 def require_both_labels(harmful: Harmful, arm: str) -> None:
     """Raise ValueError unless there are harmful and harmless prompts: one class has no separability."""
     for label, present in (("harmful", harmful.any()), ("harmless", (~harmful).any())):
         if not bool(present):
-            raise ValueError(f"arm {arm} has no {label} prompt; separability needs both labels: add {label} pairs")
+            raise ValueError(
+                f"arm {arm} has no {label} prompt; separability needs both labels: add {label} pairs"
+            )
 
 
 def _reported(states: Activations) -> Activations:

@@ -43,6 +43,11 @@ def digest_of(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
 
 
+def digest_of_tensor(tensor: Tensor) -> str:
+    """Return a digest of a tensor's numbers, as float64."""
+    return hashlib.sha256(tensor.detach().cpu().double().contiguous().numpy().tobytes()).hexdigest()[:32]
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file whole or not at all; raises StoreError, naming the remedy, when the disk is full."""
     path.parent.mkdir(parents=True, exist_ok=True)

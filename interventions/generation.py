@@ -1,0 +1,168 @@
+"""What a model answers under edits: Hugging Face's own generate, with the bridge's hooks in it."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from regap.geometry.batches import Batch, batch_rows, collate, prompt_digest, render
+from regap.geometry.capture import Progress
+from regap.geometry.forward import Edit, Prefix, hooked, prefill
+from regap.geometry.models import Model
+from regap.geometry.pairs import Pairs, Prompt
+from regap.geometry.store import digest_of, write_atomically
+
+BATCH = 128
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What the model answered to one pair in one arm."""
+
+    pair_id: str
+    arm: str
+    text: str
+    """Without special tokens."""
+    tokens: int
+    """How many were generated, the end token counted."""
+    finished: bool
+    """False if the answer was cut at the token budget."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    text: str
+    tokens: int
+    finished: bool
+
+
+def generate(
+    model: Model,
+    pairs: Pairs,
+    arm: str,
+    edits: Sequence[Edit] = (),
+    *,
+    max_new_tokens: int = 64,
+    batch_size: int = BATCH,
+    store: str | Path | None = None,
+) -> tuple[Completion, ...]:
+    """Return the greedy completion of every pair in the arm under the edits, in the order of the pairs."""
+    options = {"max_new_tokens": max_new_tokens, "batch_size": batch_size, "store": store}
+    return generate_each(model, pairs, arm, {"": edits}, **options)[""]
+
+
+def generate_each(
+    model: Model,
+    pairs: Pairs,
+    arm: str,
+    conditions: Mapping[str, Sequence[Edit]],
+    *,
+    max_new_tokens: int = 64,
+    batch_size: int = BATCH,
+    store: str | Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, tuple[Completion, ...]]:
+    """Return the completions under each condition, a named list of edits; none at all is the model as it is.
+
+    Prompts are run once for all conditions up to their last token, where edits at `last` allow it. With a
+    `store` folder, batches that are there for the same model, prompts, edits and budget are not run again.
+    """
+    having = list(pairs.where(arm=arm))
+    prompts = [pair.prompts[arm] for pair in having]
+    found: dict[str, list[Completion | None]] = {name: [None] * len(having) for name in conditions}
+    for rows in batch_rows(model, prompts, batch_size):
+        group = _Group(model, [prompts[row] for row in rows], max_new_tokens, Path(store) if store else None)
+        for name, edits in conditions.items():
+            for row, answer in zip(rows, group.answers(edits), strict=True):
+                found[name][row] = Completion(having[row].pair_id, arm, **asdict(answer))
+            if progress:
+                progress(len(rows))
+    return {name: tuple(answer for answer in answers if answer) for name, answers in found.items()}
+
+
+class _Group:
+    """One batch of prompts, run up to the last token at most once, whatever is asked of it."""
+
+    def __init__(self, model: Model, prompts: Sequence[Prompt], budget: int, store: Path | None):
+        self.model, self.prompts, self.budget, self.store = model, prompts, budget, store
+        self.batch: Batch | None = None
+
+    def answers(self, edits: Sequence[Edit]) -> list[_Answer]:
+        if self.store is None:
+            return self._compute(edits)
+        path = self.store / f"{self._digest(edits)}.json"
+        stored = _read(path, len(self.prompts))
+        if stored is not None:
+            return stored
+        answers = self._compute(edits)
+        write_atomically(path, json.dumps([asdict(answer) for answer in answers]).encode())
+        return answers
+
+    def _digest(self, edits: Sequence[Edit]) -> str:
+        prompts = [prompt_digest(render(self.model, prompt), prompt) for prompt in self.prompts]
+        return digest_of([self.model.fingerprint, [edit.identity for edit in edits], prompts, self.budget])
+
+    def _compute(self, edits: Sequence[Edit]) -> list[_Answer]:
+        if self.batch is None:
+            self.batch = collate(self.model, self.prompts, range(len(self.prompts)))
+        if all(edit.only_last for edit in edits):
+            return list(_continue(self.model, prefill(self.model, self.batch), edits, self.budget))
+        return list(_from_start(self.model, self.batch, edits, self.budget))
+
+
+def _read(path: Path, expected: int) -> list[_Answer] | None:
+    try:
+        rows = json.loads(path.read_bytes())
+        answers = [_Answer(**row) for row in rows]
+    except (OSError, ValueError, TypeError):
+        return None  # absent or damaged: answered anew and replaced
+    return answers if len(answers) == expected else None
+
+
+@torch.inference_mode()
+def _from_start(model: Model, batch: Batch, edits: Sequence[Edit], budget: int) -> Iterator[_Answer]:
+    with hooked(model, _hooks(model, batch, edits)):
+        output = model.hf.generate(**batch.inputs, **_greedy(model, budget))
+    return _answers(model, batch, output)
+
+
+@torch.inference_mode()
+def _continue(model: Model, prefix: Prefix, edits: Sequence[Edit], budget: int) -> Iterator[_Answer]:
+    """Generate from the kept keys and values, and put them back as they were."""
+    inputs = prefix.batch.inputs
+    kept = prefix.cache.get_seq_length()
+    hooks = _hooks(model, prefix.batch, edits)
+    try:
+        with hooked(model, hooks):
+            output = model.hf.generate(
+                input_ids=inputs["input_ids"],
+                attention_mask=inputs["attention_mask"],
+                past_key_values=prefix.cache,
+                **_greedy(model, budget),
+            )
+    finally:
+        prefix.cache.crop(kept - prefix.cache.get_seq_length())
+    return _answers(model, prefix.batch, output)
+
+
+def _hooks(model: Model, batch: Batch, edits: Sequence[Edit]) -> list[Any]:
+    return [hook for edit in edits for hook in edit.hooks(model, batch)]
+
+
+def _greedy(model: Model, budget: int) -> dict[str, Any]:
+    pad = model.tokenizer.pad_token_id
+    return {"max_new_tokens": budget, "do_sample": False, "pad_token_id": pad, "use_cache": True}
+
+
+def _answers(model: Model, batch: Batch, output: torch.Tensor) -> Iterator[_Answer]:
+    ends = model.hf.generation_config.eos_token_id
+    ends = set(ends if isinstance(ends, list) else [ends])
+    for tokens in output[:, batch.inputs["input_ids"].shape[1] :].tolist():
+        stop = next((i for i, token in enumerate(tokens) if token in ends), None)
+        kept = tokens if stop is None else tokens[: stop + 1]
+        yield _Answer(
+            model.tokenizer.decode(kept, skip_special_tokens=True).strip(), len(kept), stop is not None
+        )
