@@ -6,12 +6,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-
 from regap.figures import style
 
 
 def line_in_band(
-    rows: pd.DataFrame, x: str, name: str, colour: str, *, dash: str = "solid", symbol: str = "circle", **common: Any
+    rows: pd.DataFrame,
+    x: str,
+    name: str,
+    colour: str,
+    *,
+    dash: str = "solid",
+    symbol: str = "circle",
+    **common: Any,
 ) -> list[go.Scatter]:
     """The band from low to high and the line of values over it, as one entry of the legend."""
     rows = rows.sort_values(x)

@@ -6,16 +6,17 @@ from typing import Any
 
 import pandas as pd
 
-BUTTON = {
+LOOK = {
     "type": "dropdown",
-    "xanchor": "right",
+    "y": 1.11,
     "yanchor": "bottom",
     "bgcolor": "white",
     "bordercolor": "#B8B8B8",
     "font": {"size": 12},
-    "pad": {"t": 0, "b": 4},
     "showactive": True,
 }
+OVER_PLOT = {**LOOK, "x": 1, "xanchor": "right"}
+OVER_LEGEND = {**LOOK, "x": 1.02, "xanchor": "left"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,7 @@ def views(
     return sorted(found, key=lambda view: place[id(view)])
 
 
-def view_menu(found: Sequence[View], owner: Sequence[int | None], x: float = 1.0) -> list[dict[str, Any]]:
+def view_menu(found: Sequence[View], owner: Sequence[int | None]) -> list[dict[str, Any]]:
     """A menu that shows one view's traces at a time; none when there is one view.
 
     owner: for each trace the view it belongs to, None for traces that are always shown.
@@ -61,4 +62,4 @@ def view_menu(found: Sequence[View], owner: Sequence[int | None], x: float = 1.0
         }
         for place, view in enumerate(found)
     ]
-    return [{**BUTTON, "buttons": buttons, "x": x, "y": 1.02}]
+    return [{**OVER_PLOT, "buttons": buttons}]

@@ -149,8 +149,14 @@ def template() -> go.layout.Template:
     }
     layout = go.Layout(
         font={"family": FONT, "size": 12.5, "color": INK},
-        title={"x": 0, "xref": "paper", "xanchor": "left", "y": 0.97, "yanchor": "top", "font": {"size": 18}},
-        title_subtitle={"font": {"size": 13, "color": FAINT}},
+        title={
+            "x": 0,
+            "xref": "paper",
+            "xanchor": "left",
+            "y": 0.975,
+            "yanchor": "top",
+            "font": {"size": 18},
+        },
         paper_bgcolor="white",
         plot_bgcolor="white",
         colorway=list(CYCLE),
@@ -158,15 +164,14 @@ def template() -> go.layout.Template:
         yaxis=axis,
         hoverlabel={"font": {"family": FONT, "size": 12}, "align": "left"},
         legend={"x": 1.02, "xanchor": "left", "y": 1, "yanchor": "top", "font": {"size": 12}},
-        margin={"l": 72, "r": 24, "t": 104, "b": 60},
+        margin={"l": 72, "r": 24, "t": 100, "b": 60},
     )
     return go.layout.Template(layout=layout)
 
 
 def dress(figure: go.Figure, title: str, subtitle: str = "") -> go.Figure:
     """Gives the figure its title, the sentence below it and the common look."""
-    figure.update_layout(
-        template=template(), height=HEIGHT, title={"text": f"<b>{title}</b>", "subtitle": {"text": subtitle}}
-    )
+    below = f"<br><span style='font-size:13px;color:{FAINT}'>{subtitle}</span>" if subtitle else ""
+    figure.update_layout(template=template(), height=HEIGHT, title_text=f"<b>{title}</b>{below}")
     figure.update_annotations(selector={"showarrow": False, "font": {"size": 16}}, font={"size": 13})
     return figure

@@ -1,0 +1,167 @@
+"""Every figure of a run: which tables each needs, and how it is written to a file that opens offline."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import plotly.graph_objects as go
+from plotly.io import to_html
+from plotly.offline import get_plotlyjs
+
+from regap.analyses.records import RunRecords, write_whole
+from regap.figures import (
+    dose_response,
+    drift_and_separability,
+    outcomes,
+    refusal_drift_plane,
+    regap_against_fixed,
+    self_rectification,
+    separability_by_layer,
+)
+
+logger = logging.getLogger(__name__)
+PLOTLY = "plotly.min.js"
+CONFIG = {"responsive": True, "displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure by name: its heading, the table it cannot do without, how it is drawn and captioned from a run."""
+
+    name: str
+    heading: str
+    table: str
+    draw: Callable[[RunRecords], go.Figure]
+    caption: Callable[[RunRecords], str]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A drawing's result for one run: the figure and caption, or in words why there is none."""
+
+    drawing: Drawing
+    figure: go.Figure | None
+    caption: str
+    problem: str
+
+
+DRAWINGS = (
+    Drawing(
+        "separability_by_layer",
+        "Where the classes come apart",
+        "separability",
+        lambda run: separability_by_layer.draw(run.records["separability"], chosen_layer=run.summary.layer),
+        lambda run: separability_by_layer.caption(run.records["separability"]),
+    ),
+    Drawing(
+        "refusal_drift_plane",
+        "Prompts by drift and refusal",
+        "coordinates",
+        lambda run: refusal_drift_plane.draw(
+            run.records["coordinates"], threshold=thresholds(run), chosen_layer=run.summary.layer
+        ),
+        lambda run: refusal_drift_plane.caption(run.records["coordinates"]),
+    ),
+    Drawing(
+        "drift_and_separability",
+        "Does drift predict the loss?",
+        "prediction",
+        lambda run: drift_and_separability.draw(run.records["prediction"], run.records.get("correlations")),
+        lambda run: drift_and_separability.caption(
+            run.records["prediction"], run.records.get("correlations")
+        ),
+    ),
+    Drawing(
+        "dose_response",
+        "Does drift cause the loss?",
+        "strength",
+        lambda run: dose_response.draw(run.records["strength"]),
+        lambda run: dose_response.caption(run.records["strength"]),
+    ),
+    Drawing(
+        "self_rectification",
+        "Self-rectification",
+        "self_rectification",
+        lambda run: self_rectification.draw(run.records["self_rectification"], run.records.get("detectors")),
+        lambda run: self_rectification.caption(
+            run.records["self_rectification"], run.records.get("detectors")
+        ),
+    ),
+    Drawing(
+        "regap_against_fixed",
+        "ReGap against fixed strengths",
+        "adaptive",
+        lambda run: regap_against_fixed.draw(run.records["adaptive"]),
+        lambda run: regap_against_fixed.caption(run.records["adaptive"]),
+    ),
+    Drawing(
+        "outcomes",
+        "What the model did",
+        "outcomes",
+        lambda run: outcomes.draw(run.records["outcomes"]),
+        lambda run: outcomes.caption(run.records["outcomes"]),
+    ),
+)
+NAMES = tuple(drawing.name for drawing in DRAWINGS)
+
+
+def write_figures(run_folder: Path | str, only: str | None = None) -> list[Path]:
+    """Writes RUN/figures/<name>.html, each from its tables alone, and plotly.js once beside them.
+
+    only: the name of one figure. Returns the files written; a figure whose table is absent is skipped and
+    logged, one that was asked for by name is an error. Equal tables give equal bytes.
+    """
+    run = RunRecords.load(run_folder)
+    folder = run.folder / "figures"
+    written = []
+    for drawn in draw_all(run, only):
+        if drawn.figure is None:
+            if only:
+                raise ValueError(f"only={only!r}: {drawn.problem}")
+            logger.warning("figure %s skipped: %s", drawn.drawing.name, drawn.problem)
+            continue
+        page = page_of(drawn.figure, drawn.drawing.name)
+        written.append(write_whole(folder / f"{drawn.drawing.name}.html", page.encode()))
+    if written:
+        write_whole(folder / PLOTLY, get_plotlyjs().encode())
+    return written
+
+
+def draw_all(run: RunRecords, only: str | None = None) -> list[Drawn]:
+    """Every figure of a run, or the one named; a figure that cannot be drawn says why and stops no other."""
+    if only is not None and only not in NAMES:
+        raise ValueError(f"only={only!r} is no figure; the figures are {list(NAMES)}")
+    return [drawn_from(run, drawing) for drawing in DRAWINGS if only in (None, drawing.name)]
+
+
+def drawn_from(run: RunRecords, drawing: Drawing) -> Drawn:
+    """The figure and its caption, or why there is none."""
+    if drawing.table not in run.records:
+        missing = f"the run has no table {drawing.table!r}; `regap run` makes it"
+        return Drawn(drawing, None, "", run.unreadable.get(drawing.table, missing))
+    try:
+        return Drawn(drawing, drawing.draw(run), drawing.caption(run), "")
+    except Exception as error:  # one figure's failure must not cost the reader the others
+        logger.debug("figure %s failed", drawing.name, exc_info=True)
+        return Drawn(drawing, None, "", f"drawing failed: {type(error).__name__}: {error}")
+
+
+def page_of(figure: go.Figure, name: str) -> str:
+    """A whole page with one figure, which reads plotly.js from the file beside it."""
+    return to_html(figure, config=CONFIG, include_plotlyjs="directory", div_id=name, auto_play=False)
+
+
+def part_of(figure: go.Figure, name: str) -> str:
+    """The figure as part of a page that has plotly.js already."""
+    return to_html(
+        figure, config=CONFIG, include_plotlyjs=False, full_html=False, div_id=name, auto_play=False
+    )
+
+
+def thresholds(run: RunRecords) -> Mapping[int, float] | None:
+    """The text-fitted threshold of the refusal coordinate by layer, when summary.json holds `thresholds`."""
+    stored = run.summary.at("thresholds")
+    if not isinstance(stored, dict):
+        return None
+    return {int(layer): float(value) for layer, value in stored.items() if isinstance(value, int | float)}

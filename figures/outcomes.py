@@ -1,0 +1,92 @@
+"""What the model did: attack success, over-refusal and utility, in each arm under each condition."""
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+from regap.analyses.records import Record
+from regap.figures import style
+from regap.figures.marks import bars
+from regap.figures.menus import view_menu, views
+from regap.figures.wording import INTERVAL, caption_of, counted
+
+MEASURES = ("attack_success", "over_refusal", "utility")
+
+
+def draw(outcomes: Record) -> go.Figure:
+    """One row of dots per arm, one dot with its interval bar per condition, one panel per measure.
+
+    outcomes: the table of that name; a menu chooses the model when there are several.
+    """
+    table = outcomes.table
+    measures = [measure for measure in MEASURES if measure in set(table["measure"])]
+    arms = sorted(set(table["arm"]), key=style.arm_order)
+    conditions = style.looks(table["condition"], style.CONDITIONS)
+    figure = make_subplots(
+        rows=1,
+        cols=len(measures),
+        column_titles=[f"{style.short(measure)}<br>{better(measure)}" for measure in measures],
+        shared_yaxes=True,
+        horizontal_spacing=0.05,
+    )
+    found = views(table, {"model": style.shown})
+    owner = []
+    for place, view in enumerate(found):
+        for column, measure in enumerate(measures, 1):
+            for level, (condition, (label, colour)) in enumerate(conditions.items()):
+                rows = view.rows[(view.rows["measure"] == measure) & (view.rows["condition"] == condition)]
+                heights = [arms.index(arm) + spread(level, len(conditions)) for arm in rows["arm"]]
+                trace = dots(rows, heights, label, colour)
+                trace.update(visible=place == 0, showlegend=column == 1)
+                figure.add_trace(trace, 1, column)
+                owner.append(place)
+    style.dress(figure, "Outcomes by arm and condition", "Shares of test prompts, with their intervals")
+    figure.update_xaxes(range=[-0.03, 1.03], tickformat=".0%", title_text="share")
+    figure.update_yaxes(range=[len(arms) - 0.5, -0.5], tickvals=list(range(len(arms))), showgrid=False)
+    figure.update_yaxes(ticktext=[style.arm_label(arm) for arm in arms], col=1)
+    figure.update_yaxes(ticks="")
+    for line in range(1, len(arms)):
+        figure.add_hline(y=line - 0.5, line={"color": style.RULE, "width": 1}, layer="below")
+    figure.update_layout(updatemenus=view_menu(found, owner), margin={"t": 120})
+    return figure
+
+
+def caption(outcomes: Record) -> str:
+    """What the figure shows, on how many prompts, and how it was judged."""
+    table = outcomes.table
+    unjudged = outcomes.where(measure="not_judged")["value"]
+    return caption_of(
+        "Attack success: harmful prompts answered with the harmful content. Over-refusal: harmless prompts refused. "
+        "Utility: harmless prompts answered correctly. Refused, complied, degenerate and not judged are four verdicts.",
+        INTERVAL,
+        counted(table["n"], "prompts per estimate") + ".",
+        f"At most {unjudged.max():.1%} of the prompts of an arm were not judged." if len(unjudged) else "",
+        "The measures are our operationalisation.",
+    )
+
+
+def better(measure: str) -> str:
+    """Which way is better, in small letters."""
+    return f"<span style='font-size:11px;color:{style.FAINT}'>{'higher' if measure == 'utility' else 'lower'} is better</span>"
+
+
+def spread(level: int, levels: int) -> float:
+    """How far from the middle of its arm's row a condition is drawn."""
+    return 0.0 if levels == 1 else -0.27 + 0.54 * level / (levels - 1)
+
+
+def dots(rows: pd.DataFrame, heights: list[float], label: str, colour: str) -> go.Scatter:
+    """One condition's dots with their interval bars."""
+    names = [style.arm_label(arm) for arm in rows["arm"]]
+    ends = rows[["value", "low", "high", "n"]].to_numpy().tolist()
+    return go.Scatter(
+        x=rows["value"].tolist(),
+        y=heights,
+        error_x=bars(rows["value"], rows["low"], rows["high"], colour),
+        mode="markers",
+        marker={"size": 9, "color": colour, "line": {"color": "white", "width": 1}},
+        name=label,
+        legendgroup=label,
+        customdata=[[name, *end] for name, end in zip(names, ends, strict=True)],
+        hovertemplate=f"<b>%{{customdata[0]}}</b>, {label}<br>"
+        "%{customdata[1]:.1%}  [%{customdata[2]:.1%}, %{customdata[3]:.1%}]<br>n = %{customdata[4]:,}<extra></extra>",
+    )

@@ -1,0 +1,123 @@
+"""Whether an adaptive correction beats every fixed strength at equal over-refusal."""
+
+import re
+
+import pandas as pd
+import plotly.graph_objects as go
+from regap.analyses.records import Record
+from regap.figures import style
+from regap.figures.marks import bars
+from regap.figures.menus import View, view_menu, views
+from regap.figures.wording import INTERVAL, caption_of, counted
+
+SYMBOLS = {"none": "x", "baseline": "x", "fixed": "circle", "regap": "star"}
+OTHER_SYMBOLS = ("diamond", "square", "triangle-up", "pentagon", "hexagon")
+
+
+def draw(adaptive: Record) -> go.Figure:
+    """Attack success against over-refusal, a point per method and setting with interval bars both ways.
+
+    Fixed strengths are joined in order of alpha; lower and further left is better. A menu chooses the model
+    and the arm when there are several. adaptive: the table of that name.
+    """
+    found = split(adaptive.table)
+    methods = style.looks(adaptive.table["method"], style.CONDITIONS)
+    others = [method for method in methods if method not in SYMBOLS]
+    symbols = {**SYMBOLS, **{name: OTHER_SYMBOLS[place % 5] for place, name in enumerate(others)}}
+    figure, owner = go.Figure(), []
+    for place, view in enumerate(found):
+        wide = settings(view.rows)
+        for method, (label, colour) in methods.items():
+            rows = wide[wide["method"] == method]
+            if len(rows):
+                figure.add_trace(points(rows, method, label, colour, symbols[method], place == 0))
+                owner.append(place)
+    style.dress(
+        figure, "ReGap against fixed strengths", "Lower and further left is better; hover for utility"
+    )
+    figure.update_xaxes(title_text=style.MEASURES["over_refusal"], tickformat=".0%", rangemode="tozero")
+    figure.update_yaxes(title_text=style.MEASURES["attack_success"], tickformat=".0%", rangemode="tozero")
+    figure.update_layout(updatemenus=view_menu(found, owner))
+    return figure
+
+
+def caption(adaptive: Record) -> str:
+    """What the figure shows, on how many prompts, and what is the paper's."""
+    return caption_of(
+        "Each point is one method at one setting, on test prompts; lines join a method's settings, fixed strengths in order of α.",
+        INTERVAL,
+        counted(adaptive.table["n"], "prompts per estimate") + ".",
+        "That the adaptive correction beats fixed ones is the paper's claim; the gates, the signals and the budget "
+        "of false refusals on calibration pairs are our operationalisation.",
+    )
+
+
+def split(table: pd.DataFrame) -> list[View]:
+    """One view per model and arm."""
+    order = list(style.ARMS)
+    return views(
+        table,
+        {"model": style.shown, "arm": style.arm_label},
+        order=lambda name: (order.index(name) if name in order else len(order), name),
+    )
+
+
+def settings(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row per method and setting: <measure>, <measure>_low, <measure>_high and n, in order of strength."""
+    wide = rows.pivot(index=["method", "setting"], columns="measure", values=["value", "low", "high"])
+    wide.columns = [measure if part == "value" else f"{measure}_{part}" for part, measure in wide.columns]
+    wide["n"] = rows.groupby(["method", "setting"])["n"].min()
+    wide = wide.reset_index()
+    for measure in ("attack_success", "over_refusal", "utility"):
+        for end in ("", "_low", "_high"):
+            wide[measure + end] = wide.get(measure + end, float("nan"))
+    wide["strength"] = [number_in(setting) for setting in wide["setting"]]
+    return wide.sort_values(["method", "strength", "setting"])
+
+
+def number_in(setting: str) -> float:
+    """The first number in a setting such as `alpha=1.5`; 0 when there is none."""
+    found = re.search(r"-?\d+(\.\d+)?", setting)
+    return float(found.group()) if found else 0.0
+
+
+def points(
+    rows: pd.DataFrame, method: str, label: str, colour: str, symbol: str, visible: bool
+) -> go.Scatter:
+    """One method's settings; joined and labelled when the method is a fixed strength."""
+    joined = method == "fixed"
+    ends = [
+        measure + end
+        for measure in ("attack_success", "over_refusal", "utility")
+        for end in ("", "_low", "_high")
+    ]
+    return go.Scatter(
+        x=rows["over_refusal"].tolist(),
+        y=rows["attack_success"].tolist(),
+        error_x=bars(rows["over_refusal"], rows["over_refusal_low"], rows["over_refusal_high"], colour),
+        error_y=bars(rows["attack_success"], rows["attack_success_low"], rows["attack_success_high"], colour),
+        mode="lines+markers+text" if joined else "lines+markers",
+        text=[f"{strength:g}" for strength in rows["strength"]] if joined else None,
+        textposition="top right",
+        textfont={"size": 11, "color": colour},
+        line={
+            "color": style.clear(colour, 0.5),
+            "width": 1.8 if joined else 1,
+            "dash": "solid" if joined else "dot",
+        },
+        marker={
+            "symbol": symbol,
+            "size": 14 if method == "regap" else 10,
+            "color": colour,
+            "line": {"color": "white", "width": 1},
+        },
+        name=f"{label}, by α" if joined else label,
+        legendgroup=method,
+        visible=visible,
+        customdata=[[style.shown(row["setting"]), row["n"], *row[ends]] for _, row in rows.iterrows()],
+        hovertemplate=f"<b>{label}</b>, %{{customdata[0]}}<br>"
+        "attack success %{customdata[2]:.1%} [%{customdata[3]:.1%}, %{customdata[4]:.1%}]<br>"
+        "over-refusal %{customdata[5]:.1%} [%{customdata[6]:.1%}, %{customdata[7]:.1%}]<br>"
+        "utility %{customdata[8]:.1%} [%{customdata[9]:.1%}, %{customdata[10]:.1%}]<br>"
+        "n ≥ %{customdata[1]:,}<extra></extra>",
+    )

@@ -1,0 +1,143 @@
+"""How later layers move by themselves after a correction, and whether that movement tells harmful from harmless."""
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+from regap.analyses.records import Record
+from regap.figures import style
+from regap.figures.marks import bars, line_in_band
+from regap.figures.menus import View, view_menu, views
+from regap.figures.wording import INTERVAL, caption_of, counted
+
+MOMENTS = {"z_before": ("before", "dot", "circle-open"), "z_after": ("after", "solid", "circle")}
+
+
+def draw(self_rectification: Record, detectors: Record | None = None) -> go.Figure:
+    """Mean refusal coordinate by layer before and after the correction, its change, and detectors' AUROC.
+
+    self_rectification: traces by class. detectors: AUROC of each signal for harmful against harmless, when
+    measured. A menu chooses the model, the arm and the vector removed when there are several.
+    """
+    found = split(self_rectification.table)
+    figure = panels(detectors is not None)
+    owner: list[int | None] = []
+    for place, view in enumerate(found):
+        for row, column, traces in marks(view, detectors, place == 0):
+            figure.add_traces(traces, rows=row, cols=column)
+            owner += [place] * len(traces)
+    style.dress(
+        figure,
+        "Self-rectification after the drift is removed",
+        "Mean over prompts; dotted before, solid after the correction",
+    )
+    figure.update_xaxes(title_text="layer (output of block, 0-based)", row=2, col=1)
+    figure.update_yaxes(title_text="z (residual units)", row=1, col=1)
+    figure.update_yaxes(title_text="change of z", row=2, col=1)
+    if detectors is not None:
+        figure.update_xaxes(
+            title_text="AUROC, harmful against harmless", range=auroc_range(detectors), row=1, col=2
+        )
+        figure.update_yaxes(autorange="reversed", row=1, col=2)
+        figure.add_vline(x=0.5, row=1, col=2, line={"dash": "dot", "color": style.FAINT, "width": 1.3})
+    figure.update_layout(
+        updatemenus=view_menu(found, owner),
+        legend={"orientation": "h", "x": 0, "y": -0.13, "yanchor": "top"},
+        margin={"b": 100},
+    )
+    return figure
+
+
+def caption(self_rectification: Record, detectors: Record | None = None) -> str:
+    """What the figure shows, on how many prompts, and what is the paper's."""
+    return caption_of(
+        "z is the coordinate along the refusal direction; its change beyond the edited layer is what the model adds itself.",
+        "ρ is the mean change over the layers read; it is worth having only where its AUROC exceeds that of plain z "
+        "and of a probe."
+        if detectors
+        else "",
+        INTERVAL,
+        counted(self_rectification.table["n"], "prompts per estimate") + ".",
+        "That harmful inputs rectify themselves further is the paper's claim; z, ρ and the detectors are our operationalisation.",
+    )
+
+
+def split(table: pd.DataFrame) -> list[View]:
+    """One view per model, arm and vector, the whole drift first."""
+    order = [*style.ARMS, *style.VECTORS]
+    return views(
+        table,
+        {"model": style.shown, "arm": style.arm_label, "vector": lambda name: style.VECTORS[name][0]},
+        order=lambda name: (order.index(name) if name in order else len(order), name),
+    )
+
+
+def panels(with_detectors: bool) -> go.Figure:
+    """Coordinates above their change on the left; on the right, over the full height, the detectors."""
+    right = [[{"rowspan": 2}], [None]] if with_detectors else [[], []]
+    return make_subplots(
+        rows=2,
+        cols=2 if with_detectors else 1,
+        specs=[[{}, *right[0]], [{}, *right[1]]],
+        column_widths=[0.62, 0.38] if with_detectors else None,
+        row_heights=[0.6, 0.4],
+        horizontal_spacing=0.2,
+        vertical_spacing=0.08,
+    )
+
+
+def marks(view: View, detectors: Record | None, visible: bool) -> list[tuple[int, int, list[Any]]]:
+    """(row, column, traces) of everything one view shows."""
+    drawn = []
+    for label, (name, colour) in style.LABELS.items():
+        rows = view.rows[view.rows["label"] == label]
+        for measure, (moment, dash, symbol) in MOMENTS.items():
+            at = rows[rows["measure"] == measure]
+            drawn.append(
+                (
+                    1,
+                    1,
+                    line_in_band(
+                        at, "layer", f"{name}, {moment}", colour, dash=dash, symbol=symbol, visible=visible
+                    ),
+                )
+            )
+        change = rows[rows["measure"] == "change"]
+        drawn.append(
+            (
+                2,
+                1,
+                line_in_band(
+                    change, "layer", f"{name}, change", colour, dash="dash", visible=visible, showlegend=False
+                ),
+            )
+        )
+    if detectors is not None:
+        model, arm = view.rows[["model", "arm"]].iloc[0]
+        drawn.append((1, 2, [detector_bars(detectors.where(model=model, arm=arm), visible)]))
+    return drawn
+
+
+def auroc_range(detectors: Record) -> list[float]:
+    """From a little below chance, or below the least interval, to 1."""
+    return [min(0.45, float(detectors.table[["value", "low"]].min().min()) - 0.05), 1.02]
+
+
+def detector_bars(rows: pd.DataFrame, visible: bool) -> go.Bar:
+    """One bar per signal from chance to its AUROC, with its interval; self-rectification stands out."""
+    rows = rows.set_index("signal").loc[style.ordered(rows["signal"], style.SIGNALS)].reset_index()
+    return go.Bar(
+        orientation="h",
+        base=0.5,
+        x=(rows["value"] - 0.5).tolist(),
+        y=[style.SIGNALS[signal] for signal in rows["signal"]],
+        error_x=bars(rows["value"], rows["low"], rows["high"], style.INK),
+        marker={"color": [style.VERMILLION if signal == "rho" else "#B5C4D1" for signal in rows["signal"]]},
+        width=0.55,
+        customdata=rows[["value", "low", "high", "n"]].to_numpy().tolist(),
+        hovertemplate="<b>%{y}</b><br>AUROC %{customdata[0]:.3f}  [%{customdata[1]:.3f}, %{customdata[2]:.3f}]"
+        "<br>n = %{customdata[3]:,}<extra></extra>",
+        showlegend=False,
+        visible=visible,
+    )
