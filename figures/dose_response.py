@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+
 from regap.analyses.records import Record
 from regap.figures import style
 from regap.figures.marks import band_points, line_in_band, line_points
@@ -60,7 +61,7 @@ def caption(strength: Record) -> str:
     """What the figure shows, on how many prompts, and what is the paper's."""
     return caption_of(
         "h ← h − α·v on image prompts (above) and h ← h + α·v on text prompts (below), at one layer.",
-        "Separability is read at a later layer, since shifting all states alike changes no d′ or AUROC where it is done.",
+        "Separability is read at a later layer: shifting all states alike changes no d′ or AUROC where it is done.",
         INTERVAL,
         counted(strength.table["n"], "prompts per estimate") + ".",
         "That removing the drift restores refusals is the paper's claim; adding it to text, the parts of D and the "

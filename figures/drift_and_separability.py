@@ -3,6 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+
 from regap.analyses.records import Record
 from regap.figures import style
 from regap.figures.marks import bars

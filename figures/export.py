@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from types import ModuleType
 
 import plotly.graph_objects as go
 
@@ -34,7 +35,7 @@ def export(figure: go.Figure, path: Path | str, *, width: int = 1000, height: in
     return path
 
 
-def kaleido_or_advice():  # noqa: ANN201 - an optional module has no type
+def kaleido_or_advice(): -> ModuleType
     """The kaleido module; RuntimeError says how to get it."""
     try:
         import kaleido

@@ -3,6 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+
 from regap.analyses.records import Record
 from regap.figures import style
 from regap.figures.marks import bars
@@ -66,7 +67,8 @@ def caption(outcomes: Record) -> str:
 
 def better(measure: str) -> str:
     """Which way is better, in small letters."""
-    return f"<span style='font-size:11px;color:{style.FAINT}'>{'higher' if measure == 'utility' else 'lower'} is better</span>"
+    way = "higher" if measure == "utility" else "lower"
+    return f"<span style='font-size:11px;color:{style.FAINT}'>{way} is better</span>"
 
 
 def spread(level: int, levels: int) -> float:

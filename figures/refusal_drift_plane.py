@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+
 from regap.analyses.records import Record
 from regap.figures import style
 from regap.figures.menus import View, view_menu, views

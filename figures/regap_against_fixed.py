@@ -4,6 +4,7 @@ import re
 
 import pandas as pd
 import plotly.graph_objects as go
+
 from regap.analyses.records import Record
 from regap.figures import style
 from regap.figures.marks import bars
@@ -44,7 +45,7 @@ def draw(adaptive: Record) -> go.Figure:
 def caption(adaptive: Record) -> str:
     """What the figure shows, on how many prompts, and what is the paper's."""
     return caption_of(
-        "Each point is one method at one setting, on test prompts; lines join a method's settings, fixed strengths in order of α.",
+        "Each point is one method at one setting, on test prompts; lines join a method's settings.",
         INTERVAL,
         counted(adaptive.table["n"], "prompts per estimate") + ".",
         "That the adaptive correction beats fixed ones is the paper's claim; the gates, the signals and the budget "

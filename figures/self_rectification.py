@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+
 from regap.analyses.records import Record
 from regap.figures import style
 from regap.figures.marks import bars, line_in_band
@@ -52,14 +53,14 @@ def draw(self_rectification: Record, detectors: Record | None = None) -> go.Figu
 def caption(self_rectification: Record, detectors: Record | None = None) -> str:
     """What the figure shows, on how many prompts, and what is the paper's."""
     return caption_of(
-        "z is the coordinate along the refusal direction; its change beyond the edited layer is what the model adds itself.",
+        "z is the coordinate along the refusal direction; how it changes beyond the edited layer is the model's doing.",
         "ρ is the mean change over the layers read; it is worth having only where its AUROC exceeds that of plain z "
         "and of a probe."
         if detectors
         else "",
         INTERVAL,
         counted(self_rectification.table["n"], "prompts per estimate") + ".",
-        "That harmful inputs rectify themselves further is the paper's claim; z, ρ and the detectors are our operationalisation.",
+        "That harmful inputs rectify themselves further is the paper's claim; z, ρ and the detectors are ours.",
     )
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+
 from regap.analyses.records import Record
 from regap.figures import style
 from regap.figures.marks import band_points, line_in_band, line_points
