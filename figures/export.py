@@ -35,7 +35,7 @@ def export(figure: go.Figure, path: Path | str, *, width: int = 1000, height: in
     return path
 
 
-def kaleido_or_advice(): -> ModuleType
+def kaleido_or_advice() -> ModuleType:
     """The kaleido module; RuntimeError says how to get it."""
     try:
         import kaleido
