@@ -30,6 +30,8 @@ class Completion:
     """How many were generated, the end token counted."""
     finished: bool
     """False if the answer was cut at the token budget."""
+    first_token: int
+    """Id of the first token: where a refusal shows first."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class _Answer:
     text: str
     tokens: int
     finished: bool
+    first_token: int
 
 
 def generate(

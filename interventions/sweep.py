@@ -1,0 +1,60 @@
+"""Many shifts of the same prompts, each at the price of one token."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from regap.geometry.batches import batches
+from regap.geometry.capture import Progress
+from regap.geometry.directions import Direction
+from regap.geometry.forward import Edit, prefill, run, run_last_token
+from regap.geometry.models import Model
+from regap.geometry.pairs import Pairs
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """What each prompt does under each of several edits, read off the last prompt token."""
+
+    coordinates: Float[Tensor, "edit prompt layer"] = field(repr=False)
+    """z along the refusal direction of each read layer."""
+    first_tokens: Int[Tensor, "edit prompt"] = field(repr=False)
+    """The token that greedy decoding writes first."""
+
+
+def sweep(
+    model: Model,
+    pairs: Pairs,
+    arm: str,
+    edits: Sequence[Sequence[Edit]],
+    refusal: Direction,
+    read_layers: Sequence[int],
+    *,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> Sweep:
+    """Return coordinates and first tokens of every pair in the arm under each list of edits.
+
+    Prompts are run once up to their last token; each list then costs one token where its edits act on the last
+    token alone, else a full pass. The numbers are those of full passes.
+    """
+    prompts = [pair.prompts[arm] for pair in pairs.where(arm=arm)]
+    directions = torch.stack([refusal.at(layer) for layer in read_layers])
+    coordinates = torch.empty(len(edits), len(prompts), len(read_layers), dtype=torch.float64)
+    first_tokens = torch.empty(len(edits), len(prompts), dtype=torch.long)
+    for batch in batches(model, prompts, batch_size):
+        rows = torch.tensor(batch.rows)
+        for i, listed in enumerate(edits):
+            if all(edit.only_last for edit in listed):
+                hooks = [hook for edit in listed for hook in edit.hooks(model, batch)]
+                seen = run_last_token(model, prefill(model, batch), read_layers, hooks)
+            else:
+                seen = run(model, batch, read_layers, listed)
+            coordinates[i, rows] = torch.einsum("pld,ld->pl", seen.states.double(), directions)
+            first_tokens[i, rows] = seen.logits.argmax(-1)
+        if progress:
+            progress(len(batch))
+    return Sweep(coordinates, first_tokens)
