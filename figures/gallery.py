@@ -22,7 +22,14 @@ from regap.figures import (
 
 logger = logging.getLogger(__name__)
 PLOTLY = "plotly.min.js"
-CONFIG = {"responsive": True, "displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
+CONFIG = {
+    "responsive": True,
+    "displaylogo": False,
+    "showSendToCloud": False,  # plotly's own button would send the data of a run to a server
+    "plotlyServerURL": "",
+    "modeBarButtonsToRemove": ["select2d", "lasso2d"],
+    "toImageButtonOptions": {"format": "svg"},
+}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pandas as pd
 
 LOOK = {
     "type": "dropdown",
-    "y": 1.11,
+    "y": 1.08,
     "yanchor": "bottom",
     "bgcolor": "white",
     "bordercolor": "#B8B8B8",

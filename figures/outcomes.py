@@ -47,7 +47,7 @@ def draw(outcomes: Record) -> go.Figure:
     figure.update_yaxes(ticks="")
     for line in range(1, len(arms)):
         figure.add_hline(y=line - 0.5, line={"color": style.RULE, "width": 1}, layer="below")
-    figure.update_layout(updatemenus=view_menu(found, owner), margin={"t": 120})
+    figure.update_layout(updatemenus=view_menu(found, owner), margin={"t": 126})
     return figure
 
 

@@ -153,7 +153,7 @@ def template() -> go.layout.Template:
             "x": 0,
             "xref": "paper",
             "xanchor": "left",
-            "y": 0.975,
+            "y": 0.95,
             "yanchor": "top",
             "font": {"size": 18},
         },
@@ -164,7 +164,7 @@ def template() -> go.layout.Template:
         yaxis=axis,
         hoverlabel={"font": {"family": FONT, "size": 12}, "align": "left"},
         legend={"x": 1.02, "xanchor": "left", "y": 1, "yanchor": "top", "font": {"size": 12}},
-        margin={"l": 72, "r": 24, "t": 100, "b": 60},
+        margin={"l": 72, "r": 24, "t": 106, "b": 60},
     )
     return go.layout.Template(layout=layout)
 
