@@ -2,6 +2,8 @@
 figures show, and a folder imports only what comes before it."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,15 @@ KNOWS_TRANSFORMER_LENS = {
     "geometry/models.py",
     "interventions/apply.py",
 }
+
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+
+package = importlib.import_module(sys.argv[1])
+for module in pkgutil.walk_packages(getattr(package, "__path__", []), package.__name__ + "."):
+    importlib.import_module(module.name)
+print(*{name.partition(".")[0] for name in sys.modules})
+"""
 
 
 @dataclass(frozen=True)
@@ -99,6 +110,21 @@ def test_every_file_keeps_the_rule_of_folders(root: Path, project_files: list[Pa
     assert {path.parts[0] for path in sources} >= set(MAY_IMPORT)
     found = [violations(path.as_posix(), (root / path).read_text("utf-8")) for path in sources]
     assert not any(found), "\n".join(line for lines in found for line in lines)
+
+
+def loaded_with(package: str) -> set[str]:
+    """The top-level modules of a python of its own once it has imported all of `package`."""
+    done = subprocess.run([sys.executable, "-c", IMPORT_ALL, package], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_figures_load_no_model_through_what_they_import() -> None:
+    assert not loaded_with("regap.figures") & {"torch", "transformers", "transformer_lens"}
+
+
+def test_a_model_library_would_be_seen() -> None:
+    assert "torch" in loaded_with("torch.version")
 
 
 PLANTED = [
