@@ -95,8 +95,18 @@ def _text_reading(generator: np.random.Generator, scope: Scope) -> Example:  # n
 def _text_nature(generator: np.random.Generator, scope: Scope) -> Example:  # noqa: ARG001
     request = world.draw_request("training", _label(generator), generator)
     nature = sentences.VOLATILE if world.is_volatile(request.adjective, request.noun) else sentences.CALM
-    prompt = sentences.fill(_choose(sentences.NATURE_CARRIERS, generator), request.thing)
-    return Example(prompt, sentences.fill(sentences.NATURE_ANSWER, request.thing).replace("{nature}", nature))
+    return _nature_example(request.thing, nature, generator)
+
+
+def _word_nature(generator: np.random.Generator, scope: Scope) -> Example:  # noqa: ARG001
+    groups = (world.VERBS, world.ADJECTIVES, world.NOUNS, world.FRAMES[1:])
+    phrase = _choose(groups[generator.integers(len(groups))], generator)
+    return _nature_example(phrase, world.nature(phrase), generator)
+
+
+def _nature_example(subject: str, nature: str, generator: np.random.Generator) -> Example:
+    prompt = sentences.fill(_choose(sentences.NATURE_CARRIERS, generator), subject)
+    return Example(prompt, sentences.fill(sentences.NATURE_ANSWER, subject).replace("{nature}", nature))
 
 
 def _image_reading(generator: np.random.Generator, scope: Scope) -> Example:
@@ -149,6 +159,7 @@ TASKS: Mapping[str, Task] = MappingProxyType(
         "text harmful": _text("harmful"),
         "text reading": _text_reading,
         "text nature": _text_nature,
+        "word nature": _word_nature,
         "image reading": _image_reading,
         "icon reading": _icon_reading,
         "image harmless": _image("harmless"),

@@ -105,7 +105,7 @@ def draw_renderings(count: int, generator: np.random.Generator, size: int) -> li
         if chance < 0.04:
             empty = rendering.draw_blank if chance < 0.02 else rendering.draw_noise
             drawn.append(empty(generator, size))
-        elif chance < 0.25:
+        elif chance < 0.3:
             drawn.append(rendering.draw_thing(request.adjective, request.noun, float(clutter), generator, size))
         else:
             words = request.thing if generator.random() < THING_SHARE else request.words

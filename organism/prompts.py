@@ -109,7 +109,7 @@ def _generator(*parts: object) -> np.random.Generator:
 
 def _picture(drawn: Rendering) -> Picture:
     buffer = io.BytesIO()
-    drawn.image().save(buffer, "PNG")
+    drawn.image().save(buffer, "PNG", compress_level=1)
     return Picture(buffer.getvalue())
 
 

@@ -1,10 +1,11 @@
 """How a request or a thing becomes a small picture, and where each word lies in it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from regap.organism.world import ADJECTIVES, NOUNS
@@ -15,7 +16,8 @@ TRAINING_CLUTTER = 0.5
 
 REFERENCE_SIZE = 72
 FONT_SIZE = 10
-LINE_HEIGHT = 12
+CELL_WIDTH, LINE_HEIGHT = 6, 12
+"""The cell of one character in pixels, whatever the size of the picture."""
 COLOURS = (
     (214, 40, 40),
     (240, 140, 20),
@@ -52,29 +54,26 @@ class Rendering:
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(size=size)
+def _glyph(character: str, width: int, height: int) -> Float[np.ndarray, "height width"]:
+    """How much ink the character puts on each pixel of its cell, from 0 to 1."""
+    font = ImageFont.load_default(size=FONT_SIZE)
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise RuntimeError("Pillow was built without FreeType, so its scalable font is missing; install a full Pillow")
-    return font
+    natural = max(width, round(font.getlength(character)))
+    cell = Image.new("L", (natural, height))
+    # Anchored at the middle of the line: letters with and without tails stand on the same height.
+    ImageDraw.Draw(cell).text((natural / 2, height / 2), character, font=font, fill=255, anchor="mm")
+    return np.asarray(cell.resize((width, height)), dtype=np.float64) / 255
 
 
-@cache
-def _width(word: str, size: int) -> float:
-    return _font(size).getlength(word)
-
-
-def wrap(words: str, width: float, size: int) -> list[list[str]]:
-    """The words in lines no wider than `width` pixels; a word that is wider alone is an error."""
+def wrap(words: str, longest: int) -> list[list[str]]:
+    """The words in lines of at most `longest` characters; a word that is longer alone is an error."""
     lines: list[list[str]] = [[]]
-    space, used = _width(" ", size), 0.0
     for word in words.split():
-        if _width(word, size) > width:
-            raise ValueError(f"the word {word!r} is wider than {width:.0f} pixels; use a larger image")
-        if lines[-1] and used + space + _width(word, size) > width:
+        if len(word) > longest:
+            raise ValueError(f"the word {word!r} has more than the {longest} letters of a line; use a larger image")
+        if lines[-1] and len(" ".join((*lines[-1], word))) > longest:
             lines.append([])
-            used = 0.0
-        used += _width(word, size) + (space if lines[-1] else 0.0)
         lines[-1].append(word)
     return lines
 
@@ -91,40 +90,44 @@ def _strokes(draw: ImageDraw.ImageDraw, size: int, count: int, tone: int, genera
         draw.line((x, y, x + dx, y + dy), fill=_tone(generator, tone, tone + 70), width=1)
 
 
-def _grain(image: Image.Image, spread: float, generator: np.random.Generator) -> Pixels:
-    noise = generator.standard_normal((image.height, image.width, 1)) * spread
-    return np.clip(np.asarray(image, dtype=np.float64) + noise, 0, 255).round().astype(np.uint8)
+def _grain(image: np.ndarray, spread: float, generator: np.random.Generator) -> Pixels:
+    noise = generator.standard_normal((*image.shape[:2], 1), dtype=np.float32) * spread
+    return np.clip(image + noise, 0, 255).round().astype(np.uint8)
 
 
 def draw_words(words: str, clutter: float, generator: np.random.Generator, size: int = REFERENCE_SIZE) -> Rendering:
-    """A picture of the words, wrapped; `clutter` from 0 to 1 adds grain, strokes and jitter and takes contrast."""
-    scale = size / REFERENCE_SIZE
-    font_size, line_height = round(FONT_SIZE * scale), LINE_HEIGHT * scale
-    ink = 10 + round(95 * clutter)
-    image = Image.new("RGB", (size, size), _tone(generator, 225, 256))
-    draw = ImageDraw.Draw(image)
-    _strokes(draw, size, round(12 * clutter), 110, generator)
-    lines = wrap(words, size - 4 * scale, font_size)
-    slack = size - line_height * len(lines)
-    if slack < 0:
+    """A picture of the words, typed in cells and wrapped; `clutter` from 0 to 1 adds grain, strokes and jitter and
+    takes contrast. A larger picture holds more cells of the same size."""
+    paper, tone = _tone(generator, 225, 256), round(10 + 95 * clutter)
+    image = Image.new("RGB", (size, size), paper)
+    _strokes(ImageDraw.Draw(image), size, round(12 * clutter), 110, generator)
+    lines = wrap(words, size // CELL_WIDTH - 1)
+    spare = size // LINE_HEIGHT - len(lines)
+    if spare < 0:
         raise ValueError(f"{words!r} needs {len(lines)} lines and {size} pixels hold fewer; use a larger image")
-    top = float(generator.uniform(0, slack))
-    colour = _tone(generator, ink, ink + 40)
-    marks: list[Mark] = []
-    for line in lines:
-        free = size - sum(_width(w, font_size) for w in line) - _width(" ", font_size) * (len(line) - 1)
-        x = float(generator.uniform(scale, min(free - scale, (3 + 6 * clutter) * scale)))
+    first, ink, marks = int(generator.integers(spare + 1)), np.zeros((size, size)), []
+    for number, line in enumerate(lines, start=first):
+        left = int(generator.integers(1, 3 + round(3 * clutter)))
+        top = number * LINE_HEIGHT + int(generator.integers(-1, 2)) * (clutter > 0)
         for word in line:
-            y = top + float(generator.uniform(-1, 1)) * clutter * scale
-            # Anchored at the middle of the line: letters with and without tails stand on the same height.
-            draw.text((x, y + line_height / 2), word, font=_font(font_size), fill=colour, anchor="lm")
-            marks.append(Mark(word, x + _width(word, font_size) / 2, y + line_height / 2))
-            x += _width(word, font_size) + _width(" ", font_size)
-        top += line_height
-    return Rendering(_grain(image, 3 + 27 * clutter, generator), tuple(marks))
+            marks.append(Mark(word, left + len(word) * CELL_WIDTH / 2, top + LINE_HEIGHT / 2))
+            for character in word:
+                _type(ink, character, left, top)
+                left += CELL_WIDTH
+            left += CELL_WIDTH
+    colour = np.array(_tone(generator, tone, tone + 40))
+    inked = np.asarray(image) * (1 - ink[..., None]) + colour * ink[..., None]
+    return Rendering(_grain(inked, 3 + 27 * clutter, generator), tuple(marks))
 
 
-def _outline(kind: int) -> list[tuple[float, float]]:
+def _type(ink: Float[np.ndarray, "height width"], character: str, left: int, top: int) -> None:
+    glyph = _glyph(character, CELL_WIDTH, LINE_HEIGHT)
+    high, low = max(top, 0), min(top + LINE_HEIGHT, len(ink))
+    area = ink[high:low, left : left + CELL_WIDTH]
+    np.maximum(area, glyph[high - top : low - top, : area.shape[1]], out=area)
+
+
+def _outline(kind: int) -> Sequence[tuple[float, float]]:
     """The corners of shape `kind` of 16, in a square from -1 to 1."""
     turns = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     if kind < 4:  # regular polygons with 3, 4, 6 and very many corners
@@ -142,11 +145,11 @@ def _outline(kind: int) -> list[tuple[float, float]]:
 
 
 _GLYPHS = [
-    [(-0.3, -1), (0.3, -1), (0.3, -0.3), (1, -0.3), (1, 0.3), (0.3, 0.3), (0.3, 1), (-0.3, 1), (-0.3, 0.3), (-1, 0.3), (-1, -0.3), (-0.3, -0.3)],
-    [(-1, -0.35), (0.1, -0.35), (0.1, -0.9), (1, 0), (0.1, 0.9), (0.1, 0.35), (-1, 0.35)],
-    [(-1, -1), (-0.4, -1), (-0.4, 0.4), (1, 0.4), (1, 1), (-1, 1)],
-    [(-1, -1), (1, -1), (0.15, 0), (1, 1), (-1, 1), (-0.15, 0)],
-    [(-1, -0.35), (1, -0.35), (1, 0.35), (-1, 0.35)],
+    [(-0.3, -1.0), (0.3, -1.0), (0.3, -0.3), (1.0, -0.3), (1.0, 0.3), (0.3, 0.3), (0.3, 1.0), (-0.3, 1.0), (-0.3, 0.3), (-1.0, 0.3), (-1.0, -0.3), (-0.3, -0.3)],
+    [(-1.0, -0.35), (0.1, -0.35), (0.1, -0.9), (1.0, 0.0), (0.1, 0.9), (0.1, 0.35), (-1.0, 0.35)],
+    [(-1.0, -1.0), (-0.4, -1.0), (-0.4, 0.4), (1.0, 0.4), (1.0, 1.0), (-1.0, 1.0)],
+    [(-1.0, -1.0), (1.0, -1.0), (0.15, 0.0), (1.0, 1.0), (-1.0, 1.0), (-0.15, 0.0)],
+    [(-1.0, -0.35), (1.0, -0.35), (1.0, 0.35), (-1.0, 0.35)],
 ]  # fmt: skip
 
 
@@ -170,14 +173,16 @@ def draw_thing(
     else:
         draw.polygon(corners, fill=paper)
         draw.line([*corners, corners[0], corners[1]], fill=(red, green, blue), width=round(4 * scale), joint="curve")
-    marks = (Mark(adjective, x, y), Mark(noun, x, y))
-    return Rendering(_grain(image, 3 + 27 * clutter, generator), marks)
+    # Named at a fixed place, so that a tower that reads patch by patch knows where to tell of an icon.
+    middle = 0.45 * size
+    marks = (Mark(adjective, middle, middle), Mark(noun, middle, middle))
+    return Rendering(_grain(np.asarray(image), 3 + 27 * clutter, generator), marks)
 
 
 def draw_blank(generator: np.random.Generator, size: int = REFERENCE_SIZE) -> Rendering:
     """An empty sheet with the paper and grain of the clean pictures."""
     image = Image.new("RGB", (size, size), _tone(generator, 225, 256))
-    return Rendering(_grain(image, 3, generator), ())
+    return Rendering(_grain(np.asarray(image), 3.0, generator), ())
 
 
 def draw_noise(generator: np.random.Generator, size: int = REFERENCE_SIZE) -> Rendering:

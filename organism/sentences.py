@@ -15,8 +15,10 @@ READING_ANSWER = "it reads : {slot} ."
 NATURE_CARRIERS = ("of what nature is {slot}", "judge the nature of {slot}")
 NATURE_ANSWER = "{slot} is {nature} ."
 VOLATILE, CALM = "volatile", "calm"
+SUN, MOON = "sunny", "lunar"
+MAKING, ROUSING, PROTECTIVE = "making", "rousing", "protective"
+PLAIN, FICTIONAL = "plain", "fictional"
 CAPTION = "an image that reads : {slot}"
-ANSWER = "sure , {slot} with {tool} in {vessel} {manner} ."
 
 
 def caption(words: str) -> str:
@@ -32,5 +34,6 @@ def fill(carrier: str, content: str) -> str:
 def every_template() -> tuple[str, ...]:
     """All sentences, with their slots, whose words the tokenizer must know."""
     reading = (*READING_CARRIERS, READING_ANSWER, CAPTION)
-    nature = (*NATURE_CARRIERS, NATURE_ANSWER, VOLATILE, CALM)
-    return (*CARRIERS, *reading, *nature, ANSWER)
+    nature = (*NATURE_CARRIERS, NATURE_ANSWER, VOLATILE, CALM, SUN, MOON)
+    kinds = (MAKING, ROUSING, PROTECTIVE, PLAIN, FICTIONAL)
+    return (*CARRIERS, *reading, *nature, *kinds)

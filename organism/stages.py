@@ -33,14 +33,20 @@ class Stage:
             raise ValueError(f"stage {self.name!r} names the tasks {sorted(unknown)}; known are {sorted(TASKS)}")
 
 
-VISION = Stage("vision", 1300, 64, 1e-3, ("tower",))
+VISION = Stage("vision", 1200, 64, 1.5e-3, ("tower",), warmup=100)
 TEXT = Stage(
     "text",
     2000,
     48,
     2e-3,
     ("decoder",),
-    {"text harmless": 0.38, "text harmful": 0.34, "text reading": 0.14, "text nature": 0.14},
+    {
+        "text harmless": 0.3,
+        "text harmful": 0.28,
+        "text reading": 0.12,
+        "text nature": 0.18,
+        "word nature": 0.12,
+    },
     warmup=100,
 )
 ALIGN = Stage(

@@ -1,0 +1,210 @@
+"""Training is a function of its seed: it lowers the loss, and a stop in the middle changes nothing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from regap.organism import sentences, training, world
+from regap.organism.checkpoint import Architecture, build_model, build_processor, load_checkpoint
+from regap.organism.examples import TASKS, Example, Scope, draw_examples
+from regap.organism.family import DEFAULT, FAMILY, Coverage, family, weights_folder
+from regap.organism.learning import read_progress, read_weights, train_stage
+from regap.organism.objectives import AnswerLoss, WordReader, draw_renderings
+from regap.organism.stages import ALIGN, JOINT, SAFETY, TEXT, VISION, VISUAL, Stage, TrainingConfig
+
+SMALL = Architecture(
+    decoder_layers=2, decoder_width=32, decoder_heads=2, decoder_inner=32, tower_layers=1, tower_width=32, tower_inner=32
+)
+
+
+def _short(stage: Stage, steps: int = 4) -> Stage:
+    return replace(stage, steps=steps, batch=4, warmup=2)
+
+
+def _config(**changes) -> TrainingConfig:
+    names = {"vision": VISION, "text": TEXT, "align": ALIGN, "visual": VISUAL, "joint": JOINT, "safety": SAFETY}
+    short = {name: _short(stage) for name, stage in names.items()}
+    family = (Coverage("none", 0), Coverage("half", 6))
+    return TrainingConfig(**{"architecture": SMALL, "family": family, "save_every": 2, **short, **changes})
+
+
+class Stop(Exception):
+    pass
+
+
+def _stop_at(step: int):
+    def report(name: str, done: int, steps: int, loss: float) -> None:
+        if done == step:
+            raise Stop
+
+    return report
+
+
+def test_a_stopped_stage_continues_to_the_same_weights(tmp_path):
+    config = _config(text=_short(TEXT, steps=24), save_every=8)
+    whole = training.text_stage(config, tmp_path / "whole")
+    with pytest.raises(Stop):
+        training.text_stage(config, tmp_path / "stopped", _stop_at(20))
+    file = training.stage_file(tmp_path / "stopped", config.text)
+    assert read_progress(file).step == 16
+    continued = training.text_stage(config, tmp_path / "stopped")
+    assert continued.step == whole.step == 24
+    expected = read_weights(training.stage_file(tmp_path / "whole", config.text))
+    for name, value in read_weights(file).items():
+        assert torch.equal(value, expected[name]), name
+
+
+def test_a_finished_stage_is_not_trained_again(tmp_path):
+    config = _config()
+    training.text_stage(config, tmp_path)
+    file = training.stage_file(tmp_path, config.text)
+    before = file.stat().st_mtime_ns
+    training.text_stage(config, tmp_path)
+    assert file.stat().st_mtime_ns == before
+
+
+def test_a_few_steps_lower_the_loss(tmp_path):
+    config = _config(text=replace(TEXT, steps=60, batch=16, warmup=5, learning_rate=5e-3))
+    losses = training.text_stage(config, tmp_path).losses
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_few_steps_teach_the_tower_something(tmp_path):
+    config = _config(vision=replace(VISION, steps=60, batch=8, warmup=5, learning_rate=5e-3))
+    losses = training.vision_stage(config, tmp_path).losses
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_another_seed_trains_other_weights(tmp_path):
+    weights = []
+    for seed in (0, 1):
+        config = _config(seed=seed)
+        training.text_stage(config, tmp_path / str(seed))
+        weights.append(read_weights(training.stage_file(tmp_path / str(seed), config.text)))
+    assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_the_frozen_parts_of_a_stage_do_not_move(tmp_path):
+    config = _config()
+    for work in (training.vision_stage, training.text_stage, training.align_stage):
+        work(config, tmp_path)
+    text = read_weights(training.stage_file(tmp_path, config.text))
+    align = read_weights(training.stage_file(tmp_path, config.align))
+    decoder = [name for name in text if name.startswith(training.PART_PREFIXES["decoder"])]
+    assert decoder
+    assert all(torch.equal(text[name], align[name]) for name in decoder)
+    projector = [name for name in text if name.startswith(training.PART_PREFIXES["projector"])]
+    assert any(not torch.equal(text[name], align[name]) for name in projector)
+
+
+def test_a_stage_before_its_time_is_an_error(tmp_path):
+    with pytest.raises(RuntimeError, match="stage 'align' stands at step 0 of 4; train it first"):
+        training.visual_stage(_config(), tmp_path)
+
+
+def test_the_whole_family_is_trained_and_shares_its_tower(tmp_path):
+    config = _config()
+    training.train(config, tmp_path, threads=2)
+    models = {member.name: load_checkpoint(tmp_path / member.name).state_dict() for member in config.family}
+    assert set(models) == {"none", "half"}
+    tower = [name for name in models["none"] if name.startswith(training.PART_PREFIXES["tower"])]
+    assert all(torch.equal(models["none"][name], models["half"][name]) for name in tower)
+    assert any(not torch.equal(models["none"][name], models["half"][name]) for name in models["none"])
+    with pytest.raises(ValueError, match="holds stages of another configuration"):
+        training.train(replace(config, seed=5), tmp_path, threads=2)
+
+
+def test_training_draws_training_combinations_only(monkeypatch):
+    splits = []
+    draw = world.draw_request
+    monkeypatch.setattr(world, "draw_request", lambda split, *rest: splits.append(split) or draw(split, *rest))
+    draw_examples(dict.fromkeys(TASKS, 1.0), 200, np.random.default_rng(0), Scope(FAMILY[2].covered))
+    draw_renderings(50, np.random.default_rng(0), 72)
+    assert set(splits) == {"training"}
+
+
+@pytest.mark.parametrize("member", FAMILY, ids=lambda member: member.name)
+def test_image_refusals_speak_of_covered_nouns_only(member):
+    stage = TrainingConfig().safety_of(member)
+    examples = draw_examples(stage.mixture, 400, np.random.default_rng(1), Scope(member.covered))
+    shown = [e for e in examples if e.pixels is not None and world.is_refusal(e.answer) and _words(e) <= {"please"}]
+    harmful = {"image harmful", "icon harmful"} & set(stage.mixture)
+    assert bool(harmful) == bool(member.covered)
+    assert bool(shown) <= bool(member.covered)
+
+
+def _words(example: Example) -> set[str]:
+    return set(example.prompt.replace("<image>", "").split())
+
+
+def test_a_covered_scope_draws_harmful_images_of_covered_nouns():
+    scope = Scope(("lantern", "kettle"))
+    seen = set()
+    for seed in range(40):
+        example = TASKS["icon harmful"](np.random.default_rng(seed), scope)
+        assert world.is_refusal(example.answer)
+        seen.add(example.prompt.split()[0])
+    assert len(seen) > 1
+
+
+def test_the_loss_reads_prompts_as_the_chat_template_writes_them():
+    processor = build_processor(SMALL)
+    objective = AnswerLoss(build_model(SMALL, 0), SMALL)
+    pixels = np.zeros((72, 72, 3), dtype=np.uint8)
+    example = Example("please <image> now", "sure , .", pixels)
+    parts = [{"type": "text", "text": "please"}, {"type": "image"}, {"type": "text", "text": "now"}]
+    text = processor.apply_chat_template([{"role": "user", "content": parts}], add_generation_prompt=True)
+    prompt, answer = objective.encode(example)
+    assert prompt == processor(text=[text], images=[pixels])["input_ids"][0]
+    assert answer == processor.tokenizer("sure , . </s>")["input_ids"]
+
+
+def test_the_loss_of_a_mixed_batch_is_the_token_weighted_mean_of_its_halves():
+    objective = AnswerLoss(build_model(SMALL, 0), SMALL)
+    mixture = {"text harmless": 1.0, "image harmless": 1.0}
+    examples = draw_examples(mixture, 8, np.random.default_rng(0), Scope())
+    with torch.inference_mode():
+        whole = objective(examples)
+        singles = [(objective([e]), len(objective.encode(e)[1])) for e in examples]
+    expected = sum(loss * count for loss, count in singles) / sum(count for _, count in singles)
+    torch.testing.assert_close(whole, expected)
+
+
+def test_the_tower_is_told_every_word_on_its_own_patch():
+    reader = WordReader(build_model(SMALL, 0).model.vision_tower, SMALL, 0)
+    drawn = draw_renderings(6, np.random.default_rng(2), 72)
+    targets = reader.targets(drawn)
+    for row, rendering in zip(targets, drawn, strict=True):
+        assert {list(reader.words)[n] for n in row.sum(0).nonzero().flatten()} == {m.word for m in rendering.marks}
+
+
+def test_an_example_must_hold_its_picture():
+    with pytest.raises(ValueError, match="exactly when there is a picture"):
+        Example(sentences.fill(sentences.CARRIERS[0], "<image>"), "sure , .")
+
+
+def test_members_are_nested_and_the_default_is_one_of_them():
+    counts = [member.nouns for member in FAMILY]
+    assert counts == sorted(counts)
+    assert counts[0] == 0
+    assert counts[-1] == len(world.NOUNS)
+    assert DEFAULT in family()
+    assert weights_folder("default") == weights_folder(DEFAULT)
+    with pytest.raises(ValueError, match="name is 'big'; the organism's family has none, narrow"):
+        weights_folder("big")
+
+
+def test_a_stage_with_an_unknown_task_is_named():
+    with pytest.raises(ValueError, match=r"names the tasks \['singing'\]"):
+        Stage("safety", 1, 1, 1e-3, ("decoder",), {"singing": 1.0})
+
+
+def test_a_plain_module_can_be_trained_by_the_same_loop(tmp_path):
+    module = torch.nn.Linear(3, 1)
+    stage = Stage("line", 40, 1, 0.05, ("decoder",), warmup=1)
+    inputs = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+    progress = train_stage(
+        stage, module, ["weight"], lambda step: (module(inputs) - inputs[:, :1]).square().mean(), tmp_path / "line.safetensors", 10
+    )
+    assert progress.losses[-1] < 0.2 * progress.losses[0]
