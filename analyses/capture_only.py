@@ -1,0 +1,36 @@
+"""A run that only looks: residual streams, directions, drift and separability, no answers."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from regap.analyses.collapse import probes
+from regap.analyses.config import RunConfig
+from regap.analyses.coordinates import coordinates_record
+from regap.analyses.drift_size import drift_record
+from regap.analyses.observed import observe
+from regap.analyses.records import Record
+from regap.analyses.run import load_model, pairs_of
+from regap.analyses.run_folder import RunFolder, check_out
+from regap.analyses.tracking import Tracker, silent
+from regap.geometry.separability import separability
+
+
+def capture_only(config: RunConfig, track: Tracker = silent) -> RunFolder:
+    """Return the run folder with activations, directions, and the tables that need no generation."""
+    check_out(Path(config.out), None)
+    pairs = pairs_of(config).require_both_labels()
+    model = load_model(config, config.model)
+    folder = RunFolder.open(config, model, pairs)
+    seen = observe(model, pairs, config, folder.path, track)
+    folder.write_directions(seen.refusal, dict(seen.drifts), model)
+    tables = [
+        separability(seen.states, direction, resamples=config.resamples, seed=config.seed).assign(
+            model=model.name, condition="baseline", direction=name
+        )
+        for name, direction in probes(seen).items()
+    ]
+    records = (Record("separability", pd.concat(tables)), drift_record(seen))
+    for record in (*records, coordinates_record(seen, {"baseline": seen.states})):
+        record.save(folder.path)
+    return folder

@@ -1,0 +1,160 @@
+"""One run from a model and pairs to tables and a summary: every analysis, in order, each step resumable."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from regap.analyses import collapse, drift_causes, drift_predicts, regap_against_fixed, self_rectification
+from regap.analyses.claims import Claim, Finding, claims_record
+from regap.analyses.config import RunConfig
+from regap.analyses.observed import Observed, observe
+from regap.analyses.outcomes import outcomes
+from regap.analyses.records import Record
+from regap.analyses.run_folder import RunFolder, check_out
+from regap.analyses.study import Study, calibrate
+from regap.analyses.tracking import Tracker, silent
+from regap.analyses.verdicts import Judged, judge_for
+from regap.geometry.models import Model, load
+from regap.geometry.pair_files import read_pairs
+from regap.geometry.pairs import Pairs
+from regap.organism.prompts import HeldOut, held_out_pairs
+
+Answers = Mapping[str, Mapping[str, Sequence[Judged]]]
+"""Judged answers by condition and arm."""
+
+
+def run(config: RunConfig, track: Tracker = silent) -> RunFolder:
+    """Return the finished run folder: tables, directions, summary; figures and report are drawn from them.
+
+    Answers and residual streams that an earlier, interrupted run left in the folder are used again.
+    """
+    check_out(Path(config.out), None)
+    pairs = pairs_of(config).require_both_labels()
+    judge_for(pairs, config.judge)
+    model = load_model(config, config.model)
+    folder = RunFolder.open(config, model, pairs)
+    seen = observe(model, pairs, config, folder.path, track)
+    folder.write_directions(seen.refusal, dict(seen.drifts), model)
+    study = calibrate(seen, folder.path, track)
+    answers = _answers(study)
+    findings = [
+        collapse.run(study),
+        drift_predicts.run(study, answers["baseline"], _family(study)),
+        drift_causes.run(study),
+        self_rectification.run(study),
+        regap_against_fixed.run(study),
+    ]
+    for record in [*_answer_records(study, answers), *_records(findings)]:
+        record.save(folder.path)
+    folder.write_summary(_summary(study, answers, findings))
+    return folder
+
+
+def pairs_of(config: RunConfig) -> Pairs:
+    """Return the pairs of the configuration: those of its file, or held-out ones of the organism."""
+    pairs = read_pairs(config.pairs) if config.pairs else held_out_pairs(HeldOut(seed=config.seed))
+    return pairs.first(config.limit) if config.limit else pairs
+
+
+def load_model(config: RunConfig, source: str) -> Model:
+    """Return a model loaded as the configuration says."""
+    revision = config.revision if source == config.model else None
+    return load(source, device=config.device, dtype=config.dtype, revision=revision, download=config.download)
+
+
+def _answers(study: Study) -> Answers:
+    """Return baseline answers in every arm, and corrected ones in the text and the image arm."""
+    found: dict[str, dict[str, Sequence[Judged]]] = {name: {} for name in study.conditions}
+    for arm in study.seen.states:
+        everything = study.conditions
+        asked = everything if arm in ("text", study.seen.image_arm) else {"baseline": everything["baseline"]}
+        for name, judged in study.answers(arm, asked).items():
+            found[name][arm] = judged
+    return found
+
+
+def _family(study: Study) -> dict[str, tuple[Observed, Sequence[Judged]]]:
+    """Return the other models of the family, observed on the same pairs in the text and the image arm."""
+    config = study.seen.config
+    narrow = config.model_copy(
+        update={"arms": ("text", study.seen.image_arm), "image_arm": study.seen.image_arm}
+    )
+    found = {}
+    for name in config.family:
+        model = load_model(config, name)
+        seen = observe(model, study.seen.pairs, narrow, study.folder, study.track)
+        found[name] = (seen, drift_predicts.judged_answers(study, seen))
+    return found
+
+
+def _answer_records(study: Study, answers: Answers) -> list[Record]:
+    completions, verdicts, shares = [], [], []
+    for condition, arms in answers.items():
+        for arm, judged in arms.items():
+            where = {"model": study.seen.model.name, "condition": condition, "arm": arm}
+            for one in judged:
+                answer, known = one.completion, {**where, "pair_id": one.pair.pair_id}
+                completions.append(
+                    {**known, "text": answer.text, "tokens": answer.tokens, "finished": answer.finished}
+                )
+                verdicts.append(
+                    {
+                        **known,
+                        "label": one.pair.label,
+                        "judge": one.judge,
+                        "verdict": one.verdict,
+                        "reason": one.reason,
+                    }
+                )
+            found = outcomes(judged, study.seen.config.seed)
+            shares += [{**where, "measure": measure, **vars(share)} for measure, share in found.items()]
+    tables = {"completions": completions, "verdicts": verdicts, "outcomes": shares}
+    return [Record(name, pd.DataFrame(rows)) for name, rows in tables.items()]
+
+
+def _records(findings: Sequence[Finding]) -> list[Record]:
+    return [record for finding in findings for record in finding.records] + [
+        claims_record(finding.claim for finding in findings)
+    ]
+
+
+def _summary(study: Study, answers: Answers, findings: Sequence[Finding]) -> dict[str, Any]:
+    seen = study.seen
+    separability = next(r for f in findings for r in f.records if r.name == "separability")
+    at_layer = separability.where(condition="baseline", direction="refusal", layer=seen.layer)
+    return {
+        "model": seen.model.name,
+        "layer": seen.layer,
+        "image_arm": seen.image_arm,
+        "separability": {
+            arm: {row.measure: _estimate(row) for row in rows.itertuples()}
+            for arm, rows in at_layer.groupby("arm")
+        },
+        "outcomes": {
+            condition: {
+                arm: {measure: vars(share) for measure, share in outcomes(judged, seen.config.seed).items()}
+                for arm, judged in arms.items()
+            }
+            for condition, arms in answers.items()
+        },
+        "fixed": {"site": str(study.fixed.site), "strength": study.fixed.strength, "part": study.fixed.name},
+        "regap": {
+            "site": str(study.regap.probe.site),
+            "signal": study.regap.signal,
+            "gate": vars(study.regap.gate),
+            "strongest": study.regap.strongest,
+            "read_layers": list(study.regap.read_layers),
+            "false_refusals": seen.config.false_refusals,
+        },
+        "claims": {finding.claim.claim: _claim(finding.claim) for finding in findings},
+    }
+
+
+def _claim(claim: Claim) -> dict[str, Any]:
+    return {"verdict": claim.verdict, "evidence": claim.evidence, **vars(claim.estimate)}
+
+
+def _estimate(row: Any) -> dict[str, Any]:
+    return {"value": row.value, "low": row.low, "high": row.high, "n": row.n}

@@ -1,0 +1,170 @@
+"""The folder of a run: what it was made from, and that it is one model's."""
+
+import hashlib
+import io
+import json
+import math
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from regap.analyses.config import ConfigError, RunConfig, as_toml
+from regap.geometry.batches import prompt_digest, render
+from regap.geometry.directions import Direction
+from regap.geometry.drift import Drift
+from regap.geometry.models import Model
+from regap.geometry.pairs import Pairs
+from regap.geometry.store import write_atomically, write_tensors
+
+PACKAGES = (
+    "regap",
+    "torch",
+    "transformers",
+    "transformer-lens",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "plotly",
+    "scikit-learn",
+)
+THUMBNAIL = 160
+"""Longest side, in pixels, of the pictures kept for the report."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder that belongs to one model; everything in it is made anew from the same inputs."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, config: RunConfig, model: Model, pairs: Pairs) -> "RunFolder":
+        """Return the run folder with configuration, provenance and prompts written.
+
+        Raises ConfigError if the folder holds a run of another model, or files that are no run at all.
+        """
+        path = Path(config.out)
+        check_out(path, model.fingerprint)
+        folder = cls(path)
+        write_atomically(path / "config.toml", as_toml(config).encode())
+        write_atomically(path / "provenance.json", _json(_provenance(config, model, pairs)))
+        folder._write_prompts(model, pairs)
+        return folder
+
+    def write_directions(self, refusal: Direction, drifts: dict[str, Drift], model: Model) -> None:
+        """Write refusal direction, thresholds and the drift of each arm to directions.safetensors."""
+        tensors = {"refusal": refusal.vectors, "thresholds": refusal.thresholds}
+        for arm, drift in drifts.items():
+            tensors |= {f"drift.{arm}": drift.vectors, f"text_mean.{arm}": drift.text_mean}
+        header = {"model": model.fingerprint, "hook": "blocks.{layer}.hook_out", "position": "last"}
+        header |= {
+            "layers": json.dumps(refusal.layers),
+            "sign": "refusal points to harmful; drift from text to image",
+        }
+        write_tensors(self.path / "directions.safetensors", tensors, header)
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Write summary.json."""
+        write_atomically(self.path / "summary.json", _json(summary))
+
+    def _write_prompts(self, model: Model, pairs: Pairs) -> None:
+        rows = [
+            {
+                "pair_id": pair.pair_id,
+                "arm": arm,
+                "label": pair.label,
+                "category": pair.category,
+                "split": pair.split,
+                "cluster": pair.cluster,
+                "request": pair.request,
+                "prompt_sha256": prompt_digest(render(model, prompt), prompt),
+                "image_sha256": prompt.picture.sha256 if prompt.picture else None,
+                "image_png": _thumbnail(prompt) if prompt.picture and pair.split == "test" else None,
+            }
+            for pair in pairs
+            for arm, prompt in pair.prompts.items()
+        ]
+        table = io.BytesIO()
+        pd.DataFrame(rows).to_parquet(table, index=False)
+        write_atomically(self.path / "prompts.parquet", table.getvalue())
+
+
+def check_out(path: Path, fingerprint: str | None) -> None:
+    """Raise ConfigError if a run may not be written there: another model's, no folder, or not writable."""
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"out is {path}, which is a file; name a folder")
+    provenance = path / "provenance.json"
+    if (
+        path.is_dir()
+        and any(path.iterdir())
+        and not provenance.is_file()
+        and not (path / "pairs.parquet").is_file()
+    ):
+        raise ConfigError(f"out folder {path} holds files that are no run; name an empty or a new folder")
+    if fingerprint and provenance.is_file():
+        try:
+            known = json.loads(provenance.read_text())
+        except ValueError:
+            return  # a damaged file is written anew
+        if known.get("fingerprint") != fingerprint:
+            raise ConfigError(
+                f"out folder {path} holds a run of another model ({known.get('model')}); name another folder"
+            )
+
+
+def _provenance(config: RunConfig, model: Model, pairs: Pairs) -> dict[str, Any]:
+    requests = hashlib.sha256()
+    for pair in pairs:
+        arms = [
+            (arm, prompt.text, prompt.picture and prompt.picture.sha256)
+            for arm, prompt in pair.prompts.items()
+        ]
+        requests.update(json.dumps([pair.pair_id, pair.label, pair.split, arms]).encode())
+    return {
+        "model": model.name,
+        "fingerprint": model.fingerprint,
+        "pairs": len(pairs),
+        "pairs_sha256": requests.hexdigest(),
+        "seed": config.seed,
+        "command": " ".join(["regap", *sys.argv[1:]]) if sys.argv[0].endswith("regap") else "python",
+        "versions": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
+        "threads": torch.get_num_threads(),
+        "attention": str(model.hf.config._attn_implementation),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _thumbnail(prompt: Any) -> bytes:
+    image = prompt.picture.open()
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    kept = io.BytesIO()
+    image.save(kept, "PNG")
+    return kept.getvalue()
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return (json.dumps(_finite(value), indent=2, allow_nan=False) + "\n").encode()
+
+
+def _finite(value: Any) -> Any:
+    """Return the value with null for every number that is not finite, which JSON cannot write."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
