@@ -1,6 +1,5 @@
 """The marks that figures share: a line in its interval band, and points with interval bars."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,7 +46,7 @@ def line_in_band(
     return [band, line]
 
 
-def band_points(rows: pd.DataFrame, x: str) -> dict[str, list[float]]:
+def band_points(rows: pd.DataFrame, x: str) -> dict[str, list[int | float]]:
     """The outline of the band, where both ends of the interval are known."""
     known = rows[np.isfinite(rows["low"]) & np.isfinite(rows["high"])].sort_values(x)
     return {
@@ -74,7 +73,7 @@ def hover(name: str, x: str) -> str:
     )
 
 
-def bars(values: Sequence[float], low: Sequence[float], high: Sequence[float], colour: str) -> dict[str, Any]:
+def bars(values: pd.Series, low: pd.Series, high: pd.Series, colour: str) -> dict[str, Any]:
     """Error bars that reach from low to high; where an end is unknown there is none."""
     at, below, above = (np.asarray(numbers, dtype=float) for numbers in (values, low, high))
     return {

@@ -136,7 +136,7 @@ def cloud(
     )
 
 
-def points(rows: pd.DataFrame, layer: int) -> dict[str, list[float]]:
+def points(rows: pd.DataFrame, layer: int) -> dict[str, list[int | float]]:
     """The coordinates at a layer, in order of pair, to four significant digits (a hundredth of a pixel)."""
     at = rows[rows["layer"] == layer].sort_values("pair_id")
     return {

@@ -78,7 +78,7 @@ def settings(rows: pd.DataFrame) -> pd.DataFrame:
 
 def number_in(setting: str) -> float:
     """The first number in a setting such as `alpha=1.5`; 0 when there is none."""
-    found = re.search(r"-?\d+(\.\d+)?", setting)
+    found = re.search(r"-?(\d+\.?\d*|\.\d+)(e-?\d+)?", setting)
     return float(found.group()) if found else 0.0
 
 

@@ -1,0 +1,24 @@
+"""Points lie at the planted drift and outcome, with their intervals, and the panels tell the correlation."""
+
+from regap.figures.drift_and_separability import caption, draw
+
+
+def test_each_level_is_a_panel_with_its_points_and_bars(planted) -> None:
+    figure = draw(planted("prediction"), planted("correlations"))
+    assert len(figure.data) == 2 * (3 + 2 + 3)
+    typographic = next(trace for trace in figure.data if trace.name == "typographic")
+    assert (typographic.x, typographic.y) == ((1.0,), (8.0,))
+    assert (typographic.error_y.array, typographic.error_y.arrayminus) == ((0.25,), (0.5,))
+    below = [trace for trace in figure.data if trace.name == "typographic"][1]
+    assert below.y == (0.1,)
+
+
+def test_the_panels_tell_spearmans_correlation_with_interval_and_n(planted) -> None:
+    texts = [note.text for note in draw(planted("prediction"), planted("correlations")).layout.annotations]
+    assert texts.count("ρ = −0.75 [−0.90, −0.50], n = 3") == 6
+    without = [note.text for note in draw(planted("prediction")).layout.annotations]
+    assert not any("ρ" in (text or "") for text in without)
+
+
+def test_the_caption_counts_the_points_of_each_level(planted) -> None:
+    assert "3 arms, 2 models, 3 bins" in caption(planted("prediction"), planted("correlations"))

@@ -1,0 +1,27 @@
+"""A static copy needs a browser that is there, and says plainly what to install when it is not."""
+
+from pathlib import Path
+
+import plotly.graph_objects as go
+import pytest
+
+from regap.figures.export import browser_or_advice, export
+
+
+def test_the_ending_says_the_format(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"path='.*figure.gif'.*\('.pdf', '.svg', '.png'\)"):
+        export(go.Figure(), tmp_path / "figure.gif")
+
+
+def test_without_a_browser_the_error_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("BROWSER_PATH", raising=False)
+    with pytest.raises(RuntimeError, match=r"needs a Chrome or Chromium.*BROWSER_PATH"):
+        browser_or_advice()
+
+
+def test_the_browser_named_in_the_environment_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROWSER_PATH", "/some/chrome")
+    assert browser_or_advice() == "/some/chrome"

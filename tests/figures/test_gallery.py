@@ -1,0 +1,79 @@
+"""Figures are files made from tables alone: equal tables, equal bytes; no torch, no network."""
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from regap.analyses.records import RunRecords
+from regap.figures.gallery import NAMES, PLOTLY, draw_all, write_figures
+
+SCRIPT = "import sys, regap.figures.report, regap.figures.gallery, regap.figures.export; print('torch' in sys.modules)"
+
+
+def test_every_figure_is_written_beside_one_plotly(run_folder: Path) -> None:
+    written = write_figures(run_folder)
+    assert [path.stem for path in written] == list(NAMES)
+    assert {path.name for path in (run_folder / "figures").iterdir()} == {
+        PLOTLY,
+        *(f"{name}.html" for name in NAMES),
+    }
+    page = written[0].read_text()
+    assert f'src="{PLOTLY}"' in page
+    assert len(page) < 1_000_000
+    assert f'id="{NAMES[0]}"' in page
+
+
+def test_equal_tables_give_equal_bytes(run_folder: Path) -> None:
+    first = [path.read_bytes() for path in write_figures(run_folder)]
+    assert [path.read_bytes() for path in write_figures(run_folder)] == first
+
+
+def test_one_figure_can_be_redrawn_by_name_and_an_unknown_one_is_refused(run_folder: Path) -> None:
+    assert [path.stem for path in write_figures(run_folder, only="outcomes")] == ["outcomes"]
+    with pytest.raises(ValueError, match=r"only='outcome' is no figure; the figures are .*'outcomes'"):
+        write_figures(run_folder, only="outcome")
+
+
+def test_a_figure_without_its_table_is_skipped_aloud(
+    run_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (run_folder / "tables" / "strength.parquet").unlink()
+    with caplog.at_level(logging.WARNING):
+        written = write_figures(run_folder)
+    assert [path.stem for path in written] == [name for name in NAMES if name != "dose_response"]
+    assert "dose_response skipped: the run has no table 'strength'" in caplog.text
+    with pytest.raises(ValueError, match="no table 'strength'"):
+        write_figures(run_folder, only="dose_response")
+
+
+def test_a_figure_that_fails_says_why_and_stops_no_other(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("no ink")
+
+    monkeypatch.setattr("regap.figures.outcomes.draw", broken)
+    problems = {drawn.drawing.name: drawn.problem for drawn in draw_all(RunRecords.load(run_folder))}
+    assert problems.pop("outcomes") == "drawing failed: ZeroDivisionError: no ink"
+    assert set(problems.values()) == {""}
+
+
+def test_the_summary_gives_the_chosen_layer_and_the_threshold(run_folder: Path) -> None:
+    run = RunRecords.load(run_folder)
+    (plane,) = draw_all(run, "refusal_drift_plane")
+    assert plane.figure is not None
+    assert plane.figure.layout.sliders[0].active == 1
+    assert [shape.y0 for shape in plane.figure.layout.shapes] == [7.25]
+
+
+def test_data_in_a_figure_is_never_markup(run_folder: Path) -> None:
+    for path in write_figures(run_folder):
+        assert "<script>alert" not in path.read_text()
+
+
+def test_figures_load_no_torch() -> None:
+    said = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "False"
