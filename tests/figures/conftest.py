@@ -1,6 +1,7 @@
 """Small tables with planted values, one per schema, and a run folder that holds them all."""
 
 import json
+import shutil
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -147,11 +148,12 @@ def planted() -> Planted:
     return lambda name: Record(name, pd.DataFrame(rows_of(name)))
 
 
-@pytest.fixture
-def run_folder(tmp_path: Path, planted: Planted) -> Path:
-    """A run folder with every table and a summary."""
+@pytest.fixture(scope="session")
+def planted_run(tmp_path_factory: pytest.TempPathFactory, planted: Planted) -> Path:
+    """A run folder with every table and a summary, not to be written into."""
+    folder = tmp_path_factory.mktemp("planted")
     for name in NAMES:
-        planted(name).save(tmp_path)
+        planted(name).save(folder)
     number = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 40}
     arms = {"typographic": {"attack_success": number, "utility": number}}
     summary = {
@@ -160,5 +162,11 @@ def run_folder(tmp_path: Path, planted: Planted) -> Path:
         "thresholds": {"1": 7.25},
         "outcomes": {"baseline": arms, "regap": arms},
     }
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
-    return tmp_path
+    (folder / "summary.json").write_text(json.dumps(summary))
+    return folder
+
+
+@pytest.fixture
+def run_folder(planted_run: Path, tmp_path: Path) -> Path:
+    """A copy of that folder for one test."""
+    return shutil.copytree(planted_run, tmp_path, dirs_exist_ok=True)

@@ -1,5 +1,6 @@
 """Each frame holds the planted coordinates of its layer; a thinned cloud is a fixed, proportional draw."""
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -8,14 +9,13 @@ from regap.figures.refusal_drift_plane import caption, draw
 
 
 def many(prompts: int) -> Record:
-    rows = [
-        {"model": "m", "pair_id": f"p{pair:05d}", "label": ("harmless", "harmful")[pair % 4 == 0]}
-        | {"category": "c", "split": "test", "arm": "text", "condition": "baseline", "layer": layer}
-        | {"refusal": float(pair), "drift": 0.0}
-        for pair in range(prompts)
-        for layer in (0, 1)
-    ]
-    return Record("coordinates", pd.DataFrame(rows))
+    pairs = np.arange(prompts)
+    table = pd.DataFrame(
+        {"pair_id": [f"p{pair:05d}" for pair in pairs], "refusal": 1.0 * pairs, "drift": 0.0}
+    )
+    table["label"] = np.where(pairs % 4 == 0, "harmful", "harmless")
+    same = {"model": "m", "category": "c", "split": "test", "arm": "text", "condition": "baseline"}
+    return Record("coordinates", pd.concat([table.assign(**same, layer=layer) for layer in (0, 1)]))
 
 
 def test_each_frame_holds_the_coordinates_of_its_layer(planted) -> None:
