@@ -63,7 +63,7 @@ Run = Annotated[Path, typer.Argument(help="A run folder.")]
 def demo(out: Out = None, limit: Limit = None, seed: Seed = None) -> None:
     """Show collapse and correction on the bundled organism: every analysis, figure and report, in minutes."""
     from regap.analyses.config import read_config
-    from regap.organism import family
+    from regap.organism.family import family
 
     members = tuple(f"organism:{name}" for name in family())
     config = read_config(
@@ -181,6 +181,21 @@ def organism_train(
     from regap.organism.training import TrainingConfig, train
 
     train(TrainingConfig(seed=seed), out, threads)
+
+
+@organism_app.command("card")
+def organism_card(
+    out: Annotated[Path, typer.Option(help="Folder for card.md and card.csv.")] = Path("runs/card"),
+    seed: Seed = None,
+) -> None:
+    """Measure every figure of the organism's card on held-out prompts, with intervals."""
+    from regap.analyses.organism_card import as_markdown, measure_card
+
+    with _progress() as track:
+        figures = measure_card(out, seed or 0, track)
+    screen.print(as_markdown(figures), markup=False, soft_wrap=True)
+    if any(figure.met is False for figure in figures):
+        raise typer.Exit(1)
 
 
 def main() -> None:

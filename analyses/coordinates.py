@@ -1,6 +1,7 @@
 """Where every prompt lies: its refusal coordinate and its drift strength at every layer, under every condition."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 from torch import Tensor
@@ -27,7 +28,7 @@ def _arm_coordinates(seen: Observed, condition: str, arm: str, states: Activatio
     )
 
 
-def _coordinate_rows(states: Activations, refusal: Tensor, drift: Tensor) -> Iterator[dict[str, object]]:
+def _coordinate_rows(states: Activations, refusal: Tensor, drift: Tensor) -> Iterator[dict[str, Any]]:
     for row, z, delta in zip(states.rows, refusal.tolist(), drift.tolist(), strict=True):
         known = {"pair_id": row.pair_id, "label": row.label, "category": row.category, "split": row.split}
         for layer, coordinate, strength in zip(states.layers, z, delta, strict=True):

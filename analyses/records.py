@@ -36,7 +36,7 @@ class Record:
         """The rows whose named columns equal the given values."""
         rows = self.table
         for column, value in equal.items():
-            rows = rows[rows[column] == value]
+            rows = rows.loc[rows[column] == value]
         return rows
 
     def save(self, run_folder: Path | str) -> Path:

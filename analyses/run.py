@@ -129,7 +129,7 @@ def _summary(study: Study, answers: Answers, findings: Sequence[Finding]) -> dic
         "layer": seen.layer,
         "image_arm": seen.image_arm,
         "separability": {
-            arm: {row.measure: _estimate(row) for row in rows.itertuples()}
+            arm: {str(row["measure"]): _estimate(row) for row in rows.to_dict("records")}
             for arm, rows in at_layer.groupby("arm")
         },
         "outcomes": {
@@ -156,5 +156,5 @@ def _claim(claim: Claim) -> dict[str, Any]:
     return {"verdict": claim.verdict, "evidence": claim.evidence, **vars(claim.estimate)}
 
 
-def _estimate(row: Any) -> dict[str, Any]:
-    return {"value": row.value, "low": row.low, "high": row.high, "n": row.n}
+def _estimate(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("value", "low", "high", "n")}

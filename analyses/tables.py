@@ -171,7 +171,9 @@ def conform(name: str, table: pd.DataFrame) -> pd.DataFrame:
     check_columns(name, schema, table)
     if table.empty:
         raise ValueError(f"table {name!r} has no rows; an empty result is an error, not a table")
-    columns = {column: typed(name, column, kind, table[column]) for column, kind in schema.columns.items()}
+    columns = {
+        column: typed(name, column, kind, pd.Series(table[column])) for column, kind in schema.columns.items()
+    }
     result = pd.DataFrame(columns).reset_index(drop=True)
     check_key(name, schema, result)
     for value, low, high in schema.intervals:

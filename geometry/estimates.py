@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from scipy.stats import beta
+from scipy.stats import beta, norm
 from torch import Tensor
 
 RESAMPLES = 1000
@@ -72,13 +72,20 @@ class Resamples:
 
 
 def estimate(draws: Float[Tensor, " resample"], n: int) -> Estimate:
-    """Return row 0 with the percentile interval of the other rows; our choice of interval everywhere."""
-    finite = draws[1:][torch.isfinite(draws[1:])]
-    if not len(finite):
-        return Estimate(float(draws[0]), float("nan"), float("nan"), n)
-    tail = (1 - LEVEL) / 2
-    low, high = torch.quantile(finite, torch.tensor([tail, 1 - tail], dtype=finite.dtype)).tolist()
-    return Estimate(float(draws[0]), low, high, n)
+    """Return row 0 with the bias-corrected percentile interval of the other rows.
+
+    The correction (Efron's) keeps the interval about the value where a statistic is biased in resamples, as d'
+    and norms are. Our choice of interval everywhere; NaN bounds where no resample is finite.
+    """
+    value, finite = float(draws[0]), draws[1:][torch.isfinite(draws[1:])].double()
+    if not len(finite) or not np.isfinite(value):
+        return Estimate(value, float("nan"), float("nan"), n)
+    below = float((finite < value).double().mean() + (finite == value).double().mean() / 2)
+    tail = norm.ppf((1 - LEVEL) / 2)
+    bias = float(np.clip(norm.ppf(below), tail, -tail))
+    shares = torch.tensor(norm.cdf([2 * bias + tail, 2 * bias - tail]), dtype=torch.float64)
+    low, high = torch.quantile(finite, shares).tolist()
+    return Estimate(value, min(low, value), max(high, value), n)
 
 
 def estimates(draws: Float[Tensor, "resample column"], n: int) -> list[Estimate]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -26,6 +26,7 @@ class Hook:
     """Returns a new tensor, or None to change nothing; never writes to its input."""
 
 
+@runtime_checkable
 class Edit(Protocol):
     """What a forward pass needs to know of an intervention."""
 

@@ -166,6 +166,5 @@ def _answers(model: Model, batch: Batch, output: torch.Tensor) -> Iterator[_Answ
     for tokens in output[:, batch.inputs["input_ids"].shape[1] :].tolist():
         stop = next((i for i, token in enumerate(tokens) if token in ends), None)
         kept = tokens if stop is None else tokens[: stop + 1]
-        yield _Answer(
-            model.tokenizer.decode(kept, skip_special_tokens=True).strip(), len(kept), stop is not None
-        )
+        text = model.tokenizer.decode(kept, skip_special_tokens=True).strip()
+        yield _Answer(text, len(kept), stop is not None, tokens[0])
