@@ -1,0 +1,56 @@
+"""Capture and corrected generation against plain Hugging Face, interleaved in one run, medians."""
+
+import torch
+
+from regap.geometry.batches import Batch
+from regap.geometry.forward import prefill, run, run_last_token
+from regap.geometry.pairs import Pair, Pairs, Prompt
+from regap.interventions.fixed import Shift
+from regap.interventions.generation import generate
+from regap.interventions.sites import Site
+
+NEW_TOKENS = 64
+
+
+@torch.inference_mode()
+def _bare_forward(subject):
+    return subject.bare(**subject.batch.inputs, use_cache=False, logits_to_keep=1)
+
+
+@torch.inference_mode()
+def _bare_generate(subject):
+    return subject.bare.generate(
+        **subject.batch.inputs, max_new_tokens=NEW_TOKENS, min_new_tokens=NEW_TOKENS, do_sample=False
+    )
+
+
+def test_last_token_capture_of_all_layers(subject, compared):
+    layers = range(subject.model.layers)
+    compared(lambda: run(subject.model, subject.batch, layers), lambda: _bare_forward(subject))
+
+
+def test_corrected_generation(subject, compared, monkeypatch):
+    """The whole of `generate`, chat template and image processing included; both write exactly 64 tokens."""
+    vector = torch.full((1, subject.model.width), 0.01)
+    shift = Shift(Site((3,)), vector, 1.0, "D")
+    pairs = Pairs(
+        tuple(
+            Pair(str(i), "harmless", "all", "a", "test", {"text": Prompt("please"), "typographic": prompt})
+            for i, prompt in enumerate(subject.prompts)
+        )
+    )
+    monkeypatch.setattr(subject.model.hf.generation_config, "min_new_tokens", NEW_TOKENS)
+    answers = generate(subject.model, pairs, "typographic", [shift], max_new_tokens=NEW_TOKENS)
+    assert [answer.tokens for answer in answers] == [NEW_TOKENS] * len(pairs)
+    compared(
+        lambda: generate(subject.model, pairs, "typographic", [shift], max_new_tokens=NEW_TOKENS),
+        lambda: _bare_generate(subject),
+    )
+
+
+def test_one_token_pass_against_a_full_pass(subject, compared):
+    layers = range(subject.model.layers)
+    prefix = prefill(
+        subject.model, Batch(subject.batch.inputs, subject.batch.rows, subject.batch.image_token)
+    )
+    compared(lambda: run_last_token(subject.model, prefix, layers), lambda: _bare_forward(subject))
