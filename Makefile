@@ -50,5 +50,5 @@ clean:  ## remove what was built; .venv and runs stay
 	@touch $@
 
 .venv/.development: .venv/.runtime
-	$(INSTALL) --editable ".[dev]"
+	$(INSTALL) --editable ".[dev,static]"
 	@touch $@
