@@ -104,7 +104,9 @@ def load(
     _check_chat_template(str(source), processor or loaded_processor)
     try:
         with _quiet():
-            hf: Any = AutoModelForImageTextToText.from_pretrained(found, config=config, dtype=dtype, **options)
+            hf: Any = AutoModelForImageTextToText.from_pretrained(
+                found, config=config, dtype=dtype, **options
+            )
     except (OSError, ValueError) as error:
         raise ModelError(f"model {source}: {_first_line(error)}") from None
     digest = _digest_of_folder(Path(found)) if Path(found).is_dir() else f"{found}@{config._commit_hash}"
