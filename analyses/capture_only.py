@@ -25,8 +25,8 @@ def capture_only(config: RunConfig, track: Tracker = silent) -> RunFolder:
     seen = observe(model, pairs, config, folder.path, track)
     folder.write_directions(seen.refusal, dict(seen.drifts), model)
     tables = [
-        separability(seen.states, direction, resamples=config.resamples, seed=config.seed).assign(
-            model=model.name, condition="baseline", direction=name
+        separability(
+            seen.states, direction, model=model.name, name=name, resamples=config.resamples, seed=config.seed
         )
         for name, direction in probes(seen).items()
     ]

@@ -112,7 +112,14 @@ def _separability(seen: Observed, states: Mapping[str, Mapping[str, Activations]
     tables = []
     for condition, arms in states.items():
         for name, direction in probes(seen).items():
-            options = {"resamples": seen.config.resamples, "seed": seen.config.seed}
-            table = separability(arms, direction, **options)
-            tables.append(table.assign(model=seen.model.name, condition=condition, direction=name))
+            table = separability(
+                arms,
+                direction,
+                model=seen.model.name,
+                condition=condition,
+                name=name,
+                resamples=seen.config.resamples,
+                seed=seen.config.seed,
+            )
+            tables.append(table)
     return Record("separability", pd.concat(tables))

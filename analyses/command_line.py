@@ -25,7 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 organism_app = typer.Typer(
-    help="The bundled model organism: train it again, or measure its card.", no_args_is_help=True
+    help="The bundled model organism: train it again, measure its card, write its pairs.",
+    no_args_is_help=True,
 )
 app.add_typer(organism_app, name="organism")
 screen = Console(highlight=False)
@@ -181,6 +182,21 @@ def organism_train(
     from regap.organism.training import TrainingConfig, train
 
     train(TrainingConfig(seed=seed), out, threads)
+
+
+@organism_app.command("pairs")
+def organism_pairs(
+    out: Annotated[Path, typer.Option(help="A file that ends in .parquet.")],
+    seed: Seed = None,
+) -> None:
+    """Write the pairs that `regap demo` asks, pictures included: an example of a pairs file."""
+    from regap.analyses.config import read_config
+    from regap.analyses.run import pairs_of
+    from regap.geometry.pair_files import write_pairs
+
+    pairs = pairs_of(read_config(seed=seed))
+    write_pairs(pairs, out)
+    screen.print(f"{len(pairs)} pairs in {len(pairs.arms)} arms: {escape(str(out))}")
 
 
 @organism_app.command("card")

@@ -1,6 +1,7 @@
 """One run from a model and pairs to tables and a summary: every analysis, in order, each step resumable."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from regap.geometry.pair_files import read_pairs
 from regap.geometry.pairs import Pairs
 from regap.organism.prompts import HeldOut, held_out_pairs
 
+DEMO_PAIRS = HeldOut(calibration=150, test_harmful=200, test_harmless=300)
+"""How many pairs of the organism's world are asked where no pairs file is named."""
 Answers = Mapping[str, Mapping[str, Sequence[Judged]]]
 """Judged answers by condition and arm."""
 
@@ -54,7 +57,9 @@ def run(config: RunConfig, track: Tracker = silent) -> RunFolder:
 
 def pairs_of(config: RunConfig) -> Pairs:
     """Return the pairs of the configuration: those of its file, or held-out ones of the organism."""
-    pairs = read_pairs(config.pairs) if config.pairs else held_out_pairs(HeldOut(seed=config.seed))
+    pairs = (
+        read_pairs(config.pairs) if config.pairs else held_out_pairs(replace(DEMO_PAIRS, seed=config.seed))
+    )
     return pairs.first(config.limit) if config.limit else pairs
 
 

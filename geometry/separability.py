@@ -57,17 +57,20 @@ def separability(
     states: Mapping[str, Activations] | Iterable[Activations],
     direction: Direction,
     *,
+    model: str = "model",
+    condition: str = "baseline",
+    name: str = "refusal",
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Return one row per arm, layer and measure: value, low, high, n, on the test split where there is one.
 
+    `model`, `condition` (under which edits) and `name` (of the direction) are written in columns of their own.
     Intervals are percentiles of a bootstrap clustered by pair. Raises PairError if an arm lacks a label.
     """
     arms = states.values() if isinstance(states, Mapping) else states
-    return pd.concat(
-        [_arm_table(_reported(arm), direction, resamples, seed) for arm in arms], ignore_index=True
-    )
+    tables = [_arm_table(_reported(arm), direction, resamples, seed) for arm in arms]
+    return pd.concat(tables, ignore_index=True).assign(model=model, condition=condition, direction=name)
 
 
 def require_both_labels(harmful: Harmful, arm: str) -> None:
