@@ -1,8 +1,10 @@
 """What every test runs under, and the project's files for the tests that read them."""
 
 import os
+from copy import deepcopy
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,3 +34,46 @@ def project_files() -> list[Path]:
         subfolders[:] = sorted(filter(kept, subfolders))
         found += [Path(folder, name).relative_to(ROOT) for name in sorted(filter(kept, names))]
     return found
+
+
+# What follows imports regap inside, so that tests that need no model start at once.
+
+
+@pytest.fixture(scope="session")
+def tiny_architecture() -> Any:
+    """Four layers that answer in milliseconds."""
+    from regap.organism.checkpoint import Architecture
+
+    tower = {"tower_layers": 1, "tower_width": 32, "tower_heads": 2, "tower_inner": 32, "patch_size": 24}
+    return Architecture(decoder_layers=4, decoder_width=32, decoder_heads=2, decoder_inner=64, **tower)
+
+
+@pytest.fixture(scope="session")
+def plain(tiny_architecture: Any) -> Any:
+    """The model of `tiny` as Hugging Face knows it: never wrapped, and not to be written to."""
+    import torch
+    from regap.organism.checkpoint import build_model
+
+    model = build_model(tiny_architecture, seed=0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim >= 2:
+                parameter *= 4  # fresh weights are so small that all prompts would look alike
+    return model
+
+
+@pytest.fixture(scope="session")
+def tiny(plain: Any, tiny_architecture: Any) -> Any:
+    """A random vision-language model under hooks, not to be written to."""
+    from regap.geometry.models import load
+    from regap.organism.checkpoint import build_processor
+
+    return load(deepcopy(plain), processor=build_processor(tiny_architecture))
+
+
+@pytest.fixture(scope="session")
+def tiny_pairs() -> Any:
+    """Held-out pairs of the organism's world in three arms, of unequal lengths."""
+    from regap.organism.prompts import HeldOut, held_out_pairs
+
+    return held_out_pairs(HeldOut(calibration=6, test_harmful=6, test_harmless=6, arms=("typographic", "blank")))
