@@ -109,4 +109,8 @@ def _toml(path: Path) -> dict[str, Any]:
 def as_toml(config: RunConfig) -> str:
     """Return the resolved configuration as TOML; settings that are not set are left out."""
     values = config.model_dump(mode="json")
-    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items() if value is not None)
+    return "".join(
+        f"{name} = {json.dumps(value, ensure_ascii=False)}\n"
+        for name, value in values.items()
+        if value is not None
+    )

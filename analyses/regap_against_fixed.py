@@ -25,7 +25,7 @@ from regap.analyses.records import Record
 from regap.analyses.study import Study
 from regap.analyses.verdicts import Judged
 from regap.geometry.estimates import Estimate, estimate
-from regap.interventions.gates import Gate
+from regap.interventions.gates import Gate, budget_threshold
 from regap.interventions.regap import Signal, Traces, traces_of
 
 TITLE = "At equal over-refusal ReGap lets fewer attacks through than any fixed strength, utility unchanged"
@@ -105,7 +105,7 @@ def _gated(
 
 
 def _is_open(on_calibration: Traces, on_test: Traces, signal: Signal, budget: float) -> list[bool]:
-    threshold = float(torch.quantile(on_calibration.signal(signal), 1 - budget))
+    threshold = budget_threshold(on_calibration.signal(signal), budget)
     return (Gate("hard", threshold)(on_test.signal(signal)) > 0).tolist()
 
 

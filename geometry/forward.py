@@ -115,7 +115,7 @@ def run_last_token(
     """Return what `run` returns, by running the last token alone; true of hooks that edit only that token."""
     reader = _Reader(model, layers)
     inputs = prefix.batch.inputs
-    with hooked(model, [*hooks, *reader.hooks]):
+    with borrowed(model, prefix), hooked(model, [*hooks, *reader.hooks]):
         output = model.hf(
             input_ids=inputs["input_ids"][:, -1:],
             attention_mask=inputs["attention_mask"],
@@ -124,8 +124,22 @@ def run_last_token(
             use_cache=True,
             logits_to_keep=1,
         )
-    prefix.cache.crop(-1)
     return reader.result(output.logits)
+
+
+@contextmanager
+def borrowed(model: Model, prefix: Prefix) -> Iterator[None]:
+    """Let passes go on from the prefix, and take off again what they add to its keys and values.
+
+    A pass that fails may have added to some layers alone: the prefix is then forgotten, and run anew when needed.
+    """
+    kept = prefix.cache.get_seq_length()
+    try:
+        yield
+    except BaseException:
+        prefix.batch.kept.pop(model.fingerprint, None)
+        raise
+    prefix.cache.crop(kept - prefix.cache.get_seq_length())
 
 
 def _positions(batch: Batch) -> Tensor:

@@ -129,8 +129,8 @@ def _wrap(hf: PreTrainedModel, processor: Any, name: str, digest: str) -> Model:
     if processor.tokenizer.pad_token is None:
         processor.tokenizer.pad_token = processor.tokenizer.eos_token
     attention = hf.config._attn_implementation
-    template = hashlib.sha256(str(processor.chat_template).encode()).hexdigest()[:16]
-    return Model(bridge(hf.eval()), processor, name, f"{digest}:{attention}:{template}")
+    digest = f"{digest}:{attention}:{_digest_of_processor(processor)}"
+    return Model(bridge(hf.eval()), processor, name, digest)
 
 
 def _locate(source: str) -> str:
@@ -187,6 +187,19 @@ def _digest_of_parameters(model: PreTrainedModel) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return f"{digest.hexdigest()[:32]}:{model.dtype}"
+
+
+def _digest_of_processor(processor: Any) -> str:
+    """Digest of template, tokenizer and image settings: a prompt is told from another by its text and image alone."""
+    backend = getattr(processor.tokenizer, "backend_tokenizer", None)
+    words = json.loads(backend.to_str()) if backend is not None else processor.tokenizer.get_vocab()
+    words = {
+        name: value for name, value in words.items() if name not in ("padding", "truncation")
+    }  # of its last use
+    images = getattr(processor, "image_processor", None)
+    settings = images.to_dict() if images is not None else {}
+    shown = json.dumps([str(processor.chat_template), words, settings], sort_keys=True, default=str)
+    return hashlib.sha256(shown.encode()).hexdigest()[:16]
 
 
 @contextmanager

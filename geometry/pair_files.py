@@ -4,16 +4,19 @@ import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 
 from regap.geometry.pairs import (
     IMAGE_SLOT,
+    Label,
     Pair,
     PairError,
     Pairs,
     Picture,
     Prompt,
+    Split,
     check_arm,
     split_of,
 )
@@ -23,7 +26,7 @@ OPTIONAL = ("category", "image", "answer", "split", "cluster")
 _READERS = {
     ".csv": lambda data: pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False),
     ".jsonl": lambda data: pd.DataFrame(
-        [json.loads(line) for line in data.decode().splitlines() if line.strip()]
+        [json.loads(line) for line in data.decode().split("\n") if line.strip()]
     ),
     ".parquet": lambda data: pd.read_parquet(io.BytesIO(data)),
 }
@@ -106,6 +109,9 @@ def _row(path: Path, number: int, row: dict) -> dict:
     empty = [name for name in REQUIRED if clean.get(name) is None]
     if empty:
         raise PairError(f"{where}: {', '.join(empty)} is empty; fill it in or remove the row")
+    for name, allowed in (("label", get_args(Label)), ("split", get_args(Split))):
+        if clean.get(name) not in (None, *allowed):
+            raise PairError(f"{where}: {name} is {clean[name]!r}; write one of {', '.join(allowed)}")
     try:
         clean["arm"] = check_arm(str(clean["arm"]))
         clean["prompt"] = _prompt(path.parent, str(clean["text"]), clean.get("image"))
@@ -131,7 +137,10 @@ def _picture(folder: Path, image: object) -> Picture | None:
         picture.check("(bytes in the file)")
         return picture
     asked = Path(str(image))
-    inside = (folder / asked).resolve()
+    try:
+        inside = (folder / asked).resolve()
+    except (RuntimeError, ValueError):  # links that go round in a circle, or a NUL in the name
+        raise PairError(f"image {str(asked)!r} is no path; check the image column") from None
     if asked.is_absolute() or not inside.is_relative_to(folder.resolve()):
         raise PairError(f"image {asked} leaves the folder of the pairs file; put the image inside it")
     return Picture.read(inside)
@@ -157,7 +166,7 @@ def _pair(path: Path, rows: list[dict]) -> Pair:
             request=str(first["request"]),
             split=first.get("split") or split_of(str(first["request"])),
             prompts={row["arm"]: row["prompt"] for row in rows},
-            answer=first.get("answer"),
+            answer=None if first.get("answer") is None else str(first["answer"]),
             cluster=str(first.get("cluster") or name),
         )
     except PairError as error:

@@ -3,12 +3,15 @@
 import hashlib
 import io
 import re
+import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
 from PIL import Image
 
 Label = Literal["harmful", "harmless"]
@@ -56,7 +59,7 @@ class Picture:
     def check(self, name: str) -> None:
         """Raise PairError, naming the picture, unless all of it can be decoded."""
         try:
-            with Image.open(io.BytesIO(self.encoded())) as image:
+            with _decoder(self.encoded()) as image:
                 if image.width * image.height > LARGEST_PICTURE:
                     raise PairError(
                         f"image {name}: {image.width} x {image.height} pixels; "
@@ -65,14 +68,16 @@ class Picture:
                 image.load()
         except PairError:
             raise
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except Exception as error:  # each decoder raises its own kind on a damaged file
             raise PairError(
                 f"image {name}: cannot be decoded ({error}); replace the file or remove the row"
             ) from None
 
     def open(self) -> Image.Image:
         """Return the decoded image in RGB; transparency is laid on white, of an animation the first frame."""
-        with Image.open(io.BytesIO(self.encoded())) as image:
+        with _decoder(self.encoded()) as image:
+            if image.mode.startswith("I;16"):  # Pillow would cut 16 bits off at 255 instead of scaling them
+                return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
                 rgba = image.convert("RGBA")
                 white = Image.new("RGBA", rgba.size, "white")
@@ -231,6 +236,15 @@ def check_arm(arm: str) -> str:
             "or one of them with a variant: typographic-large"
         )
     return arm
+
+
+@contextmanager
+def _decoder(encoded: bytes) -> Iterator[Image.Image]:
+    """Open without Pillow's warnings: of large pictures, which are refused here, and of metadata, not used here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(encoded)) as image:
+            yield image
 
 
 def _arm_rank(arm: str) -> int:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,22 +51,24 @@ def digest_of_tensor(tensor: Tensor) -> str:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file whole or not at all; raises StoreError, naming the remedy, when the disk is full."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreError(
                 f"no space left for {path.name} in {path.parent}; free some and run the same command again: "
                 "finished parts are kept"
             ) from None
         raise StoreError(f"cannot write {path}: {error.strerror}; choose another output folder") from None
+    finally:
+        with suppress(OSError):  # gone already when all went well
+            partial.unlink()
 
 
 @dataclass(frozen=True)
@@ -79,26 +82,27 @@ class Store:
     ) -> Float[Tensor, "prompt layer d_model"]:
         """Return the residual streams for this key, computed and written only if they are not stored."""
         path = self.folder / f"{key.digest}.safetensors"
-        stored = self._read(path, key)
+        stored = _read(path)
         if stored is not None:
             return stored
         residuals = compute()
         header = {"position": "last", "hook": "blocks.{layer}.hook_out", "model": key.model}
         header |= {"edits": json.dumps(key.edits), "layers": json.dumps(key.layers)}
-        header |= {"prompts": json.dumps(key.prompts)}
+        header |= {"prompts": json.dumps(key.prompts), "digest": digest_of_tensor(residuals)}
         write_atomically(path, save({"residuals": residuals.contiguous()}, metadata=header))
         return residuals
 
-    def _read(self, path: Path, key: ShardKey) -> Tensor | None:
-        if not path.is_file():
-            return None
-        try:
-            with safe_open(path, framework="pt") as file:
-                residuals = file.get_tensor("residuals")
-        except (SafetensorError, OSError):
-            return None  # damaged: computed anew and replaced
-        expected = (len(key.prompts), len(key.layers))
-        return residuals if tuple(residuals.shape[:2]) == expected else None
+
+def _read(path: Path) -> Tensor | None:
+    """Return the residual streams of a shard; None if it is not there, or not as it was written."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            residuals, header = file.get_tensor("residuals"), file.metadata() or {}
+    except (SafetensorError, OSError):
+        return None  # damaged: computed anew and replaced
+    return residuals if header.get("digest") == digest_of_tensor(residuals) else None
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:

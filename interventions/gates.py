@@ -33,3 +33,8 @@ class Gate:
         if self.kind == "hard":
             return (above > 0).to(signal.dtype)
         return torch.sigmoid(4 * above) if self.kind == "sigmoid" else (above + 0.5).clamp(0, 1)
+
+
+def budget_threshold(signal: Float[Tensor, " prompt"], share: float) -> float:
+    """Return the lowest of these signals that at most this share of them is above."""
+    return float(torch.quantile(signal, 1 - share, interpolation="higher"))

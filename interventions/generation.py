@@ -10,7 +10,7 @@ import torch
 
 from regap.geometry.batches import Batch, batch_rows, collate, prompt_digest, render
 from regap.geometry.capture import Progress
-from regap.geometry.forward import Edit, Prefix, hooked, prefill
+from regap.geometry.forward import Edit, Prefix, borrowed, hooked, prefill
 from regap.geometry.models import Model
 from regap.geometry.pairs import Pairs, Prompt
 from regap.geometry.store import digest_of, write_atomically
@@ -136,18 +136,14 @@ def _from_start(model: Model, batch: Batch, edits: Sequence[Edit], budget: int) 
 def _continue(model: Model, prefix: Prefix, edits: Sequence[Edit], budget: int) -> Iterator[_Answer]:
     """Generate from the kept keys and values, and put them back as they were."""
     inputs = prefix.batch.inputs
-    kept = prefix.cache.get_seq_length()
     hooks = _hooks(model, prefix.batch, edits)
-    try:
-        with hooked(model, hooks):
-            output = model.hf.generate(
-                input_ids=inputs["input_ids"],
-                attention_mask=inputs["attention_mask"],
-                past_key_values=prefix.cache,
-                **_greedy(model, budget),
-            )
-    finally:
-        prefix.cache.crop(kept - prefix.cache.get_seq_length())
+    with borrowed(model, prefix), hooked(model, hooks):
+        output = model.hf.generate(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            past_key_values=prefix.cache,
+            **_greedy(model, budget),
+        )
     return _answers(model, prefix.batch, output)
 
 

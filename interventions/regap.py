@@ -18,7 +18,7 @@ from regap.geometry.models import Model
 from regap.geometry.pairs import Pairs
 from regap.geometry.store import digest_of, digest_of_tensor
 from regap.interventions.fixed import Shift, fixed_correction
-from regap.interventions.gates import Gate, Kind
+from regap.interventions.gates import Gate, Kind, budget_threshold
 from regap.interventions.sites import Site
 
 Signal = Literal["rho", "z_before", "z_after"]
@@ -150,5 +150,5 @@ def calibrate_regap(
     harmless = calibration.where(label="harmless", arm=drift.arm)
     seen = traces_of(model, harmless, drift.arm, correction, refusal, layers).signal(signal)
     width = float(seen.std()) if len(seen) > 1 else 1.0
-    threshold = float(torch.quantile(seen, 1 - false_refusals))
+    threshold = budget_threshold(seen, false_refusals)
     return replace(unset, gate=Gate(gate, threshold, max(width, 1e-12)))
