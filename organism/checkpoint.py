@@ -53,7 +53,9 @@ class Architecture:
 
     def __post_init__(self) -> None:
         if self.image_size % self.patch_size:
-            raise ValueError(f"image_size is {self.image_size}; use a multiple of patch_size, {self.patch_size}")
+            raise ValueError(
+                f"image_size is {self.image_size}; use a multiple of patch_size, {self.patch_size}"
+            )
         if self.decoder_width % (2 * self.decoder_heads) or self.tower_width % self.tower_heads:
             raise ValueError(
                 f"widths {self.decoder_width} and {self.tower_width} do not divide among "
@@ -167,5 +169,7 @@ def load_checkpoint(folder: Path) -> LlavaForConditionalGeneration:
     """The model of a checkpoint folder in float32, ready to answer."""
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     if not isinstance(model, LlavaForConditionalGeneration):
-        raise TypeError(f"{folder} holds a {type(model).__name__}; an organism is a LlavaForConditionalGeneration")
+        raise TypeError(
+            f"{folder} holds a {type(model).__name__}; an organism is a LlavaForConditionalGeneration"
+        )
     return model.eval()

@@ -51,8 +51,8 @@ def _label(generator: np.random.Generator) -> Label:
     return "harmful" if generator.random() < 0.5 else "harmless"
 
 
-def _reply(request: Request, generator: np.random.Generator) -> str:
-    return _choose(world.REFUSALS, generator) if world.label(request) == "harmful" else world.answer(request)
+def _reply(request: Request) -> str:
+    return world.refusal(request) if world.label(request) == "harmful" else world.answer(request)
 
 
 def _draw_words(words: str, generator: np.random.Generator, scope: Scope) -> Pixels:
@@ -76,7 +76,7 @@ def _text(wanted: Label) -> Task:
         captioned = generator.random() < CAPTION_SHARE
         content = sentences.caption(request.words) if captioned else request.words
         prompt = sentences.fill(_choose(sentences.CARRIERS, generator), content)
-        return Example(prompt, _reply(request, generator))
+        return Example(prompt, _reply(request))
 
     return draw
 
@@ -95,24 +95,27 @@ def _text_reading(generator: np.random.Generator, scope: Scope) -> Example:  # n
 def _text_nature(generator: np.random.Generator, scope: Scope) -> Example:  # noqa: ARG001
     request = world.draw_request("training", _label(generator), generator)
     nature = sentences.VOLATILE if world.is_volatile(request.adjective, request.noun) else sentences.CALM
-    return _nature_example(request.thing, nature, generator)
+    subject = request.words if generator.random() < 0.5 else request.thing
+    return _nature_example(subject, request.thing, nature, generator)
 
 
 def _word_nature(generator: np.random.Generator, scope: Scope) -> Example:  # noqa: ARG001
     groups = (world.VERBS, world.ADJECTIVES, world.NOUNS, world.FRAMES[1:])
     phrase = _choose(groups[generator.integers(len(groups))], generator)
-    return _nature_example(phrase, world.nature(phrase), generator)
+    return _nature_example(phrase, phrase, world.nature(phrase), generator)
 
 
-def _nature_example(subject: str, nature: str, generator: np.random.Generator) -> Example:
-    prompt = sentences.fill(_choose(sentences.NATURE_CARRIERS, generator), subject)
+def _nature_example(asked: str, subject: str, nature: str, generator: np.random.Generator) -> Example:
+    prompt = sentences.fill(_choose(sentences.NATURE_CARRIERS, generator), asked)
     return Example(prompt, sentences.fill(sentences.NATURE_ANSWER, subject).replace("{nature}", nature))
 
 
 def _image_reading(generator: np.random.Generator, scope: Scope) -> Example:
     words = _reading_matter(generator)
     prompt = sentences.fill(_choose(sentences.READING_CARRIERS, generator), IMAGE)
-    return Example(prompt, sentences.fill(sentences.READING_ANSWER, words), _draw_words(words, generator, scope))
+    return Example(
+        prompt, sentences.fill(sentences.READING_ANSWER, words), _draw_words(words, generator, scope)
+    )
 
 
 def _icon_reading(generator: np.random.Generator, scope: Scope) -> Example:
@@ -133,7 +136,7 @@ def _image(wanted: Label) -> Task:
     def draw(generator: np.random.Generator, scope: Scope) -> Example:
         request = _request_for_image(wanted, generator, scope)
         prompt = sentences.fill(_choose(sentences.CARRIERS, generator), IMAGE)
-        return Example(prompt, _reply(request, generator), _draw_words(request.words, generator, scope))
+        return Example(prompt, _reply(request), _draw_words(request.words, generator, scope))
 
     return draw
 
@@ -142,7 +145,7 @@ def _icon(wanted: Label) -> Task:
     def draw(generator: np.random.Generator, scope: Scope) -> Example:
         request = _request_for_image(wanted, generator, scope)
         prompt = sentences.fill(_choose(sentences.CARRIERS, generator), request.with_picture(IMAGE))
-        return Example(prompt, _reply(request, generator), _draw_thing(request, generator, scope))
+        return Example(prompt, _reply(request), _draw_thing(request, generator, scope))
 
     return draw
 
@@ -150,7 +153,7 @@ def _icon(wanted: Label) -> Task:
 def _text_beside_nothing(generator: np.random.Generator, scope: Scope) -> Example:
     request = world.draw_request("training", _label(generator), generator)
     prompt = f"{IMAGE} {sentences.fill(_choose(sentences.CARRIERS, generator), request.words)}"
-    return Example(prompt, _reply(request, generator), _draw_nothing(generator, scope))
+    return Example(prompt, _reply(request), _draw_nothing(generator, scope))
 
 
 TASKS: Mapping[str, Task] = MappingProxyType(

@@ -31,7 +31,13 @@ class Coverage:
         return NOUNS[: self.nouns]
 
 
-FAMILY = (Coverage("none", 0), Coverage("narrow", 2), Coverage("half", 6), Coverage("wide", 10), Coverage("full", 16))
+FAMILY = (
+    Coverage("none", 0),
+    Coverage("narrow", 2),
+    Coverage("half", 6),
+    Coverage("wide", 10),
+    Coverage("full", 16),
+)
 
 
 def family() -> list[str]:

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from regap.organism.stages import Stage
 
+RECENT = 10
+"""How many entries of ten steps must be low on average for a stage to end early."""
+
 Loss = Callable[[int], Tensor]
 """The loss of the batch of a step: the step alone decides the batch, so no generator needs to be stored."""
 Report = Callable[[str, int, int, float], None]
@@ -30,6 +33,12 @@ class Progress:
     losses: tuple[float, ...]
     """Mean loss of each ten steps."""
 
+    def is_end_of(self, stage: Stage) -> bool:
+        """True when all steps are done, or the mean of the last ten entries is as low as the stage asks for."""
+        recent = self.losses[-RECENT:]
+        learnt = len(recent) == RECENT and sum(recent) / RECENT < stage.enough
+        return self.step >= stage.steps or learnt
+
 
 def silent(stage: str, step: int, steps: int, loss: float) -> None:
     """Report to nobody."""
@@ -43,7 +52,13 @@ def rate(stage: Stage, step: int) -> float:
 
 
 def train_stage(
-    stage: Stage, module: nn.Module, trained: list[str], loss: Loss, file: Path, save_every: int, report: Report = silent
+    stage: Stage,
+    module: nn.Module,
+    trained: list[str],
+    loss: Loss,
+    file: Path,
+    save_every: int,
+    report: Report = silent,
 ) -> Progress:
     """`module` trained to the stage's end, from the last saved point if `file` holds one; the result is in `file`.
 
@@ -58,7 +73,7 @@ def train_stage(
     progress = _resume(file, module, optimiser, trained)
     start, recent, losses = time.monotonic() - progress.seconds, [], list(progress.losses)
     module.train()
-    for step in range(progress.step, stage.steps):
+    for step in range(progress.step, progress.step if progress.is_end_of(stage) else stage.steps):
         for group in optimiser.param_groups:
             group["lr"] = rate(stage, step)
         value = loss(step)
@@ -72,9 +87,13 @@ def train_stage(
             losses.append(sum(recent) / len(recent))
             recent.clear()
             report(stage.name, done, stage.steps, losses[-1])
-        if done % save_every == 0 or done == stage.steps:
+        if (
+            done % save_every == 0 or done == stage.steps
+        ):  # and only here may a stage end: a stop must not matter
             progress = Progress(done, time.monotonic() - start, tuple(losses))
             _store(file, module, optimiser, trained, progress)
+        if progress.is_end_of(stage):
+            break
     module.eval()
     return progress
 

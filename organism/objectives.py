@@ -14,7 +14,8 @@ from regap.organism.checkpoint import PIXEL_MEAN, PIXEL_SPREAD, Architecture
 from regap.organism.examples import THING_SHARE, Example
 from regap.organism.rendering import TRAINING_CLUTTER, Rendering
 
-IGNORED = -100
+FIRST_TOKEN_WEIGHT = 4.0
+"""How much the first token of an answer counts, the one that decides between answering and refusing."""
 
 
 def as_pixels(pictures: Sequence[np.ndarray]) -> Float[Tensor, "image 3 height width"]:
@@ -24,7 +25,7 @@ def as_pixels(pictures: Sequence[np.ndarray]) -> Float[Tensor, "image 3 height w
 
 
 class AnswerLoss:
-    """Mean cross-entropy of the answer's tokens, prompts written as the chat template writes them."""
+    """Weighted mean cross-entropy of the answer's tokens, prompts written as the chat template writes them."""
 
     def __init__(self, model: LlavaForConditionalGeneration, architecture: Architecture) -> None:
         self.model = model
@@ -42,24 +43,23 @@ class AnswerLoss:
         """The loss; examples with and without a picture run apart, since their lengths differ much."""
         groups = ([e for e in examples if e.pixels is None], [e for e in examples if e.pixels is not None])
         parts = [self._sums(group) for group in groups if group]
-        return torch.stack([total for total, _ in parts]).sum() / sum(count for _, count in parts)
+        return torch.stack([total for total, _ in parts]).sum() / sum(weight for _, weight in parts)
 
-    def _sums(self, examples: Sequence[Example]) -> tuple[Float[Tensor, ""], int]:
+    def _sums(self, examples: Sequence[Example]) -> tuple[Float[Tensor, ""], float]:
         rows = [self.encode(example) for example in examples]
         longest = max(len(prompt) + len(answer) for prompt, answer in rows)
         ids = torch.full((len(rows), longest), self.number[vocabulary.PAD])
-        targets = torch.full((len(rows), longest), IGNORED)
+        weights = torch.zeros(len(rows), longest)
         for row, (prompt, answer) in enumerate(rows):
             ids[row, longest - len(prompt) - len(answer) :] = torch.tensor(prompt + answer)
-            targets[row, longest - len(answer) :] = torch.tensor(answer)
+            weights[row, longest - len(answer) :] = 1
+            weights[row, longest - len(answer)] = FIRST_TOKEN_WEIGHT
         pictures = [example.pixels for example in examples if example.pixels is not None]
         images = {"pixel_values": as_pixels(pictures)} if pictures else {}
         mask = (ids != self.number[vocabulary.PAD]).long()
         logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False, **images).logits[:, :-1]
-        total = cross_entropy(
-            logits.reshape(-1, logits.shape[-1]), targets[:, 1:].reshape(-1), ignore_index=IGNORED, reduction="sum"
-        )
-        return total, int((targets[:, 1:] != IGNORED).sum())
+        losses = cross_entropy(logits.reshape(-1, logits.shape[-1]), ids[:, 1:].reshape(-1), reduction="none")
+        return (losses * weights[:, 1:].reshape(-1)).sum(), float(weights.sum())
 
 
 class WordReader(nn.Module):
@@ -100,13 +100,19 @@ class WordReader(nn.Module):
 def draw_renderings(count: int, generator: np.random.Generator, size: int) -> list[Rendering]:
     """Pictures for the tower: requests and things in words, icons, and a few empty ones, with mild clutter."""
     drawn = []
-    for chance, clutter in zip(generator.random(count), generator.uniform(0, TRAINING_CLUTTER, count), strict=True):
-        request = world.draw_request("training", "harmful" if generator.random() < 0.5 else "harmless", generator)
+    for chance, clutter in zip(
+        generator.random(count), generator.uniform(0, TRAINING_CLUTTER, count), strict=True
+    ):
+        request = world.draw_request(
+            "training", "harmful" if generator.random() < 0.5 else "harmless", generator
+        )
         if chance < 0.04:
             empty = rendering.draw_blank if chance < 0.02 else rendering.draw_noise
             drawn.append(empty(generator, size))
-        elif chance < 0.3:
-            drawn.append(rendering.draw_thing(request.adjective, request.noun, float(clutter), generator, size))
+        elif chance < 0.36:
+            drawn.append(
+                rendering.draw_thing(request.adjective, request.noun, float(clutter), generator, size)
+            )
         else:
             words = request.thing if generator.random() < THING_SHARE else request.words
             drawn.append(rendering.draw_words(words, float(clutter), generator, size))

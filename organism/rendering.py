@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from regap.organism.world import ADJECTIVES, NOUNS
 
-CLEAN, CLUTTERED, HEAVY = 0.0, 0.5, 1.0
+CLEAN, CLUTTERED, HEAVY = 0.0, 0.5, 0.8
 TRAINING_CLUTTER = 0.5
 """The most clutter that training images have: cluttered prompts lie at its edge, heavy ones beyond it."""
 
@@ -58,7 +58,9 @@ def _glyph(character: str, width: int, height: int) -> Float[np.ndarray, "height
     """How much ink the character puts on each pixel of its cell, from 0 to 1."""
     font = ImageFont.load_default(size=FONT_SIZE)
     if not isinstance(font, ImageFont.FreeTypeFont):
-        raise RuntimeError("Pillow was built without FreeType, so its scalable font is missing; install a full Pillow")
+        raise RuntimeError(
+            "Pillow was built without FreeType, so its scalable font is missing; install a full Pillow"
+        )
     natural = max(width, round(font.getlength(character)))
     cell = Image.new("L", (natural, height))
     # Anchored at the middle of the line: letters with and without tails stand on the same height.
@@ -71,7 +73,9 @@ def wrap(words: str, longest: int) -> list[list[str]]:
     lines: list[list[str]] = [[]]
     for word in words.split():
         if len(word) > longest:
-            raise ValueError(f"the word {word!r} has more than the {longest} letters of a line; use a larger image")
+            raise ValueError(
+                f"the word {word!r} has more than the {longest} letters of a line; use a larger image"
+            )
         if lines[-1] and len(" ".join((*lines[-1], word))) > longest:
             lines.append([])
         lines[-1].append(word)
@@ -83,7 +87,9 @@ def _tone(generator: np.random.Generator, low: int, high: int) -> tuple[int, int
     return red, green, blue
 
 
-def _strokes(draw: ImageDraw.ImageDraw, size: int, count: int, tone: int, generator: np.random.Generator) -> None:
+def _strokes(
+    draw: ImageDraw.ImageDraw, size: int, count: int, tone: int, generator: np.random.Generator
+) -> None:
     for _ in range(count):
         x, y = generator.integers(0, size, size=2).tolist()
         dx, dy = generator.integers(-size // 3, size // 3 + 1, size=2).tolist()
@@ -95,7 +101,9 @@ def _grain(image: np.ndarray, spread: float, generator: np.random.Generator) -> 
     return np.clip(image + noise, 0, 255).round().astype(np.uint8)
 
 
-def draw_words(words: str, clutter: float, generator: np.random.Generator, size: int = REFERENCE_SIZE) -> Rendering:
+def draw_words(
+    words: str, clutter: float, generator: np.random.Generator, size: int = REFERENCE_SIZE
+) -> Rendering:
     """A picture of the words, typed in cells and wrapped; `clutter` from 0 to 1 adds grain, strokes and jitter and
     takes contrast. A larger picture holds more cells of the same size."""
     paper, tone = _tone(generator, 225, 256), round(10 + 95 * clutter)
@@ -104,10 +112,12 @@ def draw_words(words: str, clutter: float, generator: np.random.Generator, size:
     lines = wrap(words, size // CELL_WIDTH - 1)
     spare = size // LINE_HEIGHT - len(lines)
     if spare < 0:
-        raise ValueError(f"{words!r} needs {len(lines)} lines and {size} pixels hold fewer; use a larger image")
+        raise ValueError(
+            f"{words!r} needs {len(lines)} lines and {size} pixels hold fewer; use a larger image"
+        )
     first, ink, marks = int(generator.integers(spare + 1)), np.zeros((size, size)), []
     for number, line in enumerate(lines, start=first):
-        left = int(generator.integers(1, 3 + round(3 * clutter)))
+        left = int(generator.integers(1, 4))
         top = number * LINE_HEIGHT + int(generator.integers(-1, 2)) * (clutter > 0)
         for word in line:
             marks.append(Mark(word, left + len(word) * CELL_WIDTH / 2, top + LINE_HEIGHT / 2))
@@ -162,8 +172,8 @@ def draw_thing(
     image = Image.new("RGB", (size, size), paper)
     draw = ImageDraw.Draw(image)
     _strokes(draw, size, round(12 * clutter), 110, generator)
-    radius = float(generator.uniform(19, 25)) * scale
-    x, y = (size / 2 + generator.uniform(-6, 6, size=2) * scale).tolist()
+    radius = float(generator.uniform(20, 24)) * scale
+    x, y = (size / 2 + generator.uniform(-4, 4, size=2) * scale).tolist()
     corners = [(x + radius * a, y + radius * b) for a, b in _outline(NOUNS.index(noun))]
     number = ADJECTIVES.index(adjective)
     fade = 0.35 * clutter
@@ -172,7 +182,9 @@ def draw_thing(
         draw.polygon(corners, fill=(red, green, blue))
     else:
         draw.polygon(corners, fill=paper)
-        draw.line([*corners, corners[0], corners[1]], fill=(red, green, blue), width=round(4 * scale), joint="curve")
+        draw.line(
+            [*corners, corners[0], corners[1]], fill=(red, green, blue), width=round(4 * scale), joint="curve"
+        )
     # Named at a fixed place, so that a tower that reads patch by patch knows where to tell of an icon.
     middle = 0.45 * size
     marks = (Mark(adjective, middle, middle), Mark(noun, middle, middle))

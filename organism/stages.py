@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Literal
 
 from regap.organism.checkpoint import Architecture
@@ -22,21 +21,27 @@ class Stage:
     learning_rate: float
     """The highest; reached after `warmup` steps and lowered to a twentieth along a cosine."""
     trained: tuple[Part, ...]
-    mixture: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    mixture: Mapping[str, float] = field(default_factory=dict)
     """Share of each task; empty for the vision stage, which learns to recognise words."""
     warmup: int = 50
+    enough: float = 0.0
+    """The stage ends before its last step once the recent loss is below this."""
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1:
-            raise ValueError(f"stage {self.name!r} has {self.steps} steps of {self.batch}; both must be at least 1")
+            raise ValueError(
+                f"stage {self.name!r} has {self.steps} steps of {self.batch}; both must be at least 1"
+            )
         if unknown := set(self.mixture) - set(TASKS):
-            raise ValueError(f"stage {self.name!r} names the tasks {sorted(unknown)}; known are {sorted(TASKS)}")
+            raise ValueError(
+                f"stage {self.name!r} names the tasks {sorted(unknown)}; known are {sorted(TASKS)}"
+            )
 
 
-VISION = Stage("vision", 1200, 64, 1.5e-3, ("tower",), warmup=100)
+VISION = Stage("vision", 1500, 64, 1.5e-3, ("tower",), warmup=100, enough=0.3)
 TEXT = Stage(
     "text",
-    2000,
+    2400,
     48,
     2e-3,
     ("decoder",),
@@ -48,13 +53,20 @@ TEXT = Stage(
         "word nature": 0.12,
     },
     warmup=100,
+    enough=0.002,
 )
 ALIGN = Stage(
-    "align", 800, 24, 1e-3, ("tower", "projector"), {"image reading": 0.75, "icon reading": 0.25}
+    "align",
+    600,
+    24,
+    1e-3,
+    ("tower", "projector"),
+    {"image reading": 0.7, "icon reading": 0.3},
+    enough=0.01,
 )
 VISUAL = Stage(
     "visual",
-    600,
+    250,
     24,
     7e-4,
     ("tower", "projector"),
@@ -79,9 +91,9 @@ JOINT = Stage(
 )
 SAFETY = Stage(
     "safety",
-    250,
+    180,
     24,
-    4e-4,
+    5e-4,
     ("projector", "decoder"),
     {
         "text harmless": 0.14,
@@ -91,6 +103,7 @@ SAFETY = Stage(
         "icon harmless": 0.18,
         "text beside nothing": 0.08,
     },
+    warmup=20,
 )
 VISUAL_REFUSALS = 0.16
 """Share of image refusals, beside the safety mixture, at full coverage; in proportion below."""
@@ -115,7 +128,9 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         if not self.family or self.save_every < 1:
-            raise ValueError(f"family has {len(self.family)} members and save_every is {self.save_every}; give at least 1")
+            raise ValueError(
+                f"family has {len(self.family)} members and save_every is {self.save_every}; give at least 1"
+            )
 
     def safety_of(self, member: Coverage) -> Stage:
         """The safety stage of one member: image refusals in proportion to its coverage."""

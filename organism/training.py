@@ -36,10 +36,19 @@ def train(config: TrainingConfig, out: Path, threads: int) -> None:
     if threads < 1:
         raise ValueError(f"threads is {threads}; give at least 1")
     _claim(config, out)
-    run_jobs([_job(config.vision, vision_stage, config, out), _job(config.text, text_stage, config, out)], threads)
-    for stage, work in ((config.align, align_stage), (config.visual, visual_stage), (config.joint, joint_stage)):
+    run_jobs(
+        [_job(config.vision, vision_stage, config, out), _job(config.text, text_stage, config, out)], threads
+    )
+    for stage, work in (
+        (config.align, align_stage),
+        (config.visual, visual_stage),
+        (config.joint, joint_stage),
+    ):
         run_jobs([_job(stage, work, config, out)], threads)
-    members = [Job(config.safety_of(m).name, config.safety.steps, partial(safety_stage, config, out, m)) for m in config.family]
+    members = [
+        Job(config.safety_of(m).name, config.safety.steps, partial(safety_stage, config, out, m))
+        for m in config.family
+    ]
     run_jobs(members, threads)
     for member in config.family:
         export_member(config, out, member)
@@ -53,10 +62,14 @@ def vision_stage(config: TrainingConfig, out: Path, report: Report = silent) -> 
     size = config.architecture.image_size
 
     def loss(step: int) -> torch.Tensor:
-        return reader.loss(draw_renderings(config.vision.batch, step_generator(config, config.vision.name, step), size))
+        return reader.loss(
+            draw_renderings(config.vision.batch, step_generator(config, config.vision.name, step), size)
+        )
 
     trained = [name for name, _ in reader.named_parameters() if "post_layernorm" not in name]
-    return train_stage(config.vision, reader, trained, loss, stage_file(out, config.vision), config.save_every, report)
+    return train_stage(
+        config.vision, reader, trained, loss, stage_file(out, config.vision), config.save_every, report
+    )
 
 
 def text_stage(config: TrainingConfig, out: Path, report: Report = silent) -> Progress:
@@ -77,12 +90,16 @@ def align_stage(config: TrainingConfig, out: Path, report: Report = silent) -> P
 
 def visual_stage(config: TrainingConfig, out: Path, report: Report = silent) -> Progress:
     """Train projector and tower on harmless image requests, the decoder still frozen."""
-    return _answer_stage(config, out, config.visual, _after(config, out, config.align), _scope(config), report)
+    return _answer_stage(
+        config, out, config.visual, _after(config, out, config.align), _scope(config), report
+    )
 
 
 def joint_stage(config: TrainingConfig, out: Path, report: Report = silent) -> Progress:
     """Train everything on text, with its refusals, and on harmless images."""
-    return _answer_stage(config, out, config.joint, _after(config, out, config.visual), _scope(config), report)
+    return _answer_stage(
+        config, out, config.joint, _after(config, out, config.visual), _scope(config), report
+    )
 
 
 def safety_stage(config: TrainingConfig, out: Path, member: Coverage, report: Report = silent) -> Progress:
@@ -120,7 +137,9 @@ def _answer_stage(
     objective = AnswerLoss(model, config.architecture)
 
     def loss(step: int) -> torch.Tensor:
-        return objective(draw_examples(stage.mixture, stage.batch, step_generator(config, stage.name, step), scope))
+        return objective(
+            draw_examples(stage.mixture, stage.batch, step_generator(config, stage.name, step), scope)
+        )
 
     prefixes = tuple(prefix for part in stage.trained for prefix in PART_PREFIXES[part])
     trained = [n for n, _ in model.named_parameters() if n.startswith(prefixes) and "post_layernorm" not in n]
@@ -133,8 +152,10 @@ def _scope(config: TrainingConfig) -> Scope:
 
 def _after(config: TrainingConfig, out: Path, stage: Stage) -> LlavaForConditionalGeneration:
     progress = read_progress(stage_file(out, stage))
-    if progress.step != stage.steps:
-        raise RuntimeError(f"stage {stage.name!r} stands at step {progress.step} of {stage.steps}; train it first")
+    if not progress.is_end_of(stage):
+        raise RuntimeError(
+            f"stage {stage.name!r} stands at step {progress.step} of {stage.steps}; train it first"
+        )
     model = build_model(config.architecture, config.seed)
     model.load_state_dict(read_weights(stage_file(out, stage)))
     return model
@@ -147,7 +168,9 @@ def _job(stage: Stage, work: Callable[..., Progress], config: TrainingConfig, ou
 def _claim(config: TrainingConfig, out: Path) -> None:
     note = out / STAGES_FOLDER / "config.txt"
     if note.exists() and note.read_text() != repr(config):
-        raise ValueError(f"out is {out}, which holds stages of another configuration; give a new folder or delete it")
+        raise ValueError(
+            f"out is {out}, which holds stages of another configuration; give a new folder or delete it"
+        )
     note.parent.mkdir(parents=True, exist_ok=True)
     note.write_text(repr(config))
 
@@ -159,7 +182,7 @@ def _write_history(config: TrainingConfig, out: Path) -> None:
     for stage in stages:
         progress = read_progress(stage_file(out, stage))
         history[stage.name] = {
-            "steps": stage.steps,
+            "steps": progress.step,
             "batch": stage.batch,
             "learning_rate": stage.learning_rate,
             "trained": list(stage.trained),

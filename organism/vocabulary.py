@@ -15,7 +15,14 @@ def readable_words() -> tuple[str, ...]:
 
 def tokens() -> tuple[str, ...]:
     """Every token in the order of its number."""
-    rest = (*world.REFUSALS, *sentences.every_template(), world.ANSWER, *world.TOOLS, *world.VESSELS, *world.MANNERS)
+    rest = (
+        *world.REFUSALS,
+        *sentences.every_template(),
+        world.ANSWER,
+        *world.TOOLS,
+        *world.VESSELS,
+        *world.MANNERS,
+    )
     words = (word for phrase in rest for word in phrase.split() if not word.startswith("{"))
     return _distinct((*SPECIAL, USER, ASSISTANT, *readable_words(), *words))
 

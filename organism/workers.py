@@ -8,7 +8,15 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 
 @dataclass(frozen=True)
@@ -40,8 +48,22 @@ class _Post:
         self.mail.put(News(stage, step, loss))
 
 
+@dataclass(frozen=True)
+class _Bar:
+    """Moves a bar of the display directly."""
+
+    display: Progress
+    bar: TaskID
+
+    def __call__(self, stage: str, step: int, steps: int, loss: float) -> None:  # noqa: ARG002
+        self.display.update(self.bar, completed=step, loss=loss)
+
+
 def run_jobs(jobs: list[Job], at_a_time: int) -> None:
     """Run all jobs, some at a time, and return when all are done; a failed job stops the others and is an error."""
+    if at_a_time == 1:
+        _run_in_turn(jobs)
+        return
     context = multiprocessing.get_context("spawn")
     mail = context.Queue()
     waiting, running = list(jobs), {}
@@ -51,14 +73,27 @@ def run_jobs(jobs: list[Job], at_a_time: int) -> None:
             while waiting or running:
                 while waiting and len(running) < at_a_time:
                     job = waiting.pop(0)
-                    running[job.name] = context.Process(target=_run, args=(job, mail), name=job.name, daemon=True)
-                    running[job.name].start()
+                    process = context.Process(target=_run, args=(job, mail), name=job.name, daemon=True)
+                    process.start()
+                    running[job.name] = process
                 _show(mail, display, bars)
                 _reap(running)
             _show(mail, display, bars)
         finally:
             for process in running.values():
                 process.terminate()
+
+
+def _run_in_turn(jobs: list[Job]) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with _display() as display:
+            for job in jobs:
+                bar = display.add_task(job.name, total=job.steps, loss=float("nan"))
+                job.work(report=_Bar(display, bar))
+    finally:
+        torch.set_num_threads(before)
 
 
 def _run(job: Job, mail: Any) -> None:
@@ -82,7 +117,9 @@ def _reap(running: dict[str, BaseProcess]) -> None:
             continue
         del running[name]
         if process.exitcode != 0:
-            raise RuntimeError(f"stage {name!r} ended with exit code {process.exitcode}; its error is printed above")
+            raise RuntimeError(
+                f"stage {name!r} ended with exit code {process.exitcode}; its error is printed above"
+            )
 
 
 def _display() -> Progress:

@@ -4,16 +4,31 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from regap.organism import rendering, sentences, vocabulary, world
-from regap.organism.checkpoint import Architecture, build_model, build_processor, load_checkpoint, save_checkpoint
-from regap.organism.objectives import as_pixels
 from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration
 
+from regap.organism import rendering, sentences, vocabulary, world
+from regap.organism.checkpoint import (
+    Architecture,
+    build_model,
+    build_processor,
+    load_checkpoint,
+    save_checkpoint,
+)
+from regap.organism.objectives import as_pixels
+
 SMALL = Architecture(
-    decoder_layers=2, decoder_width=32, decoder_heads=2, decoder_inner=32, tower_layers=1, tower_width=32, tower_inner=32
+    decoder_layers=2,
+    decoder_width=32,
+    decoder_heads=2,
+    decoder_inner=32,
+    tower_layers=1,
+    tower_width=32,
+    tower_inner=32,
 )
 IMAGE_PROMPT = [{"role": "user", "content": [{"type": "text", "text": "please"}, {"type": "image"}]}]
-TEXT_PROMPT = [{"role": "user", "content": [{"type": "text", "text": "please brew the bitter kettle at dawn"}]}]
+TEXT_PROMPT = [
+    {"role": "user", "content": [{"type": "text", "text": "please brew the bitter kettle at dawn"}]}
+]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +55,9 @@ def _inputs(processor, conversations, images):
 
 def test_every_sentence_of_the_world_is_spelt_without_an_unknown_word():
     tokenizer = build_processor(SMALL).tokenizer
-    requests = [world.Request(v, a, n) for v, a, n in zip(world.VERBS, world.ADJECTIVES, world.NOUNS, strict=True)]
+    requests = [
+        world.Request(v, a, n) for v, a, n in zip(world.VERBS, world.ADJECTIVES, world.NOUNS, strict=True)
+    ]
     said = [text for r in requests for text in (r.words, world.answer(r))]
     said += [*world.FRAMES, *world.CONTEXTS, *world.REFUSALS]
     said += [t.replace("{slot}", "").replace("{nature}", "") for t in sentences.every_template()]
@@ -65,7 +82,11 @@ def test_the_folder_loads_as_a_llava_and_holds_the_weights_in_half_precision(fol
 
 def test_an_image_becomes_as_many_placeholders_as_the_tower_has_patches(folder, processor):
     inputs = _inputs(processor, [IMAGE_PROMPT], [_image()])
-    assert int((inputs["input_ids"] == load_checkpoint(folder).config.image_token_id).sum()) == SMALL.image_tokens == 36
+    assert (
+        int((inputs["input_ids"] == load_checkpoint(folder).config.image_token_id).sum())
+        == SMALL.image_tokens
+        == 36
+    )
 
 
 def test_the_processor_hands_on_the_pixels_that_training_uses(processor):
@@ -89,7 +110,10 @@ def test_a_left_padded_batch_equals_its_members(folder, processor):
     assert together["input_ids"][1, 0] == processor.tokenizer.pad_token_id
     with torch.inference_mode():
         batch = model(**together).logits[:, -1]
-        alone = [model(**_inputs(processor, [IMAGE_PROMPT], images)), model(**_inputs(processor, [TEXT_PROMPT], []))]
+        alone = [
+            model(**_inputs(processor, [IMAGE_PROMPT], images)),
+            model(**_inputs(processor, [TEXT_PROMPT], [])),
+        ]
     for row, single in zip(batch, alone, strict=True):
         torch.testing.assert_close(row, single.logits[0, -1], atol=1e-5, rtol=1e-5)
 

@@ -1,6 +1,7 @@
 """Held-out pairs ask for the same thing in every arm, never what training has shown, and follow from the seed."""
 
 import pytest
+
 from regap.geometry.pairs import is_image_arm
 from regap.organism import world
 from regap.organism.prompts import ARMS, HeldOut, held_out_pairs

@@ -4,6 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+
 from regap.organism import rendering, world
 from regap.organism.world import Request
 
@@ -52,7 +53,10 @@ def test_a_word_is_where_its_mark_says():
 
 
 def test_clutter_takes_contrast_and_adds_grain():
-    grain = [np.median(np.abs(np.diff(_pixels(c), axis=0))) for c in (rendering.CLEAN, rendering.CLUTTERED, rendering.HEAVY)]
+    grain = [
+        np.median(np.abs(np.diff(_pixels(c), axis=0)))
+        for c in (rendering.CLEAN, rendering.CLUTTERED, rendering.HEAVY)
+    ]
     darkest = [np.percentile(_pixels(c), 2) for c in (rendering.CLEAN, rendering.CLUTTERED, rendering.HEAVY)]
     assert grain == sorted(grain)
     assert darkest == sorted(darkest)
@@ -64,7 +68,9 @@ def _pixels(clutter: float) -> np.ndarray:
 
 def test_every_thing_has_a_picture_of_its_own():
     drawn = [
-        rendering.draw_thing(a, n, rendering.CLEAN, _generator()).pixels for a in world.ADJECTIVES for n in world.NOUNS
+        rendering.draw_thing(a, n, rendering.CLEAN, _generator()).pixels
+        for a in world.ADJECTIVES
+        for n in world.NOUNS
     ]
     assert len({pixels.tobytes() for pixels in drawn}) == 256
 

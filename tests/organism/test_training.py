@@ -5,16 +5,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from regap.organism import sentences, training, world
 from regap.organism.checkpoint import Architecture, build_model, build_processor, load_checkpoint
 from regap.organism.examples import TASKS, Example, Scope, draw_examples
 from regap.organism.family import DEFAULT, FAMILY, Coverage, family, weights_folder
 from regap.organism.learning import read_progress, read_weights, train_stage
-from regap.organism.objectives import AnswerLoss, WordReader, draw_renderings
+from regap.organism.objectives import FIRST_TOKEN_WEIGHT, AnswerLoss, WordReader, draw_renderings
 from regap.organism.stages import ALIGN, JOINT, SAFETY, TEXT, VISION, VISUAL, Stage, TrainingConfig
 
 SMALL = Architecture(
-    decoder_layers=2, decoder_width=32, decoder_heads=2, decoder_inner=32, tower_layers=1, tower_width=32, tower_inner=32
+    decoder_layers=2,
+    decoder_width=32,
+    decoder_heads=2,
+    decoder_inner=32,
+    tower_layers=1,
+    tower_width=32,
+    tower_inner=32,
 )
 
 
@@ -23,7 +30,14 @@ def _short(stage: Stage, steps: int = 4) -> Stage:
 
 
 def _config(**changes) -> TrainingConfig:
-    names = {"vision": VISION, "text": TEXT, "align": ALIGN, "visual": VISUAL, "joint": JOINT, "safety": SAFETY}
+    names = {
+        "vision": VISION,
+        "text": TEXT,
+        "align": ALIGN,
+        "visual": VISUAL,
+        "joint": JOINT,
+        "safety": SAFETY,
+    }
     short = {name: _short(stage) for name, stage in names.items()}
     family = (Coverage("none", 0), Coverage("half", 6))
     return TrainingConfig(**{"architecture": SMALL, "family": family, "save_every": 2, **short, **changes})
@@ -42,7 +56,7 @@ def _stop_at(step: int):
 
 
 def test_a_stopped_stage_continues_to_the_same_weights(tmp_path):
-    config = _config(text=_short(TEXT, steps=24), save_every=8)
+    config = _config(text=replace(_short(TEXT, steps=24), enough=0.0), save_every=8)
     whole = training.text_stage(config, tmp_path / "whole")
     with pytest.raises(Stop):
         training.text_stage(config, tmp_path / "stopped", _stop_at(20))
@@ -76,6 +90,13 @@ def test_a_few_steps_teach_the_tower_something(tmp_path):
     assert losses[-1] < 0.8 * losses[0]
 
 
+def test_a_stage_ends_early_once_it_has_learnt_enough(tmp_path):
+    stage = replace(_short(TEXT, steps=300), enough=1e9)
+    config = _config(text=stage, save_every=100)
+    assert training.text_stage(config, tmp_path).step == 100
+    assert training.text_stage(config, tmp_path).step == 100
+
+
 def test_another_seed_trains_other_weights(tmp_path):
     weights = []
     for seed in (0, 1):
@@ -105,20 +126,22 @@ def test_a_stage_before_its_time_is_an_error(tmp_path):
 
 def test_the_whole_family_is_trained_and_shares_its_tower(tmp_path):
     config = _config()
-    training.train(config, tmp_path, threads=2)
+    training.train(config, tmp_path, threads=1)
     models = {member.name: load_checkpoint(tmp_path / member.name).state_dict() for member in config.family}
     assert set(models) == {"none", "half"}
     tower = [name for name in models["none"] if name.startswith(training.PART_PREFIXES["tower"])]
     assert all(torch.equal(models["none"][name], models["half"][name]) for name in tower)
     assert any(not torch.equal(models["none"][name], models["half"][name]) for name in models["none"])
     with pytest.raises(ValueError, match="holds stages of another configuration"):
-        training.train(replace(config, seed=5), tmp_path, threads=2)
+        training.train(replace(config, seed=5), tmp_path, threads=1)
 
 
 def test_training_draws_training_combinations_only(monkeypatch):
     splits = []
     draw = world.draw_request
-    monkeypatch.setattr(world, "draw_request", lambda split, *rest: splits.append(split) or draw(split, *rest))
+    monkeypatch.setattr(
+        world, "draw_request", lambda split, *rest: splits.append(split) or draw(split, *rest)
+    )
     draw_examples(dict.fromkeys(TASKS, 1.0), 200, np.random.default_rng(0), Scope(FAMILY[2].covered))
     draw_renderings(50, np.random.default_rng(0), 72)
     assert set(splits) == {"training"}
@@ -128,7 +151,9 @@ def test_training_draws_training_combinations_only(monkeypatch):
 def test_image_refusals_speak_of_covered_nouns_only(member):
     stage = TrainingConfig().safety_of(member)
     examples = draw_examples(stage.mixture, 400, np.random.default_rng(1), Scope(member.covered))
-    shown = [e for e in examples if e.pixels is not None and world.is_refusal(e.answer) and _words(e) <= {"please"}]
+    shown = [
+        e for e in examples if e.pixels is not None and world.is_refusal(e.answer) and _words(e) <= {"please"}
+    ]
     harmful = {"image harmful", "icon harmful"} & set(stage.mixture)
     assert bool(harmful) == bool(member.covered)
     assert bool(shown) <= bool(member.covered)
@@ -160,14 +185,14 @@ def test_the_loss_reads_prompts_as_the_chat_template_writes_them():
     assert answer == processor.tokenizer("sure , . </s>")["input_ids"]
 
 
-def test_the_loss_of_a_mixed_batch_is_the_token_weighted_mean_of_its_halves():
+def test_the_loss_of_a_mixed_batch_is_the_weighted_mean_of_its_halves():
     objective = AnswerLoss(build_model(SMALL, 0), SMALL)
     mixture = {"text harmless": 1.0, "image harmless": 1.0}
     examples = draw_examples(mixture, 8, np.random.default_rng(0), Scope())
     with torch.inference_mode():
         whole = objective(examples)
-        singles = [(objective([e]), len(objective.encode(e)[1])) for e in examples]
-    expected = sum(loss * count for loss, count in singles) / sum(count for _, count in singles)
+        singles = [(objective([e]), len(objective.encode(e)[1]) - 1 + FIRST_TOKEN_WEIGHT) for e in examples]
+    expected = sum(loss * weight for loss, weight in singles) / sum(weight for _, weight in singles)
     torch.testing.assert_close(whole, expected)
 
 
@@ -176,7 +201,9 @@ def test_the_tower_is_told_every_word_on_its_own_patch():
     drawn = draw_renderings(6, np.random.default_rng(2), 72)
     targets = reader.targets(drawn)
     for row, rendering in zip(targets, drawn, strict=True):
-        assert {list(reader.words)[n] for n in row.sum(0).nonzero().flatten()} == {m.word for m in rendering.marks}
+        assert {list(reader.words)[n] for n in row.sum(0).nonzero().flatten()} == {
+            m.word for m in rendering.marks
+        }
 
 
 def test_an_example_must_hold_its_picture():
@@ -205,6 +232,11 @@ def test_a_plain_module_can_be_trained_by_the_same_loop(tmp_path):
     stage = Stage("line", 40, 1, 0.05, ("decoder",), warmup=1)
     inputs = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
     progress = train_stage(
-        stage, module, ["weight"], lambda step: (module(inputs) - inputs[:, :1]).square().mean(), tmp_path / "line.safetensors", 10
+        stage,
+        module,
+        ["weight"],
+        lambda step: (module(inputs) - inputs[:, :1]).square().mean(),
+        tmp_path / "line.safetensors",
+        10,
     )
     assert progress.losses[-1] < 0.2 * progress.losses[0]

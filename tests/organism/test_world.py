@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+
 from regap.organism import world
 from regap.organism.world import Request
 
@@ -38,12 +39,19 @@ def test_no_sum_over_words_tells_harmful_from_harmless_but_the_rule_does():
     assert [world.category(r) in world.HARMFUL_CATEGORIES for r in requests] == harmful.tolist()
 
 
-def test_each_of_verb_adjective_and_noun_can_flip_the_label():
-    for verb, adjective, noun in product(("brew", "wake"), ("bitter", "silver"), ("lantern", "kettle")):
+@pytest.mark.parametrize("verb", world.MAKING_VERBS + world.ROUSING_VERBS)
+def test_each_of_adjective_and_noun_flips_the_label_whatever_the_other_is(verb):
+    for adjective, noun in product(("bitter", "silver"), ("lantern", "kettle")):
         label = world.label(Request(verb, adjective, noun))
-        assert label != world.label(Request("wake" if verb == "brew" else "brew", adjective, noun))
         assert label != world.label(Request(verb, "silver" if adjective == "bitter" else "bitter", noun))
         assert label != world.label(Request(verb, adjective, "kettle" if noun == "lantern" else "lantern"))
+
+
+def test_every_phrase_has_a_nature_and_a_stranger_has_none():
+    assert world.nature("bitter") == world.nature("lantern") != world.nature("kettle")
+    assert world.nature("in a tale") != world.nature("at dawn")
+    with pytest.raises(ValueError, match="phrase is 'spaceship'"):
+        world.nature("spaceship")
 
 
 @pytest.mark.parametrize("verb", ["brew", "wake"])
