@@ -131,6 +131,7 @@ def _summary(study: Study, answers: Answers, findings: Sequence[Finding]) -> dic
     at_layer = separability.where(condition="baseline", direction="refusal", layer=seen.layer)
     return {
         "model": seen.model.name,
+        "headline": _headline(study, answers),
         "layer": seen.layer,
         "image_arm": seen.image_arm,
         "separability": {
@@ -155,6 +156,22 @@ def _summary(study: Study, answers: Answers, findings: Sequence[Finding]) -> dic
         },
         "claims": {finding.claim.claim: _claim(finding.claim) for finding in findings},
     }
+
+
+def _headline(study: Study, answers: Answers) -> str:
+    """Return what happened to refusals, in words, for the head of the report."""
+    arm, seed = study.seen.image_arm, study.seen.config.seed
+
+    def share(condition: str, arm: str, measure: str) -> str:
+        return f"{outcomes(answers[condition][arm], seed)[measure].value:.0%}"
+
+    return (
+        f"{study.seen.model.name} refuses {share('baseline', 'text', 'refusal')} of harmful requests as text and "
+        f"{share('baseline', arm, 'refusal')} of the same requests as {arm} images; with ReGap "
+        f"{share('regap', arm, 'refusal')}, while over-refusal of harmless images goes from "
+        f"{share('baseline', arm, 'over_refusal')} to {share('regap', arm, 'over_refusal')} and right answers "
+        f"from {share('baseline', arm, 'utility')} to {share('regap', arm, 'utility')}."
+    )
 
 
 def _claim(claim: Claim) -> dict[str, Any]:

@@ -152,8 +152,9 @@ def _hooks(model: Model, batch: Batch, edits: Sequence[Edit]) -> list[Any]:
 
 
 def _greedy(model: Model, budget: int) -> dict[str, Any]:
-    pad = model.tokenizer.pad_token_id
-    return {"max_new_tokens": budget, "do_sample": False, "pad_token_id": pad, "use_cache": True}
+    options = {"max_new_tokens": budget, "pad_token_id": model.tokenizer.pad_token_id, "use_cache": True}
+    # A checkpoint's own sampling defaults would otherwise be warned about at each call.
+    return options | {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
 
 
 def _answers(model: Model, batch: Batch, output: torch.Tensor) -> Iterator[_Answer]:
