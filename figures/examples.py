@@ -69,7 +69,7 @@ def prompt_rows(run: RunRecords) -> dict[tuple[str, str], dict[str, object]]:
     columns = [name for name in wanted if name in parquet.read_schema(path).names]
     if not {"pair_id", "arm"} <= set(columns):
         return {}
-    rows = parquet.read_table(path, columns=columns).to_pandas().to_dict("records")
+    rows = parquet.read_table(path, columns=columns).to_pylist()
     return {(str(row["pair_id"]), str(row["arm"])): row for row in rows}
 
 

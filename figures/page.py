@@ -36,8 +36,9 @@ th { text-align: left; color: var(--faint); font-weight: 600; }
 th, td { padding: .35rem .9rem .35rem 0; border-bottom: 1px solid var(--rule); vertical-align: top; }
 .examples td { min-width: 7rem; max-width: 19rem; overflow-wrap: anywhere; }
 .verdict { display: block; color: var(--faint); font-size: .78rem; }
-.picture { border: 0; padding: 0; background: none; cursor: pointer; overflow: hidden; border-radius: 4px; }
-.picture { display: block; } .picture img { width: 96px; display: block; filter: blur(9px); } .picture.clear img { filter: none; }
+.picture { display: block; border: 0; padding: 0; background: none; cursor: pointer; overflow: hidden;
+  border-radius: 4px; }
+.picture img { width: 96px; display: block; filter: blur(9px); } .picture.clear img { filter: none; }
 .problem { border: 1px solid var(--bad); border-radius: 6px; padding: .6rem 1rem; }
 summary { cursor: pointer; margin: .5rem 0; }
 @media (max-width: 64rem) { body { grid-template-columns: minmax(0, 1fr); gap: 0; }

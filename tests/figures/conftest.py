@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -22,7 +23,7 @@ def around(value: float, n: int = 40) -> dict[str, float]:
     return {"value": value, "low": value - 0.125, "high": value + 0.125, "n": n}
 
 
-def rows_of(name: str) -> list[dict[str, object]]:
+def rows_of(name: str) -> list[dict[str, Any]]:
     if name == "separability":
         return [
             {"model": "m", "arm": arm, "condition": condition, "direction": "refusal", "layer": layer}

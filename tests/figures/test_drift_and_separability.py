@@ -1,10 +1,12 @@
 """Points lie at the planted drift and outcome, with their intervals, and the panels tell the correlation."""
 
+from typing import Any
+
 from regap.figures.drift_and_separability import caption, draw
 
 
 def test_each_level_is_a_panel_with_its_points_and_bars(planted) -> None:
-    figure = draw(planted("prediction"), planted("correlations"))
+    figure: Any = draw(planted("prediction"), planted("correlations"))
     assert len(figure.data) == 2 * (3 + 2 + 3)
     typographic = next(trace for trace in figure.data if trace.name == "typographic")
     assert (typographic.x, typographic.y) == ((1.0,), (8.0,))

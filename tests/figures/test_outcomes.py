@@ -1,10 +1,12 @@
 """A dot per arm and condition lies at its planted share; rows are arms in their fixed order."""
 
+from typing import Any
+
 from regap.figures.outcomes import caption, draw
 
 
 def test_dots_lie_at_their_shares_with_their_intervals(planted) -> None:
-    figure = draw(planted("outcomes"))
+    figure: Any = draw(planted("outcomes"))
     assert len(figure.data) == 3 * 2
     assert all(sorted(trace.x) == [0.25, 0.375, 0.5] for trace in figure.data)
     assert all(set(trace.error_x.array) == {0.125} for trace in figure.data)

@@ -1,5 +1,7 @@
 """Each frame holds the planted coordinates of its layer; a thinned cloud is a fixed, proportional draw."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -19,7 +21,7 @@ def many(prompts: int) -> Record:
 
 
 def test_each_frame_holds_the_coordinates_of_its_layer(planted) -> None:
-    figure = draw(planted("coordinates"), chosen_layer=1)
+    figure: Any = draw(planted("coordinates"), chosen_layer=1)
     assert [frame.name for frame in figure.frames] == ["0", "1", "2"]
     harmful_typographic = 2
     assert set(figure.frames[2].data[harmful_typographic].x) == {1.0}
@@ -29,13 +31,13 @@ def test_each_frame_holds_the_coordinates_of_its_layer(planted) -> None:
 
 
 def test_arms_are_colours_and_classes_are_symbols(planted) -> None:
-    figure = draw(planted("coordinates"))
+    figure: Any = draw(planted("coordinates"))
     assert [trace.marker.symbol for trace in figure.data] == 3 * ["circle", "x-thin"]
     assert len({trace.marker.color for trace in figure.data}) == 3
 
 
 def test_the_threshold_is_drawn_at_its_layer_and_lies_within_the_axes(planted) -> None:
-    figure = draw(planted("coordinates"), threshold={0: 77.0})
+    figure: Any = draw(planted("coordinates"), threshold={0: 77.0})
     assert [shape.y0 for shape in figure.frames[0].layout.shapes] == [77.0]
     assert figure.frames[0].layout.yaxis.range[1] > 77
     assert not figure.frames[1].layout.shapes

@@ -1,19 +1,26 @@
 """Points lie at (over-refusal, attack success); fixed strengths are joined by number, not by spelling."""
 
+from typing import Any
+
 import pytest
 
 from regap.figures.regap_against_fixed import caption, draw, number_in
 
 
+def drawn(planted: Any) -> list[Any]:
+    figure: Any = draw(planted("adaptive"))
+    return list(figure.data)
+
+
 def test_fixed_strengths_are_joined_in_order_of_alpha(planted) -> None:
-    fixed = next(trace for trace in draw(planted("adaptive")).data if trace.name.startswith("fixed"))
+    fixed = next(trace for trace in drawn(planted) if trace.name.startswith("fixed"))
     assert list(fixed.text) == ["0.5", "2", "10"]
     assert list(fixed.y) == pytest.approx([0.2, 0.1, 0.0])
     assert list(fixed.x) == pytest.approx([1.2, 1.1, 1.0])
 
 
 def test_each_method_has_interval_bars_both_ways_and_utility_on_hover(planted) -> None:
-    regap = next(trace for trace in draw(planted("adaptive")).data if trace.name == "ReGap")
+    regap = next(trace for trace in drawn(planted) if trace.name == "ReGap")
     assert (list(regap.x), list(regap.y)) == (pytest.approx([1.4]), pytest.approx([0.4]))
     assert list(regap.error_x.array) == pytest.approx([0.125])
     assert regap.customdata[0][8] == pytest.approx(0.4)
@@ -21,7 +28,7 @@ def test_each_method_has_interval_bars_both_ways_and_utility_on_hover(planted) -
 
 
 def test_a_method_with_a_hostile_name_is_shown_as_text(planted) -> None:
-    names = [trace.name for trace in draw(planted("adaptive")).data]
+    names = [trace.name for trace in drawn(planted)]
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in names
     assert not any("<script" in name for name in names)
 
