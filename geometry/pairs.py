@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 Label = Literal["harmful", "harmless"]
 Split = Literal["calibration", "test"]
@@ -69,8 +69,9 @@ class Picture:
         except PairError:
             raise
         except Exception as error:  # each decoder raises its own kind on a damaged file
+            reason = "no known format" if isinstance(error, UnidentifiedImageError) else error
             raise PairError(
-                f"image {name}: cannot be decoded ({error}); replace the file or remove the row"
+                f"image {name}: cannot be decoded ({reason}); replace the file or remove the row"
             ) from None
 
     def open(self) -> Image.Image:

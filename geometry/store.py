@@ -89,7 +89,7 @@ class Store:
         header = {"position": "last", "hook": "blocks.{layer}.hook_out", "model": key.model}
         header |= {"edits": json.dumps(key.edits), "layers": json.dumps(key.layers)}
         header |= {"prompts": json.dumps(key.prompts), "digest": digest_of_tensor(residuals)}
-        write_atomically(path, save({"residuals": residuals.contiguous()}, metadata=header))
+        write_atomically(path, _encoded({"residuals": residuals.contiguous()}, header))
         return residuals
 
 
@@ -108,4 +108,13 @@ def _read(path: Path) -> Tensor | None:
 def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
     """Write named tensors and a header to one safetensors file, whole or not at all."""
     contiguous = {name: tensor.detach().to(torch.float32).contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, save(contiguous, metadata=header))
+    write_atomically(path, _encoded(contiguous, header))
+
+
+def _encoded(tensors: dict[str, Tensor], header: dict[str, str]) -> bytes:
+    """Return a safetensors file that is equal for equal content: the library orders a header's keys at random."""
+    data = save(tensors, metadata=header)
+    size = int.from_bytes(data[:8], "little")
+    ordered = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    ordered += b" " * (-len(ordered) % 8)  # tensors begin at a multiple of 8 bytes
+    return len(ordered).to_bytes(8, "little") + ordered + data[8 + size :]

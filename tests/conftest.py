@@ -36,6 +36,14 @@ def project_files() -> list[Path]:
     return found
 
 
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Types are not checked on the way in, as for users: what a value says of itself is then seen."""
+    import jaxtyping
+
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
 # What follows imports regap inside, so that tests that need no model start at once.
 
 
@@ -52,6 +60,7 @@ def tiny_architecture() -> Any:
 def plain(tiny_architecture: Any) -> Any:
     """The model of `tiny` as Hugging Face knows it: never wrapped, and not to be written to."""
     import torch
+
     from regap.organism.checkpoint import build_model
 
     model = build_model(tiny_architecture, seed=0)
@@ -76,4 +85,34 @@ def tiny_pairs() -> Any:
     """Held-out pairs of the organism's world in three arms, of unequal lengths."""
     from regap.organism.prompts import HeldOut, held_out_pairs
 
-    return held_out_pairs(HeldOut(calibration=6, test_harmful=6, test_harmless=6, arms=("typographic", "blank")))
+    return held_out_pairs(
+        HeldOut(calibration=6, test_harmful=6, test_harmless=6, arms=("typographic", "blank"))
+    )
+
+
+@pytest.fixture(scope="session")
+def make_states() -> Any:
+    """Makes Activations of residual streams [prompt, layer, d_model] and labels, all else filled in."""
+    import numpy as np
+    import torch
+
+    from regap.geometry.activations import Activations, Row
+
+    def make(
+        residuals: Any,
+        harmful: Any,
+        arm: str = "text",
+        split: Any = "test",
+        ids: Any = None,
+        clusters: Any = None,
+    ):
+        tensor = torch.tensor(np.ascontiguousarray(residuals), dtype=torch.float32)
+        ids = [f"p{place}" for place in range(len(tensor))] if ids is None else ids
+        labels: Any = ["harmful" if each else "harmless" for each in harmful]
+        rows = [
+            Row(pair_id, label, "all", split, cluster)
+            for pair_id, label, cluster in zip(ids, labels, clusters or ids, strict=True)
+        ]
+        return Activations(tensor, tuple(rows), arm, tuple(range(tensor.shape[1])), "model")
+
+    return make

@@ -1,0 +1,113 @@
+"""A planted drift is found; its parts add up; its strength is 0 for the mean text and 1 for the mean image."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from regap.geometry.activations import Activations
+from regap.geometry.directions import Direction, refusal_direction
+from regap.geometry.drift import Drift, modality_drift
+from regap.geometry.pairs import PairError
+
+Make = Callable[..., Activations]
+WIDTH, PROMPTS = 12, 200
+PLANTED = np.random.default_rng(9).normal(size=(2, WIDTH))
+HARMFUL = np.arange(PROMPTS) % 4 == 0  # three harmless to one harmful
+
+
+@pytest.fixture
+def text(make_states: Make) -> Activations:
+    states = np.random.default_rng(0).normal(size=(PROMPTS, 2, WIDTH))
+    states[HARMFUL] += 3
+    return make_states(states, HARMFUL)
+
+
+@pytest.fixture
+def image(text: Activations, make_states: Make) -> Activations:
+    noise = np.random.default_rng(1).normal(size=(PROMPTS, 2, WIDTH)) / 10
+    return make_states(text.residuals.numpy() + PLANTED + noise, HARMFUL, arm="typographic")
+
+
+@pytest.fixture
+def drift(text: Activations, image: Activations) -> Drift:
+    return modality_drift(text, image)
+
+
+@pytest.fixture
+def refusal(text: Activations) -> Direction:
+    return refusal_direction(text)
+
+
+def balanced(values: torch.Tensor, harmful: torch.Tensor) -> torch.Tensor:
+    return (values[harmful].mean(0) + values[~harmful].mean(0)) / 2
+
+
+def test_a_planted_drift_is_recovered_in_length_and_direction(drift: Drift) -> None:
+    found, planted = drift.vectors, torch.from_numpy(PLANTED)
+    assert float(torch.nn.functional.cosine_similarity(found, planted).min()) > 0.99
+    assert torch.allclose(found.norm(dim=-1), planted.norm(dim=-1), rtol=0.02)
+
+
+def test_its_strength_is_0_for_the_mean_text_1_for_the_mean_image_and_linear_between(
+    drift: Drift, text: Activations, image: Activations, make_states: Make
+) -> None:
+    assert torch.allclose(balanced(drift.strength(text), text.harmful), torch.zeros(2).double(), atol=1e-6)
+    assert torch.allclose(balanced(drift.strength(image), text.harmful), torch.ones(2).double(), atol=1e-6)
+    halfway = make_states((drift.text_mean + drift.vectors / 2)[None].numpy(), [True])
+    assert torch.allclose(drift.strength(halfway), torch.full((1, 2), 0.5).double(), atol=1e-6)
+
+
+def test_the_parts_add_up_and_are_orthogonal(drift: Drift, refusal: Direction) -> None:
+    along, across = drift.along(refusal), drift.across(refusal)
+    assert (drift.part, along.part, across.part) == ("D", "D_along", "D_across")
+    assert torch.allclose(along.vectors + across.vectors, drift.vectors)
+    assert torch.allclose((across.vectors * refusal.vectors).sum(-1), torch.zeros(2).double(), atol=1e-12)
+    assert torch.allclose((along.vectors * refusal.vectors).sum(-1).abs(), along.vectors.norm(dim=-1))
+    assert float(along.vectors.norm(dim=-1).min()) > 0.01  # the split is of something
+    assert torch.allclose(along.across(refusal).vectors, torch.zeros(2, WIDTH).double(), atol=1e-12)
+
+
+def test_harmful_and_harmless_weigh_equally_however_many_there_are(
+    text: Activations, make_states: Make
+) -> None:
+    moved = text.residuals.clone()
+    moved[text.harmful] += 4.0
+    found = modality_drift(text, make_states(moved, HARMFUL, arm="typographic")).vectors
+    assert torch.allclose(found, torch.full_like(found, 2.0), atol=1e-5)  # a plain mean would give 1
+
+
+def test_only_pairs_that_both_arms_have_count(
+    text: Activations, image: Activations, make_states: Make
+) -> None:
+    kept = list(range(40, 160))
+    spoilt = np.concatenate([image.take(kept).residuals, np.full((8, 2, WIDTH), 1e3)])
+    ids = image.pair_ids[40:160] + [f"only image {place}" for place in range(8)]
+    harmful = [*HARMFUL[40:160], *[True] * 8]
+    found = modality_drift(text, make_states(spoilt[::-1], harmful[::-1], arm="typographic", ids=ids[::-1]))
+    assert torch.allclose(found.vectors, modality_drift(text.take(kept), image.take(kept)).vectors)
+
+
+def test_arms_that_share_no_pair_have_no_drift(text: Activations, make_states: Make) -> None:
+    other = make_states(text.residuals, HARMFUL, arm="picture", ids=[f"q{place}" for place in range(PROMPTS)])
+    with pytest.raises(
+        PairError, match=r"arms text and picture share no pair; give both renderings .* one pair_id"
+    ):
+        modality_drift(text, other)
+
+
+def test_where_images_are_as_texts_there_is_no_drift(
+    text: Activations, make_states: Make, drift: Drift
+) -> None:
+    noise = np.random.default_rng(1).normal(size=(PROMPTS, 2, WIDTH)) / 10
+    still = modality_drift(text, make_states(text.residuals.numpy() + noise, HARMFUL, arm="typographic"))
+    assert float(still.vectors.norm(dim=-1).max()) < 0.1 < 1 < float(drift.vectors.norm(dim=-1).min())
+
+
+def test_layers_must_fit(drift: Drift, text: Activations) -> None:
+    one = text.residuals[:, :1]
+    with pytest.raises(ValueError, match=r"states of layers \[0\] do not fit a drift of \[0, 1\]"):
+        drift.strength(Activations(one, text.rows, "text", (0,), "model"))
+    with pytest.raises(ValueError, match=r"layer 7 has no drift; there are \[0, 1\]"):
+        drift.at(7)
