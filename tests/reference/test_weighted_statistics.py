@@ -71,7 +71,8 @@ def test_separability_in_each_resample(
 
 
 def test_usable_separation_in_each_resample(sample: tuple) -> None:
-    found = usable(*sample, torch.from_numpy(THRESHOLDS))
+    z, harmful, weights = sample
+    found = usable(z, harmful, weights, torch.from_numpy(THRESHOLDS))
     np.testing.assert_allclose(found.numpy(), explicitly(sample, slow_usable), atol=1e-9)
 
 

@@ -1,0 +1,158 @@
+"""A model is loaded offline, installs nothing, says nothing, and is known by all that its numbers depend on."""
+
+import subprocess
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers.utils import logging
+
+from regap.geometry.batches import describe
+from regap.geometry.models import Model, ModelError, load
+from regap.geometry.pairs import Pairs
+from regap.organism.checkpoint import build_processor, save_checkpoint
+
+
+@pytest.fixture(scope="module")
+def folder(plain: Any, tiny_architecture: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("checkpoint") / "tiny"
+    save_checkpoint(plain, tiny_architecture, made)
+    return made
+
+
+def refused(source: Any, **options: Any) -> str:
+    with pytest.raises(ModelError) as caught:
+        load(source, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_checkpoint_folder_loads_without_network_installer_or_noise(
+    folder: Path, plain: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    def forbidden(*arguments: Any, **options: Any) -> None:
+        raise AssertionError(f"called with {arguments}")
+
+    for name in ("run", "Popen", "check_call", "check_output"):
+        monkeypatch.setattr(subprocess, name, forbidden)
+    monkeypatch.setattr("socket.socket.connect", forbidden)
+    model = load(folder)
+    seen = capfd.readouterr()
+    assert (seen.out, seen.err) == ("", "")
+    assert (model.layers, model.width, model.name) == (4, 32, str(folder))
+    assert model.hf.dtype == torch.float32 and not model.hf.training
+    stored = plain.lm_head.weight.half().float()
+    assert torch.equal(dict(model.hf.named_parameters())["lm_head._original_component.weight"], stored)
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_loading_leaves_the_progress_bars_of_others_as_they_were(was_on: bool, folder: Path) -> None:
+    before = logging.is_progress_bar_enabled()
+    (logging.enable_progress_bar if was_on else logging.disable_progress_bar)()
+    load(folder)
+    assert logging.is_progress_bar_enabled() == was_on
+    (logging.enable_progress_bar if before else logging.disable_progress_bar)()
+
+
+def test_what_is_no_model_is_refused(folder: Path, tmp_path: Path) -> None:
+    assert "holds no config.json, so it is no checkpoint; check the path" in refused(tmp_path)
+    assert "no such folder, and no hub id of the form OWNER/NAME" in refused(str(tmp_path / "absent"))
+    assert "no such folder, and no hub id of the form OWNER/NAME" in refused("organisms")
+    assert "if it is a hub id that is not cached yet, allow the download" in refused("owner/absent")
+    (tmp_path / "config.json").write_text("{")
+    assert f"model {tmp_path}: " in refused(tmp_path)
+
+
+def test_an_organism_that_is_not_bundled_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("half", "none"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr("regap.geometry.models._WEIGHTS", tmp_path)
+    assert refused("organism:quarter") == "organism 'quarter' is not bundled; choose one of half, none"
+
+
+def test_a_model_already_built_needs_its_processor(plain: Any) -> None:
+    assert "processor is missing; give the processor that belongs to the model built" in refused(plain)
+
+
+def test_without_a_chat_template_there_is_no_prompt(folder: Path, plain: Any, tiny_architecture: Any) -> None:
+    processor = build_processor(tiny_architecture)
+    processor.chat_template = None
+    for source in (folder, deepcopy(plain)):
+        assert "its processor has no chat template; add chat_template.jinja" in refused(
+            source, processor=processor
+        )
+
+
+def test_an_unknown_layout_is_refused(plain: Any, tiny_architecture: Any) -> None:
+    odd = deepcopy(plain)
+    odd.model.tower, odd.model.vision_tower = odd.model.vision_tower, torch.nn.Identity()
+    odd.model.language_model.blocks = odd.model.language_model.layers
+    del odd.model.language_model.layers
+    message = refused(odd, processor=build_processor(tiny_architecture))
+    assert "no decoder layers under model.language_model.layers" in message and "LLaVA layout" in message
+
+
+def test_a_layer_beyond_the_last_is_named(tiny: Model) -> None:
+    assert tiny.hook_name(3) == "blocks.3.hook_out"
+    for layer in (-1, 4):
+        with pytest.raises(ModelError, match=f"layer {layer} is not in model .*; its blocks are 0 to 3"):
+            tiny.hook_name(layer)
+
+
+def test_equal_models_have_equal_fingerprints(
+    plain: Any, tiny: Model, tiny_architecture: Any, folder: Path
+) -> None:
+    again = load(deepcopy(plain), processor=build_processor(tiny_architecture))
+    assert again.fingerprint == tiny.fingerprint
+    describe(again, next(iter(_pairs())).prompts["text"])  # using a tokenizer leaves padding settings in it
+    assert load(deepcopy(plain), processor=again.processor).fingerprint == tiny.fingerprint
+    assert load(folder).fingerprint == load(folder).fingerprint != tiny.fingerprint
+
+
+def _pairs() -> Pairs:
+    from regap.organism.prompts import HeldOut, held_out_pairs
+
+    return held_out_pairs(HeldOut(1, 1, 1, arms=("blank",)))
+
+
+def test_another_weight_template_image_setting_or_word_gives_another_fingerprint(
+    plain: Any, tiny: Model, tiny_architecture: Any
+) -> None:
+    def changed(what: str) -> str:
+        model, processor = deepcopy(plain), build_processor(tiny_architecture)
+        if what == "weight":
+            with torch.no_grad():
+                model.model.language_model.layers[2].mlp.down_proj.weight[0, 0] += 1e-6
+        elif what == "template":
+            processor.chat_template += " "
+        elif what == "image":
+            processor.image_processor.image_mean = [0.4, 0.5, 0.5]
+        elif what == "word":
+            processor.tokenizer.add_tokens(["sesquipedalian"])
+        elif what == "format":
+            model = model.to(torch.bfloat16)
+        return load(model, processor=processor).fingerprint
+
+    kinds = ("nothing", "weight", "template", "image", "word", "format")
+    found = {kind: changed(kind) for kind in kinds}
+    assert found["nothing"] == tiny.fingerprint
+    assert len(set(found.values())) == len(kinds)
+
+
+@pytest.mark.parametrize("file", ["chat_template.jinja", "config.json", "model.safetensors"])
+def test_a_changed_file_gives_another_fingerprint(file: str, folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    other = shutil.copytree(folder, tmp_path / "copy")
+    assert load(other).fingerprint == load(folder).fingerprint
+    data = (other / file).read_bytes()
+    (other / file).write_bytes(data[:-1] + b"\x01" if file.endswith("safetensors") else data + b" \n")
+    assert load(other).fingerprint != load(folder).fingerprint
+
+
+def test_padding_goes_to_the_left(plain: Any, tiny_architecture: Any) -> None:
+    processor = build_processor(tiny_architecture)
+    processor.tokenizer.padding_side = "right"
+    assert load(deepcopy(plain), processor=processor).tokenizer.padding_side == "left"
