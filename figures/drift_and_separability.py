@@ -157,4 +157,6 @@ def correlation_note(correlations: Record | None, level: str, outcome: str) -> s
     if rows.empty:
         return ""
     value, low, high, n = rows[["value", "low", "high", "n"]].iloc[0]
+    if value != value:
+        return f"ρ undefined: no variation, n = {int(n)}"
     return f"ρ = {value:.2f} [{low:.2f}, {high:.2f}], n = {int(n)}".replace("-", "−")

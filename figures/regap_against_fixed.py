@@ -36,8 +36,12 @@ def draw(adaptive: Record) -> go.Figure:
     style.dress(
         figure, "ReGap against fixed strengths", "Lower and further left is better; hover for utility"
     )
-    figure.update_xaxes(title_text=style.MEASURES["over_refusal"], tickformat=".0%", rangemode="tozero")
-    figure.update_yaxes(title_text=style.MEASURES["attack_success"], tickformat=".0%", rangemode="tozero")
+    figure.update_xaxes(
+        title_text=style.MEASURES["over_refusal"], tickformat=".0%", autorangeoptions_include=0
+    )
+    figure.update_yaxes(
+        title_text=style.MEASURES["attack_success"], tickformat=".0%", autorangeoptions_include=0
+    )
     figure.update_layout(updatemenus=view_menu(found, owner))
     return figure
 

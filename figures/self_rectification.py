@@ -33,6 +33,7 @@ def draw(self_rectification: Record, detectors: Record | None = None) -> go.Figu
         "Self-rectification after the drift is removed",
         "Mean over prompts; dotted before, solid after the correction",
     )
+    figure.update_xaxes(dtick=style.layer_steps(self_rectification.table["layer"]), col=1)
     figure.update_xaxes(title_text="layer (output of block, 0-based)", row=2, col=1)
     figure.update_yaxes(title_text="z (residual units)", row=1, col=1)
     figure.update_yaxes(title_text="change of z", row=2, col=1)

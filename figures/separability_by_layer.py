@@ -38,7 +38,9 @@ def draw(separability: Record, *, chosen_layer: int | None = None) -> go.Figure:
         "Separability by layer",
         "How far apart harmful and harmless lie; click an arm to hide it",
     )
-    figure.update_xaxes(title_text="layer (output of block, 0-based)")
+    figure.update_xaxes(
+        title_text="layer (output of block, 0-based)", dtick=style.layer_steps(table["layer"])
+    )
     figure.update_yaxes(title_text=style.MEASURES[measures[0]])
     figure.update_layout(updatemenus=[*measure_menu(measures, drawn), *view_menu(found, owner)])
     if chosen_layer is not None:

@@ -136,6 +136,12 @@ def clear(colour: str, opacity: float) -> str:
     return f"rgba({', '.join(map(str, rgb(colour)))}, {opacity:g})"
 
 
+def layer_steps(layers: Iterable[int]) -> int:
+    """The distance of the ticks on an axis of layers: whole layers, about a dozen ticks."""
+    layers = list(layers)
+    return max(1, round((max(layers) - min(layers)) / 12))
+
+
 def template() -> go.layout.Template:
     """White paper, thin rules, left titles, the legend beside the plot and never over it."""
     axis = {

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from regap.analyses.records import Record
 from regap.figures.drift_and_separability import caption, draw
 
 
@@ -20,6 +21,12 @@ def test_the_panels_tell_spearmans_correlation_with_interval_and_n(planted) -> N
     assert texts.count("ρ = −0.75 [−0.90, −0.50], n = 3") == 6
     without = [note.text for note in draw(planted("prediction")).layout.annotations]
     assert not any("ρ" in (text or "") for text in without)
+
+
+def test_an_undefined_correlation_is_said_to_be_undefined(planted) -> None:
+    nothing = planted("correlations").table.assign(value=float("nan"), low=float("nan"), high=float("nan"))
+    figure: Any = draw(planted("prediction"), Record("correlations", nothing))
+    assert [note.text for note in figure.layout.annotations].count("ρ undefined: no variation, n = 3") == 6
 
 
 def test_the_caption_counts_the_points_of_each_level(planted) -> None:

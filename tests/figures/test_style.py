@@ -1,6 +1,6 @@
 """An arm has one colour everywhere, and data never becomes markup."""
 
-from regap.figures.style import ARMS, arm_colours, arm_label, arm_order, looks, paler, shown
+from regap.figures.style import ARMS, arm_colours, arm_label, arm_order, layer_steps, looks, paler, shown
 
 
 def test_a_known_arm_keeps_its_colour_whatever_stands_beside_it() -> None:
@@ -19,6 +19,10 @@ def test_variants_are_paler_shades_that_differ() -> None:
 def test_arms_are_ordered_as_listed_then_variants_then_strangers() -> None:
     arms = ["odd", "noise", "typographic-b", "text", "typographic"]
     assert sorted(arms, key=arm_order) == ["text", "typographic", "typographic-b", "noise", "odd"]
+
+
+def test_layer_ticks_are_whole_layers() -> None:
+    assert [layer_steps(range(9, 12)), layer_steps(range(12)), layer_steps(range(80))] == [1, 1, 7]
 
 
 def test_names_are_shown_as_text() -> None:
