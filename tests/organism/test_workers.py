@@ -22,7 +22,11 @@ def _fail(report) -> None:
 
 def test_jobs_in_turn_run_on_one_thread_and_leave_the_setting_as_it_was():
     before, seen = torch.get_num_threads(), []
-    jobs = [Job(name, 1, lambda report: seen.append(torch.get_num_threads())) for name in "ab"]
+
+    def work(report) -> None:
+        seen.append(torch.get_num_threads())
+
+    jobs = [Job(name, 1, work) for name in "ab"]
     run_jobs(jobs, at_a_time=1)
     assert seen == [1, 1]
     assert torch.get_num_threads() == before
