@@ -214,11 +214,11 @@ def test_a_name_that_is_no_hook_is_refused_before_the_model_is_touched(
     batch = batch_of(tiny, tiny_pairs, "text")
     before = logits_of(tiny, batch)
     hooks = [*shift(1, "all").hooks(tiny, batch), Hook("blocks.1.hook_ouut", lambda residual: residual * 0)]
-    with pytest.raises(
-        ModelError, match=r"hook 'blocks.1.hook_ouut' is not in model .*nearest are blocks\.1"
+    with (
+        pytest.raises(ModelError, match=r"hook 'blocks.1.hook_ouut' is not in model .*nearest are blocks\.1"),
+        hooked(tiny, hooks),
     ):
-        with hooked(tiny, hooks):
-            raise AssertionError("entered")
+        raise AssertionError("entered")
     assert torch.equal(logits_of(tiny, batch), before)
 
 

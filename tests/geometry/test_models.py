@@ -126,7 +126,7 @@ def test_another_weight_template_image_setting_or_word_gives_another_fingerprint
             with torch.no_grad():
                 model.model.language_model.layers[2].mlp.down_proj.weight[0, 0] += 1e-6
         elif what == "template":
-            processor.chat_template += " "
+            processor.chat_template = f"{processor.chat_template} "
         elif what == "image":
             processor.image_processor.image_mean = [0.4, 0.5, 0.5]
         elif what == "word":
