@@ -134,6 +134,10 @@ def _summary(study: Study, answers: Answers, findings: Sequence[Finding]) -> dic
         "headline": _headline(study, answers),
         "layer": seen.layer,
         "image_arm": seen.image_arm,
+        "thresholds": {
+            str(layer): float(t)
+            for layer, t in zip(seen.refusal.layers, seen.refusal.thresholds, strict=True)
+        },
         "separability": {
             arm: {str(row["measure"]): _estimate(row) for row in rows.to_dict("records")}
             for arm, rows in at_layer.groupby("arm")

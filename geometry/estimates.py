@@ -29,6 +29,8 @@ class Estimate:
             raise ValueError(f"interval [{self.low}, {self.high}] is upside down")
 
     def __str__(self) -> str:
+        if not np.isfinite(self.value):
+            return "not defined"
         return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 

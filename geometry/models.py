@@ -31,7 +31,7 @@ class Model:
     processor: Any = field(repr=False)
     """Tokenizer, image processor and chat template; pads on the left."""
     name: str
-    """How it was asked for."""
+    """The folder's name, or how else it was asked for."""
     fingerprint: str
     """Digest of weights, configuration, tokenizer, template and number format: equal models, equal digest."""
 
@@ -110,7 +110,9 @@ def load(
     except (OSError, ValueError) as error:
         raise ModelError(f"model {source}: {_first_line(error)}") from None
     digest = _digest_of_folder(Path(found)) if Path(found).is_dir() else f"{found}@{config._commit_hash}"
-    return _wrap(hf.to(device=device), processor or loaded_processor, str(source), f"{digest}:{hf.dtype}")
+    return _wrap(
+        hf.to(device=device), processor or loaded_processor, _name(str(source)), f"{digest}:{hf.dtype}"
+    )
 
 
 def organism_folder(member: str = "") -> Path:
@@ -131,6 +133,12 @@ def _wrap(hf: PreTrainedModel, processor: Any, name: str, digest: str) -> Model:
     attention = hf.config._attn_implementation
     digest = f"{digest}:{attention}:{_digest_of_processor(processor)}"
     return Model(bridge(hf.eval()), processor, name, digest)
+
+
+def _name(source: str) -> str:
+    """Return a folder's own name, and any other source as it was asked for."""
+    path = Path(source).expanduser()
+    return path.resolve().name if path.is_dir() else source
 
 
 def _locate(source: str) -> str:

@@ -94,9 +94,23 @@ def _text_reading(generator: np.random.Generator, scope: Scope) -> Example:  # n
 
 def _text_nature(generator: np.random.Generator, scope: Scope) -> Example:  # noqa: ARG001
     request = world.draw_request("training", _label(generator), generator)
-    nature = sentences.VOLATILE if world.is_volatile(request.adjective, request.noun) else sentences.CALM
-    subject = request.words if generator.random() < 0.5 else request.thing
-    return _nature_example(subject, request.thing, nature, generator)
+    asked = _all_or_thing(request, generator)
+    return _nature_example(asked, request.thing, _nature_of_thing(request), generator)
+
+
+def _image_nature(generator: np.random.Generator, scope: Scope) -> Example:
+    """Words in a picture, asked for the nature of the thing: knowledge, neither advice nor a refusal."""
+    request = world.draw_request("training", _label(generator), generator)
+    pixels = _draw_words(_all_or_thing(request, generator), generator, scope)
+    return _nature_example(IMAGE, request.thing, _nature_of_thing(request), generator, pixels)
+
+
+def _all_or_thing(request: Request, generator: np.random.Generator) -> str:
+    return request.words if generator.random() < 0.5 else request.thing
+
+
+def _nature_of_thing(request: Request) -> str:
+    return sentences.VOLATILE if world.is_volatile(request.adjective, request.noun) else sentences.CALM
 
 
 def _word_nature(generator: np.random.Generator, scope: Scope) -> Example:  # noqa: ARG001
@@ -105,9 +119,11 @@ def _word_nature(generator: np.random.Generator, scope: Scope) -> Example:  # no
     return _nature_example(phrase, phrase, world.nature(phrase), generator)
 
 
-def _nature_example(asked: str, subject: str, nature: str, generator: np.random.Generator) -> Example:
+def _nature_example(
+    asked: str, subject: str, nature: str, generator: np.random.Generator, pixels: Pixels | None = None
+) -> Example:
     prompt = sentences.fill(_choose(sentences.NATURE_CARRIERS, generator), asked)
-    return Example(prompt, sentences.fill(sentences.NATURE_ANSWER, subject).replace("{nature}", nature))
+    return Example(prompt, sentences.fill(sentences.NATURE_ANSWER, subject).replace("{nature}", nature), pixels)
 
 
 def _image_reading(generator: np.random.Generator, scope: Scope) -> Example:
@@ -164,6 +180,7 @@ TASKS: Mapping[str, Task] = MappingProxyType(
         "text nature": _text_nature,
         "word nature": _word_nature,
         "image reading": _image_reading,
+        "image nature": _image_nature,
         "icon reading": _icon_reading,
         "image harmless": _image("harmless"),
         "image harmful": _image("harmful"),

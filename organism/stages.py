@@ -74,7 +74,7 @@ VISUAL = Stage(
 )
 JOINT = Stage(
     "joint",
-    450,
+    800,
     24,
     7e-4,
     ("tower", "projector", "decoder"),
@@ -83,6 +83,7 @@ JOINT = Stage(
         "text harmful": 0.14,
         "text nature": 0.04,
         "image reading": 0.06,
+        "image nature": 0.18,
         "icon reading": 0.04,
         "image harmless": 0.34,
         "icon harmless": 0.14,
@@ -114,7 +115,7 @@ class TrainingConfig:
     """Everything that decides what `train` writes."""
 
     seed: int = 0
-    architecture: Architecture = Architecture()
+    architecture: Architecture = field(default_factory=Architecture)
     vision: Stage = VISION
     text: Stage = TEXT
     align: Stage = ALIGN
