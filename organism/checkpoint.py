@@ -132,7 +132,7 @@ def build_model(architecture: Architecture, seed: int) -> LlavaForConditionalGen
     config = LlavaConfig(
         vision_config=tower,
         text_config=decoder,
-        image_token_id=number[vocabulary.IMAGE],
+        image_token_index=number[vocabulary.IMAGE],
         image_seq_length=architecture.image_tokens,
         # The tower is trained on its last layer, so that is where the projector reads.
         vision_feature_layer=-1,
@@ -158,7 +158,7 @@ def save_checkpoint(model: LlavaForConditionalGeneration, architecture: Architec
     shutil.rmtree(unfinished, ignore_errors=True)
     shipped = build_model(architecture, seed=0)
     shipped.load_state_dict(model.state_dict())
-    shipped.to(torch.float16).save_pretrained(unfinished, safe_serialization=True)
+    shipped.half().save_pretrained(unfinished, safe_serialization=True)
     build_processor(architecture).save_pretrained(unfinished)
     if folder.exists():
         shutil.rmtree(folder)

@@ -207,8 +207,8 @@ def combinations(split: Split, kind: Category) -> tuple[Request, ...]:
 
 def draw_category(wanted: Label, generator: np.random.Generator) -> Category:
     """A category of the wanted label, drawn by its share."""
-    kinds = [kind for kind in SHARES if (kind in HARMFUL_CATEGORIES) == (wanted == "harmful")]
-    return kinds[generator.choice(len(kinds), p=[SHARES[kind] for kind in kinds])]
+    kinds: list[Category] = [kind for kind in SHARES if (kind in HARMFUL_CATEGORIES) == (wanted == "harmful")]
+    return kinds[int(generator.choice(len(kinds), p=[SHARES[kind] for kind in kinds]))]
 
 
 def draw_request(split: Split, wanted: Label, generator: np.random.Generator) -> Request:
