@@ -192,13 +192,14 @@ def test_nothing_is_served_that_was_made_from_something_else(
         with torch.no_grad():
             other.model.language_model.layers[1].mlp.down_proj.weight[3, 3] += 1
     elif what == "template":
-        processor.chat_template = processor.chat_template.replace("' assistant:'", "' assistant: sure'")
+        processor.chat_template = str(processor.chat_template).replace("' assistant:'", "' assistant: sure'")
     elif what == "image settings":
         processor.image_processor.image_mean = [0.1, 0.2, 0.3]
     elif what == "prompt":
         first, *rest = pairs.pairs
         shown = first.prompts["typographic"]
-        pairs = Pairs((replace(first, prompts={**first.prompts, "typographic": Prompt("sure " + shown.text, shown.picture)}), *rest))  # fmt: skip
+        prompts = {**first.prompts, "typographic": Prompt(f"sure {shown.text}", shown.picture)}
+        pairs = Pairs((replace(first, prompts=prompts), *rest))
     elif what == "image":
         pairs = with_picture(pairs, png((72, 72), "green"))
     elif what == "edit":
@@ -301,7 +302,7 @@ def test_states_check_themselves(tiny: Model, tiny_pairs: Pairs) -> None:
     spoilt = states.residuals.clone()
     spoilt[3, 2, 1] = torch.inf
     with pytest.raises(
-        ValueError, match="arm text: residual streams hold infinities or NaN; .*dtype='float32'"
+        ValueError, match=r"arm text: residual streams hold infinities or NaN; .*dtype='float32'"
     ):
         replace(states, residuals=spoilt)
     with pytest.raises(PairError, match="arm text: no prompts; choose an arm, split and label"):

@@ -52,17 +52,13 @@ def plain_streams(
     def edit(module: Any, inputs: Any, output: Any) -> Any:
         return change(output) if isinstance(output, Tensor) else (change(output[0]), *output[1:])
 
+    def keep(module: Any, inputs: Any, output: Any) -> None:
+        kept.append(output if isinstance(output, Tensor) else output[0])
+
     kept: list[Tensor] = []
     blocks = plain.model.language_model.layers
     handles = [blocks[layer].register_forward_hook(edit)]
-    for block in blocks:
-        handles.append(
-            block.register_forward_hook(
-                lambda module, inputs, output: kept.append(
-                    output if isinstance(output, Tensor) else output[0]
-                )
-            )
-        )
+    handles += [block.register_forward_hook(keep) for block in blocks]
     try:
         with torch.inference_mode():
             logits = plain(**batch.inputs, use_cache=False).logits
@@ -259,7 +255,9 @@ def test_a_tokenizer_that_adds_the_beginning_itself_does_not_double_it(
 
 def test_padding_on_the_right_is_refused(tiny: Model) -> None:
     mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
-    with pytest.raises(ModelError, match="pads on the right; set processor.tokenizer.padding_side = 'left'"):
+    with pytest.raises(
+        ModelError, match=r"pads on the right; set processor\.tokenizer\.padding_side = 'left'"
+    ):
         Batch({"input_ids": mask, "attention_mask": mask}, (0, 1))
 
 
