@@ -118,7 +118,7 @@ def test_a_site_that_is_none_is_refused(field: str, value: object) -> None:
 
 def test_a_shift_checks_its_vectors() -> None:
     with pytest.raises(
-        ValueError, match="1 vectors do not fit site layers 0,1 / last .*; give one for each layer"
+        ValueError, match=r"1 vectors do not fit site layers 0,1 / last .*; give one for each layer"
     ):
         Shift(Site((0, 1)), torch.zeros(1, 4), 1.0, "D")
     with pytest.raises(

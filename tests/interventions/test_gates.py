@@ -29,7 +29,7 @@ def test_a_gate_that_is_none_is_refused() -> None:
     unknown: object = "soft"
     with pytest.raises(ValueError, match="gate is 'soft'; choose one of hard, sigmoid, line"):
         Gate(unknown, 0.0)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="gate width is 0.0; it must be above 0"):
+    with pytest.raises(ValueError, match=r"gate width is 0\.0; it must be above 0"):
         Gate("line", 0.0, 0.0)
 
 

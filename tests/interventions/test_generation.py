@@ -1,0 +1,212 @@
+"""Answers under edits are those of Hugging Face's generate with raw hooks, token for token, in any batch or order."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from regap.geometry.batches import Batch, collate
+from regap.geometry.drift import Drift
+from regap.geometry.forward import Edit, Hook
+from regap.geometry.models import Model
+from regap.geometry.pairs import Pairs
+from regap.interventions import generation
+from regap.interventions.fixed import Shift, fixed_correction
+from regap.interventions.generation import Completion, generate, generate_each
+from regap.interventions.sites import Phase, Positions, Site
+
+BUDGET = 6
+SITES: list[tuple[Positions, Phase]] = [
+    ("last", "prefill"),
+    ("last", "every_step"),
+    ("all", "prefill"),
+    ("all", "every_step"),
+    ("image", "prefill"),
+]
+
+
+def slowly(
+    plain: Any, model: Model, pairs: Pairs, arm: str, change: Callable[[Tensor, Batch, int], Tensor]
+) -> list[str]:
+    """One prompt at a time, no cache kept, PyTorch's own hooks on block 1."""
+    found = []
+    for pair in pairs.where(arm=arm):
+        batch = collate(model, [pair.prompts[arm]], [0])
+        call = 0
+
+        def edit(module: Any, inputs: Any, output: Any, batch: Batch = batch) -> Any:
+            nonlocal call
+            call += 1
+            return (
+                change(output, batch, call)
+                if isinstance(output, Tensor)
+                else (change(output[0], batch, call),)
+            )
+
+        handle = plain.model.language_model.layers[1].register_forward_hook(edit)
+        try:
+            with torch.inference_mode():
+                output = plain.generate(**batch.inputs, max_new_tokens=BUDGET, do_sample=False)
+        finally:
+            handle.remove()
+        found.append(
+            model.tokenizer.decode(output[0, batch.real.shape[1] :], skip_special_tokens=True).strip()
+        )
+    return found
+
+
+def texts(completions: Sequence[Completion]) -> list[str]:
+    return [completion.text for completion in completions]
+
+
+def correction(
+    drift: Drift, positions: Positions = "last", phase: Phase = "prefill", strength: float = 1.5
+) -> Shift:
+    return fixed_correction(drift, Site((1,), positions, phase), strength)
+
+
+@pytest.mark.parametrize("arm", ["text", "typographic", "blank"])
+def test_without_edits_answers_are_those_of_hugging_face(
+    arm: str, tiny: Model, plain: Any, tiny_pairs: Pairs
+) -> None:
+    found = generate(tiny, tiny_pairs, arm, max_new_tokens=BUDGET)
+    assert texts(found) == slowly(plain, tiny, tiny_pairs, arm, lambda residual, batch, call: residual)
+    assert [each.pair_id for each in found] == [pair.pair_id for pair in tiny_pairs]
+    assert {each.arm for each in found} == {arm} and len(set(texts(found))) > 3
+
+
+@pytest.mark.parametrize(("positions", "phase"), SITES)
+def test_with_edits_answers_are_those_of_raw_hooks(
+    positions: Positions, phase: Phase, tiny: Model, plain: Any, tiny_pairs: Pairs, drift: Drift
+) -> None:
+    def change(residual: Tensor, batch: Batch, call: int) -> Tensor:
+        moved = residual.clone()
+        vector = 1.5 * drift.at(1).float()
+        if call > 1:
+            moved -= vector if phase == "every_step" else 0
+        elif positions == "last":
+            moved[:, -1] -= vector
+        else:
+            moved[batch.image if positions == "image" else batch.real] -= vector
+        return moved
+
+    found = generate(
+        tiny, tiny_pairs, "typographic", [correction(drift, positions, phase)], max_new_tokens=BUDGET
+    )
+    assert texts(found) == slowly(plain, tiny, tiny_pairs, "typographic", change)
+    assert texts(found) != texts(generate(tiny, tiny_pairs, "typographic", max_new_tokens=BUDGET))
+
+
+def test_every_step_edits_more_than_the_prompt(tiny: Model, tiny_pairs: Pairs, drift: Drift) -> None:
+    once, ever = (
+        texts(
+            generate(
+                tiny, tiny_pairs, "typographic", [correction(drift, "last", phase)], max_new_tokens=BUDGET
+            )
+        )
+        for phase in ("prefill", "every_step")
+    )
+    assert once != ever and [text.split()[0] for text in once] == [text.split()[0] for text in ever]
+
+
+@pytest.mark.parametrize(("positions", "phase"), SITES)
+def test_a_batch_answers_as_its_members_alone(
+    positions: Positions, phase: Phase, tiny: Model, tiny_pairs: Pairs, drift: Drift
+) -> None:
+    edits = [correction(drift, positions, phase)]
+    together, apart = (
+        generate(tiny, tiny_pairs, "typographic", edits, max_new_tokens=BUDGET, batch_size=size)
+        for size in (24, 1)
+    )
+    assert together == apart
+
+
+def test_a_condition_leaves_nothing_behind_for_the_next(tiny: Model, tiny_pairs: Pairs, drift: Drift) -> None:
+    """All start from one prompt kept in memory: its keys and values must be after each as they were before."""
+    conditions: dict[str, list[Edit]] = {"none": [], "last": [correction(drift)]}
+    conditions |= {"step": [correction(drift, "last", "every_step")], "all": [correction(drift, "all")]}
+    conditions |= {f"{name} again": edits for name, edits in list(conditions.items())[::-1]}
+    found = generate_each(tiny, tiny_pairs, "typographic", conditions, max_new_tokens=BUDGET)
+    for name in ("none", "last", "step", "all"):
+        assert found[name] == found[f"{name} again"]
+        alone = generate(tiny, tiny_pairs, "typographic", conditions[name], max_new_tokens=BUDGET)
+        assert found[name] == alone
+    assert len({tuple(texts(each)) for each in found.values()}) == 4
+
+
+def test_an_answer_that_fails_spoils_no_later_one(tiny: Model, tiny_pairs: Pairs, drift: Drift) -> None:
+    class Failing(Shift):
+        def hooks(self, model: Model, batch: Batch) -> list[Hook]:
+            def fail(residual: Tensor) -> Tensor:
+                raise RuntimeError("in a hook")
+
+            return [Hook("blocks.2.hook_out", fail)]
+
+    expected = generate(tiny, tiny_pairs, "typographic", max_new_tokens=BUDGET)
+    group = generation._Group(tiny, [pair.prompts["typographic"] for pair in tiny_pairs], BUDGET, None)
+    good = correction(drift)
+    group.answers([])
+    with pytest.raises(RuntimeError, match="in a hook"):
+        group.answers([Failing(good.site, good.vectors, 1.0, "D")])
+    assert [answer.text for answer in group.answers([])] == texts(expected)
+
+
+def test_answers_end_at_an_end_token_or_are_cut_at_the_budget(
+    tiny: Model, tiny_pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = generate(tiny, tiny_pairs, "typographic", max_new_tokens=BUDGET)
+    assert {(each.tokens, each.finished) for each in free} == {(BUDGET, False)}
+    word = "saddle"
+    ends = [tiny.tokenizer.eos_token_id, tiny.tokenizer.convert_tokens_to_ids(word)]
+    monkeypatch.setattr(tiny.hf.generation_config, "eos_token_id", ends)
+    stopped = generate(tiny, tiny_pairs, "typographic", max_new_tokens=BUDGET)
+    for before, after in zip(free, stopped, strict=True):
+        words = before.text.split()
+        length = words.index(word) + 1 if word in words else BUDGET
+        assert (after.tokens, after.finished) == (length, word in words)
+        assert after.text.split() == words[:length]
+    assert {each.finished for each in stopped} == {True, False}
+
+
+def test_the_first_token_is_that_of_the_answer(tiny: Model, tiny_pairs: Pairs) -> None:
+    for each in generate(tiny, tiny_pairs, "typographic", max_new_tokens=BUDGET):
+        assert each.text.startswith(tiny.tokenizer.decode([each.first_token]).strip())
+
+
+def test_stored_answers_are_not_generated_again_unless_something_changed(
+    tiny: Model, tiny_pairs: Pairs, drift: Drift, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    compute = generation._Group._compute
+
+    def counted(group: Any, edits: Sequence[Edit]) -> Any:
+        calls.append(len(edits))
+        return compute(group, edits)
+
+    monkeypatch.setattr(generation._Group, "_compute", counted)
+
+    def answers(
+        edits: Sequence[Edit] = (), budget: int = BUDGET, arm: str = "typographic"
+    ) -> tuple[Completion, ...]:
+        return generate(tiny, tiny_pairs, arm, edits, max_new_tokens=budget, batch_size=9, store=tmp_path)
+
+    first = answers()
+    assert answers() == first and len(calls) == 3
+    stored = sorted(tmp_path.iterdir())
+    stored[0].unlink()
+    stored[1].write_text("[")
+    assert answers() == first and len(calls) == 5  # the two that were lost, and they alone
+    assert answers([correction(drift)]) != first and len(calls) == 8
+    assert answers([correction(drift, strength=1.4)]) and len(calls) == 11
+    assert [each.tokens for each in answers(budget=3)] == [3] * 24 and len(calls) == 14
+    assert answers(arm="blank") != first and len(calls) == 17
+
+
+def test_progress_tells_of_every_answer(tiny: Model, tiny_pairs: Pairs, drift: Drift) -> None:
+    told: list[int] = []
+    conditions: dict[str, list[Edit]] = {"none": [], "fixed": [correction(drift)]}
+    generate_each(tiny, tiny_pairs, "text", conditions, max_new_tokens=1, batch_size=10, progress=told.append)
+    assert sum(told) == 48

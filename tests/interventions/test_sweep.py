@@ -1,0 +1,46 @@
+"""A sweep gives for each cell what running that cell alone gives."""
+
+import pytest
+import torch
+
+from regap.geometry.batches import collate
+from regap.geometry.directions import Direction
+from regap.geometry.drift import Drift
+from regap.geometry.forward import Edit, run
+from regap.geometry.models import Model
+from regap.geometry.pairs import Pairs
+from regap.interventions.fixed import fixed_correction
+from regap.interventions.gates import Gate
+from regap.interventions.regap import ReGap
+from regap.interventions.sites import Site
+from regap.interventions.sweep import sweep
+
+
+@pytest.mark.parametrize("arm", ["text", "typographic"])
+def test_a_sweep_equals_running_each_cell(
+    arm: str, tiny: Model, tiny_pairs: Pairs, refusal: Direction, drift: Drift
+) -> None:
+    cells: list[list[Edit]] = [[]]
+    cells += [
+        [fixed_correction(drift, Site((layer,)), strength)]
+        for layer in (0, 2, 3)
+        for strength in (-1.0, 0.5, 2.0)
+    ]
+    cells += [
+        [fixed_correction(drift, Site((0, 1), "all"))],
+        [fixed_correction(drift, Site((1,), norm="keep"))],
+    ]
+    cells += [[ReGap(fixed_correction(drift, Site((1,))), refusal, (2, 3), Gate("sigmoid", 0.0), 2.0)], []]
+    told: list[int] = []
+    found = sweep(tiny, tiny_pairs, arm, cells, refusal, (1, 3), batch_size=7, progress=told.append)
+    assert sum(told) == 24
+    prompts = [pair.prompts[arm] for pair in tiny_pairs]
+    directions = torch.stack([refusal.at(1), refusal.at(3)])
+    for cell, coordinates, first in zip(cells, found.coordinates, found.first_tokens, strict=True):
+        seen = run(tiny, collate(tiny, prompts, range(24)), (1, 3), cell)
+        expected = torch.einsum("pld,ld->pl", seen.states.double(), directions)
+        assert torch.allclose(coordinates, expected, atol=1e-5)
+        assert torch.equal(first, seen.logits.argmax(-1))
+    assert torch.equal(found.coordinates[0], found.coordinates[-1])  # no cell leaves anything behind
+    assert float((found.coordinates[1:-1, :, 1] - found.coordinates[0, :, 1]).abs().amax(1).min()) > 1e-3
+    assert len({tuple(first.tolist()) for first in found.first_tokens}) > 3
