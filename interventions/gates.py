@@ -36,5 +36,10 @@ class Gate:
 
 
 def budget_threshold(signal: Float[Tensor, " prompt"], share: float) -> float:
-    """Return the lowest of these signals that at most this share of them is above."""
-    return float(torch.quantile(signal, 1 - share, interpolation="higher"))
+    """Return a threshold that at most this share of these signals is above.
+
+    It lies midway between the signals on its two sides, so that rounding moves none of them across it.
+    """
+    closed = torch.quantile(signal, 1 - share, interpolation="higher")
+    above = signal[signal > closed]
+    return float((closed + above.min()) / 2 if len(above) else closed)

@@ -58,6 +58,10 @@ def slowly(
     return found
 
 
+def unchanged(residual: Tensor, batch: Batch, call: int) -> Tensor:
+    return residual
+
+
 def texts(completions: Sequence[Completion]) -> list[str]:
     return [completion.text for completion in completions]
 
@@ -73,7 +77,7 @@ def test_without_edits_answers_are_those_of_hugging_face(
     arm: str, tiny: Model, plain: Any, tiny_pairs: Pairs
 ) -> None:
     found = generate(tiny, tiny_pairs, arm, max_new_tokens=BUDGET)
-    assert texts(found) == slowly(plain, tiny, tiny_pairs, arm, lambda residual, batch, call: residual)
+    assert texts(found) == slowly(plain, tiny, tiny_pairs, arm, unchanged)
     assert [each.pair_id for each in found] == [pair.pair_id for pair in tiny_pairs]
     assert {each.arm for each in found} == {arm} and len(set(texts(found))) > 3
 
@@ -138,11 +142,11 @@ def test_a_condition_leaves_nothing_behind_for_the_next(tiny: Model, tiny_pairs:
 
 
 def test_an_answer_that_fails_spoils_no_later_one(tiny: Model, tiny_pairs: Pairs, drift: Drift) -> None:
-    class Failing(Shift):
-        def hooks(self, model: Model, batch: Batch) -> list[Hook]:
-            def fail(residual: Tensor) -> Tensor:
-                raise RuntimeError("in a hook")
+    def fail(residual: Tensor) -> Tensor:
+        raise RuntimeError("in a hook")
 
+    class Failing(Shift):
+        def hooks(self, *_: object) -> list[Hook]:
             return [Hook("blocks.2.hook_out", fail)]
 
     expected = generate(tiny, tiny_pairs, "typographic", max_new_tokens=BUDGET)

@@ -1,5 +1,7 @@
 """A sweep gives for each cell what running that cell alone gives."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 
@@ -20,7 +22,7 @@ from regap.interventions.sweep import sweep
 def test_a_sweep_equals_running_each_cell(
     arm: str, tiny: Model, tiny_pairs: Pairs, refusal: Direction, drift: Drift
 ) -> None:
-    cells: list[list[Edit]] = [[]]
+    cells: list[Sequence[Edit]] = [[]]
     cells += [
         [fixed_correction(drift, Site((layer,)), strength)]
         for layer in (0, 2, 3)
