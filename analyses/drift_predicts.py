@@ -82,7 +82,7 @@ def judged_answers(study: Study, other: Observed) -> Sequence[Judged]:
 def spearman(
     x: Float[Tensor, "resample point"], y: Float[Tensor, "resample point"]
 ) -> Float[Tensor, " resample"]:
-    """Return the rank correlation over points in each resample, ties sharing their mean rank; NaN if all tie."""
+    """Return the rank correlation over points in each resample, ties sharing their mean rank; NaN if all tie or one is NaN."""
     ranked = [_ranks(values) for values in (x, y)]
     centred = [ranks - ranks.mean(1, keepdim=True) for ranks in ranked]
     scale = centred[0].square().sum(1).sqrt() * centred[1].square().sum(1).sqrt()
@@ -92,7 +92,7 @@ def spearman(
 def _ranks(values: Tensor) -> Tensor:
     below_each = (values[:, :, None] > values[:, None, :]).sum(2)
     tied_with = (values[:, :, None] == values[:, None, :]).sum(2)
-    return below_each + (tied_with + 1) / 2
+    return torch.where(values.isnan(), torch.nan, below_each + (tied_with + 1).double() / 2)
 
 
 def _arm_point(seen: Observed, arm: str, judged: Sequence[Judged]) -> Point:

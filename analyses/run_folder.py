@@ -112,6 +112,8 @@ def check_out(path: Path, fingerprint: str | None) -> None:
         try:
             known = json.loads(provenance.read_text())
         except ValueError:
+            known = None
+        if not isinstance(known, dict):
             return  # a damaged file is written anew
         if known.get("fingerprint") != fingerprint:
             raise ConfigError(

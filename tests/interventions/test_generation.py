@@ -146,7 +146,7 @@ def test_an_answer_that_fails_spoils_no_later_one(tiny: Model, tiny_pairs: Pairs
         raise RuntimeError("in a hook")
 
     class Failing(Shift):
-        def hooks(self, *_: object) -> list[Hook]:
+        def hooks(self, model: Model, batch: Batch) -> list[Hook]:  # noqa: ARG002 - the signature is Shift's
             return [Hook("blocks.2.hook_out", fail)]
 
     expected = generate(tiny, tiny_pairs, "typographic", max_new_tokens=BUDGET)
