@@ -82,7 +82,7 @@ def judged_answers(study: Study, other: Observed) -> Sequence[Judged]:
 def spearman(
     x: Float[Tensor, "resample point"], y: Float[Tensor, "resample point"]
 ) -> Float[Tensor, " resample"]:
-    """Return the rank correlation over points in each resample, ties sharing their mean rank; NaN if all tie or one is NaN."""
+    """Return the rank correlation over points in each resample, ties sharing ranks; NaN if all tie or one is NaN."""
     ranked = [_ranks(values) for values in (x, y)]
     centred = [ranks - ranks.mean(1, keepdim=True) for ranks in ranked]
     scale = centred[0].square().sum(1).sqrt() * centred[1].square().sum(1).sqrt()

@@ -1,6 +1,7 @@
 """Flags win over REGAP_ variables, these over the file, this over the defaults; a misspelt key is never dropped."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,8 @@ def test_an_unknown_key_is_an_error_that_names_the_known(file: Path) -> None:
 )
 def test_a_value_that_cannot_be_used_is_named(name: str, value: object) -> None:
     with pytest.raises(ConfigError) as caught:
-        read_config(**{name: value})
+        flags: dict[str, Any] = {name: value}
+        read_config(**flags)
     message = str(caught.value)
     assert message.startswith(f"setting {name} is ") and "\n" not in message
 
