@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from inspect import signature
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -53,6 +54,8 @@ class Prefix:
     cache: Any = field(repr=False)
     positions: Tensor = field(repr=False)
     """Position of the last token of each prompt, padding not counted."""
+    offsets: Tensor | None = field(default=None, repr=False)
+    """How far later positions lie from those of the tokens, for models that lay images out in two dimensions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +105,13 @@ def prefill(model: Model, batch: Batch) -> Prefix:
         name: value[:, :-1] if value.ndim == 2 and value.shape[1] == length else value
         for name, value in batch.inputs.items()
     }
-    positions = _positions(batch)
-    output = model.hf(**cut, position_ids=positions[:, :-1], use_cache=True, logits_to_keep=1)
-    batch.kept[model.fingerprint] = Prefix(batch, output.past_key_values, positions[:, -1:])
+    positions, offsets = _positions(model, batch)
+    cache = model.hf(
+        **cut, position_ids=positions[..., :-1], use_cache=True, logits_to_keep=1
+    ).past_key_values
+    if hasattr(cache, "activate_past_recording"):
+        cache.activate_past_recording()  # sliding windows can then be put back as they were
+    batch.kept[model.fingerprint] = Prefix(batch, cache, positions[..., -1:], offsets)
     return batch.kept[model.fingerprint]
 
 
@@ -134,6 +141,8 @@ def borrowed(model: Model, prefix: Prefix) -> Iterator[None]:
     A pass that fails may have added to some layers alone: the prefix is then forgotten, and run anew when needed.
     """
     kept = prefix.cache.get_seq_length()
+    if prefix.offsets is not None:
+        model.hf.model.rope_deltas = prefix.offsets  # the model keeps those of the last batch it saw
     try:
         yield
     except BaseException:
@@ -142,10 +151,20 @@ def borrowed(model: Model, prefix: Prefix) -> Iterator[None]:
     prefix.cache.crop(kept - prefix.cache.get_seq_length())
 
 
-def _positions(batch: Batch) -> Tensor:
-    """Return position ids that do not count padding, as `generate` makes them."""
+def _positions(model: Model, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    """Return position ids as `generate` makes them, and the offsets of what comes after: padding is not counted.
+
+    Models of the Qwen-VL kind count an image in height and width; they say themselves how.
+    """
     mask = batch.inputs["attention_mask"]
-    return (mask.long().cumsum(-1) - 1).clamp_min(0)
+    flat = (mask.long().cumsum(-1) - 1).clamp_min(0)
+    decoder = model.hf.model
+    if not hasattr(decoder, "get_rope_index"):
+        return flat, None
+    if "image_grid_thw" not in batch.inputs:
+        return flat, torch.zeros_like(flat[:, :1])
+    asked = signature(decoder.get_rope_index).parameters
+    return decoder.get_rope_index(**{name: value for name, value in batch.inputs.items() if name in asked})
 
 
 class _Reader:
