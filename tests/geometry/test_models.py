@@ -41,7 +41,7 @@ def test_a_checkpoint_folder_loads_without_network_installer_or_noise(
     model = load(folder)
     seen = capfd.readouterr()
     assert (seen.out, seen.err) == ("", "")
-    assert (model.layers, model.width, model.name) == (4, 32, str(folder))
+    assert (model.layers, model.width, model.name) == (4, 32, folder.name)
     assert model.hf.dtype == torch.float32 and not model.hf.training
     stored = plain.lm_head.weight.half().float()
     assert torch.equal(dict(model.hf.named_parameters())["lm_head._original_component.weight"], stored)

@@ -47,7 +47,7 @@ def qwen() -> Model:
         "window_size": 56,
         "fullatt_block_indexes": [1],
     }
-    special = {
+    special: dict[str, Any] = {
         "image_token_id": IMAGE,
         "vision_start_token_id": BEGIN_IMAGE,
         "vision_end_token_id": END_IMAGE,
@@ -61,7 +61,11 @@ def gemma(window: int) -> Model:
     kinds = ["sliding_attention"] * 3 + ["full_attention"]
     text = {**SIZES, "head_dim": 16, "sliding_window": window, "layer_types": kinds}
     vision = {**TOWER, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 28}
-    special = {"image_token_id": IMAGE, "boi_token_index": BEGIN_IMAGE, "eoi_token_index": END_IMAGE}
+    special: dict[str, Any] = {
+        "image_token_id": IMAGE,
+        "boi_token_index": BEGIN_IMAGE,
+        "eoi_token_index": END_IMAGE,
+    }
     config = Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4, **special)
     return wrapped(Gemma3ForConditionalGeneration(config))
 
