@@ -106,7 +106,7 @@ def _geometry_rows(study: Study, arm: str, doses: Sequence[Dose]) -> Iterator[di
     advance = study.track(f"doses, {arm}", len(test))
     edits = [[dose.shift] for dose in doses]
     found = sweep(seen.model, test, arm, edits, seen.refusal, [last], progress=advance)
-    threshold = seen.refusal.thresholds[[seen.refusal.layers.index(last)]]
+    threshold = seen.refusal.thresholds[seen.refusal.layers.index(last)].expand(len(doses))
     z = found.coordinates[:, :, 0].T
     measured = {"gap": gap(z, harmful, weights), "d_prime": d_prime(z, harmful, weights)}
     measured |= {"auroc": auroc(z, harmful, weights), "usable": usable(z, harmful, weights, threshold)}
