@@ -221,7 +221,9 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         app()
-    except KeyboardInterrupt:
+    except SystemExit as end:
+        if end.code != 130:  # what typer makes of an interruption
+            raise
         _stop("stopped; what was finished is kept: run the same command again to go on", 130)
     except Exception as error:
         if debug:
