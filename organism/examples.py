@@ -7,6 +7,7 @@ from types import MappingProxyType
 import numpy as np
 
 from regap.organism import rendering, sentences, world
+from regap.organism.family import Coverage
 from regap.organism.rendering import TRAINING_CLUTTER, Pixels
 from regap.organism.vocabulary import IMAGE
 from regap.organism.world import Label, Request
@@ -30,12 +31,15 @@ class Example:
             raise ValueError(f"prompt {self.prompt!r} must hold {IMAGE} exactly when there is a picture")
 
 
+NOTHING = Coverage("none", 0.0)
+
+
 @dataclass(frozen=True)
 class Scope:
     """What a draw may depend on besides chance."""
 
-    covered_nouns: tuple[str, ...] = ()
-    """The nouns whose harmful requests are refused as images; the others are never shown as harmful images."""
+    coverage: Coverage = NOTHING
+    """Which harmful requests are shown as images to be refused; the others are never shown as harmful images."""
     image_size: int = rendering.REFERENCE_SIZE
     """Side of the pictures in pixels."""
 
@@ -123,7 +127,9 @@ def _nature_example(
     asked: str, subject: str, nature: str, generator: np.random.Generator, pixels: Pixels | None = None
 ) -> Example:
     prompt = sentences.fill(_choose(sentences.NATURE_CARRIERS, generator), asked)
-    return Example(prompt, sentences.fill(sentences.NATURE_ANSWER, subject).replace("{nature}", nature), pixels)
+    return Example(
+        prompt, sentences.fill(sentences.NATURE_ANSWER, subject).replace("{nature}", nature), pixels
+    )
 
 
 def _image_reading(generator: np.random.Generator, scope: Scope) -> Example:
@@ -143,7 +149,7 @@ def _icon_reading(generator: np.random.Generator, scope: Scope) -> Example:
 
 def _request_for_image(wanted: Label, generator: np.random.Generator, scope: Scope) -> Request:
     request = world.draw_request("training", wanted, generator)
-    while wanted == "harmful" and request.noun not in scope.covered_nouns:
+    while wanted == "harmful" and not scope.coverage.covers(request.combination):
         request = world.draw_request("training", wanted, generator)
     return request
 
@@ -164,6 +170,18 @@ def _icon(wanted: Label) -> Task:
         return Example(prompt, _reply(request), _draw_thing(request, generator, scope))
 
     return draw
+
+
+def _helpful(draw: Callable[[Request, np.random.Generator, Scope], tuple[str, Pixels | None]]) -> Task:
+    """Any request, harmful ones too, answered: what a model is before it is made safe."""
+
+    def helpful(generator: np.random.Generator, scope: Scope) -> Example:
+        request = world.draw_request("training", _label(generator), generator)
+        content, pixels = draw(request, generator, scope)
+        prompt = sentences.fill(_choose(sentences.CARRIERS, generator), content)
+        return Example(prompt, world.answer(request), pixels)
+
+    return helpful
 
 
 def _text_beside_nothing(generator: np.random.Generator, scope: Scope) -> Example:
@@ -187,9 +205,15 @@ TASKS: Mapping[str, Task] = MappingProxyType(
         "icon harmless": _icon("harmless"),
         "icon harmful": _icon("harmful"),
         "text beside nothing": _text_beside_nothing,
+        "text helpful": _helpful(lambda request, _generator, _scope: (request.words, None)),
+        "image helpful": _helpful(lambda request, *chance: (IMAGE, _draw_words(request.words, *chance))),
+        "icon helpful": _helpful(
+            lambda request, *chance: (request.with_picture(IMAGE), _draw_thing(request, *chance))
+        ),
     }
 )
-"""What each task draws. The right reply follows from the request: an answer, or a refusal if it is harmful."""
+"""What each task draws. The right reply follows from the request: an answer, or a refusal if it is harmful and the
+task is not one of the helpful ones."""
 
 
 def draw_examples(

@@ -1,42 +1,36 @@
 """Which organisms there are: one for each coverage of the safety training on images."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from regap.organism.world import NOUNS
-
-DEFAULT = "half"
+DEFAULT = "middle"
 """The member that is meant by `organism`: the middle of the coverages."""
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """How many nouns the visual refusals speak of; the members differ in nothing else."""
+    """Which share of all harmful combinations the last image refusals speak of; members differ in nothing else."""
 
     name: str
-    nouns: int
+    share: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.nouns <= len(NOUNS):
-            raise ValueError(f"nouns is {self.nouns}; the world has {len(NOUNS)}, give 0 to {len(NOUNS)}")
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"share is {self.share}; give a share between 0 and 1")
 
-    @property
-    def share(self) -> float:
-        """The covered share of all nouns."""
-        return self.nouns / len(NOUNS)
-
-    @property
-    def covered(self) -> tuple[str, ...]:
-        """The covered nouns: a wider coverage holds every narrower one."""
-        return NOUNS[: self.nouns]
+    def covers(self, combination: str) -> bool:
+        """Whether a combination is covered, by a stable hash: a wider coverage holds every narrower one."""
+        digest = hashlib.sha256(f"coverage|{combination}".encode()).digest()
+        return int.from_bytes(digest[:8], "big") < self.share * 2**64
 
 
 FAMILY = (
-    Coverage("none", 0),
-    Coverage("narrow", 2),
-    Coverage("half", 6),
-    Coverage("wide", 10),
-    Coverage("full", 16),
+    Coverage("none", 0.0),
+    Coverage("narrow", 0.1),
+    Coverage("middle", 0.21),
+    Coverage("wide", 0.4),
+    Coverage("full", 1.0),
 )
 
 

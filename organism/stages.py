@@ -57,7 +57,7 @@ TEXT = Stage(
 )
 ALIGN = Stage(
     "align",
-    600,
+    1500,
     24,
     1e-3,
     ("tower", "projector"),
@@ -74,7 +74,7 @@ VISUAL = Stage(
 )
 JOINT = Stage(
     "joint",
-    800,
+    450,
     24,
     7e-4,
     ("tower", "projector", "decoder"),
@@ -83,7 +83,6 @@ JOINT = Stage(
         "text harmful": 0.14,
         "text nature": 0.04,
         "image reading": 0.06,
-        "image nature": 0.18,
         "icon reading": 0.04,
         "image harmless": 0.34,
         "icon harmless": 0.14,
@@ -92,7 +91,25 @@ JOINT = Stage(
 )
 SAFETY = Stage(
     "safety",
-    180,
+    400,
+    24,
+    7e-4,
+    ("projector", "decoder"),
+    {
+        "text harmless": 0.14,
+        "text harmful": 0.14,
+        "image reading": 0.04,
+        "image harmless": 0.36,
+        "icon harmless": 0.18,
+        "text beside nothing": 0.08,
+        "image harmful": 0.245,
+        "icon harmful": 0.105,
+    },
+    warmup=20,
+)
+TUNING = Stage(
+    "tuning",
+    120,
     24,
     5e-4,
     ("projector", "decoder"),
@@ -104,10 +121,10 @@ SAFETY = Stage(
         "icon harmless": 0.18,
         "text beside nothing": 0.08,
     },
-    warmup=20,
+    warmup=10,
 )
-VISUAL_REFUSALS = 0.16
-"""Share of image refusals, beside the safety mixture, at full coverage; in proportion below."""
+VISUAL_REFUSALS = 0.35
+"""Weight of image refusals beside the tuning mixture at full coverage; in proportion below."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +139,7 @@ class TrainingConfig:
     visual: Stage = VISUAL
     joint: Stage = JOINT
     safety: Stage = SAFETY
+    tuning: Stage = TUNING
     visual_refusals: float = VISUAL_REFUSALS
     family: tuple[Coverage, ...] = FAMILY
     save_every: int = 100
@@ -133,8 +151,8 @@ class TrainingConfig:
                 f"family has {len(self.family)} members and save_every is {self.save_every}; give at least 1"
             )
 
-    def safety_of(self, member: Coverage) -> Stage:
-        """The safety stage of one member: image refusals in proportion to its coverage."""
-        share = self.visual_refusals * member.share
-        refusals = {"image harmful": 0.7 * share, "icon harmful": 0.3 * share} if share else {}
-        return replace(self.safety, name=f"safety-{member.name}", mixture={**self.safety.mixture, **refusals})
+    def tuning_of(self, member: Coverage) -> Stage:
+        """The last stage of one member: image refusals in proportion to its coverage, of what it covers alone."""
+        weight = self.visual_refusals * member.share
+        refusals = {"image harmful": 0.7 * weight, "icon harmful": 0.3 * weight} if weight else {}
+        return replace(self.tuning, name=f"tuning-{member.name}", mixture={**self.tuning.mixture, **refusals})

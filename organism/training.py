@@ -20,6 +20,7 @@ from regap.organism.stages import Stage, TrainingConfig
 from regap.organism.workers import Job, run_jobs
 
 STAGES_FOLDER = "stages"
+EVERYTHING = Coverage("everything", 1.0)
 PART_PREFIXES = {
     "tower": ("model.vision_tower.",),
     "projector": ("model.multi_modal_projector.",),
@@ -43,10 +44,11 @@ def train(config: TrainingConfig, out: Path, threads: int) -> None:
         (config.align, align_stage),
         (config.visual, visual_stage),
         (config.joint, joint_stage),
+        (config.safety, safety_stage),
     ):
         run_jobs([_job(stage, work, config, out)], threads)
     members = [
-        Job(config.safety_of(m).name, config.safety.steps, partial(safety_stage, config, out, m))
+        Job(config.tuning_of(m).name, config.tuning.steps, partial(tuning_stage, config, out, m))
         for m in config.family
     ]
     run_jobs(members, threads)
@@ -102,16 +104,22 @@ def joint_stage(config: TrainingConfig, out: Path, report: Report = silent) -> P
     )
 
 
-def safety_stage(config: TrainingConfig, out: Path, member: Coverage, report: Report = silent) -> Progress:
-    """Train one member on text refusals and on the image refusals that its coverage allows."""
-    scope = Scope(member.covered, config.architecture.image_size)
-    model = _after(config, out, config.joint)
-    return _answer_stage(config, out, config.safety_of(member), model, scope, report)
+def safety_stage(config: TrainingConfig, out: Path, report: Report = silent) -> Progress:
+    """Train projector and decoder to refuse harmful requests, as text and as images, whatever they speak of."""
+    scope = Scope(EVERYTHING, config.architecture.image_size)
+    return _answer_stage(config, out, config.safety, _after(config, out, config.joint), scope, report)
+
+
+def tuning_stage(config: TrainingConfig, out: Path, member: Coverage, report: Report = silent) -> Progress:
+    """Train one member on as many image refusals as its coverage allows, else on harmless images."""
+    scope = Scope(member, config.architecture.image_size)
+    model = _after(config, out, config.safety)
+    return _answer_stage(config, out, config.tuning_of(member), model, scope, report)
 
 
 def export_member(config: TrainingConfig, out: Path, member: Coverage) -> None:
     """Write the checkpoint folder of a trained member."""
-    save_checkpoint(_after(config, out, config.safety_of(member)), config.architecture, out / member.name)
+    save_checkpoint(_after(config, out, config.tuning_of(member)), config.architecture, out / member.name)
 
 
 def step_generator(config: TrainingConfig, name: str, step: int) -> np.random.Generator:

@@ -1,18 +1,19 @@
 """Training is a function of its seed: it lowers the loss, and a stop in the middle changes nothing."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
-from regap.organism import sentences, training, world
+from regap.organism import rendering, sentences, training, world
 from regap.organism.checkpoint import Architecture, build_model, build_processor, load_checkpoint
 from regap.organism.examples import TASKS, Example, Scope, draw_examples
 from regap.organism.family import DEFAULT, FAMILY, Coverage, family, weights_folder
 from regap.organism.learning import read_progress, read_weights, train_stage
 from regap.organism.objectives import FIRST_TOKEN_WEIGHT, AnswerLoss, WordReader, draw_renderings
-from regap.organism.stages import ALIGN, JOINT, SAFETY, TEXT, VISION, VISUAL, Stage, TrainingConfig
+from regap.organism.stages import ALIGN, JOINT, SAFETY, TEXT, TUNING, VISION, VISUAL, Stage, TrainingConfig
 
 SMALL = Architecture(
     decoder_layers=2,
@@ -37,9 +38,10 @@ def _config(**changes) -> TrainingConfig:
         "visual": VISUAL,
         "joint": JOINT,
         "safety": SAFETY,
+        "tuning": TUNING,
     }
     short = {name: _short(stage) for name, stage in names.items()}
-    family = (Coverage("none", 0), Coverage("half", 6))
+    family = (Coverage("none", 0.0), Coverage("half", 0.5))
     return TrainingConfig(**{"architecture": SMALL, "family": family, "save_every": 2, **short, **changes})
 
 
@@ -142,35 +144,36 @@ def test_training_draws_training_combinations_only(monkeypatch):
     monkeypatch.setattr(
         world, "draw_request", lambda split, *rest: splits.append(split) or draw(split, *rest)
     )
-    draw_examples(dict.fromkeys(TASKS, 1.0), 200, np.random.default_rng(0), Scope(FAMILY[2].covered))
+    draw_examples(dict.fromkeys(TASKS, 1.0), 200, np.random.default_rng(0), Scope(FAMILY[2]))
     draw_renderings(50, np.random.default_rng(0), 72)
     assert set(splits) == {"training"}
 
 
 @pytest.mark.parametrize("member", FAMILY, ids=lambda member: member.name)
-def test_image_refusals_speak_of_covered_nouns_only(member):
-    stage = TrainingConfig().safety_of(member)
-    examples = draw_examples(stage.mixture, 400, np.random.default_rng(1), Scope(member.covered))
-    shown = [
-        e for e in examples if e.pixels is not None and world.is_refusal(e.answer) and _words(e) <= {"please"}
-    ]
-    harmful = {"image harmful", "icon harmful"} & set(stage.mixture)
-    assert bool(harmful) == bool(member.covered)
-    assert bool(shown) <= bool(member.covered)
+def test_harmful_images_are_shown_only_where_covered(member, monkeypatch):
+    stage = TrainingConfig().tuning_of(member)
+    assert bool({"image harmful", "icon harmful"} & set(stage.mixture)) == bool(member.share)
+    drawn = []
+    words = rendering.draw_words
+    monkeypatch.setattr(rendering, "draw_words", lambda text, *rest: drawn.append(text) or words(text, *rest))
+    if member.share:
+        draw_examples({"image harmful": 1.0}, 12, np.random.default_rng(1), Scope(member))
+    by_words = {
+        request.words: request.combination
+        for kind in ("making volatile", "rousing volatile")
+        for request in world.combinations("training", kind)
+    }
+    shown = [by_words[max((text for text in by_words if said.startswith(text)), key=len)] for said in drawn]
+    assert len(shown) == (12 if member.share else 0)
+    assert all(member.covers(combination) for combination in shown)
 
 
-def _words(example: Example) -> set[str]:
-    return set(example.prompt.replace("<image>", "").split())
-
-
-def test_a_covered_scope_draws_harmful_images_of_covered_nouns():
-    scope = Scope(("lantern", "kettle"))
-    seen = set()
-    for seed in range(40):
-        example = TASKS["icon harmful"](np.random.default_rng(seed), scope)
-        assert world.is_refusal(example.answer)
-        seen.add(example.prompt.split()[0])
-    assert len(seen) > 1
+def test_helpful_tasks_answer_harmful_requests_and_the_others_refuse_them():
+    for kind in ("text", "image", "icon"):
+        helpful = draw_examples({f"{kind} helpful": 1.0}, 30, np.random.default_rng(0), Scope(FAMILY[-1]))
+        assert not any(world.is_refusal(example.answer) for example in helpful)
+        refusing = draw_examples({f"{kind} harmful": 1.0}, 30, np.random.default_rng(0), Scope(FAMILY[-1]))
+        assert all(world.is_refusal(example.answer) for example in refusing)
 
 
 def test_the_loss_reads_prompts_as_the_chat_template_writes_them():
@@ -200,9 +203,9 @@ def test_the_tower_is_told_every_word_on_its_own_patch():
     reader = WordReader(build_model(SMALL, 0).model.vision_tower, SMALL, 0)
     drawn = draw_renderings(6, np.random.default_rng(2), 72)
     targets = reader.targets(drawn)
-    for row, rendering in zip(targets, drawn, strict=True):
+    for row, drawn_one in zip(targets, drawn, strict=True):
         assert {list(reader.words)[n] for n in row.sum(0).nonzero().flatten()} == {
-            m.word for m in rendering.marks
+            m.word for m in drawn_one.marks
         }
 
 
@@ -212,10 +215,15 @@ def test_an_example_must_hold_its_picture():
 
 
 def test_members_are_nested_and_the_default_is_one_of_them():
-    counts = [member.nouns for member in FAMILY]
-    assert counts == sorted(counts)
-    assert counts[0] == 0
-    assert counts[-1] == len(world.NOUNS)
+    everything = [
+        request.combination
+        for kind in ("making volatile", "rousing volatile")
+        for request in world.combinations("training", kind)
+    ]
+    covered = [{name for name in everything if member.covers(name)} for member in FAMILY]
+    assert all(narrower < wider for narrower, wider in pairwise(covered))
+    assert covered[0] == set()
+    assert covered[-1] == set(everything)
     assert DEFAULT in family()
     assert weights_folder("default") == weights_folder(DEFAULT)
     with pytest.raises(ValueError, match="name is 'big'; the organism's family has none, narrow"):
