@@ -60,12 +60,25 @@ def share_draws(judged: Sequence[Judged], measure: str, seed: int = 0) -> Float[
 
 
 def difference(before: Sequence[Judged], after: Sequence[Judged], measure: str, seed: int = 0) -> Estimate:
-    """Return after minus before in one measure over the same prompts, resampled in pairs."""
+    """Return after minus before in one measure over the same prompts, resampled in pairs.
+
+    Where all resamples agree, none of them having changed, the interval is the exact binomial one for a change
+    that was seen in none of the clusters, either way: few prompts prove no equivalence.
+    """
     place = {one.pair.pair_id: one for one in after if one.verdict != "not_judged"}
     kept = [one for one in before if one.verdict != "not_judged" and one.pair.pair_id in place]
     matched = [place[one.pair.pair_id] for one in kept]
     draws = share_draws(matched, measure, seed) - share_draws(kept, measure, seed)
-    return estimate(draws, len(_of_label(kept, _COUNTED[measure][0])))
+    counted = _of_label(kept, _COUNTED[measure][0])
+    found = estimate(draws, len(counted))
+    if found.low < found.high:
+        return found
+    unseen = proportion(
+        torch.zeros(len(counted), dtype=torch.bool), [one.pair.cluster for one in counted], seed
+    )
+    return Estimate(
+        found.value, max(-1.0, found.value - unseen.high), min(1.0, found.value + unseen.high), found.n
+    )
 
 
 def _of_label(judged: Sequence[Judged], label: str) -> list[Judged]:

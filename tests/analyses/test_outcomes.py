@@ -88,3 +88,9 @@ def test_a_difference_is_over_prompts_judged_both_times_in_any_order(make_judged
     )
     found = difference(before, after[::-1], "utility")
     assert (found.value, found.n) == (pytest.approx(-1 / 5), 5)
+
+
+def test_no_change_on_few_prompts_is_no_proof_of_equivalence(make_judged: Make) -> None:
+    few, many = (make_judged([("harmless", "complied")] * count) for count in (5, 500))
+    assert difference(few, few, "utility").high > 0.3
+    assert 0 < difference(many, many, "utility").high < 0.01
