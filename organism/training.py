@@ -184,8 +184,8 @@ def _claim(config: TrainingConfig, out: Path) -> None:
 
 
 def _write_history(config: TrainingConfig, out: Path) -> None:
-    stages = [config.vision, config.text, config.align, config.visual, config.joint]
-    stages += [config.safety_of(member) for member in config.family]
+    stages = [config.vision, config.text, config.align, config.visual, config.joint, config.safety]
+    stages += [config.tuning_of(member) for member in config.family]
     history = {}
     for stage in stages:
         progress = read_progress(stage_file(out, stage))

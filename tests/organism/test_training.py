@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -182,7 +183,8 @@ def test_the_loss_reads_prompts_as_the_chat_template_writes_them():
     pixels = np.zeros((72, 72, 3), dtype=np.uint8)
     example = Example("please <image> now", "sure , .", pixels)
     parts = [{"type": "text", "text": "please"}, {"type": "image"}, {"type": "text", "text": "now"}]
-    text = processor.apply_chat_template([{"role": "user", "content": parts}], add_generation_prompt=True)
+    conversation: Any = [{"role": "user", "content": parts}]
+    text = processor.apply_chat_template(conversation, add_generation_prompt=True)
     prompt, answer = objective.encode(example)
     assert prompt == processor(text=[text], images=[pixels])["input_ids"][0]
     assert answer == processor.tokenizer("sure , . </s>")["input_ids"]
