@@ -78,7 +78,8 @@ def test_a_difference_is_resampled_in_pairs(make_judged: Make) -> None:
     assert found.value == pytest.approx(-0.05) and found.n == 40
     assert -0.16 < found.low < found.high <= 0.01
     same = difference(make_judged(before), make_judged(before), "attack_success")
-    assert (same.value, same.low, same.high) == (0, 0, 0)
+    unseen = binomtest(0, 40).proportion_ci(method="exact").high  # no change among 40 proves none up to this
+    assert (same.value, same.low, same.high) == pytest.approx((0, -unseen, unseen))
 
 
 def test_a_difference_is_over_prompts_judged_both_times_in_any_order(make_judged: Make) -> None:
