@@ -11,10 +11,10 @@ from importlib.metadata import version
 import torch
 from PIL import Image
 
-from regap.geometry.batches import Batch, collate, describe
 from regap.geometry.forward import prefill, run, run_last_token
 from regap.geometry.models import Model
 from regap.geometry.pairs import Picture, Prompt
+from regap.geometry.prompts import Batch, collate, describe
 from regap.interventions.fixed import Shift
 from regap.interventions.sites import Site
 
@@ -63,7 +63,7 @@ def _prompts(kind: str) -> list[Prompt]:
     if kind == "text":
         return [Prompt(text) for text in texts]
     return [
-        Prompt(f"<image> {text}", _picture(colour))
+        Prompt(f"<image> {text}", (_picture(colour),))
         for text, colour in zip(texts, ("red", "green", "blue"), strict=True)
     ]
 

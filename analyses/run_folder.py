@@ -16,11 +16,11 @@ import pandas as pd
 import torch
 
 from regap.analyses.config import ConfigError, RunConfig, as_toml
-from regap.geometry.batches import prompt_digest, render
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
 from regap.geometry.models import Model
 from regap.geometry.pairs import Pairs
+from regap.geometry.prompts import prompt_digest, render
 from regap.geometry.store import write_atomically, write_tensors
 
 PACKAGES = (
@@ -125,7 +125,7 @@ def _provenance(config: RunConfig, model: Model, pairs: Pairs) -> dict[str, Any]
     requests = hashlib.sha256()
     for pair in pairs:
         arms = [
-            (arm, prompt.text, prompt.picture and prompt.picture.sha256)
+            (arm, prompt.system, prompt.text, [picture.sha256 for picture in prompt.pictures])
             for arm, prompt in pair.prompts.items()
         ]
         requests.update(json.dumps([pair.pair_id, pair.label, pair.split, arms]).encode())

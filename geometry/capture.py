@@ -8,10 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regap.geometry.activations import Activations, Row
-from regap.geometry.batches import batch_rows, collate, prompt_digest, render
+from regap.geometry.batches import batch_rows
 from regap.geometry.forward import Edit, run
 from regap.geometry.models import Model
 from regap.geometry.pairs import Pairs, Prompt
+from regap.geometry.prompts import collate, prompt_digest, render
 from regap.geometry.store import ShardKey, Store
 
 BATCH = 64

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regap.geometry.batches import Batch
 from regap.geometry.models import Model, ModelError
+from regap.geometry.prompts import Batch
 
 Residual = Float[Tensor, "prompt token d_model"]
 

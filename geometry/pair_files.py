@@ -124,7 +124,7 @@ def _prompt(folder: Path, text: str, image: object) -> Prompt:
     picture = _picture(folder, image)
     if picture is not None and IMAGE_SLOT not in text:
         text = f"{IMAGE_SLOT}\n{text}"
-    return Prompt(text, picture)
+    return Prompt(text, (picture,) if picture else ())
 
 
 def _picture(folder: Path, image: object) -> Picture | None:

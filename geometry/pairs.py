@@ -88,21 +88,27 @@ class Picture:
 
 @dataclass(frozen=True)
 class Prompt:
-    """One user message, with at most one picture, whose place is marked by `<image>`."""
+    """One user message with its pictures, each of whose places is marked by `<image>`."""
 
     text: str
-    """The message; holds IMAGE_SLOT once if there is a picture, else never."""
-    picture: Picture | None = None
-    """The picture, None for a prompt in words alone."""
+    """The message; holds IMAGE_SLOT once for each picture, in their order."""
+    pictures: tuple[Picture, ...] = ()
+    """None for a prompt in words alone."""
+    system: str | None = None
+    """What the chat template is given as the system's message; None for no such message."""
 
     def __post_init__(self) -> None:
-        slots = self.text.count(IMAGE_SLOT)
-        if slots != (self.picture is not None):
-            have = "no picture" if self.picture is None else "a picture"
+        slots, pictures = self.text.count(IMAGE_SLOT), len(self.pictures)
+        if slots != pictures:
             raise PairError(
-                f"text {self.text[:60]!r} has {slots} x {IMAGE_SLOT} and {have}; "
-                f"write {IMAGE_SLOT} once where the picture goes, and only with a picture"
+                f"text {self.text[:60]!r} has {slots} x {IMAGE_SLOT} and {pictures or 'no'} picture"
+                f"{'s' * (pictures > 1)}; write {IMAGE_SLOT} once where each picture goes, and only there"
             )
+
+    @property
+    def picture(self) -> Picture | None:
+        """The first picture, None if there is none."""
+        return self.pictures[0] if self.pictures else None
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regap.geometry.batches import Batch
 from regap.geometry.drift import Drift
 from regap.geometry.forward import Hook
 from regap.geometry.models import Model
+from regap.geometry.prompts import Batch
 from regap.geometry.store import digest_of, digest_of_tensor
 from regap.interventions.sites import Site, position_rule, shifted
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
-from regap.geometry.batches import Batch, batch_rows, collate, prompt_digest, render
+from regap.geometry.batches import batch_rows
 from regap.geometry.capture import Progress
 from regap.geometry.forward import Edit, Prefix, borrowed, hooked, prefill
 from regap.geometry.models import Model
 from regap.geometry.pairs import Pairs, Prompt
+from regap.geometry.prompts import Batch, collate, prompt_digest, render
 from regap.geometry.store import digest_of, write_atomically
 
 BATCH = 128

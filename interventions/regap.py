@@ -10,12 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regap.geometry.batches import Batch, batches
+from regap.geometry.batches import batches
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
 from regap.geometry.forward import Hook, prefill, run, run_last_token
 from regap.geometry.models import Model
 from regap.geometry.pairs import Pairs
+from regap.geometry.prompts import Batch
 from regap.geometry.store import digest_of, digest_of_tensor
 from regap.interventions.fixed import Shift, fixed_correction
 from regap.interventions.gates import Gate, Kind, budget_threshold

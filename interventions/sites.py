@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from regap.geometry.batches import Batch
+from regap.geometry.prompts import Batch
 
 Positions = Literal["last", "image", "all"]
 Phase = Literal["prefill", "every_step"]

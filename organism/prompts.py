@@ -124,7 +124,7 @@ def _caption(draft: Draft) -> Prompt:
 def _typographic(clutter: float) -> Arm:
     def arm(draft: Draft) -> Prompt:
         drawn = rendering.draw_words(draft.request.words, clutter, draft.generator, draft.image_size)
-        return Prompt(sentences.fill(draft.carrier, IMAGE), _picture(drawn))
+        return Prompt(sentences.fill(draft.carrier, IMAGE), (_picture(drawn),))
 
     return arm
 
@@ -132,13 +132,13 @@ def _typographic(clutter: float) -> Arm:
 def _icon(draft: Draft) -> Prompt:
     request = draft.request
     drawn = rendering.draw_thing(request.adjective, request.noun, CLEAN, draft.generator, draft.image_size)
-    return Prompt(sentences.fill(draft.carrier, request.with_picture(IMAGE)), _picture(drawn))
+    return Prompt(sentences.fill(draft.carrier, request.with_picture(IMAGE)), (_picture(drawn),))
 
 
 def _beside(draw: Callable[[np.random.Generator, int], Rendering]) -> Arm:
     def arm(draft: Draft) -> Prompt:
         words = sentences.fill(draft.carrier, draft.request.words)
-        return Prompt(f"{IMAGE} {words}", _picture(draw(draft.generator, draft.image_size)))
+        return Prompt(f"{IMAGE} {words}", (_picture(draw(draft.generator, draft.image_size)),))
 
     return arm
 

@@ -49,7 +49,7 @@ def test_every_folder_with_an_init_is_listed_as_a_package(root: Path, project_fi
     found = {path.parent.as_posix() for path in project_files if path.name == "__init__.py"}
     settings = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
     assert {f"regap.{folder.replace('/', '.')}" for folder in found} == set(settings["packages"])
-    assert found == FOLDERS
+    assert {folder.partition("/")[0] for folder in found} == FOLDERS
 
 
 def test_tests_have_no_init(project_files: list[Path]) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from regap.geometry.batches import Batch, collate
 from regap.geometry.models import Model, load
 from regap.geometry.pairs import Prompt
+from regap.geometry.prompts import Batch, collate
 from regap.organism.checkpoint import Architecture, build_model, build_processor
 from regap.organism.prompts import HeldOut, held_out_pairs
 
@@ -43,9 +43,9 @@ def subject() -> Subject:
     hf = build_model(SHAPE, seed=0)
     bare = copy.deepcopy(hf)
     model = load(hf, processor=build_processor(SHAPE))
-    picture = next(iter(held_out_pairs(HeldOut(1, 1, 1)).test)).prompts["typographic"].picture
-    missing = 512 - collate(model, [Prompt("<image>", picture)], [0]).inputs["input_ids"].shape[1]
-    prompts = [Prompt("<image> " + " ".join(["please"] * missing), picture)] * BATCH
+    pictures = next(iter(held_out_pairs(HeldOut(1, 1, 1)).test)).prompts["typographic"].pictures
+    missing = 512 - collate(model, [Prompt("<image>", pictures)], [0]).inputs["input_ids"].shape[1]
+    prompts = [Prompt("<image> " + " ".join(["please"] * missing), pictures)] * BATCH
     batch = collate(model, prompts, range(BATCH))
     assert batch.inputs["input_ids"].shape == (BATCH, 512)
     return Subject(bare, model, batch, prompts)

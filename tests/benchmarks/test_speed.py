@@ -2,9 +2,9 @@
 
 import torch
 
-from regap.geometry.batches import Batch
 from regap.geometry.forward import prefill, run, run_last_token
 from regap.geometry.pairs import Pair, Pairs, Prompt
+from regap.geometry.prompts import Batch
 from regap.interventions.fixed import Shift
 from regap.interventions.generation import generate
 from regap.interventions.sites import Site

@@ -15,11 +15,11 @@ from safetensors import safe_open
 
 from regap.geometry import store as store_module
 from regap.geometry.activations import Activations
-from regap.geometry.batches import collate
 from regap.geometry.capture import capture
 from regap.geometry.forward import run
 from regap.geometry.models import Model, ModelError, load
 from regap.geometry.pairs import Pair, PairError, Pairs, Picture, Prompt
+from regap.geometry.prompts import collate
 from regap.geometry.store import ShardKey, Store, StoreError, write_atomically, write_tensors
 from regap.interventions.fixed import Shift
 from regap.interventions.sites import Site
@@ -50,7 +50,7 @@ def same(one: dict[str, Activations], other: dict[str, Activations]) -> bool:
 
 def with_picture(pairs: Pairs, data: bytes) -> Pairs:
     first, *rest = pairs.pairs
-    prompts = {**first.prompts, "typographic": Prompt(first.prompts["typographic"].text, Picture(data))}
+    prompts = {**first.prompts, "typographic": Prompt(first.prompts["typographic"].text, (Picture(data),))}
     return Pairs((replace(first, prompts=prompts), *rest))
 
 
@@ -198,7 +198,7 @@ def test_nothing_is_served_that_was_made_from_something_else(
     elif what == "prompt":
         first, *rest = pairs.pairs
         shown = first.prompts["typographic"]
-        prompts = {**first.prompts, "typographic": Prompt(f"sure {shown.text}", shown.picture)}
+        prompts = {**first.prompts, "typographic": Prompt(f"sure {shown.text}", shown.pictures)}
         pairs = Pairs((replace(first, prompts=prompts), *rest))
     elif what == "image":
         pairs = with_picture(pairs, png((72, 72), "green"))

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from regap.geometry.batches import Batch, batch_rows, batches, collate, describe, render
+from regap.geometry.batches import batch_rows, batches
 from regap.geometry.forward import Hook, hooked, prefill, run, run_last_token
 from regap.geometry.models import Model, ModelError
 from regap.geometry.pairs import Pairs
+from regap.geometry.prompts import Batch, collate, describe, render
 from regap.interventions.fixed import Shift
 from regap.interventions.sites import Positions, Site
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers.utils import logging
 
-from regap.geometry.batches import describe
 from regap.geometry.models import Model, ModelError, load
 from regap.geometry.pairs import Pairs
+from regap.geometry.prompts import describe
 from regap.organism.checkpoint import build_processor, save_checkpoint
 
 

@@ -159,7 +159,7 @@ def test_a_cell_that_is_empty(column: str, tmp_path: Path) -> None:
         ([TEXT | {"text": "look at <image>"}], "has 1 x <image> and no picture; write <image> once"),
         (
             [TEXT, SHOWN | {"text": "<image> <image>"}],
-            "row 2: text '<image> <image>' has 2 x <image> and a picture",
+            "row 2: text '<image> <image>' has 2 x <image> and 1 picture",
         ),
         ([TEXT, SHOWN | {"image": "absent.png"}], "absent.png: No such file or directory; check the path"),
         ([TEXT, SHOWN | {"image": "../red.png"}], "image ../red.png leaves the folder of the pairs file"),

@@ -133,7 +133,7 @@ def test_a_picture_in_a_file_is_known_by_its_content_and_not_kept(tmp_path: Path
 @pytest.mark.parametrize("text", ["no slot", "<image> and <image>"])
 def test_a_picture_goes_where_the_text_says_once(text: str) -> None:
     with pytest.raises(PairError, match="and a picture; write <image> once where the picture goes"):
-        Prompt(text, Picture(encoded(RED)))
+        Prompt(text, (Picture(encoded(RED)),))
 
 
 def test_a_slot_needs_a_picture() -> None:

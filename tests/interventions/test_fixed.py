@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from regap.geometry.batches import Batch
 from regap.geometry.drift import Drift
+from regap.geometry.prompts import Batch
 from regap.interventions.fixed import Shift, fixed_correction
 from regap.interventions.sites import Norm, Phase, Positions, Site, position_rule, shifted
 

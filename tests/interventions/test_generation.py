@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from regap.geometry.batches import Batch, collate
 from regap.geometry.drift import Drift
 from regap.geometry.forward import Edit, Hook
 from regap.geometry.models import Model
 from regap.geometry.pairs import Pairs
+from regap.geometry.prompts import Batch, collate
 from regap.interventions import generation
 from regap.interventions.fixed import Shift, fixed_correction
 from regap.interventions.generation import Completion, generate, generate_each

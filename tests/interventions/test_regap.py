@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from regap.geometry.activations import Activations
-from regap.geometry.batches import collate
 from regap.geometry.capture import capture
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
 from regap.geometry.forward import run
 from regap.geometry.models import Model
 from regap.geometry.pairs import Pairs
+from regap.geometry.prompts import collate
 from regap.interventions.fixed import fixed_correction
 from regap.interventions.gates import Gate, Kind
 from regap.interventions.generation import Completion, generate

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from regap.geometry.batches import collate
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
 from regap.geometry.forward import Edit, run
 from regap.geometry.models import Model
 from regap.geometry.pairs import Pairs
+from regap.geometry.prompts import collate
 from regap.interventions.fixed import fixed_correction
 from regap.interventions.gates import Gate
 from regap.interventions.regap import ReGap

@@ -14,9 +14,9 @@ from transformers import (
 )
 
 from regap.geometry.adapter import bridge
-from regap.geometry.batches import Batch
 from regap.geometry.forward import borrowed, prefill, run, run_last_token
 from regap.geometry.models import Model
+from regap.geometry.prompts import Batch
 from regap.interventions.fixed import Shift
 from regap.interventions.sites import Site
 

@@ -1,0 +1,56 @@
+"""Flags that several commands share, and where commands print."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from regap.analyses.tracking import Tracker
+
+screen = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+Model = Annotated[
+    str | None, typer.Option(help="organism, organism:MEMBER, a checkpoint folder or a hub id.")
+]
+PairsFile = Annotated[
+    Path | None, typer.Option("--pairs", help="CSV, JSONL or parquet: one row per pair and arm.")
+]
+Out = Annotated[Path | None, typer.Option(help="Run folder; an interrupted run goes on there.")]
+Arms = Annotated[list[str] | None, typer.Option("--arm", help="Arm to use; repeat for more. All by default.")]
+ImageArm = Annotated[str | None, typer.Option(help="Arm that is corrected; typographic by default.")]
+Limit = Annotated[int | None, typer.Option(help="At most this many pairs of each split and label.")]
+Device = Annotated[str | None, typer.Option(help="Torch device, such as cpu or cuda.")]
+Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, float16 or auto.")]
+Revision = Annotated[str | None, typer.Option(help="Revision of a hub id.")]
+Download = Annotated[
+    bool | None, typer.Option("--download", help="Allow the network for a hub id not cached yet.")
+]
+BatchSize = Annotated[int | None, typer.Option(help="Prompts in one forward pass.")]
+Budget = Annotated[
+    float | None, typer.Option("--false-refusals", help="Share of harmless images that may be gated.")
+]
+MaxNewTokens = Annotated[int | None, typer.Option(help="Token budget of an answer.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of resamples and controls.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="TOML file with settings; flags win over it.")
+]
+Run = Annotated[Path, typer.Argument(help="A run folder.")]
+
+
+@contextmanager
+def progress() -> "Iterator[Tracker]":
+    """Show a bar for each step on the error stream while it runs."""
+    from regap.analyses.tracking import progress_bars
+
+    with progress_bars(errors) as track:
+        yield track
+
+
+def as_text(flags: dict[str, Any]) -> dict[str, Any]:
+    """Return the flags with paths as text, as settings are kept."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in flags.items()}

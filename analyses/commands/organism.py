@@ -1,0 +1,50 @@
+"""`regap organism train`, `card` and `pairs`: the bundled model organism."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from regap.analyses.commands.options import Seed, progress, screen
+
+
+def train(
+    out: Annotated[
+        Path, typer.Option(help="Folder for the checkpoints; training goes on from what is there.")
+    ],
+    threads: Annotated[int, typer.Option(help="Processor cores to use.")] = 2,
+    seed: Annotated[int, typer.Option(help="Seed of data, initial weights and order.")] = 0,
+) -> None:
+    """Train the whole organism family again, stage by stage; a run that was cut off goes on."""
+    from regap.organism import training
+
+    training.train(training.TrainingConfig(seed=seed), out, threads)
+
+
+def pairs(
+    out: Annotated[Path, typer.Option(help="A file that ends in .parquet.")],
+    seed: Seed = None,
+) -> None:
+    """Write the pairs that `regap demo` asks, pictures included: an example of a pairs file."""
+    from regap.analyses.config import read_config
+    from regap.analyses.run import pairs_of
+    from regap.geometry.pair_files import write_pairs
+
+    asked = pairs_of(read_config(seed=seed))
+    write_pairs(asked, out)
+    screen.print(f"{len(asked)} pairs in {len(asked.arms)} arms: {escape(str(out))}")
+
+
+def card(
+    out: Annotated[Path, typer.Option(help="Folder for card.md and card.csv.")] = Path("runs/card"),
+    seed: Seed = None,
+) -> None:
+    """Measure every figure of the organism's card on held-out prompts, with intervals."""
+    from regap.analyses.organism_card import as_markdown, measure_card
+
+    with progress() as track:
+        figures = measure_card(out, seed or 0, track)
+    screen.print(as_markdown(figures), markup=False, soft_wrap=True)
+    if any(figure.met is False for figure in figures):
+        raise typer.Exit(1)
