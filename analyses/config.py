@@ -1,7 +1,9 @@
 """Everything that a run depends on, in one frozen value: flags, environment and TOML alike."""
 
 import json
+import os
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,6 +79,7 @@ def read_config(path: str | Path | None = None, **flags: Any) -> RunConfig:
 
     Raises ConfigError for an unknown key or a value that cannot be used.
     """
+    _check_variables()
     given = _toml(Path(path)) if path else {}
     try:
         environment = EnvSettingsSource(RunConfig)()
@@ -84,6 +87,16 @@ def read_config(path: str | Path | None = None, **flags: Any) -> RunConfig:
         raise ConfigError(f"a REGAP_* variable cannot be read: {error}; write lists as JSON") from None
     set_flags = {name: value for name, value in flags.items() if value is not None and value != ()}
     return _validated({**given, **environment, **set_flags})
+
+
+def _check_variables() -> None:
+    """A misspelt variable would otherwise be passed over, and the run be another than the one asked for."""
+    known = {f"REGAP_{name.upper()}" for name in RunConfig.model_fields}
+    for name in os.environ:
+        if name.upper().startswith("REGAP_") and name.upper() not in known:
+            near = get_close_matches(name.upper(), known, n=1, cutoff=0.8)
+            remedy = f"is {near[0]} meant?" if near else f"known are {', '.join(sorted(known))}"
+            raise ConfigError(f"variable {name} sets nothing: {remedy}")
 
 
 def _validated(values: dict[str, Any]) -> RunConfig:

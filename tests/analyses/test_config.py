@@ -45,6 +45,20 @@ def test_an_unknown_key_is_an_error_that_names_the_known(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("REGAP_SEDE", "is REGAP_SEED meant"),
+        ("regap_modle", "is REGAP_MODEL meant"),
+        ("REGAP_X", "known are "),
+    ],
+)
+def test_a_misspelt_variable_is_an_error(name: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(ConfigError, match=f"variable {name} sets nothing: {remedy}"):
+        read_config()
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("limit", 3),
