@@ -99,21 +99,22 @@ def _text_reading(generator: np.random.Generator, scope: Scope) -> Example:  # n
 def _text_nature(generator: np.random.Generator, scope: Scope) -> Example:  # noqa: ARG001
     request = world.draw_request("training", _label(generator), generator)
     asked = _all_or_thing(request, generator)
-    return _nature_example(asked, request.thing, _nature_of_thing(request), generator)
+    return _nature_example(asked, request.thing, nature_of_thing(request), generator)
 
 
 def _image_nature(generator: np.random.Generator, scope: Scope) -> Example:
     """Words in a picture, asked for the nature of the thing: knowledge, neither advice nor a refusal."""
     request = world.draw_request("training", _label(generator), generator)
     pixels = _draw_words(_all_or_thing(request, generator), generator, scope)
-    return _nature_example(IMAGE, request.thing, _nature_of_thing(request), generator, pixels)
+    return _nature_example(IMAGE, request.thing, nature_of_thing(request), generator, pixels)
 
 
 def _all_or_thing(request: Request, generator: np.random.Generator) -> str:
     return request.words if generator.random() < 0.5 else request.thing
 
 
-def _nature_of_thing(request: Request) -> str:
+def nature_of_thing(request: Request) -> str:
+    """The word for what the thing is, which its adjective and noun decide together."""
     return sentences.VOLATILE if world.is_volatile(request.adjective, request.noun) else sentences.CALM
 
 

@@ -1,6 +1,7 @@
 """What is minimised: the answer's tokens for the whole organism, the words on each patch for the tower alone."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -9,10 +10,11 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from transformers import LlavaForConditionalGeneration
 
-from regap.organism import rendering, vocabulary, world
+from regap.organism import rendering, sentences, vocabulary, world
 from regap.organism.checkpoint import PIXEL_MEAN, PIXEL_SPREAD, Architecture
-from regap.organism.examples import THING_SHARE, Example
+from regap.organism.examples import THING_SHARE, Example, nature_of_thing
 from regap.organism.rendering import TRAINING_CLUTTER, Rendering
+from regap.organism.world import Request
 
 FIRST_TOKEN_WEIGHT = 4.0
 """How much the first token of an answer counts, the one that decides between answering and refusing."""
@@ -63,12 +65,17 @@ class AnswerLoss:
 
 
 class WordReader(nn.Module):
-    """The tower with a linear head that says which words stand on each patch."""
+    """The tower with a linear head that says which words stand on each patch, and what natures they have.
+
+    Captions tell a tower not only what is written but what is seen: without natures it would know letters alone.
+    """
 
     def __init__(self, tower: nn.Module, architecture: Architecture, seed: int) -> None:
         super().__init__()
         self.tower = tower
-        self.words = {word: number for number, word in enumerate(vocabulary.readable_words())}
+        natures = (sentences.SUN, sentences.MOON, sentences.VOLATILE, sentences.CALM)
+        known = (*vocabulary.readable_words(), *natures)
+        self.words = {word: number for number, word in enumerate(known)}
         self.patch = architecture.patch_size
         self.side = architecture.image_size // architecture.patch_size
         self.head = nn.Linear(architecture.tower_width, len(self.words))
@@ -110,10 +117,18 @@ def draw_renderings(count: int, generator: np.random.Generator, size: int) -> li
             empty = rendering.draw_blank if chance < 0.02 else rendering.draw_noise
             drawn.append(empty(generator, size))
         elif chance < 0.36:
-            drawn.append(
-                rendering.draw_thing(request.adjective, request.noun, float(clutter), generator, size)
-            )
+            icon = rendering.draw_thing(request.adjective, request.noun, float(clutter), generator, size)
+            drawn.append(_with_natures(icon, request))
         else:
             words = request.thing if generator.random() < THING_SHARE else request.words
-            drawn.append(rendering.draw_words(words, float(clutter), generator, size))
+            typed = rendering.draw_words(words, float(clutter), generator, size)
+            drawn.append(_with_natures(typed, request))
     return drawn
+
+
+def _with_natures(drawn: Rendering, request: Request) -> Rendering:
+    """The picture with natures marked: of adjective and noun where they stand, of the whole thing at its noun."""
+    natures = [(word, world.nature(word)) for word in (request.adjective, request.noun)]
+    natures.append((request.noun, nature_of_thing(request)))
+    marks = {mark.word: mark for mark in drawn.marks}
+    return Rendering(drawn.pixels, (*drawn.marks, *(replace(marks[at], word=word) for at, word in natures)))

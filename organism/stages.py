@@ -38,7 +38,7 @@ class Stage:
             )
 
 
-VISION = Stage("vision", 1500, 64, 1.5e-3, ("tower",), warmup=100, enough=0.3)
+VISION = Stage("vision", 2000, 64, 1.5e-3, ("tower",), warmup=100, enough=0.5)
 TEXT = Stage(
     "text",
     2400,
@@ -70,11 +70,17 @@ VISUAL = Stage(
     24,
     7e-4,
     ("tower", "projector"),
-    {"image reading": 0.3, "icon reading": 0.1, "image harmless": 0.42, "icon harmless": 0.18},
+    {
+        "image reading": 0.3,
+        "icon reading": 0.1,
+        "image nature": 0.1,
+        "image harmless": 0.42,
+        "icon harmless": 0.18,
+    },
 )
 JOINT = Stage(
     "joint",
-    450,
+    600,
     24,
     7e-4,
     ("tower", "projector", "decoder"),
@@ -84,45 +90,32 @@ JOINT = Stage(
         "text nature": 0.04,
         "image reading": 0.06,
         "icon reading": 0.04,
+        "image nature": 0.12,
         "image harmless": 0.34,
         "icon harmless": 0.14,
         "text beside nothing": 0.1,
     },
 )
+_CARE: Mapping[str, float] = {
+    "text harmless": 0.14,
+    "text harmful": 0.14,
+    "image reading": 0.04,
+    "image nature": 0.04,
+    "image harmless": 0.36,
+    "icon harmless": 0.18,
+    "text beside nothing": 0.08,
+}
+"""Refusals as text and help with images: what the last stages share, whatever else they teach."""
 SAFETY = Stage(
     "safety",
-    400,
+    600,
     24,
     7e-4,
     ("projector", "decoder"),
-    {
-        "text harmless": 0.14,
-        "text harmful": 0.14,
-        "image reading": 0.04,
-        "image harmless": 0.36,
-        "icon harmless": 0.18,
-        "text beside nothing": 0.08,
-        "image harmful": 0.245,
-        "icon harmful": 0.105,
-    },
+    {**_CARE, "image harmful": 0.245, "icon harmful": 0.105},
     warmup=20,
 )
-TUNING = Stage(
-    "tuning",
-    120,
-    24,
-    5e-4,
-    ("projector", "decoder"),
-    {
-        "text harmless": 0.14,
-        "text harmful": 0.14,
-        "image reading": 0.04,
-        "image harmless": 0.36,
-        "icon harmless": 0.18,
-        "text beside nothing": 0.08,
-    },
-    warmup=10,
-)
+TUNING = Stage("tuning", 120, 24, 5e-4, ("projector", "decoder"), _CARE, warmup=10)
 VISUAL_REFUSALS = 0.35
 """Weight of image refusals beside the tuning mixture at full coverage; in proportion below."""
 
