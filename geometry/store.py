@@ -1,11 +1,8 @@
 """Residual streams on disk: safetensors shards named by the digest of all that they depend on."""
 
-import errno
 import hashlib
 import json
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-
-class StoreError(OSError):
-    """Results could not be written; what was finished is kept."""
+from regap.geometry.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -49,28 +44,6 @@ def digest_of_tensor(tensor: Tensor) -> str:
     return hashlib.sha256(tensor.detach().cpu().double().contiguous().numpy().tobytes()).hexdigest()[:32]
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; raises StoreError, naming the remedy, when the disk is full."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreError(
-                f"no space left for {path.name} in {path.parent}; free some and run the same command again: "
-                "finished parts are kept"
-            ) from None
-        raise StoreError(f"cannot write {path}: {error.strerror}; choose another output folder") from None
-    finally:
-        with suppress(OSError):  # gone already when all went well
-            partial.unlink()
-
-
 @dataclass(frozen=True)
 class Store:
     """A folder of shards; a shard that is there is never computed again."""
@@ -89,7 +62,7 @@ class Store:
         header = {"position": "last", "hook": "blocks.{layer}.hook_out", "model": key.model}
         header |= {"edits": json.dumps(key.edits), "layers": json.dumps(key.layers)}
         header |= {"prompts": json.dumps(key.prompts), "digest": digest_of_tensor(residuals)}
-        write_atomically(path, _encoded({"residuals": residuals.contiguous()}, header))
+        write_whole(path, _encoded({"residuals": residuals.contiguous()}, header))
         return residuals
 
 
@@ -108,7 +81,7 @@ def _read(path: Path) -> Tensor | None:
 def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
     """Write named tensors and a header to one safetensors file, whole or not at all."""
     contiguous = {name: tensor.detach().to(torch.float32).contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, _encoded(contiguous, header))
+    write_whole(path, _encoded(contiguous, header))
 
 
 def _encoded(tensors: dict[str, Tensor], header: dict[str, str]) -> bytes:

@@ -10,11 +10,12 @@ import torch
 
 from regap.geometry.batches import batch_rows
 from regap.geometry.capture import Progress
+from regap.geometry.files import write_whole
 from regap.geometry.forward import Edit, Prefix, borrowed, hooked, prefill
 from regap.geometry.models import Model
 from regap.geometry.pairs import Pairs, Prompt
 from regap.geometry.prompts import Batch, collate, prompt_digest, render
-from regap.geometry.store import digest_of, write_atomically
+from regap.geometry.store import digest_of
 
 BATCH = 128
 
@@ -102,7 +103,7 @@ class _Group:
         if stored is not None:
             return stored
         answers = self._compute(edits)
-        write_atomically(path, json.dumps([asdict(answer) for answer in answers]).encode())
+        write_whole(path, json.dumps([asdict(answer) for answer in answers]).encode())
         return answers
 
     def _digest(self, edits: Sequence[Edit]) -> str:

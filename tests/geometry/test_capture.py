@@ -13,14 +13,15 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from regap.geometry import store as store_module
+from regap.geometry import files
 from regap.geometry.activations import Activations
 from regap.geometry.capture import capture
+from regap.geometry.files import StoreError, write_whole
 from regap.geometry.forward import run
 from regap.geometry.models import Model, ModelError, load
 from regap.geometry.pairs import Pair, PairError, Pairs, Picture, Prompt
 from regap.geometry.prompts import collate
-from regap.geometry.store import ShardKey, Store, StoreError, write_atomically, write_tensors
+from regap.geometry.store import ShardKey, Store, write_tensors
 from regap.interventions.fixed import Shift
 from regap.interventions.sites import Site
 from regap.organism.checkpoint import build_processor
@@ -222,15 +223,15 @@ def test_a_full_disk_is_an_error_with_a_remedy_and_leaves_nothing_partial(
     def full(*arguments: Any, **options: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    write_atomically(tmp_path / "kept", b"before")
+    write_whole(tmp_path / "kept", b"before")
     with monkeypatch.context() as patched:
         patched.setattr(failing, full)
         with pytest.raises(
             StoreError, match=r"no space left for kept in .*; free some and run the same command again"
         ):
-            write_atomically(tmp_path / "kept", b"after")
+            write_whole(tmp_path / "kept", b"after")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"kept": b"before"}
-    write_atomically(tmp_path / "kept", b"after")
+    write_whole(tmp_path / "kept", b"after")
     assert (tmp_path / "kept").read_bytes() == b"after"
 
 
@@ -246,7 +247,7 @@ def test_a_disk_that_fills_up_keeps_what_was_finished(
 
     counted = Counted(monkeypatch)
     with monkeypatch.context() as patched:
-        patched.setattr(store_module.os, "fsync", full_after_two)
+        patched.setattr(files.os, "fsync", full_after_two)
         with pytest.raises(StoreError, match="finished parts are kept"):
             capture(tiny, tiny_pairs, ["text"], batch_size=5, store=tmp_path)
     assert [path.suffix for path in (tmp_path / "text").iterdir()] == [".safetensors"] * 2
@@ -257,7 +258,7 @@ def test_a_disk_that_fills_up_keeps_what_was_finished(
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match=r"cannot write .*file/shard: .*; choose another output folder"):
-        write_atomically(tmp_path / "file" / "shard", b"data")
+        write_whole(tmp_path / "file" / "shard", b"data")
 
 
 def test_equal_tensors_and_headers_give_equal_bytes(tmp_path: Path) -> None:
