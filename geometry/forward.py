@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from regap.geometry.features import seen_inputs
 from regap.geometry.models import Model, ModelError
 from regap.geometry.prompts import Batch
 
@@ -89,9 +90,9 @@ def run(model: Model, batch: Batch, layers: Sequence[int], edits: Sequence[Edit]
     A layer that is edited is read after its edit.
     """
     hooks = [hook for edit in edits for hook in edit.hooks(model, batch)]
-    reader = _Reader(model, layers)
+    reader = Reader(model, layers)
     with hooked(model, [*hooks, *reader.hooks]):
-        output = model.hf(**batch.inputs, use_cache=False, logits_to_keep=1)
+        output = model.hf(**seen_inputs(model, batch), use_cache=False, logits_to_keep=1)
     return reader.result(output.logits)
 
 
@@ -102,8 +103,8 @@ def prefill(model: Model, batch: Batch) -> Prefix:
         return batch.kept[model.fingerprint]
     length = batch.inputs["input_ids"].shape[1]
     cut = {
-        name: value[:, :-1] if value.ndim == 2 and value.shape[1] == length else value
-        for name, value in batch.inputs.items()
+        name: value[:, :-1] if isinstance(value, Tensor) and value.shape[1:] == (length,) else value
+        for name, value in seen_inputs(model, batch).items()
     }
     positions, offsets = _positions(model, batch)
     cache = model.hf(
@@ -120,7 +121,7 @@ def run_last_token(
     model: Model, prefix: Prefix, layers: Sequence[int], hooks: Sequence[Hook] = ()
 ) -> LastToken:
     """Return what `run` returns, by running the last token alone; true of hooks that edit only that token."""
-    reader = _Reader(model, layers)
+    reader = Reader(model, layers)
     inputs = prefix.batch.inputs
     with borrowed(model, prefix), hooked(model, [*hooks, *reader.hooks]):
         output = model.hf(
@@ -167,25 +168,37 @@ def _positions(model: Model, batch: Batch) -> tuple[Tensor, Tensor | None]:
     return decoder.get_rope_index(**{name: value for name, value in batch.inputs.items() if name in asked})
 
 
-class _Reader:
-    """Keeps a copy of the last token at some layers while a pass runs."""
+class Reader:
+    """Keeps a copy of one position at some layers while a pass runs; of the mean over `tokens`, if given."""
 
-    def __init__(self, model: Model, layers: Sequence[int]):
-        self.layers = list(layers)
+    def __init__(self, model: Model, layers: Sequence[int], tokens: Tensor | None = None):
+        self.layers, self.tokens = list(layers), tokens
         self.kept: dict[int, Tensor] = {}
         self.hooks = [Hook(model.hook_name(layer), self._keep(layer)) for layer in dict.fromkeys(self.layers)]
 
     def _keep(self, layer: int) -> Callable[[Tensor], None]:
         def keep(residual: Tensor) -> None:
-            self.kept[layer] = residual[:, -1].detach().to("cpu", torch.float32, copy=True)
+            # Copied on the device: a copy off it at each layer would make the pass wait there.
+            self.kept[layer] = self._at_position(residual).detach()
 
         return keep
 
+    def _at_position(self, residual: Tensor) -> Tensor:
+        if self.tokens is None:
+            return residual[:, -1].clone()
+        chosen = self.tokens.to(residual.device)
+        rows = zip(residual, chosen, strict=True)
+        return torch.stack([states[mask].float().mean(0) for states, mask in rows])
+
+    def states(self) -> Float[Tensor, "prompt layer d_model"]:
+        """Return what was read, in the order of the layers asked for, on the device of the first."""
+        read = [self.kept[layer] for layer in self.layers]
+        return torch.stack([each.to(read[0].device) for each in read], 1)
+
     def result(self, logits: Tensor) -> LastToken:
-        states = [self.kept[layer] for layer in self.layers]
-        rows, width = logits.shape[0], states[0].shape[-1] if states else 0
-        stacked = torch.stack(states, 1) if states else torch.empty(rows, 0, width)
-        return LastToken(stacked, logits[:, -1].float().cpu())
+        """Return states and logits of the last token, off the device."""
+        states = self.states() if self.layers else torch.empty(logits.shape[0], 0, 0)
+        return LastToken(states.to("cpu", torch.float32), logits[:, -1].float().cpu())
 
 
 def _adapted(hook: Hook) -> Callable[..., Tensor | None]:
