@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from inspect import signature
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from regap.geometry.features import seen_inputs
 from regap.geometry.models import Model, ModelError
 from regap.geometry.prompts import Batch
+from regap.geometry.token_positions import token_positions
 
 Residual = Float[Tensor, "prompt token d_model"]
 
@@ -106,7 +106,7 @@ def prefill(model: Model, batch: Batch) -> Prefix:
         name: value[:, :-1] if isinstance(value, Tensor) and value.shape[1:] == (length,) else value
         for name, value in seen_inputs(model, batch).items()
     }
-    positions, offsets = _positions(model, batch)
+    positions, offsets = token_positions(model, batch)
     cache = model.hf(
         **cut, position_ids=positions[..., :-1], use_cache=True, logits_to_keep=1
     ).past_key_values
@@ -150,22 +150,6 @@ def borrowed(model: Model, prefix: Prefix) -> Iterator[None]:
         prefix.batch.kept.pop(model.fingerprint, None)
         raise
     prefix.cache.crop(kept - prefix.cache.get_seq_length())
-
-
-def _positions(model: Model, batch: Batch) -> tuple[Tensor, Tensor | None]:
-    """Return position ids as `generate` makes them, and the offsets of what comes after: padding is not counted.
-
-    Models of the Qwen-VL kind count an image in height and width; they say themselves how.
-    """
-    mask = batch.inputs["attention_mask"]
-    flat = (mask.long().cumsum(-1) - 1).clamp_min(0)
-    decoder = model.hf.model
-    if not hasattr(decoder, "get_rope_index"):
-        return flat, None
-    if "image_grid_thw" not in batch.inputs:
-        return flat, torch.zeros_like(flat[:, :1])
-    asked = signature(decoder.get_rope_index).parameters
-    return decoder.get_rope_index(**{name: value for name, value in batch.inputs.items() if name in asked})
 
 
 class Reader:
