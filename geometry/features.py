@@ -97,7 +97,11 @@ def _pixels_of(pixels: Mapping[str, Tensor], chosen: list[int], count: int) -> d
     if "image_grid_thw" in pixels and len(pixels["image_grid_thw"]) == count:
         grid = pixels["image_grid_thw"]
         patches = pixels["pixel_values"].split(grid.prod(-1).tolist())
-        return {**pixels, "pixel_values": torch.cat([patches[i] for i in chosen]), "image_grid_thw": grid[chosen]}
+        return {
+            **pixels,
+            "pixel_values": torch.cat([patches[i] for i in chosen]),
+            "image_grid_thw": grid[chosen],
+        }
     if all(len(value) == count for value in pixels.values()):
         return {name: value[chosen] for name, value in pixels.items()}
     return None

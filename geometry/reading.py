@@ -67,7 +67,7 @@ def start_reading(
     return _on_its_way(reader.states())
 
 
-def _stop(residual: Residual) -> None:
+def _stop(residual: Residual) -> None:  # noqa: ARG001 - a hook is given what it is on
     raise _Read
 
 
