@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from regap.geometry.activations import Activations, Row
 from regap.geometry.files import write_whole
 from regap.geometry.pairs import PairError
@@ -46,12 +48,11 @@ def _activations(folder: Path, about: dict[str, Any]) -> Activations:
     names = about["shards"]
     if not all(SHARD.fullmatch(name) for name in names):
         raise ValueError("a shard has a name that no shard has")
-    groups: list[list[int]] = [[] for _ in names]
-    for prompt, (file, row) in enumerate(about["places"]):
-        assert row == len(groups[file])
-        groups[file].append(prompt)
+    places = np.array(about["places"], dtype=np.int64).reshape(-1, 2)
+    if len(np.unique(places, axis=0)) != len(places) or not np.isin(places[:, 0], range(len(names))).all():
+        raise ValueError("two prompts have one place, or one has none")
     layers = tuple(about["layers"])
-    shards = Shards.of([folder / name for name in names], groups, len(layers), about["width"])
+    shards = Shards(tuple(folder / name for name in names), places, len(layers), about["width"])
     rows = tuple(Row(**row) for row in about["prompts"])
     return Activations(
         shards, rows, about["arm"], layers, about["model"], tuple(about["edits"]), about["position"]
