@@ -102,6 +102,7 @@ def _corrected(study: Study) -> dict[str, dict[str, Activations]]:
             arms,
             edits=edits,
             batch_size=seen.config.batch_size,
+            batch_tokens=seen.config.batch_tokens,
             store=store,
             progress=advance,
         )

@@ -41,7 +41,8 @@ class RunConfig(BaseSettings):
     dtype: str = Field("float32", description="torch number format, or auto")
     revision: str | None = Field(None, description="revision of a hub id")
     download: bool = Field(False, description="allow the network for a hub id that is not cached")
-    batch_size: int = Field(64, ge=1, description="prompts in one forward pass")
+    batch_size: int = Field(64, ge=1, description="most prompts in one forward pass")
+    batch_tokens: int = Field(16384, ge=1, description="most tokens in one forward pass")
     max_new_tokens: int = Field(64, ge=1, description="token budget of an answer")
     strengths: tuple[float, ...] = Field((0.5, 1.0, 1.5, 2.0, 3.0), description="fixed strengths tried")
     false_refusals: float = Field(

@@ -47,8 +47,8 @@ def _drift_estimates(seen: Observed, arm: str, drift: Drift) -> dict[str, list[E
 
 def _balanced_norm(image: Activations, text: Activations, weights: Tensor) -> Tensor:
     columns = []
-    for i in range(len(text.layers)):
-        difference = image.residuals[:, i].double() - text.residuals[:, i].double()
+    for layer in text.layers:
+        difference = image.at(layer).double() - text.at(layer).double()
         means = [mean_draws(difference[mask], weights[:, mask]) for mask in (text.harmful, ~text.harmful)]
         columns.append(((means[0] + means[1]) / 2).norm(dim=-1))
     return torch.stack(columns, 1)
@@ -56,8 +56,8 @@ def _balanced_norm(image: Activations, text: Activations, weights: Tensor) -> Te
 
 def _class_norm(text: Activations, weights: Tensor) -> Tensor:
     columns = []
-    for i in range(len(text.layers)):
-        states = text.residuals[:, i].double()
+    for layer in text.layers:
+        states = text.at(layer).double()
         means = [mean_draws(states[mask], weights[:, mask]) for mask in (text.harmful, ~text.harmful)]
         columns.append((means[0] - means[1]).norm(dim=-1))
     return torch.stack(columns, 1)

@@ -56,6 +56,7 @@ class Observed:
             conditions,
             max_new_tokens=self.config.max_new_tokens,
             batch_size=2 * self.config.batch_size,
+            batch_tokens=self.config.batch_tokens,
             store=folder / "answers" if folder else None,
             progress=advance,
         )
@@ -75,6 +76,7 @@ def observe(
         pairs,
         arms,
         batch_size=config.batch_size,
+        batch_tokens=config.batch_tokens,
         store=folder / "activations" if folder else None,
         progress=track(f"residual streams, {model.name}", total),
     )

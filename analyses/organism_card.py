@@ -14,9 +14,9 @@ from regap.analyses.run import load_model
 from regap.analyses.tracking import Tracker, silent
 from regap.analyses.verdicts import exact_answer, judge_all
 from regap.geometry.estimates import Estimate, Resamples, estimate
+from regap.geometry.files import write_whole
 from regap.geometry.pairs import Pairs
 from regap.geometry.separability import draws, separability
-from regap.geometry.store import write_atomically
 from regap.organism.family import DEFAULT, FAMILY
 from regap.organism.prompts import HeldOut, held_out_pairs
 
@@ -62,8 +62,8 @@ def measure_card(out: Path, seed: int = 0, track: Tracker = silent) -> list[Figu
         {"member": f.member, "arm": f.arm, "measure": f.measure, **vars(f.estimate), "met": f.met}
         for f in figures
     ]
-    write_atomically(out / "card.csv", pd.DataFrame(rows).to_csv(index=False).encode())
-    write_atomically(out / "card.md", as_markdown(figures).encode())
+    write_whole(out / "card.csv", pd.DataFrame(rows).to_csv(index=False).encode())
+    write_whole(out / "card.md", as_markdown(figures).encode())
     return figures
 
 

@@ -1,7 +1,6 @@
 """How results are kept: a table that fits its schema, saved in and loaded from a run folder."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from regap.analyses.tables import SCHEMAS, conform
+from regap.geometry.files import write_whole
 
 ARROW = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
 
@@ -159,15 +159,3 @@ class RunRecords:
 def table_path(run_folder: Path | str, name: str) -> Path:
     """Where a run keeps the table of this name."""
     return Path(run_folder) / "tables" / f"{name}.parquet"
-
-
-def write_whole(path: Path, content: bytes) -> Path:
-    """Writes the file in one step, so that a reader sees the old bytes or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path

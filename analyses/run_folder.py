@@ -18,10 +18,11 @@ import torch
 from regap.analyses.config import ConfigError, RunConfig, as_toml
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
+from regap.geometry.files import write_whole
 from regap.geometry.models import Model
 from regap.geometry.pairs import Pairs
 from regap.geometry.prompts import prompt_digest, render
-from regap.geometry.store import write_atomically, write_tensors
+from regap.geometry.store import write_tensors
 
 PACKAGES = (
     "regap",
@@ -53,8 +54,8 @@ class RunFolder:
         path = Path(config.out)
         check_out(path, model.fingerprint)
         folder = cls(path)
-        write_atomically(path / "config.toml", as_toml(config).encode())
-        write_atomically(path / "provenance.json", _json(_provenance(config, model, pairs)))
+        write_whole(path / "config.toml", as_toml(config).encode())
+        write_whole(path / "provenance.json", _json(_provenance(config, model, pairs)))
         folder._write_prompts(model, pairs)
         return folder
 
@@ -72,7 +73,7 @@ class RunFolder:
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write summary.json."""
-        write_atomically(self.path / "summary.json", _json(summary))
+        write_whole(self.path / "summary.json", _json(summary))
 
     def _write_prompts(self, model: Model, pairs: Pairs) -> None:
         rows = [
@@ -93,7 +94,7 @@ class RunFolder:
         ]
         table = io.BytesIO()
         pd.DataFrame(rows).to_parquet(table, index=False)
-        write_atomically(self.path / "prompts.parquet", table.getvalue())
+        write_whole(self.path / "prompts.parquet", table.getvalue())
 
 
 def check_out(path: Path, fingerprint: str | None) -> None:

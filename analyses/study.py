@@ -95,6 +95,7 @@ def _best_fixed(seen: Observed, tokens: frozenset[int], track: Tracker) -> tuple
         seen.refusal,
         [last],
         batch_size=seen.config.batch_size,
+        batch_tokens=seen.config.batch_tokens,
         progress=advance,
     )
     refused = _is_refusal(found.first_tokens, tokens)
@@ -129,6 +130,7 @@ def _best_regap(seen: Observed, tokens: frozenset[int], layer: int) -> ReGap:
         seen.refusal,
         [seen.model.layers - 1],
         batch_size=config.batch_size,
+        batch_tokens=config.batch_tokens,
     )
     refused = _is_refusal(found.first_tokens, tokens)
     return candidates[_most_refusals_within_budget(refused, _harmful(calibration), 1.0)]

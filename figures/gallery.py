@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.io import to_html
 from plotly.offline import get_plotlyjs
 
-from regap.analyses.records import RunRecords, write_whole
+from regap.analyses.records import RunRecords
 from regap.figures import (
     dose_response,
     drift_and_separability,
@@ -19,6 +19,7 @@ from regap.figures import (
     self_rectification,
     separability_by_layer,
 )
+from regap.geometry.files import write_whole
 
 logger = logging.getLogger(__name__)
 PLOTLY = "plotly.min.js"

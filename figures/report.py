@@ -5,11 +5,12 @@ from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
-from regap.analyses.records import Interval, RunRecords, write_whole
+from regap.analyses.records import Interval, RunRecords
 from regap.figures import style
 from regap.figures.examples import example_table
 from regap.figures.gallery import Drawn, draw_all, part_of
 from regap.figures.page import STYLE, SWITCH, badge, escaped, section
+from regap.geometry.files import write_whole
 
 PAPER = "Safety Geometry Collapse in Multimodal LLMs and Adaptive Drift Correction"
 METHOD = f"""

@@ -1,6 +1,6 @@
-"""Residual streams of prompts at the last token, with what is needed to group them."""
+"""Residual streams of prompts at one position, with what is needed to group them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from regap.geometry.pairs import Label, Pair, PairError, Split
+from regap.geometry.shards import Part, Shards, parts_of
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,10 @@ class Row:
 class Activations:
     """Residual streams of one arm under one condition, a row for each prompt."""
 
-    residuals: Float[Tensor, "prompt layer d_model"] = field(repr=False)
-    """Outputs of blocks at the last prompt token, float32, on the CPU."""
+    source: Float[Tensor, "prompt layer d_model"] | Shards = field(repr=False)
+    """Outputs of blocks at one position, float32: on the CPU, or on disk and read shard by shard."""
     rows: tuple[Row, ...] = field(repr=False)
-    """One for each prompt, in the order of `residuals`."""
+    """One for each prompt, in the order of `source`."""
     arm: str
     """The rendering of the request."""
     layers: tuple[int, ...]
@@ -43,9 +44,11 @@ class Activations:
     """Fingerprint of the model."""
     edits: tuple[str, ...] = ()
     """Identities of the edits under which they were captured; empty for the model as it is."""
+    position: str = "last"
+    """Which token of the prompt; of several, their mean."""
 
     def __post_init__(self) -> None:
-        prompts, layers, _ = self.residuals.shape
+        prompts, layers, _ = self.source.shape
         if (prompts, layers) != (len(self.rows), len(self.layers)):
             raise ValueError(
                 f"residuals of {prompts} prompts x {layers} layers do not fit "
@@ -53,13 +56,22 @@ class Activations:
             )
         if not prompts:
             raise PairError(f"arm {self.arm}: no prompts; choose an arm, split and label that some pair has")
-        if not bool(torch.isfinite(self.residuals).all()):
+        if isinstance(self.source, Tensor) and not bool(torch.isfinite(self.source).all()):
             raise ValueError(
                 f"arm {self.arm}: residual streams hold infinities or NaN; load the model with dtype='float32'"
             )
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def residuals(self) -> Float[Tensor, "prompt layer d_model"]:
+        """All residual streams, in memory; states on disk are read whole, so prefer `parts` or `at`."""
+        return self.source if isinstance(self.source, Tensor) else self.source.load()
+
+    def parts(self) -> Iterator[Part]:
+        """Yield all prompts, a part of them at a time: what is on disk never is in memory as a whole."""
+        return parts_of(self.source)
 
     @property
     def harmful(self) -> Bool[Tensor, " prompt"]:
@@ -97,15 +109,16 @@ class Activations:
 
     def take(self, kept: Sequence[int]) -> "Activations":
         """Return these prompts, by position."""
-        return replace(
-            self, residuals=self.residuals[torch.as_tensor(kept)], rows=tuple(self.rows[i] for i in kept)
-        )
+        source = self.source
+        chosen = source[torch.as_tensor(kept)] if isinstance(source, Tensor) else source.take(kept)
+        return replace(self, source=chosen, rows=tuple(self.rows[i] for i in kept))
 
     def at(self, layer: int) -> Float[Tensor, "prompt d_model"]:
         """Return the residual streams after block `layer`; raises ValueError if it was not captured."""
         if layer not in self.layers:
             raise ValueError(f"layer {layer} was not captured; captured are {list(self.layers)}")
-        return self.residuals[:, self.layers.index(layer)]
+        place = self.layers.index(layer)
+        return self.source[:, place] if isinstance(self.source, Tensor) else self.source.load(place)[:, 0]
 
     def aligned_with(self, other: "Activations") -> "tuple[Activations, Activations]":
         """Return both restricted to their common pairs, row i of one and of the other the same request."""
@@ -116,3 +129,17 @@ class Activations:
                 f"arms {self.arm} and {other.arm} share no pair; give both renderings of a request one pair_id"
             )
         return self.take(mine), other.take([place[self.pair_ids[i]] for i in mine])
+
+
+def label_means(states: Activations) -> dict[Label, Float[Tensor, "layer d_model"]]:
+    """Return the mean residual stream of each label that is there, float64, a part of the prompts at a time."""
+    harmful = states.harmful
+    masks: dict[Label, Tensor] = {"harmful": harmful, "harmless": ~harmful}
+    sums: dict[Label, Tensor] = {}
+    for part in states.parts():
+        rows = torch.from_numpy(part.rows)
+        for label, mask in masks.items():
+            if bool(mask[rows].any()):
+                found = part.residuals[mask[rows]].sum(0, dtype=torch.float64)
+                sums[label] = sums[label] + found if label in sums else found
+    return {label: total / int(masks[label].sum()) for label, total in sums.items()}

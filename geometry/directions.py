@@ -9,7 +9,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from regap.geometry.activations import Activations
+from regap.geometry.activations import Activations, label_means
 
 States = Float[Tensor, "prompt d_model"]
 DirectionMethod = Callable[[Float[Tensor, "harmful d_model"], Float[Tensor, "harmless d_model"]], Tensor]
@@ -46,7 +46,10 @@ class Direction:
             raise ValueError(
                 f"states of layers {list(states.layers)} do not fit a direction of {list(self.layers)}"
             )
-        return torch.einsum("pld,ld->pl", states.residuals.double(), self.vectors)
+        z = torch.empty(len(states), len(self.layers), dtype=torch.float64)
+        for part in states.parts():
+            z[torch.from_numpy(part.rows)] = torch.einsum("pld,ld->pl", part.residuals.double(), self.vectors)
+        return z
 
 
 def difference_of_means(
@@ -95,14 +98,25 @@ def refusal_direction(states: Activations, method: DirectionMethod = difference_
     our operationalisation. Positive towards harmful. Raises PairError if a label is missing and ValueError if
     the two labels have one mean.
     """
-    harmful = states.where(label="harmful").residuals.double()
-    harmless = states.where(label="harmless").residuals.double()
-    raw = torch.stack([method(harmful[:, i], harmless[:, i]) for i in range(len(states.layers))])
+    means = label_means(states)
+    for label in ("harmful", "harmless"):
+        if label not in means:
+            states.where(label=label)  # says what there is none of
+    if method is difference_of_means:
+        raw = means["harmful"] - means["harmless"]
+    else:
+        raw = torch.stack([_by_layer(states, layer, method) for layer in states.layers])
     lengths = raw.norm(dim=-1, keepdim=True)
     if bool((lengths == 0).any()):
         raise ValueError(
             f"arm {states.arm}: harmful and harmless states coincide at a layer; drop that layer"
         )
     vectors = raw / lengths
-    centre = (harmful.mean(0) + harmless.mean(0)) / 2
+    centre = (means["harmful"] + means["harmless"]) / 2
     return Direction(vectors, (centre * vectors).sum(-1), states.layers, states.arm)
+
+
+def _by_layer(states: Activations, layer: int, method: DirectionMethod) -> Float[Tensor, " d_model"]:
+    """What a method finds at one layer; the prompts of that layer alone are in memory."""
+    at_layer = states.at(layer).double()
+    return method(at_layer[states.harmful], at_layer[~states.harmful])

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regap.geometry.activations import Activations
+from regap.geometry.activations import Activations, label_means
 from regap.geometry.directions import Direction
 
 
@@ -55,8 +55,11 @@ class Drift:
             raise ValueError(
                 f"states of layers {list(states.layers)} do not fit a drift of {list(self.layers)}"
             )
-        offset = states.residuals.double() - self.text_mean
-        return torch.einsum("pld,ld->pl", offset, self.vectors) / self.vectors.square().sum(-1)
+        found = torch.empty(len(states), len(self.layers), dtype=torch.float64)
+        for part in states.parts():
+            offset = part.residuals.double() - self.text_mean
+            found[torch.from_numpy(part.rows)] = torch.einsum("pld,ld->pl", offset, self.vectors)
+        return found / self.vectors.square().sum(-1)
 
 
 def modality_drift(text: Activations, image: Activations) -> Drift:
@@ -66,16 +69,10 @@ def modality_drift(text: Activations, image: Activations) -> Drift:
     drift direction. Raises PairError if no pair is shared.
     """
     text, image = text.aligned_with(image)
-    difference = image.residuals.double() - text.residuals.double()
-    return Drift(
-        _balanced_mean(difference, text.harmful),
-        _balanced_mean(text.residuals.double(), text.harmful),
-        text.layers,
-        image.arm,
-    )
+    text_mean = _balanced_mean(text)
+    return Drift(_balanced_mean(image) - text_mean, text_mean, text.layers, image.arm)
 
 
-def _balanced_mean(values: Tensor, harmful: Tensor) -> Tensor:
+def _balanced_mean(states: Activations) -> Float[Tensor, "layer d_model"]:
     """Mean of the two labels' means; of the one label's, if the other is absent."""
-    groups = [values[mask] for mask in (harmful, ~harmful) if bool(mask.any())]
-    return torch.stack([group.mean(0) for group in groups]).mean(0)
+    return torch.stack(list(label_means(states).values())).mean(0)

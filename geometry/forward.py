@@ -4,15 +4,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from inspect import signature
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from regap.geometry.features import seen_inputs
 from regap.geometry.models import Model, ModelError
 from regap.geometry.prompts import Batch
+from regap.geometry.token_positions import token_positions
 
 Residual = Float[Tensor, "prompt token d_model"]
 
@@ -89,9 +90,9 @@ def run(model: Model, batch: Batch, layers: Sequence[int], edits: Sequence[Edit]
     A layer that is edited is read after its edit.
     """
     hooks = [hook for edit in edits for hook in edit.hooks(model, batch)]
-    reader = _Reader(model, layers)
+    reader = Reader(model, layers)
     with hooked(model, [*hooks, *reader.hooks]):
-        output = model.hf(**batch.inputs, use_cache=False, logits_to_keep=1)
+        output = model.hf(**seen_inputs(model, batch), use_cache=False, logits_to_keep=1)
     return reader.result(output.logits)
 
 
@@ -102,10 +103,10 @@ def prefill(model: Model, batch: Batch) -> Prefix:
         return batch.kept[model.fingerprint]
     length = batch.inputs["input_ids"].shape[1]
     cut = {
-        name: value[:, :-1] if value.ndim == 2 and value.shape[1] == length else value
-        for name, value in batch.inputs.items()
+        name: value[:, :-1] if isinstance(value, Tensor) and value.shape[1:] == (length,) else value
+        for name, value in seen_inputs(model, batch).items()
     }
-    positions, offsets = _positions(model, batch)
+    positions, offsets = token_positions(model, batch)
     cache = model.hf(
         **cut, position_ids=positions[..., :-1], use_cache=True, logits_to_keep=1
     ).past_key_values
@@ -120,7 +121,7 @@ def run_last_token(
     model: Model, prefix: Prefix, layers: Sequence[int], hooks: Sequence[Hook] = ()
 ) -> LastToken:
     """Return what `run` returns, by running the last token alone; true of hooks that edit only that token."""
-    reader = _Reader(model, layers)
+    reader = Reader(model, layers)
     inputs = prefix.batch.inputs
     with borrowed(model, prefix), hooked(model, [*hooks, *reader.hooks]):
         output = model.hf(
@@ -151,41 +152,37 @@ def borrowed(model: Model, prefix: Prefix) -> Iterator[None]:
     prefix.cache.crop(kept - prefix.cache.get_seq_length())
 
 
-def _positions(model: Model, batch: Batch) -> tuple[Tensor, Tensor | None]:
-    """Return position ids as `generate` makes them, and the offsets of what comes after: padding is not counted.
+class Reader:
+    """Keeps a copy of one position at some layers while a pass runs; of the mean over `tokens`, if given."""
 
-    Models of the Qwen-VL kind count an image in height and width; they say themselves how.
-    """
-    mask = batch.inputs["attention_mask"]
-    flat = (mask.long().cumsum(-1) - 1).clamp_min(0)
-    decoder = model.hf.model
-    if not hasattr(decoder, "get_rope_index"):
-        return flat, None
-    if "image_grid_thw" not in batch.inputs:
-        return flat, torch.zeros_like(flat[:, :1])
-    asked = signature(decoder.get_rope_index).parameters
-    return decoder.get_rope_index(**{name: value for name, value in batch.inputs.items() if name in asked})
-
-
-class _Reader:
-    """Keeps a copy of the last token at some layers while a pass runs."""
-
-    def __init__(self, model: Model, layers: Sequence[int]):
-        self.layers = list(layers)
+    def __init__(self, model: Model, layers: Sequence[int], tokens: Tensor | None = None):
+        self.layers, self.tokens = list(layers), tokens
         self.kept: dict[int, Tensor] = {}
         self.hooks = [Hook(model.hook_name(layer), self._keep(layer)) for layer in dict.fromkeys(self.layers)]
 
     def _keep(self, layer: int) -> Callable[[Tensor], None]:
         def keep(residual: Tensor) -> None:
-            self.kept[layer] = residual[:, -1].detach().to("cpu", torch.float32, copy=True)
+            # Copied on the device: a copy off it at each layer would make the pass wait there.
+            self.kept[layer] = self._at_position(residual).detach()
 
         return keep
 
+    def _at_position(self, residual: Tensor) -> Tensor:
+        if self.tokens is None:
+            return residual[:, -1].clone()
+        chosen = self.tokens.to(residual.device)
+        rows = zip(residual, chosen, strict=True)
+        return torch.stack([states[mask].float().mean(0) for states, mask in rows])
+
+    def states(self) -> Float[Tensor, "prompt layer d_model"]:
+        """Return what was read, in the order of the layers asked for, on the device of the first."""
+        read = [self.kept[layer] for layer in self.layers]
+        return torch.stack([each.to(read[0].device) for each in read], 1)
+
     def result(self, logits: Tensor) -> LastToken:
-        states = [self.kept[layer] for layer in self.layers]
-        rows, width = logits.shape[0], states[0].shape[-1] if states else 0
-        stacked = torch.stack(states, 1) if states else torch.empty(rows, 0, width)
-        return LastToken(stacked, logits[:, -1].float().cpu())
+        """Return states and logits of the last token, off the device."""
+        states = self.states() if self.layers else torch.empty(logits.shape[0], 0, 0)
+        return LastToken(states.to("cpu", torch.float32), logits[:, -1].float().cpu())
 
 
 def _adapted(hook: Hook) -> Callable[..., Tensor | None]:

@@ -23,6 +23,8 @@ class Batch:
     """Which prompts these are, as positions in the list that was batched."""
     image_token: int | None = None
     """The token id that stands for one patch of an image, None if the model has none."""
+    pictures: tuple[str, ...] = ()
+    """Digests of the pictures, prompt after prompt; empty if it is not known which they are."""
     kept: dict[str, Any] = field(default_factory=dict, repr=False)
     """What has been run of this batch, by model: later passes start from it."""
 
@@ -83,7 +85,8 @@ def collate(model: Model, prompts: Sequence[Prompt], rows: Sequence[int]) -> Bat
         add_special_tokens=not (bos and texts[0].startswith(bos)),
     )
     tensors = {name: value.to(model.device) for name, value in inputs.items() if isinstance(value, Tensor)}
-    return Batch(tensors, tuple(rows), getattr(model.hf.config, "image_token_id", None))
+    shown = tuple(picture.sha256 for prompt in prompts for picture in prompt.pictures)
+    return Batch(tensors, tuple(rows), getattr(model.hf.config, "image_token_id", None), shown)
 
 
 def describe(model: Model, prompt: Prompt, tail: int = 8) -> str:

@@ -18,6 +18,8 @@ Draws = Float[Tensor, "resample layer"]
 Thresholds = Float[Tensor, " layer"]
 
 MEASURES = ("gap", "d_prime", "auroc", "usable")
+AT_ONCE = 64
+"""Resamples computed together, so that many prompts take little memory."""
 
 
 def gap(z: Coordinates, harmful: Harmful, weights: Weights) -> Draws:
@@ -45,8 +47,13 @@ def usable(z: Coordinates, harmful: Harmful, weights: Weights, thresholds: Thres
 
 def draws(states: Activations, direction: Direction, resamples: Resamples) -> dict[str, Draws]:
     """Return each measure in each resample at each layer; row 0 is the sample itself."""
-    z, harmful, weights = direction.coordinates(states), states.harmful, resamples.weights
+    z, harmful = direction.coordinates(states), states.harmful
     require_both_labels(harmful, states.arm)
+    some = [_draws(z, harmful, weights, direction) for weights in resamples.weights.split(AT_ONCE)]
+    return {name: torch.cat([each[name] for each in some]) for name in some[0]}
+
+
+def _draws(z: Coordinates, harmful: Harmful, weights: Weights, direction: Direction) -> dict[str, Draws]:
     plain: dict[str, Callable[[Coordinates, Harmful, Weights], Draws]]
     plain = {"gap": gap, "d_prime": d_prime, "auroc": auroc}
     found = {name: measure(z, harmful, weights) for name, measure in plain.items()}

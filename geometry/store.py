@@ -1,11 +1,7 @@
 """Residual streams on disk: safetensors shards named by the digest of all that they depend on."""
 
-import errno
 import hashlib
 import json
-import os
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-
-class StoreError(OSError):
-    """Results could not be written; what was finished is kept."""
+from regap.geometry.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -32,11 +26,13 @@ class ShardKey:
     """Which blocks."""
     prompts: tuple[str, ...]
     """Digests of the rendered prompts, in the order of the rows."""
+    position: str = "last"
+    """Which token, or tokens of which the mean."""
 
     @property
     def digest(self) -> str:
         """Hexadecimal name of the shard."""
-        return digest_of([self.model, self.edits, self.layers, self.prompts, "last", "hook_out"])
+        return digest_of([self.model, self.edits, self.layers, self.prompts, self.position, "hook_out"])
 
 
 def digest_of(value: object) -> str:
@@ -49,26 +45,14 @@ def digest_of_tensor(tensor: Tensor) -> str:
     return hashlib.sha256(tensor.detach().cpu().double().contiguous().numpy().tobytes()).hexdigest()[:32]
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; raises StoreError, naming the remedy, when the disk is full."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreError(
-                f"no space left for {path.name} in {path.parent}; free some and run the same command again: "
-                "finished parts are kept"
-            ) from None
-        raise StoreError(f"cannot write {path}: {error.strerror}; choose another output folder") from None
-    finally:
-        with suppress(OSError):  # gone already when all went well
-            partial.unlink()
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """One shard as it was written."""
+
+    residuals: Float[Tensor, "prompt layer d_model"]
+    """Float32."""
+    parts: int
+    """In how many passes it was computed: more than one if the memory ran out."""
 
 
 @dataclass(frozen=True)
@@ -77,38 +61,44 @@ class Store:
 
     folder: Path
 
-    def shard(
-        self, key: ShardKey, compute: Callable[[], Float[Tensor, "prompt layer d_model"]]
-    ) -> Float[Tensor, "prompt layer d_model"]:
-        """Return the residual streams for this key, computed and written only if they are not stored."""
-        path = self.folder / f"{key.digest}.safetensors"
-        stored = _read(path)
-        if stored is not None:
-            return stored
-        residuals = compute()
-        header = {"position": "last", "hook": "blocks.{layer}.hook_out", "model": key.model}
-        header |= {"edits": json.dumps(key.edits), "layers": json.dumps(key.layers)}
-        header |= {"prompts": json.dumps(key.prompts), "digest": digest_of_tensor(residuals)}
-        write_atomically(path, _encoded({"residuals": residuals.contiguous()}, header))
-        return residuals
+    def path(self, key: ShardKey) -> Path:
+        """Return where the shard of this key is, or will be."""
+        return self.folder / f"{key.digest}.safetensors"
+
+    def read(self, key: ShardKey) -> Stored | None:
+        """Return the shard of this key; None if it is not there, or not as it was written."""
+        path = self.path(key)
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                residuals, header = file.get_tensor("residuals"), file.metadata() or {}
+        except (SafetensorError, OSError):
+            return None  # damaged: computed anew and replaced
+        whole = header.get("digest") == _digest_of_bytes(residuals)
+        return Stored(residuals, int(header.get("parts", "1"))) if whole else None
+
+    def write(self, key: ShardKey, residuals: Float[Tensor, "prompt layer d_model"], parts: int = 1) -> Path:
+        """Write a shard whole or not at all; raises ValueError for numbers that are not finite."""
+        if not bool(torch.isfinite(residuals).all()):
+            raise ValueError("residual streams hold infinities or NaN; load the model with dtype='float32'")
+        header = {"position": key.position, "hook": "blocks.{layer}.hook_out", "model": key.model}
+        header |= {"edits": json.dumps(key.edits), "layers": json.dumps(key.layers), "parts": str(parts)}
+        header |= {"prompts": json.dumps(key.prompts), "digest": _digest_of_bytes(residuals)}
+        return write_whole(self.path(key), _encoded({"residuals": residuals.contiguous()}, header))
 
 
-def _read(path: Path) -> Tensor | None:
-    """Return the residual streams of a shard; None if it is not there, or not as it was written."""
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            residuals, header = file.get_tensor("residuals"), file.metadata() or {}
-    except (SafetensorError, OSError):
-        return None  # damaged: computed anew and replaced
-    return residuals if header.get("digest") == digest_of_tensor(residuals) else None
+def _digest_of_bytes(tensor: Tensor) -> str:
+    """Digest of a float32 tensor's shape and bytes: as fast as a disk."""
+    digest = hashlib.sha256(json.dumps([str(tensor.dtype), *tensor.shape]).encode())
+    digest.update(tensor.detach().contiguous().numpy().data)
+    return digest.hexdigest()[:32]
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
     """Write named tensors and a header to one safetensors file, whole or not at all."""
     contiguous = {name: tensor.detach().to(torch.float32).contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, _encoded(contiguous, header))
+    write_whole(path, _encoded(contiguous, header))
 
 
 def _encoded(tensors: dict[str, Tensor], header: dict[str, str]) -> bytes:

@@ -29,9 +29,9 @@ def shuffled_pairs(drift: Drift, text: Activations, image: Activations, seed: in
     """
     text, image = text.aligned_with(image)
     generator = torch.Generator().manual_seed(seed)
-    sign = _half_swapped(text.harmful, generator)[:, None, None]
-    difference = (image.residuals.double() - text.residuals.double()) * sign
-    return replace(drift, vectors=_as_long_as(drift, difference.mean(0)), part="shuffled")
+    sign = _half_swapped(text.harmful, generator)[:, None]
+    moved = [((image.at(i).double() - text.at(i).double()) * sign).mean(0) for i in text.layers]
+    return replace(drift, vectors=_as_long_as(drift, torch.stack(moved)), part="shuffled")
 
 
 def towards_refusal(drift: Drift, refusal: Direction) -> Drift:

@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 
-from regap.geometry.batches import batch_rows
+from regap.geometry.batches import BATCH_TOKENS, Fitting, batch_rows
 from regap.geometry.capture import Progress
+from regap.geometry.files import write_whole
 from regap.geometry.forward import Edit, Prefix, borrowed, hooked, prefill
 from regap.geometry.models import Model
 from regap.geometry.pairs import Pairs, Prompt
-from regap.geometry.prompts import Batch, collate, prompt_digest, render
-from regap.geometry.store import digest_of, write_atomically
+from regap.geometry.prompts import Batch, prompt_digest, render
+from regap.geometry.store import digest_of
 
 BATCH = 128
 
@@ -51,11 +52,20 @@ def generate(
     *,
     max_new_tokens: int = 64,
     batch_size: int = BATCH,
+    batch_tokens: int = BATCH_TOKENS,
     store: str | Path | None = None,
 ) -> tuple[Completion, ...]:
     """Return the greedy completion of every pair in the arm under the edits, in the order of the pairs."""
-    options = {"max_new_tokens": max_new_tokens, "batch_size": batch_size, "store": store}
-    return generate_each(model, pairs, arm, {"": edits}, **options)[""]
+    return generate_each(
+        model,
+        pairs,
+        arm,
+        {"": edits},
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+        batch_tokens=batch_tokens,
+        store=store,
+    )[""]
 
 
 def generate_each(
@@ -66,6 +76,7 @@ def generate_each(
     *,
     max_new_tokens: int = 64,
     batch_size: int = BATCH,
+    batch_tokens: int = BATCH_TOKENS,
     store: str | Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, tuple[Completion, ...]]:
@@ -77,8 +88,11 @@ def generate_each(
     having = list(pairs.where(arm=arm))
     prompts = [pair.prompts[arm] for pair in having]
     found: dict[str, list[Completion | None]] = {name: [None] * len(having) for name in conditions}
-    for rows in batch_rows(model, prompts, batch_size):
-        group = _Group(model, [prompts[row] for row in rows], max_new_tokens, Path(store) if store else None)
+    fitting = Fitting(model)
+    for rows in batch_rows(model, prompts, batch_size, batch_tokens):
+        group = _Group(
+            fitting, [prompts[row] for row in rows], max_new_tokens, Path(store) if store else None
+        )
         for name, edits in conditions.items():
             for row, answer in zip(rows, group.answers(edits), strict=True):
                 found[name][row] = Completion(having[row].pair_id, arm, **asdict(answer))
@@ -90,9 +104,10 @@ def generate_each(
 class _Group:
     """One batch of prompts, run up to the last token at most once, whatever is asked of it."""
 
-    def __init__(self, model: Model, prompts: Sequence[Prompt], budget: int, store: Path | None):
-        self.model, self.prompts, self.budget, self.store = model, prompts, budget, store
-        self.batch: Batch | None = None
+    def __init__(self, fitting: Fitting, prompts: Sequence[Prompt], budget: int, store: Path | None):
+        self.fitting, self.model = fitting, fitting.model
+        self.prompts, self.budget, self.store = prompts, budget, store
+        self.batches: list[Batch] = []
 
     def answers(self, edits: Sequence[Edit]) -> list[_Answer]:
         if self.store is None:
@@ -102,7 +117,7 @@ class _Group:
         if stored is not None:
             return stored
         answers = self._compute(edits)
-        write_atomically(path, json.dumps([asdict(answer) for answer in answers]).encode())
+        write_whole(path, json.dumps([asdict(answer) for answer in answers]).encode())
         return answers
 
     def _digest(self, edits: Sequence[Edit]) -> str:
@@ -110,11 +125,17 @@ class _Group:
         return digest_of([self.model.fingerprint, [edit.identity for edit in edits], prompts, self.budget])
 
     def _compute(self, edits: Sequence[Edit]) -> list[_Answer]:
-        if self.batch is None:
-            self.batch = collate(self.model, self.prompts, range(len(self.prompts)))
-        if all(edit.only_last for edit in edits):
-            return list(_continue(self.model, prefill(self.model, self.batch), edits, self.budget))
-        return list(_from_start(self.model, self.batch, edits, self.budget))
+        rows = range(len(self.prompts))
+        if len(self.batches) != min(self.fitting.parts, len(rows)):
+            self.batches = self.fitting.collate(self.prompts, rows)
+
+        def answers(batch: Batch) -> list[_Answer]:
+            if all(edit.only_last for edit in edits):
+                return list(_continue(self.model, prefill(self.model, batch), edits, self.budget))
+            return list(_from_start(self.model, batch, edits, self.budget))
+
+        parts = self.fitting.run(self.prompts, rows, answers, self.batches)
+        return [answer for part in parts for answer in part]
 
 
 def _read(path: Path, expected: int) -> list[_Answer] | None:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regap.geometry.batches import batches
+from regap.geometry.batches import BATCH_TOKENS, run_batches
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
 from regap.geometry.forward import Hook, prefill, run, run_last_token
@@ -112,15 +112,19 @@ def traces_of(
     refusal: Direction,
     read_layers: tuple[int, ...],
     batch_size: int = 64,
+    batch_tokens: int = BATCH_TOKENS,
 ) -> Traces:
     """Return the traces of every pair in one arm, in the order of the pairs."""
     prompts = [pair.prompts[arm] for pair in pairs.where(arm=arm)]
     before = torch.empty(len(prompts), len(read_layers), dtype=torch.float64)
     after = torch.empty_like(before)
-    for batch in batches(model, prompts, batch_size):
+
+    def read(batch: Batch) -> None:
         rows = list(batch.rows)
         found = read_traces(model, batch, probe, refusal, read_layers)
         before[rows], after[rows] = found.before, found.after
+
+    run_batches(model, prompts, batch_size, batch_tokens, read)
     return Traces(before, after)
 
 

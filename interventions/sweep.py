@@ -7,12 +7,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from regap.geometry.batches import batches
+from regap.geometry.batches import BATCH_TOKENS, run_batches
 from regap.geometry.capture import Progress
 from regap.geometry.directions import Direction
 from regap.geometry.forward import Edit, prefill, run, run_last_token
 from regap.geometry.models import Model
 from regap.geometry.pairs import Pairs
+from regap.geometry.prompts import Batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,7 @@ def sweep(
     read_layers: Sequence[int],
     *,
     batch_size: int = 64,
+    batch_tokens: int = BATCH_TOKENS,
     progress: Progress | None = None,
 ) -> Sweep:
     """Return coordinates and first tokens of every pair in the arm under each list of edits.
@@ -45,7 +47,8 @@ def sweep(
     directions = torch.stack([refusal.at(layer) for layer in read_layers])
     coordinates = torch.empty(len(edits), len(prompts), len(read_layers), dtype=torch.float64)
     first_tokens = torch.empty(len(edits), len(prompts), dtype=torch.long)
-    for batch in batches(model, prompts, batch_size):
+
+    def run_edits(batch: Batch) -> None:
         rows = torch.tensor(batch.rows)
         for i, listed in enumerate(edits):
             if all(edit.only_last for edit in listed):
@@ -55,6 +58,6 @@ def sweep(
                 seen = run(model, batch, read_layers, listed)
             coordinates[i, rows] = torch.einsum("pld,ld->pl", seen.states.double(), directions)
             first_tokens[i, rows] = seen.logits.argmax(-1)
-        if progress:
-            progress(len(batch))
+
+    run_batches(model, prompts, batch_size, batch_tokens, run_edits, progress)
     return Sweep(coordinates, first_tokens)

@@ -26,7 +26,7 @@ def product(root: Path) -> dict[str, Requirement]:
 @pytest.fixture(scope="module")
 def everything(root: Path) -> dict[str, Requirement]:
     """The same with what development needs."""
-    return declared(root, "static", "dev")
+    return declared(root, "static", "dev", "benchmark")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,8 @@ def imported(source: str) -> set[str]:
 def undeclared_in(root: Path, files: list[Path], names: Mapping[str, Requirement]) -> dict[str, set[str]]:
     """What each of the Python files imports undeclared, for those that do."""
     sources = {path.as_posix(): (root / path).read_text("utf-8") for path in files if path.suffix == ".py"}
-    found = {path: undeclared(source, names) for path, source in sources.items()}
+    beside = {path: {each.stem for each in (root / path).parent.glob("*.py")} for path in sources}
+    found = {path: undeclared(source, names) - beside[path] for path, source in sources.items()}
     return {path: missing for path, missing in found.items() if missing}
 
 

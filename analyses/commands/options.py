@@ -30,7 +30,11 @@ Revision = Annotated[str | None, typer.Option(help="Revision of a hub id.")]
 Download = Annotated[
     bool | None, typer.Option("--download", help="Allow the network for a hub id not cached yet.")
 ]
-BatchSize = Annotated[int | None, typer.Option(help="Prompts in one forward pass.")]
+BatchSize = Annotated[int | None, typer.Option(help="Most prompts in one forward pass.")]
+BatchTokens = Annotated[
+    int | None,
+    typer.Option(help="Most tokens in one forward pass; less by itself when memory runs out."),
+]
 Budget = Annotated[
     float | None, typer.Option("--false-refusals", help="Share of harmless images that may be gated.")
 ]

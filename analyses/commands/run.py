@@ -8,6 +8,7 @@ from rich.markup import escape
 from regap.analyses.commands.options import (
     Arms,
     BatchSize,
+    BatchTokens,
     Budget,
     ConfigFile,
     Device,
@@ -60,6 +61,7 @@ def run(
     revision: Revision = None,
     download: Download = None,
     batch_size: BatchSize = None,
+    batch_tokens: BatchTokens = None,
     max_new_tokens: MaxNewTokens = None,
     false_refusals: Budget = None,
     seed: Seed = None,
@@ -83,6 +85,7 @@ def capture(
     revision: Revision = None,
     download: Download = None,
     batch_size: BatchSize = None,
+    batch_tokens: BatchTokens = None,
     config: ConfigFile = None,
 ) -> None:
     """Capture residual streams and write directions, drift and separability, without generating any answer."""

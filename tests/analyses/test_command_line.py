@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from regap.analyses import command_line
-from regap.geometry import store
+from regap.geometry import files
 from regap.geometry.models import organism_folder
 from regap.geometry.pair_files import write_pairs
 from regap.organism.prompts import HeldOut, held_out_pairs
@@ -151,7 +151,7 @@ def test_an_out_folder_with_other_files_is_refused(regap, tmp_path, pairs_file):
 
 def test_a_full_disk_is_one_line_and_the_run_goes_on_later(regap, tmp_path, pairs_file, monkeypatch):
     out = tmp_path / "out"
-    written, whole = [], store.write_atomically
+    written, whole = [], files.write_whole
 
     def fills_up(descriptor):
         written.append(descriptor)
@@ -159,10 +159,10 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(regap, tmp_path, pair
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as full:
-        full.setattr(store.os, "fsync", fills_up)
+        full.setattr(files.os, "fsync", fills_up)
         code, error, _ = regap("capture", "--pairs", pairs_file, "--out", out)
     assert (code, "no space left" in error, "run the same command again" in error) == (1, True, True)
-    assert not list(out.rglob("*.partial")) and whole is store.write_atomically
+    assert not list(out.rglob("*.partial")) and whole is files.write_whole
     assert regap("capture", "--pairs", pairs_file, "--out", out)[0] == 0
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from regap.analyses.records import Interval, Record, RunRecords, Summary, write_whole
+from regap.analyses.records import Interval, Record, RunRecords, Summary
 from regap.analyses.tables import SCHEMAS
+from regap.geometry.files import write_whole
 
 
 def outcomes(**changes: object) -> pd.DataFrame:

@@ -52,22 +52,28 @@ def subject() -> Subject:
 
 
 @pytest.fixture
-def compared(benchmark) -> Callable[[Callable[[], object], Callable[[], object]], None]:
-    """Benchmark `ours`, with `bare` timed between its rounds, and report the ratio of the medians."""
+def compared(benchmark) -> Callable[..., None]:
+    """Benchmark `ours`, with every rival timed between its rounds, and report the ratios of the medians."""
 
-    def compare(ours: Callable[[], object], bare: Callable[[], object]) -> None:
-        seconds: list[float] = []
+    def compare(
+        ours: Callable[[], object], bare: Callable[[], object], **rivals: Callable[[], object]
+    ) -> None:
+        seconds: dict[str, list[float]] = {name: [] for name in ("bare", *rivals)}
 
-        def timed_bare() -> None:
-            start = time.perf_counter()
-            bare()
-            seconds.append(time.perf_counter() - start)
+        def time_rivals() -> None:
+            for name, run in {"bare": bare, **rivals}.items():
+                start = time.perf_counter()
+                run()
+                seconds[name].append(time.perf_counter() - start)
 
         ours()
-        benchmark.pedantic(ours, setup=timed_bare, rounds=ROUNDS, warmup_rounds=1)
-        if benchmark.stats:  # absent when benchmarks are disabled: then both ran once
-            benchmark.extra_info["bare_median_s"] = median(seconds[1:])
-            benchmark.extra_info["time_over_bare"] = benchmark.stats.stats.median / median(seconds[1:])
-            print(f"\n{benchmark.name}: {benchmark.extra_info['time_over_bare']:.3f} x the bare median")
+        benchmark.pedantic(ours, setup=time_rivals, rounds=ROUNDS, warmup_rounds=1)
+        if not benchmark.stats:
+            return  # benchmarks are disabled: each ran once
+        own = benchmark.stats.stats.median
+        for name, times in seconds.items():
+            benchmark.extra_info[f"{name}_median_s"] = median(times[1:])
+            benchmark.extra_info[f"time_over_{name}"] = own / median(times[1:])
+            print(f"\n{benchmark.name}: {own / median(times[1:]):.3f} x the median of {name}", end="")
 
     return compare

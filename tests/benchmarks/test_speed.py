@@ -1,8 +1,8 @@
-"""Capture and corrected generation against plain Hugging Face, interleaved in one run, medians."""
+"""Corrected generation and one-token passes against plain Hugging Face, interleaved in one run, medians."""
 
 import torch
 
-from regap.geometry.forward import prefill, run, run_last_token
+from regap.geometry.forward import prefill, run_last_token
 from regap.geometry.pairs import Pair, Pairs, Prompt
 from regap.geometry.prompts import Batch
 from regap.interventions.fixed import Shift
@@ -22,11 +22,6 @@ def _bare_generate(subject):
     return subject.bare.generate(
         **subject.batch.inputs, max_new_tokens=NEW_TOKENS, min_new_tokens=NEW_TOKENS, do_sample=False
     )
-
-
-def test_last_token_capture_of_all_layers(subject, compared):
-    layers = range(subject.model.layers)
-    compared(lambda: run(subject.model, subject.batch, layers), lambda: _bare_forward(subject))
 
 
 def test_corrected_generation(subject, compared, monkeypatch):

@@ -13,14 +13,16 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from regap.geometry import store as store_module
+from regap.geometry import files
 from regap.geometry.activations import Activations
 from regap.geometry.capture import capture
+from regap.geometry.files import StoreError, write_whole
 from regap.geometry.forward import run
 from regap.geometry.models import Model, ModelError, load
 from regap.geometry.pairs import Pair, PairError, Pairs, Picture, Prompt
 from regap.geometry.prompts import collate
-from regap.geometry.store import ShardKey, Store, StoreError, write_atomically, write_tensors
+from regap.geometry.reading import start_reading
+from regap.geometry.store import ShardKey, Store, write_tensors
 from regap.interventions.fixed import Shift
 from regap.interventions.sites import Site
 from regap.organism.checkpoint import build_processor
@@ -37,11 +39,11 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.passes = 0
-        monkeypatch.setattr("regap.geometry.capture.run", self)
+        monkeypatch.setattr("regap.geometry.capture.start_reading", self)
 
     def __call__(self, *arguments: Any) -> Any:
         self.passes += 1
-        return run(*arguments)
+        return start_reading(*arguments)
 
 
 def same(one: dict[str, Activations], other: dict[str, Activations]) -> bool:
@@ -134,14 +136,14 @@ def test_a_run_that_is_killed_goes_on_and_ends_in_the_same_bits_and_bytes(
     )
     one, other = ({p.relative_to(top): p.read_bytes() for p in top.rglob("*") if p.is_file()} for top in
                   (tmp_path / "whole", tmp_path / "cut"))  # fmt: skip
-    assert one == other and len(one) == 15
+    assert one == other and len(one) == 15 + 3  # and an index in each arm
 
 
 def test_shards_are_safetensors_that_say_what_they_hold(
     tiny: Model, tiny_pairs: Pairs, tmp_path: Path
 ) -> None:
     states = capture(tiny, tiny_pairs, ["text"], store=tmp_path, edits=[SHIFT])["text"]
-    (path,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    (path,) = tmp_path.rglob("*.safetensors")
     assert path.suffix == ".safetensors" and path.parent == tmp_path / "text"
     with safe_open(path, framework="pt") as file:
         header, residuals = file.metadata(), file.get_tensor("residuals")
@@ -157,7 +159,7 @@ def test_a_damaged_shard_is_computed_anew(
     damage: str, tiny: Model, tiny_pairs: Pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = capture(tiny, tiny_pairs, ["text"], store=tmp_path)
-    (path,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    (path,) = tmp_path.rglob("*.safetensors")
     data = path.read_bytes()
     if damage.startswith("other"):
         name = "residuals" if damage == "other shape" else "something"
@@ -222,15 +224,15 @@ def test_a_full_disk_is_an_error_with_a_remedy_and_leaves_nothing_partial(
     def full(*arguments: Any, **options: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    write_atomically(tmp_path / "kept", b"before")
+    write_whole(tmp_path / "kept", b"before")
     with monkeypatch.context() as patched:
         patched.setattr(failing, full)
         with pytest.raises(
             StoreError, match=r"no space left for kept in .*; free some and run the same command again"
         ):
-            write_atomically(tmp_path / "kept", b"after")
+            write_whole(tmp_path / "kept", b"after")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"kept": b"before"}
-    write_atomically(tmp_path / "kept", b"after")
+    write_whole(tmp_path / "kept", b"after")
     assert (tmp_path / "kept").read_bytes() == b"after"
 
 
@@ -246,7 +248,7 @@ def test_a_disk_that_fills_up_keeps_what_was_finished(
 
     counted = Counted(monkeypatch)
     with monkeypatch.context() as patched:
-        patched.setattr(store_module.os, "fsync", full_after_two)
+        patched.setattr(files.os, "fsync", full_after_two)
         with pytest.raises(StoreError, match="finished parts are kept"):
             capture(tiny, tiny_pairs, ["text"], batch_size=5, store=tmp_path)
     assert [path.suffix for path in (tmp_path / "text").iterdir()] == [".safetensors"] * 2
@@ -257,7 +259,7 @@ def test_a_disk_that_fills_up_keeps_what_was_finished(
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match=r"cannot write .*file/shard: .*; choose another output folder"):
-        write_atomically(tmp_path / "file" / "shard", b"data")
+        write_whole(tmp_path / "file" / "shard", b"data")
 
 
 def test_equal_tensors_and_headers_give_equal_bytes(tmp_path: Path) -> None:
@@ -270,13 +272,22 @@ def test_equal_tensors_and_headers_give_equal_bytes(tmp_path: Path) -> None:
         assert file.metadata() == header and torch.equal(file.get_tensor("b"), tensors["b"])
 
 
-def test_a_stored_shard_is_not_computed(tmp_path: Path) -> None:
+def test_a_shard_is_what_was_written_under_its_key(tmp_path: Path) -> None:
     key = ShardKey("model", (), (0, 1), ("a", "b"))
     residuals = torch.randn(2, 2, 3, generator=torch.Generator().manual_seed(0))
     shelf = Store(tmp_path)
-    assert torch.equal(shelf.shard(key, lambda: residuals), residuals)
-    assert torch.equal(shelf.shard(key, lambda: residuals * 0), residuals)
-    assert not shelf.shard(replace(key, prompts=("b", "a")), lambda: residuals * 0).any()
+    assert shelf.read(key) is None
+    shelf.write(key, residuals, parts=2)
+    found = shelf.read(key)
+    assert found and torch.equal(found.residuals, residuals) and found.parts == 2
+    for other in (
+        replace(key, prompts=("b", "a")),
+        replace(key, position="image"),
+        replace(key, edits=("e",)),
+    ):
+        assert shelf.read(other) is None
+    with pytest.raises(ValueError, match=r"infinities or NaN; load the model with dtype='float32'"):
+        shelf.write(key, residuals / 0)
 
 
 def test_no_more_than_a_batch_of_whole_residual_streams_is_ever_held(tiny: Model, tiny_pairs: Pairs) -> None:
@@ -298,15 +309,15 @@ def test_no_more_than_a_batch_of_whole_residual_streams_is_ever_held(tiny: Model
 def test_states_check_themselves(tiny: Model, tiny_pairs: Pairs) -> None:
     states = capture(tiny, tiny_pairs, ["text"])["text"]
     with pytest.raises(ValueError, match="residuals of 23 prompts x 4 layers do not fit 24 rows x 4 layers"):
-        replace(states, residuals=states.residuals[:23])
+        replace(states, source=states.residuals[:23])
     spoilt = states.residuals.clone()
     spoilt[3, 2, 1] = torch.inf
     with pytest.raises(
         ValueError, match=r"arm text: residual streams hold infinities or NaN; .*dtype='float32'"
     ):
-        replace(states, residuals=spoilt)
+        replace(states, source=spoilt)
     with pytest.raises(PairError, match="arm text: no prompts; choose an arm, split and label"):
-        replace(states, residuals=states.residuals[:0], rows=())
+        replace(states, source=states.residuals[:0], rows=())
 
 
 def test_progress_tells_of_every_prompt(tiny: Model, tiny_pairs: Pairs) -> None:

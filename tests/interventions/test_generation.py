@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from regap.geometry.batches import Fitting
 from regap.geometry.drift import Drift
 from regap.geometry.forward import Edit, Hook
 from regap.geometry.models import Model
@@ -150,7 +151,8 @@ def test_an_answer_that_fails_spoils_no_later_one(tiny: Model, tiny_pairs: Pairs
             return [Hook("blocks.2.hook_out", fail)]
 
     expected = generate(tiny, tiny_pairs, "typographic", max_new_tokens=BUDGET)
-    group = generation._Group(tiny, [pair.prompts["typographic"] for pair in tiny_pairs], BUDGET, None)
+    prompts = [pair.prompts["typographic"] for pair in tiny_pairs]
+    group = generation._Group(Fitting(tiny), prompts, BUDGET, None)
     good = correction(drift)
     group.answers([])
     with pytest.raises(RuntimeError, match="in a hook"):
