@@ -37,6 +37,8 @@ class Card:
     """Patterns of what is fetched from the hub."""
     style: str = "figstep"
     """In which style missing typographic images are drawn."""
+    bundled: bool = False
+    """Whether it comes with regap and needs no folder."""
     note: str = ""
     """What a user must know, in one sentence."""
 

@@ -53,7 +53,7 @@ def load_everyday(source: Source) -> Iterator[Entry]:
 CARDS = (
     Card(
         "everyday", load_everyday, "harmless", ("text",), "Apache-2.0", "bundled with regap", (EVERYDAY,), (200,),
-        note="written for this project; needs no folder",
+        bundled=True, note="written for this project; needs no folder",
     ),
     Card(
         "alpaca", _loader(ALPACA, "input", "category"), "harmless", ("text",), "CC BY-NC 4.0",

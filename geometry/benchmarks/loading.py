@@ -75,14 +75,14 @@ def harmless(
 
 def _home(card: Card, folder: str | Path | None, download: bool) -> Path:
     bundled = Path(__file__).parent
-    if folder is None and card.name == "everyday":
+    if card.bundled:
         return bundled
     if folder is None:
         raise PairError(f"benchmark {card.name} needs the folder that it lies in; get it from {card.home}")
     place = fetch(card, Path(folder)) if download and not card.folder_in(Path(folder)) else Path(folder)
     if not place.is_dir():
         raise PairError(f"benchmark folder {place} is not there; name the folder that was downloaded")
-    return bundled if card.name == "everyday" else card.folder_in(place) or place
+    return card.folder_in(place) or place
 
 
 def _entries(source: Source, card: Card) -> list[Entry]:

@@ -57,7 +57,7 @@ class Gallery:
             packed = self._unpacked(path)
             if packed is None:
                 self.missing.append(str(reference))
-            return packed and self._checked(Picture(packed), str(reference))
+            return None if packed is None else self._checked(Picture(packed), str(reference))
         try:
             return Picture.read(path)
         except PairError as error:

@@ -21,7 +21,7 @@ def _loader(part: str) -> Loader:
 def _entries(row: Row, images: Path) -> Iterator[Entry]:
     """Instructions of one image are twins. There is no text arm: no words say what the image adds."""
     instructions = _instructions(row)
-    asked = (
+    asked: list[tuple[str, str, Label]] = (
         [("safe_safes", "safe_instruction", "harmless"), ("safe_unsafes", "unsafe_instruction", "harmful")]
         if row.raw("safe") is True
         else [("unsafes", "instruction", "harmful")]

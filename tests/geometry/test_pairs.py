@@ -143,7 +143,7 @@ def test_a_picture_in_a_file_is_known_by_its_content_and_not_kept(tmp_path: Path
 
 @pytest.mark.parametrize("text", ["no slot", "<image> and <image>"])
 def test_a_picture_goes_where_the_text_says_once(text: str) -> None:
-    with pytest.raises(PairError, match="and a picture; write <image> once where the picture goes"):
+    with pytest.raises(PairError, match="and 1 picture; write <image> once where each picture goes"):
         Prompt(text, (Picture(encoded(RED)),))
 
 
