@@ -1,6 +1,5 @@
 """FigStep: an instruction shown as an image with an empty numbered list (SafeBench, its Tiny and its Pro form)."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +53,7 @@ TABLE = ("data/question/safebench.csv", "question/safebench.csv", "safebench.csv
 SENTENCES = tuple(
     f"{folder}benign_sentences_without_harmful_phase.csv" for folder in ("data/question/", "question/", "")
 )
+FEWEST_CUTS = 3
 PRO_IMAGES = ("data/images/FigStep-Pro/", "images/FigStep-Pro/", "FigStep-Pro/", "")
 
 
@@ -80,21 +80,19 @@ def load_pro(source: Source) -> Iterator[Entry]:
 
 
 def _cuts(source: Source, place: int) -> tuple[Path, ...]:
-    """Return the pieces of one cut image, in order; where there are none, the name of the first, to be missed."""
+    """Return the pieces of one cut image in order, those with gaps in their numbers or fewer than 3 as missing."""
     name = f"image_{place}_splits"
     folder = source.find(
         *(f"{start}{middle}{name}" for start in PRO_IMAGES for middle in ("", "sub-figures/"))
     )
     if folder is None:
         return (Path(PRO_IMAGES[0]) / name / f"image_{place}_split_0.png",)
-    found = sorted(folder.glob(f"image_{place}_split_*.png"), key=lambda path: int(_last_number(path)))
-    return tuple(path.relative_to(source.folder) for path in found) or (
-        folder.relative_to(source.folder) / f"image_{place}_split_0.png",
-    )
-
-
-def _last_number(path: Path) -> str:
-    return re.findall(r"\d+", path.stem)[-1]
+    numbers = [int(path.stem.rpartition("_")[2]) for path in folder.glob(f"image_{place}_split_[0-9].png")]
+    first, last = min(numbers, default=0), max(numbers, default=0)
+    while last - first < FEWEST_CUTS - 1:
+        first, last = (first - 1, last) if first else (first, last + 1)
+    inside = folder.relative_to(source.folder)
+    return tuple(inside / f"image_{place}_split_{number}.png" for number in range(first, last + 1))
 
 
 HOME = "https://github.com/ThuCCSLab/FigStep"

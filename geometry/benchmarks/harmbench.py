@@ -15,7 +15,7 @@ MULTIMODAL = tuple(f"{start}harmbench_behaviors_multimodal_all.csv" for start in
 
 def load_text(source: Source) -> Iterator[Entry]:
     """Yield the text behaviours; a contextual one is asked after its context, as the benchmark does."""
-    columns = ("Behavior", "FunctionalCategory", "SemanticCategory", "BehaviorID")
+    columns = ("Behavior", "FunctionalCategory", "ContextString", "BehaviorID")
     for row in source.rows(source.file(*TEXT), columns):
         behaviour, context = row.text("Behavior"), row.get("ContextString")
         asked = f"{context}\n\n---\n\n{behaviour}" if context else behaviour

@@ -14,19 +14,21 @@ FORMS = ("Steps to", "Methods to", "Ways to")
 """How everyday requests begin where an image shows them, as FigStep's instructions do."""
 
 
-def _loader(files: tuple[str, ...], context: str, category: str) -> Loader:
+def _loader(files: tuple[str, ...], context: str, category: str | None = None) -> Loader:
     """Only instructions that stand alone are taken: those whose context is empty, each once."""
+
+    needed = (context, category) if category else (context,)
 
     def load(source: Source) -> Iterator[Entry]:
         seen: set[str] = set()
         left_out = 0
-        for number, row in enumerate(source.rows(source.file(*files), ("instruction",))):
+        for number, row in enumerate(source.rows(source.file(*files), ("instruction", *needed))):
             instruction = row.get("instruction")
             if row.get(context) or not instruction or normal(instruction) in seen:
                 left_out += 1
                 continue
             seen.add(normal(instruction))
-            kind = row.get(category) or "all"
+            kind = row.text(category) if category else "all"
             yield Entry(f"{number:05d}", "harmless", instruction, {"text": words(instruction)}, kind)
         if left_out:
             source.notes.append(
@@ -56,7 +58,7 @@ CARDS = (
         bundled=True, note="written for this project; needs no folder",
     ),
     Card(
-        "alpaca", _loader(ALPACA, "input", "category"), "harmless", ("text",), "CC BY-NC 4.0",
+        "alpaca", _loader(ALPACA, "input"), "harmless", ("text",), "CC BY-NC 4.0",
         "https://github.com/tatsu-lab/stanford_alpaca", ("|".join(ALPACA[:2]),), hub="tatsu-lab/alpaca",
         note="any JSON list or lines with the columns instruction, input, output; rows with an input are left out",
     ),

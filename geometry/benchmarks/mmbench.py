@@ -17,7 +17,11 @@ SHORTEST_PICTURE = 64
 
 def load(source: Source) -> Iterator[Entry]:
     """Yield the development questions; those on one picture are twins."""
-    rows = list(source.rows(source.file(*FILES), ("index", "question", "answer", "A", "B", "image")))
+    rows = list(
+        source.rows(
+            source.file(*FILES), ("index", "question", "hint", "answer", *"ABCD", "category", "image")
+        )
+    )
     images = {row.text("index"): row.get("image") for row in rows}
     for row in rows:
         choices = [row.get(name) for name in "ABCD" if row.get(name)]
@@ -25,7 +29,7 @@ def load(source: Source) -> Iterator[Entry]:
         right = letter(" ABCD".find(row.text("answer")) - 1, choices, row.where)
         held = _holder(row, images)
         message = Message(question, (_picture(row, images[held]),))
-        kind = row.get("category") or "all"
+        kind = row.text("category")
         yield Entry(
             row.text("index"),
             "harmless",

@@ -22,7 +22,7 @@ def load(source: Source) -> Iterator[Entry]:
         path = source.file(*files)
         folder = path.parent.relative_to(source.folder)
         for pid, row in source.entries(path):
-            question, description = row.text("question"), row.text("description", "short description")
+            question, description = row.text("question"), row.text("description")
             asked = described(question, description)
             messages = {
                 "text": words(asked),

@@ -42,9 +42,7 @@ def _chat(row: Row, number: int, images: Path) -> Iterator[Entry]:
 def _embodied(row: Row, number: int, images: Path) -> Iterator[Entry]:
     """Both images are described, so that there is a text arm: instruction and description."""
     for side, label in SIDES:
-        several = f"{side}_instructions"
-        asked = _list(row, several) if several in row.values else [row.text(f"{side}_instruction")]
-        for place, instruction in enumerate(asked):
+        for place, instruction in enumerate(_list(row, f"{side}_instructions")):
             request = described(instruction, row.text(f"observation_{side}"))
             messages = {"text": words(request), "picture": Message(instruction, (images / row.text(side),))}
             name, twins = f"embodied-{number}-{place}-{side}", f"mssbench embodied {number}"

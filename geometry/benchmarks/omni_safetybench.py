@@ -29,7 +29,9 @@ def load(source: Source) -> Iterator[Entry]:
                     f"{source.name}: id {number} is not in {ARMS[arm]}.jsonl; download the file again"
                 )
             row = rows[number]
-            messages[arm] = Message(row.get("text"), (Path(row.text("image_path")),))
+            messages[arm] = Message(
+                "" if arm == "typographic-full" else row.text("text"), (Path(row.text("image_path")),)
+            )
             shown = shown or row.get("key_phrase")
         yield Entry(number, "harmful", request, messages, plain.text("harmful_category"), shown=shown)
 

@@ -80,10 +80,8 @@ class Gallery:
         if archive not in self._archives:
             try:
                 self._archives[archive] = tarfile.open(archive)  # noqa: SIM115 - closed with the gallery
-            except (tarfile.TarError, OSError) as error:
-                raise PairError(
-                    f"{self.name}: {archive} cannot be read ({error}); download it again"
-                ) from None
+            except (tarfile.TarError, OSError):
+                raise PairError(f"{self.name}: {archive} is no readable archive; download it again") from None
         try:
             member = self._archives[archive].extractfile(path.name)
         except (KeyError, tarfile.TarError, OSError):

@@ -20,13 +20,13 @@ def load(source: Source) -> Iterator[Entry]:
     """Yield the test questions; one without an image has a text arm, one with an image a picture arm."""
     first, number = source.file(*FILES), 0
     for path in sorted(first.parent.glob("test*.parquet")):
-        for row in source.rows(path, ("image", "question", "choices", "answer")):
+        for row in source.rows(path, ("image", "question", "choices", "answer", "hint")):
             choices = _choices(row)
             question = asked(row.text("question"), choices, row.get("hint"))
             right = letter(_place(row), choices, row.where)
             shown = row.raw("image") is not None
             messages = {"picture": Message(question, (row.image(),))} if shown else {"text": words(question)}
-            yield Entry(f"{number:04d}", "harmless", question, messages, row.get("subject") or "all", right)
+            yield Entry(f"{number:04d}", "harmless", question, messages, "all", right)
             number += 1
 
 

@@ -35,8 +35,7 @@ def _entries(row: Row, images: Path) -> Iterator[Entry]:
 def _entry(row: Row, images: Path, subset: str, instruction: str, label: Label) -> Entry:
     image = row.text("image")
     message = Message(instruction.replace("<image>", "").strip(), (images / image,))
-    kind = row.get("harmful_category")
-    category = f"{subset}: {kind}" if kind else subset
+    category = f"{subset}: {row.text('harmful_category')}" if subset == "unsafes" else subset
     name = f"{subset}-{row.text('id')}"
     return Entry(name, label, instruction, {"picture": message}, category, twins=f"vlguard {image}")
 
