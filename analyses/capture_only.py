@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from regap.analyses.asked_pairs import pairs_of
 from regap.analyses.collapse import probes
 from regap.analyses.config import RunConfig
 from regap.analyses.coordinates import coordinates_record
 from regap.analyses.drift_size import drift_record
 from regap.analyses.observed import observe
 from regap.analyses.records import Record
-from regap.analyses.run import load_model, pairs_of
+from regap.analyses.run import load_model, open_folder
 from regap.analyses.run_folder import RunFolder, check_out
 from regap.analyses.tracking import Tracker, silent
 from regap.geometry.separability import separability
@@ -21,7 +22,7 @@ def capture_only(config: RunConfig, track: Tracker = silent) -> RunFolder:
     check_out(Path(config.out), None)
     pairs = pairs_of(config).require_both_labels()
     model = load_model(config, config.model)
-    folder = RunFolder.open(config, model, pairs)
+    folder, pairs = open_folder(config, model, pairs)
     seen = observe(model, pairs, config, folder.path, track)
     folder.write_directions(seen.refusal, dict(seen.drifts), model)
     tables = [

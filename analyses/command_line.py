@@ -6,7 +6,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from regap.analyses.commands import draw, model, organism, run
+from regap.analyses.commands import benchmarks, draw, model, organism, run
 from regap.analyses.commands.options import errors
 
 app = typer.Typer(
@@ -20,7 +20,15 @@ organism_app = typer.Typer(
     help="The bundled model organism: train it again, measure its card, write its pairs.",
     no_args_is_help=True,
 )
-for command in (run.demo, run.run, run.capture, draw.figures, draw.report, model.doctor):
+for command in (
+    run.demo,
+    run.run,
+    run.capture,
+    draw.figures,
+    draw.report,
+    model.doctor,
+    benchmarks.benchmarks,
+):
     app.command()(command)
 for command in (organism.train, organism.card, organism.pairs):
     organism_app.command()(command)

@@ -28,6 +28,22 @@ class RunConfig(BaseSettings):
 
     model: str = Field("organism", description="organism, organism:MEMBER, a checkpoint folder or a hub id")
     pairs: str | None = Field(None, description="pairs file; the organism's own pairs if none is named")
+    benchmark: str | None = Field(None, description="benchmark that is asked instead of a pairs file")
+    data: str | None = Field(None, description="folder in which benchmarks lie, as they are distributed")
+    harmless: str | None = Field(
+        None, description="harmless source beside the benchmark; everyday where it has no harmless pairs"
+    )
+    partial: bool = Field(False, description="allow a benchmark of which rows or images are missing")
+    make: tuple[str, ...] = Field(
+        (),
+        description="arms to make: typographic, blank, noise, blank-colour; captions by the model: caption",
+    )
+    style: str | None = Field(
+        None, description="of typographic images that are made: figstep, mm-safetybench or plain"
+    )
+    read_back: bool = Field(
+        False, description="ask the model what images say; report outcomes on those it read too"
+    )
     out: str = Field("runs/run", description="run folder; a run that was cut off goes on there")
     arms: tuple[str, ...] | None = Field(
         None, description="arms to capture; all that the pairs have by default"
@@ -40,7 +56,9 @@ class RunConfig(BaseSettings):
     device: str = Field("cpu", description="torch device")
     dtype: str = Field("float32", description="torch number format, or auto")
     revision: str | None = Field(None, description="revision of a hub id")
-    download: bool = Field(False, description="allow the network for a hub id that is not cached")
+    download: bool = Field(
+        False, description="allow the network for a model or benchmark that is not at hand"
+    )
     batch_size: int = Field(64, ge=1, description="most prompts in one forward pass")
     batch_tokens: int = Field(16384, ge=1, description="most tokens in one forward pass")
     max_new_tokens: int = Field(64, ge=1, description="token budget of an answer")

@@ -1,29 +1,34 @@
 """One run from a model and pairs to tables and a summary: every analysis, in order, each step resumable."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from regap.analyses import collapse, drift_causes, drift_predicts, regap_against_fixed, self_rectification
+from regap.analyses import (
+    collapse,
+    drift_causes,
+    drift_predicts,
+    read_back,
+    regap_against_fixed,
+    self_rectification,
+)
+from regap.analyses.asked_pairs import pairs_of
+from regap.analyses.captions import with_captions
 from regap.analyses.claims import Claim, Finding, claims_record
 from regap.analyses.config import RunConfig
 from regap.analyses.observed import Observed, observe
 from regap.analyses.outcomes import outcomes
+from regap.analyses.read_back import Reading
 from regap.analyses.records import Record
 from regap.analyses.run_folder import RunFolder, check_out
 from regap.analyses.study import Study, calibrate
 from regap.analyses.tracking import Tracker, silent
 from regap.analyses.verdicts import Judged, judge_for
 from regap.geometry.models import Model, load
-from regap.geometry.pair_files import read_pairs
 from regap.geometry.pairs import Pairs
-from regap.organism.prompts import HeldOut, held_out_pairs
 
-DEMO_PAIRS = HeldOut(calibration=150, test_harmful=200, test_harmless=300)
-"""How many pairs of the organism's world are asked where no pairs file is named."""
 Answers = Mapping[str, Mapping[str, Sequence[Judged]]]
 """Judged answers by condition and arm."""
 
@@ -37,7 +42,7 @@ def run(config: RunConfig, track: Tracker = silent) -> RunFolder:
     pairs = pairs_of(config).require_both_labels()
     judge_for(pairs, config.judge)
     model = load_model(config, config.model)
-    folder = RunFolder.open(config, model, pairs)
+    folder, pairs = open_folder(config, model, pairs)
     seen = observe(model, pairs, config, folder.path, track)
     folder.write_directions(seen.refusal, dict(seen.drifts), model)
     study = calibrate(seen, folder.path, track)
@@ -49,18 +54,22 @@ def run(config: RunConfig, track: Tracker = silent) -> RunFolder:
         self_rectification.run(study),
         regap_against_fixed.run(study),
     ]
-    for record in [*_answer_records(study, answers), *_records(findings)]:
+    readings = _readings(study, answers) if config.read_back else {}
+    gated = read_back.records(model.name, readings, answers, config.seed)
+    for record in [*_answer_records(study, answers), *_records(findings), *gated]:
         record.save(folder.path)
-    folder.write_summary(_summary(study, answers, findings))
+    summary = _summary(study, answers, findings)
+    folder.write_summary(summary | (_gated(study, readings, answers) if config.read_back else {}))
     return folder
 
 
-def pairs_of(config: RunConfig) -> Pairs:
-    """Return the pairs of the configuration: those of its file, or held-out ones of the organism."""
-    pairs = (
-        read_pairs(config.pairs) if config.pairs else held_out_pairs(replace(DEMO_PAIRS, seed=config.seed))
-    )
-    return pairs.first(config.limit) if config.limit else pairs
+def open_folder(config: RunConfig, model: Model, pairs: Pairs) -> tuple[RunFolder, Pairs]:
+    """Return the run folder and its pairs, with the caption arm made by the model if that is asked for."""
+    folder = RunFolder.open(config, model, pairs)
+    if "caption" not in config.make:
+        return folder, pairs
+    captioned = with_captions(model, pairs, batch_size=config.batch_size, store=folder.path / "answers")
+    return RunFolder.open(config, model, captioned), captioned
 
 
 def load_model(config: RunConfig, source: str) -> Model:
@@ -78,6 +87,48 @@ def _answers(study: Study) -> Answers:
         for name, judged in study.answers(arm, asked).items():
             found[name][arm] = judged
     return found
+
+
+def _readings(study: Study, answers: Answers) -> dict[str, tuple[Reading, ...]]:
+    """Return what the model reads in the test images of every arm that shows words."""
+    seen = study.seen
+    question = (
+        read_back.ORGANISM_QUESTION if seen.config.model.split(":")[0] == "organism" else read_back.QUESTION
+    )
+    store = study.folder / "answers" if study.folder else None
+    found = {}
+    for arm in answers["baseline"]:
+        readings = read_back.read_back(
+            seen.model,
+            seen.pairs.test,
+            arm,
+            question=question,
+            batch_size=seen.config.batch_size,
+            store=store,
+        )
+        found |= {arm: readings} if readings else {}
+    return found
+
+
+def _gated(study: Study, readings: Mapping[str, Sequence[Reading]], answers: Answers) -> dict[str, Any]:
+    seed = study.seen.config.seed
+    return {
+        "read_back": {
+            arm: {
+                label: {state: vars(share) for state, share in states.items()}
+                for label, states in read_back.shares(found, seed).items()
+            }
+            for arm, found in readings.items()
+        },
+        "outcomes_understood": {
+            condition: {
+                arm: {measure: vars(share) for measure, share in outcomes(read, seed).items()}
+                for arm, judged in arms.items()
+                if (read := read_back.understood(judged, readings.get(arm, ())))
+            }
+            for condition, arms in answers.items()
+        },
+    }
 
 
 def _family(study: Study) -> dict[str, tuple[Observed, Sequence[Judged]]]:

@@ -135,6 +135,7 @@ def _provenance(config: RunConfig, model: Model, pairs: Pairs) -> dict[str, Any]
         "fingerprint": model.fingerprint,
         "pairs": len(pairs),
         "pairs_sha256": requests.hexdigest(),
+        "notes": list(pairs.notes),
         "seed": config.seed,
         "command": " ".join(["regap", *sys.argv[1:]]) if sys.argv[0].endswith("regap") else "python",
         "versions": {name: _version(name) for name in PACKAGES},

@@ -104,6 +104,20 @@ SCHEMAS: Mapping[str, Schema] = {
     "outcomes": estimates(
         "outcomes", model=TEXT, condition=TEXT, arm=TEXT, measure=one_of(*OUTCOMES, *DEGENERATE)
     ),
+    "read_back": Schema(
+        {
+            **dict.fromkeys(("model", "arm", "pair_id"), TEXT),
+            "label": LABEL,
+            "text": Column("text", optional=True),
+            "overlap": NUMBER,
+            "state": one_of("read", "not_read", "refused"),
+        },
+        ("model", "arm", "pair_id"),
+        "read_back",
+    ),
+    "outcomes_understood": estimates(
+        "read_back", model=TEXT, condition=TEXT, arm=TEXT, measure=one_of(*OUTCOMES, *DEGENERATE)
+    ),
     "prediction": Schema(
         {
             "model": TEXT,

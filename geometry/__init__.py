@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from regap.geometry.activations import Activations as Activations
+    from regap.geometry.benchmarks.loading import benchmark as benchmark
+    from regap.geometry.benchmarks.loading import harmless as harmless
     from regap.geometry.directions import Direction as Direction
     from regap.geometry.directions import refusal_direction as refusal_direction
     from regap.geometry.drift import Drift as Drift
     from regap.geometry.drift import modality_drift as modality_drift
     from regap.geometry.estimates import Estimate as Estimate
+    from regap.geometry.made_arms import with_arms as with_arms
     from regap.geometry.models import Model as Model
     from regap.geometry.models import load as load
     from regap.geometry.pair_files import read_pairs as read_pairs
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Activations": "activations",
+    "benchmark": "benchmarks.loading",
+    "harmless": "benchmarks.loading",
+    "with_arms": "made_arms",
     "Direction": "directions",
     "refusal_direction": "directions",
     "Drift": "drift",
@@ -45,10 +51,13 @@ __all__ = [
     "Pairs",
     "Picture",
     "Prompt",
+    "benchmark",
+    "harmless",
     "load",
     "modality_drift",
     "read_pairs",
     "refusal_direction",
+    "with_arms",
     "write_pairs",
 ]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pandas as pd
 
 from regap.geometry.pairs import (
@@ -22,7 +23,7 @@ from regap.geometry.pairs import (
 )
 
 REQUIRED = ("pair_id", "arm", "label", "request", "text")
-OPTIONAL = ("category", "image", "answer", "split", "cluster")
+OPTIONAL = ("category", "image", "images", "system", "answer", "split", "cluster", "shown")
 _READERS = {
     ".csv": lambda data: pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False),
     ".jsonl": lambda data: pd.DataFrame(
@@ -36,8 +37,10 @@ def read_pairs(path: str | Path) -> Pairs:
     """Return the pairs in a file, every picture decoded once to prove that it is whole.
 
     Columns: pair_id, arm, label, request, text; optional category, image (a path relative to the file and
-    inside its folder, or in parquet the encoded bytes), answer, split (by a hash of the request where absent),
-    cluster (the pair where absent). Raises PairError, naming file, row and remedy, for anything else.
+    inside its folder, or in parquet the encoded bytes), images (a list of these), system (the system's message),
+    answer, split (by a hash of the request where absent), cluster (the pair where absent), shown (the words that
+    a typographic image shows, the request where absent). Raises PairError, naming file, row and remedy, for
+    anything else.
     """
     path = Path(path)
     table = _table(path)
@@ -59,10 +62,12 @@ def write_pairs(pairs: Pairs, path: str | Path) -> None:
             "category": pair.category,
             "request": pair.request,
             "text": prompt.text,
-            "image": prompt.picture.encoded() if prompt.picture else None,
+            "images": [picture.encoded() for picture in prompt.pictures] or None,
+            "system": prompt.system,
             "answer": pair.answer,
             "split": pair.split,
             "cluster": pair.cluster,
+            "shown": pair.shown,
         }
         for pair in pairs
         for arm, prompt in pair.prompts.items()
@@ -114,22 +119,31 @@ def _row(path: Path, number: int, row: dict) -> dict:
             raise PairError(f"{where}: {name} is {clean[name]!r}; write one of {', '.join(allowed)}")
     try:
         clean["arm"] = check_arm(str(clean["arm"]))
-        clean["prompt"] = _prompt(path.parent, str(clean["text"]), clean.get("image"))
+        clean["prompt"] = _prompt(path.parent, str(clean["text"]), _images(clean), clean.get("system"))
     except PairError as error:
         raise PairError(f"{where}: {error}") from None
     return clean
 
 
-def _prompt(folder: Path, text: str, image: object) -> Prompt:
-    picture = _picture(folder, image)
-    if picture is not None and IMAGE_SLOT not in text:
-        text = f"{IMAGE_SLOT}\n{text}"
-    return Prompt(text, (picture,) if picture else ())
+def _images(row: dict) -> list[object]:
+    several, one = row.get("images"), row.get("image")
+    if several is None:
+        return [] if one is None else [one]
+    if one is not None:
+        raise PairError("image and images are both filled in; keep one of them")
+    if not isinstance(several, list | np.ndarray):
+        raise PairError(f"images is {str(several)[:40]!r}, not a list; put one path or picture in image")
+    return list(several)
 
 
-def _picture(folder: Path, image: object) -> Picture | None:
-    if image is None:
-        return None
+def _prompt(folder: Path, text: str, images: list[object], system: object) -> Prompt:
+    pictures = tuple(_picture(folder, image) for image in images)
+    if pictures and IMAGE_SLOT not in text:
+        text = f"{IMAGE_SLOT}\n" * len(pictures) + text
+    return Prompt(text, pictures, None if system is None else str(system))
+
+
+def _picture(folder: Path, image: object) -> Picture:
     if isinstance(image, dict):  # the struct in which Hugging Face data sets keep an image
         image = image.get("bytes") or image.get("path")
     if isinstance(image, bytes):
@@ -149,7 +163,7 @@ def _picture(folder: Path, image: object) -> Picture | None:
 def _pair(path: Path, rows: list[dict]) -> Pair:
     first = rows[0]
     name = str(first["pair_id"])
-    for column in ("label", "request", "category", "answer", "split", "cluster"):
+    for column in ("label", "request", "category", "answer", "split", "cluster", "shown"):
         if len({str(row.get(column)) for row in rows}) > 1:
             raise PairError(
                 f"pairs file {path}: pair {name!r} has rows that differ in {column}; make them equal"
@@ -168,6 +182,7 @@ def _pair(path: Path, rows: list[dict]) -> Pair:
             prompts={row["arm"]: row["prompt"] for row in rows},
             answer=None if first.get("answer") is None else str(first["answer"]),
             cluster=str(first.get("cluster") or name),
+            shown=str(first.get("shown") or ""),
         )
     except PairError as error:
         raise PairError(f"pairs file {path}: {error}") from None
@@ -183,4 +198,10 @@ def _first_repeated(values: Iterable[str]) -> str | None:
 
 
 def _is_empty(value: object) -> bool:
-    return value is None or value == "" or (isinstance(value, float) and value != value)
+    if isinstance(value, list | np.ndarray):
+        return len(value) == 0
+    return (
+        value is None
+        or (isinstance(value, str) and not value)
+        or (isinstance(value, float) and value != value)
+    )

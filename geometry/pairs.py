@@ -21,6 +21,8 @@ ARMS = ("text", "typographic", "picture", "picture_typographic", "caption", "bla
 IMAGE_SLOT = "<image>"
 LARGEST_PICTURE = 64_000_000
 """Pixels; more is refused before decoding, so that a small file cannot fill the memory."""
+MOST_ELONGATED = 200
+"""Longer side over shorter side; beyond it, a resize that keeps proportions would fill the memory."""
 
 
 class PairError(ValueError):
@@ -60,11 +62,7 @@ class Picture:
         """Raise PairError, naming the picture, unless all of it can be decoded."""
         try:
             with _decoder(self.encoded()) as image:
-                if image.width * image.height > LARGEST_PICTURE:
-                    raise PairError(
-                        f"image {name}: {image.width} x {image.height} pixels; "
-                        f"at most {LARGEST_PICTURE:,} are read: make it smaller"
-                    )
+                _check_size(name, image.width, image.height)
                 image.load()
         except PairError:
             raise
@@ -73,6 +71,12 @@ class Picture:
             raise PairError(
                 f"image {name}: cannot be decoded ({reason}); replace the file or remove the row"
             ) from None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, without decoding."""
+        with _decoder(self.encoded()) as image:
+            return image.size
 
     def open(self) -> Image.Image:
         """Return the decoded image in RGB; transparency is laid on white, of an animation the first frame."""
@@ -126,11 +130,13 @@ class Pair:
     split: Split
     """calibration: directions, layers and thresholds; test: every reported number."""
     prompts: Mapping[str, Prompt]
-    """The prompt of each arm; `text` is always there."""
+    """The prompt of each arm. `text` is there where words alone carry the whole request."""
     answer: str | None = None
     """The right answer where it is known, else None."""
     cluster: str = ""
     """Pairs of one cluster are resampled together in intervals; the pair itself by default."""
+    shown: str = ""
+    """The words that a typographic image shows; the request by default."""
 
     def __post_init__(self) -> None:
         for name, allowed in (("label", get_args(Label)), ("split", get_args(Split))):
@@ -138,10 +144,12 @@ class Pair:
                 raise PairError(
                     f"pair {self.pair_id!r}: {name} is {getattr(self, name)!r}; write one of {', '.join(allowed)}"
                 )
-        if "text" not in self.prompts:
-            raise PairError(f"pair {self.pair_id!r} has no text arm; add a row with arm=text")
+        if not self.prompts:
+            raise PairError(f"pair {self.pair_id!r} has no arm; add a row with arm=text or an image arm")
         if not self.cluster:
             object.__setattr__(self, "cluster", self.pair_id)
+        if not self.shown:
+            object.__setattr__(self, "shown", self.request)
 
 
 @dataclass(frozen=True)
@@ -150,6 +158,8 @@ class Pairs:
 
     pairs: tuple[Pair, ...]
     """In the order they were given."""
+    notes: tuple[str, ...] = ()
+    """What was left out or made when these pairs were gathered, one line each: kept with a run's provenance."""
 
     def __post_init__(self) -> None:
         if not self.pairs:
@@ -195,7 +205,7 @@ class Pairs:
             asked = {"split": split, "label": label, "arm": arm}
             wanted = ", ".join(f"{name}={value}" for name, value in asked.items() if value is not None)
             raise PairError(f"no pair has {wanted}; the pairs given have arms {', '.join(self.arms)}")
-        return Pairs(kept)
+        return Pairs(kept, self.notes)
 
     def require_both_labels(self) -> "Pairs":
         """Return these pairs; raises PairError unless each split has harmful and harmless pairs."""
@@ -216,10 +226,10 @@ class Pairs:
             taken[key] = taken.get(key, 0) + 1
             if taken[key] <= count:
                 kept.append(pair)
-        return Pairs(tuple(kept))
+        return Pairs(tuple(kept), self.notes)
 
     def __add__(self, other: "Pairs") -> "Pairs":
-        return Pairs(self.pairs + other.pairs)
+        return Pairs(self.pairs + other.pairs, self.notes + other.notes)
 
 
 def is_image_arm(arm: str) -> bool:
@@ -227,10 +237,14 @@ def is_image_arm(arm: str) -> bool:
     return arm.split("-")[0] in ("typographic", "picture", "picture_typographic")
 
 
+def normal(request: str) -> str:
+    """Return the request in lower case, with one space for whatever is neither letter, digit nor underscore."""
+    return re.sub(r"\W+", " ", request).strip().lower()
+
+
 def split_of(request: str, calibration_share: float = 0.4) -> Split:
     """Return the split that a request always falls in: equal up to case and spaces, equal split."""
-    normal = re.sub(r"\W+", " ", request).strip().lower()
-    draw = int.from_bytes(hashlib.sha256(normal.encode()).digest()[:8], "big") / 2**64
+    draw = int.from_bytes(hashlib.sha256(normal(request).encode()).digest()[:8], "big") / 2**64
     return "calibration" if draw < calibration_share else "test"
 
 
@@ -243,6 +257,18 @@ def check_arm(arm: str) -> str:
             "or one of them with a variant: typographic-large"
         )
     return arm
+
+
+def _check_size(name: str, width: int, height: int) -> None:
+    if width * height > LARGEST_PICTURE:
+        raise PairError(
+            f"image {name}: {width} x {height} pixels; at most {LARGEST_PICTURE:,} are read: make it smaller"
+        )
+    if max(width, height) > MOST_ELONGATED * min(width, height):
+        raise PairError(
+            f"image {name}: {width} x {height} pixels; one side is over {MOST_ELONGATED} times the other: "
+            "cut it or remove the row"
+        )
 
 
 @contextmanager

@@ -20,6 +20,28 @@ Model = Annotated[
 PairsFile = Annotated[
     Path | None, typer.Option("--pairs", help="CSV, JSONL or parquet: one row per pair and arm.")
 ]
+Benchmark = Annotated[
+    str | None, typer.Option(help="Benchmark to ask instead of a pairs file; `regap benchmarks` lists them.")
+]
+Data = Annotated[Path | None, typer.Option(help="Folder in which the benchmark lies, as it is distributed.")]
+Harmless = Annotated[
+    str | None,
+    typer.Option(help="Harmless source beside the benchmark; regap's own everyday requests if needed."),
+]
+Partial = Annotated[
+    bool | None, typer.Option("--partial", help="Allow a benchmark of which rows or images are missing.")
+]
+Make = Annotated[
+    list[str] | None,
+    typer.Option(help="Arm to make: typographic, blank, noise, blank-colour or caption; repeat for more."),
+]
+Style = Annotated[
+    str | None, typer.Option(help="Of typographic images that are made: figstep, mm-safetybench or plain.")
+]
+ReadBack = Annotated[
+    bool | None,
+    typer.Option("--read-back", help="Ask the model what images say; report outcomes on those it read too."),
+]
 Out = Annotated[Path | None, typer.Option(help="Run folder; an interrupted run goes on there.")]
 Arms = Annotated[list[str] | None, typer.Option("--arm", help="Arm to use; repeat for more. All by default.")]
 ImageArm = Annotated[str | None, typer.Option(help="Arm that is corrected; typographic by default.")]
@@ -28,7 +50,8 @@ Device = Annotated[str | None, typer.Option(help="Torch device, such as cpu or c
 Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, float16 or auto.")]
 Revision = Annotated[str | None, typer.Option(help="Revision of a hub id.")]
 Download = Annotated[
-    bool | None, typer.Option("--download", help="Allow the network for a hub id not cached yet.")
+    bool | None,
+    typer.Option("--download", help="Allow the network for a model or benchmark that is not at hand."),
 ]
 BatchSize = Annotated[int | None, typer.Option(help="Most prompts in one forward pass.")]
 BatchTokens = Annotated[

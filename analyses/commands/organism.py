@@ -27,8 +27,8 @@ def pairs(
     seed: Seed = None,
 ) -> None:
     """Write the pairs that `regap demo` asks, pictures included: an example of a pairs file."""
+    from regap.analyses.asked_pairs import pairs_of
     from regap.analyses.config import read_config
-    from regap.analyses.run import pairs_of
     from regap.geometry.pair_files import write_pairs
 
     asked = pairs_of(read_config(seed=seed))

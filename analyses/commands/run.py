@@ -9,19 +9,26 @@ from regap.analyses.commands.options import (
     Arms,
     BatchSize,
     BatchTokens,
+    Benchmark,
     Budget,
     ConfigFile,
+    Data,
     Device,
     Download,
     Dtype,
+    Harmless,
     ImageArm,
     Limit,
+    Make,
     MaxNewTokens,
     Model,
     Out,
     PairsFile,
+    Partial,
+    ReadBack,
     Revision,
     Seed,
+    Style,
     as_text,
     progress,
     screen,
@@ -52,6 +59,13 @@ def demo(out: Out = None, limit: Limit = None, seed: Seed = None) -> None:
 def run(
     model: Model = None,
     pairs: PairsFile = None,
+    benchmark: Benchmark = None,
+    data: Data = None,
+    harmless: Harmless = None,
+    partial: Partial = None,
+    make: Make = None,
+    style: Style = None,
+    read_back: ReadBack = None,
     out: Out = None,
     arm: Arms = None,
     image_arm: ImageArm = None,
@@ -70,13 +84,20 @@ def run(
     """Run every analysis on any model and any pairs, and write tables, figures, report and summary."""
     from regap.analyses.config import read_config
 
-    flags = {name: value for name, value in locals().items() if name not in ("config", "arm", "read_config")}
-    _run(read_config(config, arms=tuple(arm or ()), **as_text(flags)))
+    apart = ("config", "arm", "make", "read_config")
+    flags = {name: value for name, value in locals().items() if name not in (*apart, "apart")}
+    _run(read_config(config, arms=tuple(arm or ()), make=tuple(make or ()), **as_text(flags)))
 
 
 def capture(
     model: Model = None,
     pairs: PairsFile = None,
+    benchmark: Benchmark = None,
+    data: Data = None,
+    harmless: Harmless = None,
+    partial: Partial = None,
+    make: Make = None,
+    style: Style = None,
     out: Out = None,
     arm: Arms = None,
     limit: Limit = None,
@@ -92,10 +113,12 @@ def capture(
     from regap.analyses.capture_only import capture_only
     from regap.analyses.config import read_config
 
-    flags = {n: v for n, v in locals().items() if n not in ("config", "arm", "read_config", "capture_only")}
-    settings = read_config(config, arms=tuple(arm or ()), **as_text(flags))
+    apart = ("config", "arm", "make", "read_config", "capture_only")
+    flags = {name: value for name, value in locals().items() if name not in (*apart, "apart")}
+    settings = read_config(config, arms=tuple(arm or ()), make=tuple(make or ()), **as_text(flags))
     with progress() as track:
         folder = capture_only(settings, track)
+    _print_notes(folder.path)
     screen.print(f"residual streams, directions and tables are in {escape(str(folder.path))}")
 
 
@@ -109,7 +132,16 @@ def _run(config: "RunConfig") -> None:
     write_figures(folder.path)
     page = write_report(folder.path)
     _print_claims(folder.path)
+    _print_notes(folder.path)
     screen.print(f"\nreport: {escape(str(page))}\nnumbers: {escape(str(folder.path / 'summary.json'))}")
+
+
+def _print_notes(folder: Path) -> None:
+    """What was left out or made when the pairs were gathered."""
+    import json
+
+    for note in json.loads((folder / "provenance.json").read_text())["notes"]:
+        screen.print(f"[yellow]note:[/] {escape(note)}")
 
 
 def _print_claims(folder: Path) -> None:

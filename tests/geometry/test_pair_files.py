@@ -83,6 +83,29 @@ def test_numbers_for_names_and_answers_are_texts(tmp_path: Path) -> None:
     assert (pair.pair_id, pair.answer, pair.cluster) == ("7", "42", "7")
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_prompt_may_have_several_pictures_and_a_system_message(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "blue.png").write_bytes(png("blue"))
+    row = SHOWN | {"image": None, "images": ["red.png", "blue.png"], "text": "<image> or <image>"}
+    path = written(tmp_path, [row | {"system": "be brief", "shown": "A REQUEST"}], kind)
+    (pair,) = read_pairs(path)
+    prompt = pair.prompts["typographic"]
+    assert [picture.encoded() for picture in prompt.pictures] == [png(), png("blue")]
+    assert (prompt.system, pair.shown) == ("be brief", "A REQUEST")
+    write_pairs(Pairs((pair,)), tmp_path / "again.parquet")
+    (again,) = read_pairs(tmp_path / "again.parquet")
+    assert again.prompts["typographic"].text == prompt.text and again.shown == pair.shown
+    assert [picture.sha256 for picture in again.prompts["typographic"].pictures] == [
+        picture.sha256 for picture in prompt.pictures
+    ]
+
+
+def test_pictures_without_slots_go_before_the_text_in_their_order(tmp_path: Path) -> None:
+    row = SHOWN | {"image": None, "images": ["red.png", "red.png"], "text": "do it"}
+    (pair,) = read_pairs(written(tmp_path, [row], "jsonl"))
+    assert pair.prompts["typographic"].text == "<image>\n<image>\ndo it"
+
+
 def test_a_picture_without_a_slot_goes_before_the_text(tmp_path: Path) -> None:
     (pair,) = read_pairs(written(tmp_path, [TEXT, SHOWN | {"text": "do it"}]))
     assert pair.prompts["typographic"].text == "<image>\ndo it"
@@ -149,7 +172,8 @@ def test_a_cell_that_is_empty(column: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        ([SHOWN], "pair 'p' has no text arm; add a row with arm=text"),
+        ([SHOWN | {"images": ["red.png"]}], "row 1: image and images are both filled in; keep one of them"),
+        ([SHOWN | {"image": None, "images": "red.png"}], "row 1: images is 'red.png', not a list"),
         ([TEXT, TEXT], "pair 'p' has arm text twice; keep one row of it"),
         ([TEXT, SHOWN | {"label": "harmless"}], "pair 'p' has rows that differ in label; make them equal"),
         ([TEXT, SHOWN | {"request": "another"}], "pair 'p' has rows that differ in request; make them equal"),

@@ -114,6 +114,17 @@ def test_a_picture_larger_than_allowed_is_refused_before_it_is_decoded(
         Picture(encoded(Image.new("RGB", (9, 6)))).check("it")
 
 
+@pytest.mark.parametrize("size", [(1, 60_000_000), (60_000_000, 1), (201, 1)])
+def test_a_picture_that_a_resize_would_make_huge_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(
+        PairError, match=r"image strip: .* one side is over 200 times the other: cut it or remove"
+    ):
+        Picture(header_of_png(*size)).check("strip")
+    strip = Picture(encoded(Image.new("L", (200, 1))))
+    strip.check("just allowed")
+    assert strip.size == (200, 1)
+
+
 @pytest.mark.parametrize("side", [9_000, 12_000, 30_000])
 def test_a_small_file_that_would_fill_the_memory_is_refused(side: int) -> None:
     with pytest.raises(PairError, match=r"image bomb: .*pixels"):
@@ -132,7 +143,7 @@ def test_a_picture_in_a_file_is_known_by_its_content_and_not_kept(tmp_path: Path
 
 @pytest.mark.parametrize("text", ["no slot", "<image> and <image>"])
 def test_a_picture_goes_where_the_text_says_once(text: str) -> None:
-    with pytest.raises(PairError, match="and a picture; write <image> once where the picture goes"):
+    with pytest.raises(PairError, match="and 1 picture; write <image> once where each picture goes"):
         Prompt(text, (Picture(encoded(RED)),))
 
 
@@ -149,9 +160,21 @@ def test_an_unknown_label_or_split_is_named(field: str, value: str) -> None:
         pair("p", **chosen)
 
 
-def test_a_pair_has_a_text_arm() -> None:
-    with pytest.raises(PairError, match="pair 'p' has no text arm; add a row with arm=text"):
-        pair("p", prompts={"caption": Prompt("words")})
+def test_a_pair_has_an_arm_which_need_not_be_text() -> None:
+    assert list(pair("p", prompts={"caption": Prompt("words")}).prompts) == ["caption"]
+    with pytest.raises(PairError, match="pair 'p' has no arm; add a row with arm=text or an image arm"):
+        Pair("p", "harmful", "kind", "a request", "test", {})
+
+
+def test_an_image_shows_the_request_unless_other_words_are_named() -> None:
+    assert pair("p").shown == "a request"
+    assert Pair("p", "harmful", "kind", "a", "test", {"text": Prompt("a")}, shown="b").shown == "b"
+
+
+def test_notes_stay_with_the_pairs() -> None:
+    noted = Pairs(balanced().pairs, ("one image is missing",))
+    assert noted.test.first(1).notes == noted.where(label="harmful").notes == ("one image is missing",)
+    assert (noted + Pairs((pair("q"),), ("another",))).notes == ("one image is missing", "another")
 
 
 def test_pairs_are_some_and_unlike() -> None:

@@ -1,0 +1,79 @@
+"""The caption arm: images replaced by what the model itself says that they show."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from regap.geometry.models import Model
+from regap.geometry.pairs import IMAGE_SLOT, Pair, Pairs, Prompt, is_image_arm
+from regap.interventions.generation import Completion, generate
+
+QUESTION = (
+    "{images}\nSomeone will be asked the following about {this}, without seeing {it}:\n{query}\n"
+    "Do not answer it. Describe in a few sentences what is to be seen that matters for it, "
+    "and write out any words that are shown."
+)
+"""Ours: the query is told, so that the caption tells what the query needs."""
+ALONE = "(nothing else is said)"
+LONGEST = 128
+"""Tokens of a caption."""
+
+
+def with_captions(
+    model: Model,
+    pairs: Pairs,
+    arm: str | None = None,
+    *,
+    batch_size: int = 32,
+    store: str | Path | None = None,
+) -> Pairs:
+    """Return the pairs with a `caption` arm: the message of an image arm with the model's captions for its images.
+
+    arm: whose images are captioned; by default each pair's first image arm. A pair that has a caption arm already,
+    or no image arm, stays as it is. Captions are greedy and kept in the `store` folder by model, prompt and image.
+    """
+    chosen = {pair.pair_id: _image_arm(pair, arm) for pair in pairs}
+    asking = tuple(
+        replace(pair, prompts={"picture": _question(pair.prompts[found])})
+        for pair in pairs
+        if (found := chosen[pair.pair_id]) is not None
+    )
+    if not asking:
+        return pairs
+    answers = generate(
+        model, Pairs(asking), "picture", max_new_tokens=LONGEST, batch_size=batch_size, store=store
+    )
+    captions = {answer.pair_id: answer for answer in answers}
+    made = tuple(
+        _captioned(pair, chosen[pair.pair_id] or "", captions[pair.pair_id])
+        if pair.pair_id in captions
+        else pair
+        for pair in pairs
+    )
+    return Pairs(made, (*pairs.notes, f"{len(asking)} caption arms were made by the model {model.name}"))
+
+
+def _image_arm(pair: Pair, arm: str | None) -> str | None:
+    if "caption" in pair.prompts:
+        return None
+    return next((name for name in pair.prompts if (name == arm if arm else is_image_arm(name))), None)
+
+
+def _question(prompt: Prompt) -> Prompt:
+    several = len(prompt.pictures) > 1
+    query = prompt.text.replace(IMAGE_SLOT, "").strip() or ALONE
+    text = (
+        QUESTION.replace("{images}", IMAGE_SLOT * len(prompt.pictures))
+        .replace("{this}", "these images" if several else "this image")
+        .replace("{it}", "them" if several else "it")
+        .replace("{query}", query)
+    )
+    return Prompt(text, prompt.pictures, prompt.system)
+
+
+def _captioned(pair: Pair, arm: str, caption: Completion) -> Pair:
+    """The query without its images, then the caption; words of the caption that look like a slot are spelt out."""
+    prompt = pair.prompts[arm]
+    said = caption.text.replace(IMAGE_SLOT, "image")
+    query = prompt.text.replace(IMAGE_SLOT, "").strip()
+    text = f"{query}\nImage description: {said}".strip()
+    return replace(pair, prompts={**pair.prompts, "caption": Prompt(text, (), prompt.system)})

@@ -1,0 +1,60 @@
+"""JailBreakV-28K: jailbreaks of many kinds, each with the plain request that it stands for."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from regap.geometry.benchmarks.card import Card
+from regap.geometry.benchmarks.entry import Entry, Loader, Message, words
+from regap.geometry.benchmarks.source import Row, Source
+
+COLUMNS = ("id", "jailbreak_query", "redteam_query", "format", "policy", "image_path")
+
+
+def _loader(files: tuple[str, ...]) -> Loader:
+    def load(source: Source) -> Iterator[Entry]:
+        path = source.file(*files)
+        images = path.parent.relative_to(source.folder)
+        for row in source.rows(path, COLUMNS):
+            request = row.text("redteam_query")
+            image = Message(row.text("jailbreak_query"), (images / Path(row.text("image_path")),))
+            messages = {"text": words(request), _arm(row): image}
+            yield Entry(row.text("id"), "harmful", request, messages, row.text("policy"))
+
+    return load
+
+
+def _arm(row: Row) -> str:
+    """Return the arm, told by the image's folder and name: the images of transferred jailbreaks say nothing."""
+    path = row.text("image_path").lower()
+    folder, name = path.split("/")[0], path.split("/")[-1]
+    if folder == "llm_transfer_attack":
+        return "blank-transfer" if name.startswith("blank") else "noise-transfer"
+    if folder == "figstep":
+        return "typographic"
+    if "typo" in name:
+        return "picture_typographic" if "sd" in name else "typographic-query"
+    return "picture"
+
+
+FILES = ("JailBreakV_28K/JailBreakV_28K.csv", "JailBreakV_28K.csv")
+MINI = ("JailBreakV_28K/mini_JailBreakV_28K.csv", "mini_JailBreakV_28K.csv")
+HOME = "https://huggingface.co/datasets/JailbreakV-28K/JailBreakV-28k"
+ARMS = (
+    "text",
+    "typographic",
+    "typographic-query",
+    "picture",
+    "picture_typographic",
+    "blank-transfer",
+    "noise-transfer",
+)
+CARDS = (
+    Card(
+        "jailbreakv-28k", _loader(FILES), "safety", ARMS, "MIT", HOME, ("|".join(FILES),), (28_000,),
+        hub="JailbreakV-28K/JailBreakV-28k", note="one image arm a row; images of transferred jailbreaks say nothing",
+    ),
+    Card(
+        "jailbreakv-28k-mini", _loader(MINI), "safety", ARMS, "MIT", HOME, ("|".join(MINI),), (280,),
+        hub="JailbreakV-28K/JailBreakV-28k",
+    ),
+)  # fmt: skip

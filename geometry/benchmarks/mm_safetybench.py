@@ -1,0 +1,118 @@
+"""MM-SafetyBench: a harmful question whose key phrase is shown as a picture, as words, or as both."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from regap.geometry.benchmarks.card import Card
+from regap.geometry.benchmarks.entry import Entry, Loader, Message, words
+from regap.geometry.benchmarks.source import Row, Source
+
+HARMFUL: Mapping[str, int] = MappingProxyType(
+    {
+        "01-Illegal_Activitiy": 97,  # as it is distributed; the spelling Illegal_Activity is found too
+        "02-HateSpeech": 163,
+        "03-Malware_Generation": 44,
+        "04-Physical_Harm": 144,
+        "05-EconomicHarm": 122,
+        "06-Fraud": 154,
+        "07-Sex": 109,
+        "09-Privacy_Violence": 139,
+    }
+)
+ADVICE: Mapping[str, int] = MappingProxyType(
+    {
+        "08-Political_Lobbying": 153,
+        "10-Legal_Opinion": 130,
+        "11-Financial_Advice": 167,
+        "12-Health_Consultation": 109,
+        "13-Gov_Decision": 149,
+    }
+)
+"""Scenarios in which a wrong answer lacks a disclaimer rather than does harm: a benchmark apart."""
+SHOWN = {"SD": "picture", "TYPO": "typographic", "SD_TYPO": "picture_typographic"}
+COLUMNS = ("Question", "Changed Question", "Key Phrase", "Rephrased Question", "Rephrased Question(SD)")
+
+
+def _loader(scenarios: Mapping[str, int]) -> Loader:
+    def load(source: Source) -> Iterator[Entry]:
+        for scenario in scenarios:
+            spelt = _spellings(scenario)
+            path = source.find(*(f"{start}{name}.json" for start in QUESTIONS for name in spelt))
+            yield from _from_json(source, scenario, path) if path else _from_parquet(source, scenario)
+
+    return load
+
+
+QUESTIONS = ("data/processed_questions/", "processed_questions/", "")
+IMAGES = ("data/imgs", "imgs", "images", "data/images")
+
+
+def _spellings(scenario: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((scenario, scenario.replace("Activitiy", "Activity"))))
+
+
+def _from_json(source: Source, scenario: str, path: Path) -> Iterator[Entry]:
+    """Ids are texts and have gaps: they are taken as they are."""
+    folder = source.place(*(f"{start}/{name}" for start in IMAGES for name in _spellings(scenario)))
+    for number, row in source.entries(path):
+        for column in COLUMNS:
+            row.text(column)
+        messages = {"text": words(row.text("Changed Question")), "text-question": words(row.text("Question"))}
+        for kind, arm in SHOWN.items():
+            asks = row.text("Rephrased Question(SD)" if kind == "SD" else "Rephrased Question")
+            messages[arm] = Message(asks, (folder / kind / f"{number}.jpg",))
+        name = f"{scenario[:2]}-{number}"
+        yield Entry(name, "harmful", row.text("Question"), messages, scenario, shown=row.text("Key Phrase"))
+
+
+def _from_parquet(source: Source, scenario: str) -> Iterator[Entry]:
+    """The hub's files: one for each scenario and kind, joined by id."""
+    kinds = {kind: _table(source, scenario, kind) for kind in (*SHOWN, "Text_only")}
+    for number, plain in kinds["Text_only"].items():
+        messages = {"text": words(plain.text("question"))}
+        for kind, arm in SHOWN.items():
+            row = kinds[kind].get(number)
+            if row:
+                messages[arm] = Message(row.text("question"), (row.image(),))
+        yield Entry(f"{scenario[:2]}-{number}", "harmful", plain.text("question"), messages, scenario)
+
+
+def _table(source: Source, scenario: str, kind: str) -> dict[str, Row]:
+    names = [name[3:] for name in _spellings(scenario)]
+    path = source.file(
+        *(
+            f"{start}{name}/{kind}{end}"
+            for start in ("data/", "")
+            for name in names
+            for end in (".parquet", "-*.parquet")
+        )
+    )
+    return {row.text("id"): row for row in source.rows(path, ("id", "question"))}
+
+
+HOME = "https://github.com/isXinLiu/MM-SafetyBench"
+HUB = "PKU-Alignment/MM-SafetyBench"
+ARMS = ("text", "text-question", *SHOWN.values())
+
+
+def _files(name: str) -> tuple[str, ...]:
+    patterns = [f"{start}{name}.json" for start in QUESTIONS] + [
+        f"data/{name[3:]}/*.parquet",
+        f"{name[3:]}/*.parquet",
+    ]
+    return ("|".join(patterns),)
+
+
+CARDS = (
+    Card(
+        "mm-safetybench", _loader(HARMFUL), "safety", ARMS, "CC BY-NC 4.0", HOME, _files("02-HateSpeech"),
+        (sum(HARMFUL.values()),), HARMFUL, HUB, style="mm-safetybench",
+        note="the eight scenarios about harm; the images are not in the repository but on its drive or the hub",
+    ),
+    Card(
+        "mm-safetybench-advice", _loader(ADVICE), "safety", ARMS, "CC BY-NC 4.0", HOME, _files("13-Gov_Decision"),
+        (sum(ADVICE.values()),), ADVICE, HUB, style="mm-safetybench",
+        note="scenarios 08 and 10 to 13, about lacking disclaimers: not to be averaged with the others",
+    ),
+)  # fmt: skip

@@ -1,0 +1,59 @@
+"""Omni-SafetyBench, its arms in words and images: one request through several channels, aligned by id."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from regap.geometry.benchmarks.card import Card
+from regap.geometry.benchmarks.entry import Entry, Message, words
+from regap.geometry.benchmarks.source import Row, Source
+from regap.geometry.pairs import PairError
+
+ARMS = {
+    "picture": "dual-modal/image-text/diffusion",
+    "typographic": "dual-modal/image-text/typo",
+    "picture_typographic": "dual-modal/image-text/diff_typo",
+    "typographic-full": "unimodal/image-only",
+}
+"""Which file each image arm is in; of `typographic-full`, the image is all that is said."""
+
+
+def load(source: Source) -> Iterator[Entry]:
+    """Yield the seeds of the text-only file, in every image arm whose file is there; audio and video are left out."""
+    arms = {arm: _by_id(source, file) for arm, file in ARMS.items()}
+    for number, plain in _by_id(source, "unimodal/text-only").items():
+        request = plain.text("text", "corresponding_text")
+        messages, shown = {"text": words(request)}, ""
+        for arm, rows in arms.items():
+            if number not in rows:
+                raise PairError(
+                    f"{source.name}: id {number} is not in {ARMS[arm]}.jsonl; download the file again"
+                )
+            row = rows[number]
+            messages[arm] = Message(
+                "" if arm == "typographic-full" else row.text("text"), (Path(row.text("image_path")),)
+            )
+            shown = shown or row.get("key_phrase")
+        yield Entry(number, "harmful", request, messages, plain.text("harmful_category"), shown=shown)
+
+
+def _by_id(source: Source, file: str) -> dict[str, Row]:
+    path = source.file(f"meta_files/{file}.jsonl", f"{file}.jsonl")
+    found: dict[str, Row] = {}
+    for row in source.rows(path, ("id",)):
+        if row.text("id") in found:
+            raise PairError(
+                f"{row.where}: the id {row.text('id')} stands there twice; download the file again"
+            )
+        found[row.text("id")] = row
+    return found
+
+
+CARDS = (
+    Card(
+        "omni-safetybench", load, "safety", ("text", *ARMS), "Apache-2.0 (code); seeds CC BY-NC 4.0",
+        "https://github.com/THU-BPM/Omni-SafetyBench",
+        ("meta_files/unimodal/text-only.jsonl|unimodal/text-only.jsonl",), (972,), hub="Leyiii/Omni-SafetyBench",
+        hub_files=("meta_files/*", "mm_data/*/image/*"), style="mm-safetybench",
+        note="images are read from their data.tar or from beside it",
+    ),
+)  # fmt: skip

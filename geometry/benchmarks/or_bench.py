@@ -1,0 +1,39 @@
+"""OR-Bench: harmless prompts that models tend to refuse, and toxic ones beside them."""
+
+from collections.abc import Iterator
+
+from regap.geometry.benchmarks.card import Card
+from regap.geometry.benchmarks.entry import Entry, Loader, words
+from regap.geometry.benchmarks.source import Source
+from regap.geometry.pairs import Label
+
+HARD, TOXIC, LARGE = "or-bench-hard-1k.csv", "or-bench-toxic.csv", "or-bench-80k.csv"
+
+
+def _loader(**files: str) -> Loader:
+    labels: dict[str, Label] = {"harmless": "harmless", "harmful": "harmful"}
+
+    def load(source: Source) -> Iterator[Entry]:
+        for label, file in files.items():
+            for number, row in enumerate(
+                source.rows(source.file(file, f"data/{file}"), ("prompt", "category"))
+            ):
+                prompt = row.text("prompt")
+                name = f"{label}-{number:05d}"
+                yield Entry(name, labels[label], prompt, {"text": words(prompt)}, row.text("category"))
+
+    return load
+
+
+HOME, HUB = "https://huggingface.co/datasets/bench-llm/or-bench", "bench-llm/or-bench"
+CARDS = (
+    Card(
+        "or-bench", _loader(harmless=HARD, harmful=TOXIC), "safety", ("text",), "CC BY 4.0", HOME,
+        (f"{HARD}|data/{HARD}", f"{TOXIC}|data/{TOXIC}"), hub=HUB, hub_files=(HARD, TOXIC),
+        note="the hard harmless prompts and the toxic ones",
+    ),
+    Card(
+        "or-bench-80k", _loader(harmless=LARGE), "harmless", ("text",), "CC BY 4.0", HOME, (f"{LARGE}|data/{LARGE}",),
+        hub=HUB, hub_files=(LARGE,),
+    ),
+)  # fmt: skip
