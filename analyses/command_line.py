@@ -27,6 +27,7 @@ for command in (
     draw.figures,
     draw.report,
     model.doctor,
+    model.plan,
     benchmarks.benchmarks,
 ):
     app.command()(command)

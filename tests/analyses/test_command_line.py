@@ -189,3 +189,12 @@ def test_an_interrupted_run_ends_in_the_same_bytes(regap, tmp_path, pairs_file, 
     for name in [*tables, "summary.json", "directions.safetensors"]:
         assert (once / name).read_bytes() == (twice / name).read_bytes(), name
     assert (once / "report.html").stat().st_size < 15_000_000
+
+
+def test_a_plan_is_made_of_counts_and_of_a_pairs_file(regap, pairs_file):
+    code, error, shown = regap("plan", "organism", "--pairs", pairs_file)
+    assert (code, error) == (0, "") and "1,750,176" in shown and "36" in shown
+    code, error, shown = regap("plan", "organism", "--prompts", "10", "--tokens", "5", "--tflops", "100")
+    assert code == 0 and "none" in shown and "100 TFLOP/s" in shown
+    code, error, _ = regap("plan", "organism", "--image-size", "big")
+    assert (code, "write it like 336x336" in error) == (2, True)
