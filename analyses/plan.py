@@ -115,10 +115,13 @@ class Plan:
 
     @property
     def pass_bytes(self) -> int:
-        """Of the largest batch while it is run: four residual streams and the widest of a block's inner states."""
+        """Of the largest batch while it is run, tensors of attention and of the block's inner states together.
+
+        The stream, its norm, queries, keys and values, their rotated copies, and three inner states.
+        """
         sizes = self.sizes
-        widest = max(3 * sizes.inner, 2 * sizes.heads_width + sizes.cache_width)
-        return self.work.most_tokens * (4 * sizes.width + widest) * sizes.bytes_each
+        each = 3 * sizes.width + 2 * (sizes.heads_width + sizes.cache_width) + 3 * sizes.inner
+        return self.work.most_tokens * each * sizes.bytes_each
 
     @property
     def cache_bytes(self) -> int:
@@ -241,7 +244,7 @@ def as_rows(found: Plan) -> list[Line]:
         Line("tokens of a picture", each, "by the processor's own count"),
         Line("prompts", f"{work.prompts:,}", batches),
         Line("memory, weights", _bytes(found.weight_bytes), f"{sizes.bytes_each} bytes a parameter"),
-        Line("memory, a pass", _bytes(found.pass_bytes), "within a factor of 2"),
+        Line("memory, a pass", _bytes(found.pass_bytes), "within a factor of 1.5"),
         Line("memory, answering", _bytes(found.cache_bytes), "keys and values of the largest batch"),
         Line("memory, all", _bytes(found.memory_bytes), "the libraries themselves, about 1 GB, not counted"),
         Line("disk", _bytes(found.disk_bytes), "residual streams of all layers and prompts, float32"),

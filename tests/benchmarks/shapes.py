@@ -91,7 +91,7 @@ def batch(shape: Shape, model: Any) -> Batch:
     ids = torch.randint(5, 30_000, (shape.prompts, shape.tokens), generator=generator)
     ids[:, 16 : 16 + len(image)] = torch.tensor(image)
     for row in range(shape.prompts):
-        ids[row, : 4 * row] = 0
+        ids[row, : 4 * (row % 4)] = 0
     inputs = {"input_ids": ids, "attention_mask": (ids != 0).long(), **_pixels(shape, ids, patches)}
     placed = {name: value.to(model.device) for name, value in inputs.items()}
     return Batch(placed, tuple(range(shape.prompts)), IMAGE)
