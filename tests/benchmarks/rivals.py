@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 import torch
+from shapes import with_same_weights
 from torch import Tensor
 from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
 from transformer_lens.model_bridge.sources import build_bridge_from_module
@@ -61,7 +62,7 @@ def run_with_cache_of_everything(bridge: Any, batch: Batch) -> Callable[[], Any]
 
 def nnsight_trace(bare: Any, batch: Batch) -> Callable[[], Tensor]:
     """Return a trace that saves the last token of each layer's output, head left out; needs nnsight."""
-    model: Any = import_module("nnsight").NNsight(copy.deepcopy(bare).model)
+    model: Any = import_module("nnsight").NNsight(with_same_weights(bare).model)
 
     def capture() -> Tensor:
         with torch.inference_mode(), model.trace(**batch.inputs, use_cache=False):

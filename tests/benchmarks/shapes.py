@@ -77,10 +77,21 @@ def build(shape: Shape) -> Any:
 
 
 def subject(shape: Shape) -> Subject:
-    """Return the model bare and under hooks, with its batch."""
-    bare = build(shape)
+    """Return a model of this shape bare and under hooks, with its batch."""
+    return subject_of(shape, build(shape))
+
+
+def subject_of(shape: Shape, bare: Any) -> Subject:
+    """Return the model bare and under hooks, with its batch on its device."""
     processor = SimpleNamespace(chat_template="by hand")
-    return Subject(bare, Model(bridge(copy.deepcopy(bare)), processor, "timed", "timed"), batch(shape, bare))
+    hooked = Model(bridge(with_same_weights(bare)), processor, "timed", "timed")
+    return Subject(bare, hooked, batch(shape, bare))
+
+
+def with_same_weights(model: Any) -> Any:
+    """Return a copy of the model's modules over the same weights, so that large models are held once."""
+    weights = [*model.parameters(), *model.buffers()]
+    return copy.deepcopy(model, {id(weight): weight for weight in weights})
 
 
 def batch(shape: Shape, model: Any) -> Batch:

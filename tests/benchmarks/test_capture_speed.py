@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gpu
 import peak_memory
 import pytest
 import rivals
@@ -66,6 +67,13 @@ def test_capture_under_five_edits_of_pictures_seen_once(timed, shape, compared):
             read(timed.model, named, range(shape.layers), [edit])
 
     compared(ours, lambda: [bare() for _ in edits])
+
+
+def test_the_script_for_a_gpu_measures_a_tiny_model():
+    found = gpu.measure(gpu.TINY, "cpu", torch.bfloat16, rounds=2)
+    assert 0.05 < found.ours / found.bare < 20 and found.operations > 1e6
+    assert found.lines()[0].endswith("prompts/s") and found.lines()[3].startswith("share of the matrix peak")
+    assert torch.get_default_dtype() == torch.float32
 
 
 @pytest.mark.parametrize("name", list(shapes.SMALL))
