@@ -6,7 +6,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from regap.analyses.commands import benchmarks, draw, model, organism, run
+from regap.analyses.commands import benchmarks, draw, model, organism, plan, run
 from regap.analyses.commands.options import errors
 
 app = typer.Typer(
@@ -27,7 +27,7 @@ for command in (
     draw.figures,
     draw.report,
     model.doctor,
-    model.plan,
+    plan.plan,
     benchmarks.benchmarks,
 ):
     app.command()(command)
