@@ -102,7 +102,10 @@ def _pixels_of(pixels: Mapping[str, Tensor], chosen: list[int], count: int) -> d
             "pixel_values": torch.cat([patches[i] for i in chosen]),
             "image_grid_thw": grid[chosen],
         }
-    if all(len(value) == count for value in pixels.values()):
+    # Of other inputs it is not said whether they go by picture or by prompt.
+    if pixels.keys() <= {"pixel_values", "image_sizes"} and all(
+        len(each) == count for each in pixels.values()
+    ):
         return {name: value[chosen] for name, value in pixels.items()}
     return None
 
