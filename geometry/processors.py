@@ -102,9 +102,10 @@ def pixtral_processor() -> Any:
 
 
 def _read(found: str, config: Any, options: dict[str, Any]) -> Any:
+    """Read the processor as transformers would, or where that asks for a video processor, without one."""
     try:
         return AutoProcessor.from_pretrained(found, config=config, **options)
-    except ImportError:
+    except (ImportError, OSError, ValueError):
         tower = getattr(config, "vision_config", None)
         if getattr(tower, "model_type", None) == "pixtral":
             return pixtral_processor().from_pretrained(found, **options)

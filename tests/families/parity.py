@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 from PIL import Image
-from tiny_models import FAMILIES, awake
+from tiny_models import FAMILIES
+from tiny_parts import awake
 from torch import Tensor
 
 from regap.geometry.adapter import find_decoder
