@@ -92,10 +92,10 @@ class Model:
         keys and values of their own (Mllama).
         """
         text = self.hf.config.get_text_config()
-        return not (getattr(text, "use_bidirectional_attention", None) or self._crossing)
+        return not (getattr(text, "use_bidirectional_attention", None) or self.crossing)
 
     @cached_property
-    def _crossing(self) -> frozenset[int]:
+    def crossing(self) -> frozenset[int]:
         """Blocks that attend to an image beside the stream: a prompt without one passes them by."""
         return frozenset(getattr(self.hf.config.get_text_config(), "cross_attention_layers", None) or ())
 
@@ -108,7 +108,7 @@ class Model:
             raise ModelError(
                 f"layer {layer} is not in model {self.name}; its blocks are 0 to {self.layers - 1}"
             )
-        if layer not in self._crossing:
+        if layer not in self.crossing:
             return f"blocks.{layer}.hook_out"
         return "ln_final.hook_in" if layer == self.layers - 1 else f"blocks.{layer + 1}.hook_in"
 

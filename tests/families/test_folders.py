@@ -1,4 +1,4 @@
-"""A checkpoint folder of every family loads without torchvision, saved as transformers does now or as the hub has it."""
+"""A checkpoint folder of every family loads without torchvision, in the layout of today and in that of the hub."""
 
 import json
 from pathlib import Path
