@@ -60,8 +60,11 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where inputs go: the device of the token embedding, wherever the other parts of the model are."""
-        return self.hf.get_input_embeddings().weight.device
+        """Where inputs go: the device that the token embedding runs on, wherever the other parts of the model are."""
+        embedding = self.bridge.embed.original_component
+        if embedding.weight.device.type != "meta":
+            return embedding.weight.device
+        return torch.device(embedding._hf_hook.execution_device)  # kept elsewhere between passes
 
     @property
     def tokenizer(self) -> Any:

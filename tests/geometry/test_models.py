@@ -13,9 +13,10 @@ from transformers.utils import logging
 
 from regap.geometry.adapter import Decoder, bridge, find_decoder
 from regap.geometry.checkpoints import quantization
+from regap.geometry.forward import run
 from regap.geometry.models import Model, ModelError, load
 from regap.geometry.pairs import Pairs
-from regap.geometry.prompts import describe
+from regap.geometry.prompts import collate, describe
 from regap.organism.checkpoint import build_processor, save_checkpoint
 
 
@@ -147,6 +148,16 @@ def test_a_model_is_laid_out_over_devices(folder: Path) -> None:
     model = load(folder, device_map={"": "cpu"})
     assert model.device == torch.device("cpu") and model.fingerprint == load(folder).fingerprint
     assert "meta" not in {str(parameter.device) for parameter in model.hf.parameters()}
+
+
+def test_a_part_that_lies_elsewhere_between_passes_changes_nothing(folder: Path) -> None:
+    parts = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
+    split = load(folder, device_map={**dict.fromkeys(parts, "cpu"), "model.language_model": "disk"})
+    assert {str(parameter.device) for parameter in split.hf.parameters()} == {"cpu", "meta"}
+    whole, prompts = load(folder), [pair.prompts["blank"] for pair in _pairs()]
+    assert split.device == torch.device("cpu")
+    found = [run(model, collate(model, prompts, range(len(prompts))), range(4)) for model in (split, whole)]
+    assert torch.equal(found[0].states, found[1].states) and torch.equal(found[0].logits, found[1].logits)
 
 
 def test_fewer_bits_need_their_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
