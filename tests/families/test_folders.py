@@ -17,8 +17,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 @pytest.fixture(scope="module")
 def folder(of: Subject, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if of.dtype != "float32":
-        pytest.skip("the number format is no matter of the folder")
     made = tmp_path_factory.mktemp(of.family)
     of.bare.save_pretrained(made)
     FAMILIES[of.family]().processor.save_pretrained(made)
@@ -38,6 +36,9 @@ def as_on_the_hub(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["now", "hub"])
+@pytest.mark.parametrize(
+    "of", [(family, "float32") for family in FAMILIES], indirect=True, ids=list(FAMILIES)
+)
 def test_a_folder_is_the_model_that_was_saved(
     layout: str, of: Subject, folder: Path, capfd: pytest.CaptureFixture
 ) -> None:
