@@ -3,7 +3,7 @@ PYTHON ?= $(shell python3.11 --version >/dev/null 2>&1 && echo python3.11 || ech
 INSTALL = .venv/bin/python -m pip install --quiet --constraint constraints.txt
 FOLDERS = geometry interventions analyses figures organism
 
-.PHONY: demo test check format build benchmark clean
+.PHONY: demo test parity check format build benchmark clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.runtime  ## everything on the bundled model; the report is runs/demo/report.html
@@ -11,6 +11,9 @@ demo: .venv/.runtime  ## everything on the bundled model; the report is runs/dem
 
 test: .venv/.development  ## all tests; benchmarks run once, untimed
 	.venv/bin/pytest -q
+
+parity: .venv/.development  ## every family against Hugging Face's own model, as a table
+	.venv/bin/pytest -q tests/families
 
 check: .venv/.development  ## style, types and the rule of folders: no model is run
 	.venv/bin/ruff check

@@ -55,6 +55,11 @@ class RunConfig(BaseSettings):
     limit: int | None = Field(None, ge=4, description="at most this many pairs of each split and label")
     device: str = Field("cpu", description="torch device")
     dtype: str = Field("float32", description="torch number format, or auto")
+    device_map: str | None = Field(None, description="split over devices instead: auto, balanced, sequential")
+    quantize: Literal["8bit", "4bit"] | None = Field(None, description="weights in fewer bits")
+    attention: str | None = Field(
+        None, description="attention implementation; the checkpoint's own by default"
+    )
     revision: str | None = Field(None, description="revision of a hub id")
     download: bool = Field(
         False, description="allow the network for a model or benchmark that is not at hand"

@@ -75,7 +75,16 @@ def open_folder(config: RunConfig, model: Model, pairs: Pairs) -> tuple[RunFolde
 def load_model(config: RunConfig, source: str) -> Model:
     """Return a model loaded as the configuration says."""
     revision = config.revision if source == config.model else None
-    return load(source, device=config.device, dtype=config.dtype, revision=revision, download=config.download)
+    return load(
+        source,
+        device=config.device,
+        dtype=config.dtype,
+        device_map=config.device_map,
+        quantize=config.quantize,
+        attention=config.attention,
+        revision=revision,
+        download=config.download,
+    )
 
 
 def _answers(study: Study) -> Answers:

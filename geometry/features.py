@@ -71,7 +71,7 @@ def _features(base: Any, shelf: Shelf, pictures: tuple[str, ...], pixels: dict[s
     distinct = tuple(dict.fromkeys(pictures))
     first = [pictures.index(picture) for picture in distinct]
     fewer = _pixels_of(pixels, first, len(pictures)) if len(distinct) < len(pictures) else None
-    key = pictures if fewer is None else distinct
+    key = _key(pictures if fewer is None else distinct, fewer or pixels)
     features = shelf.get(key)
     if features is None:
         features = _kept_part(base.get_image_features(**(fewer or pixels), return_dict=True))
@@ -85,11 +85,18 @@ def _features(base: Any, shelf: Shelf, pictures: tuple[str, ...], pixels: dict[s
 
 def _features_of_all(base: Any, shelf: Shelf, pictures: tuple[str, ...], pixels: dict[str, Tensor]) -> Any:
     """Features that cannot be told apart by picture: those of the whole batch, repeated pictures and all."""
-    features = shelf.get(pictures)
+    key = _key(pictures, pixels)
+    features = shelf.get(key)
     if features is None:
         features = _kept_part(base.get_image_features(**pixels, return_dict=True))
-        shelf.put(pictures, features)
+        shelf.put(key, features)
     return features
+
+
+def _key(pictures: tuple[str, ...], pixels: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Return what features are known by: some models show a picture in fewer tokens where a prompt has several."""
+    together = pixels.get("batch_num_images")
+    return pictures if together is None else (*pictures, *map(str, together.tolist()))
 
 
 def _pixels_of(pixels: Mapping[str, Tensor], chosen: list[int], count: int) -> dict[str, Tensor] | None:

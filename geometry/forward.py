@@ -89,7 +89,10 @@ def run(model: Model, batch: Batch, layers: Sequence[int], edits: Sequence[Edit]
 
     A layer that is edited is read after its edit.
     """
-    hooks = [hook for edit in edits for hook in edit.hooks(model, batch)]
+    return _run_all(model, batch, layers, [hook for edit in edits for hook in edit.hooks(model, batch)])
+
+
+def _run_all(model: Model, batch: Batch, layers: Sequence[int], hooks: Sequence[Hook]) -> LastToken:
     reader = Reader(model, layers)
     with hooked(model, [*hooks, *reader.hooks]):
         output = model.hf(**seen_inputs(model, batch), use_cache=False, logits_to_keep=1)
@@ -98,9 +101,14 @@ def run(model: Model, batch: Batch, layers: Sequence[int], edits: Sequence[Edit]
 
 @torch.inference_mode()
 def prefill(model: Model, batch: Batch) -> Prefix:
-    """Return the batch with all but its last prompt token run, unedited; run once and kept with the batch."""
+    """Return the batch with all but its last prompt token run, unedited; run once and kept with the batch.
+
+    Nothing is run of a model whose prompts cannot be taken up again: its one-token passes are then full passes.
+    """
     if model.fingerprint in batch.kept:
         return batch.kept[model.fingerprint]
+    if not model.one_token_passes:
+        return Prefix(batch, None, batch.inputs["attention_mask"].sum(-1, keepdim=True) - 1)
     length = batch.inputs["input_ids"].shape[1]
     cut = {
         name: value[:, :-1] if isinstance(value, Tensor) and value.shape[1:] == (length,) else value
@@ -121,6 +129,8 @@ def run_last_token(
     model: Model, prefix: Prefix, layers: Sequence[int], hooks: Sequence[Hook] = ()
 ) -> LastToken:
     """Return what `run` returns, by running the last token alone; true of hooks that edit only that token."""
+    if prefix.cache is None:
+        return _run_all(model, prefix.batch, layers, hooks)
     reader = Reader(model, layers)
     inputs = prefix.batch.inputs
     with borrowed(model, prefix), hooked(model, [*hooks, *reader.hooks]):

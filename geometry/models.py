@@ -1,9 +1,5 @@
-"""How a vision-language model is loaded: the same way for a hub id, a folder and a model already built."""
+"""How a model is loaded: the same way for a hub id, a folder and a model already built."""
 
-import hashlib
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,10 +7,18 @@ from typing import Any
 
 import torch
 from transformer_lens.model_bridge import TransformerBridge
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
-from transformers.utils import logging
+from transformers import PreTrainedModel
 
 from regap.geometry.adapter import ModelError, bridge
+from regap.geometry.checkpoints import (
+    Quantize,
+    known_dtype,
+    quantization,
+    read_configuration,
+    read_weights,
+)
+from regap.geometry.fingerprints import digest_of_folder, digest_of_parameters, digest_of_processor
+from regap.geometry.processors import as_processor
 
 __all__ = ["Model", "ModelError", "load", "organism_folder"]
 
@@ -24,7 +28,7 @@ _WEIGHTS = Path(__file__).resolve().parent.parent / "organism" / "weights"
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A Hugging Face vision-language model under TransformerLens hooks, with its processor."""
+    """A Hugging Face model under TransformerLens hooks, with its processor."""
 
     bridge: TransformerBridge = field(repr=False)
     """Hooks at every block boundary; attention and everything else is Hugging Face's own code."""
@@ -37,10 +41,7 @@ class Model:
 
     def __post_init__(self) -> None:
         if not getattr(self.processor, "chat_template", None):
-            raise ModelError(
-                f"model {self.name}: its processor has no chat template; "
-                "add chat_template.jinja to the folder, or set processor.chat_template"
-            )
+            raise ModelError(_no_template(self.name))
 
     @property
     def hf(self) -> Any:
@@ -59,21 +60,60 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where inputs go."""
-        return self.hf.device
+        """Where inputs go: the device that the token embedding runs on, wherever the other parts of the model are."""
+        embedding = self.bridge.embed.original_component
+        if embedding.weight.device.type != "meta":
+            return embedding.weight.device
+        return torch.device(embedding._hf_hook.execution_device)  # kept elsewhere between passes
 
     @property
     def tokenizer(self) -> Any:
         """The processor's tokenizer."""
         return self.processor.tokenizer
 
+    @property
+    def sees_images(self) -> bool:
+        """False of a model of words alone."""
+        return hasattr(self.processor, "image_processor")
+
+    @cached_property
+    def image_token(self) -> int | None:
+        """The token id that stands for one patch of an image in the prompt, None if there is none."""
+        config = self.hf.config
+        return getattr(config, "image_token_id", getattr(config, "image_token_index", None))
+
+    @cached_property
+    def longest_prompt(self) -> int | None:
+        """Number of tokens that the model has positions for, None if it says nothing of them."""
+        return getattr(self.hf.config.get_text_config(), "max_position_embeddings", None)
+
+    @cached_property
+    def one_token_passes(self) -> bool:
+        """True if a prompt can be run up to its last token once and gone on from: that part depends on nothing later.
+
+        Not so where a prompt's tokens attend to later ones (PaliGemma), and where blocks attend to the image by
+        keys and values of their own (Mllama).
+        """
+        text = self.hf.config.get_text_config()
+        return not (getattr(text, "use_bidirectional_attention", None) or self.crossing)
+
+    @cached_property
+    def crossing(self) -> frozenset[int]:
+        """Blocks that attend to an image beside the stream: a prompt without one passes them by."""
+        return frozenset(getattr(self.hf.config.get_text_config(), "cross_attention_layers", None) or ())
+
     def hook_name(self, layer: int) -> str:
-        """Return the canonical TransformerLens name of the output of block `layer`, 0-based."""
+        """Return the canonical TransformerLens name of the output of block `layer`, 0-based.
+
+        The output of a block that words alone pass by is read and written where the next one takes it up.
+        """
         if not 0 <= layer < self.layers:
             raise ModelError(
                 f"layer {layer} is not in model {self.name}; its blocks are 0 to {self.layers - 1}"
             )
-        return f"blocks.{layer}.hook_out"
+        if layer not in self.crossing:
+            return f"blocks.{layer}.hook_out"
+        return "ln_final.hook_in" if layer == self.layers - 1 else f"blocks.{layer + 1}.hook_in"
 
 
 def load(
@@ -85,34 +125,43 @@ def load(
     revision: str | None = None,
     download: bool = False,
     trust_remote_code: bool = False,
+    device_map: str | dict[str, Any] | None = None,
+    quantize: Quantize | None = None,
+    attention: str | None = None,
 ) -> Model:
     """Return a model ready for capture and intervention, in evaluation mode.
 
     `source` is "organism" or "organism:MEMBER" (bundled), a checkpoint folder, a hub id, or a Hugging Face model
-    already built (then with its `processor`). The network is used only with `download=True`; no package is ever
-    installed; code from a repository runs only with `trust_remote_code=True`. `dtype` is a torch name or "auto".
-    Raises ModelError for a folder that is no checkpoint, a missing chat template, an unknown layout.
+    already built (then with its `processor`, or its tokenizer if it reads words alone). The network is used only
+    with `download=True`; no package is ever installed; code from a repository runs only with
+    `trust_remote_code=True`. `dtype` is a torch name or "auto". `device_map` ("auto", or modules to devices) splits
+    the model over several devices, `quantize` loads its weights in 4 or 8 bits, and `attention` names another
+    attention implementation (sdpa, eager, flash_attention_2) than the checkpoint's own; these three are for
+    checkpoints, a model already built keeps what it was built with. Raises ModelError for a folder that is no
+    checkpoint, a missing chat template or package, an unknown layout.
     """
     if isinstance(source, PreTrainedModel):
         if processor is None:
             raise ModelError("processor is missing; give the processor that belongs to the model built")
-        name = type(source).__name__
-        return _wrap(source, processor, name, _digest_of_parameters(source))
+        return _wrap(source, as_processor(processor), type(source).__name__, digest_of_parameters(source))
+    weights: dict[str, Any] = {"dtype": known_dtype(dtype)}
+    if device_map is not None:
+        weights["device_map"] = device_map
+    if attention is not None:
+        weights["attn_implementation"] = attention
+    if quantize is not None:
+        weights["quantization_config"] = quantization(quantize, dtype)
     found = _locate(str(source))
     options = {"revision": revision, "local_files_only": not download, "trust_remote_code": trust_remote_code}
-    config, loaded_processor = _read_configuration(found, options)
-    _check_chat_template(str(source), processor or loaded_processor)
-    try:
-        with _quiet():
-            hf: Any = AutoModelForImageTextToText.from_pretrained(
-                found, config=config, dtype=dtype, **options
-            )
-    except (OSError, ValueError) as error:
-        raise ModelError(f"model {source}: {_first_line(error)}") from None
-    digest = _digest_of_folder(Path(found)) if Path(found).is_dir() else f"{found}@{config._commit_hash}"
-    return _wrap(
-        hf.to(device=device), processor or loaded_processor, _name(str(source)), f"{digest}:{hf.dtype}"
-    )
+    config, read = read_configuration(found, options)
+    chosen = read if processor is None else as_processor(processor)
+    if not getattr(chosen, "chat_template", None):
+        raise ModelError(_no_template(str(source)))
+    hf = read_weights(str(source), found, config, {**weights, **options})
+    if device_map is None and quantize is None:
+        hf = hf.to(device=device)
+    digest = digest_of_folder(Path(found)) if Path(found).is_dir() else f"{found}@{config._commit_hash}"
+    return _wrap(hf, chosen, _name(str(source)), f"{digest}:{hf.dtype}{f':{quantize}' if quantize else ''}")
 
 
 def organism_folder(member: str = "") -> Path:
@@ -131,7 +180,7 @@ def _wrap(hf: PreTrainedModel, processor: Any, name: str, digest: str) -> Model:
     if processor.tokenizer.pad_token is None:
         processor.tokenizer.pad_token = processor.tokenizer.eos_token
     attention = hf.config._attn_implementation
-    digest = f"{digest}:{attention}:{_digest_of_processor(processor)}"
+    digest = f"{digest}:{attention}:{digest_of_processor(processor)}"
     return Model(bridge(hf.eval()), processor, name, digest)
 
 
@@ -158,69 +207,8 @@ def _locate(source: str) -> str:
     return source
 
 
-def _read_configuration(found: str, options: dict[str, Any]) -> Any:
-    try:
-        config = AutoConfig.from_pretrained(found, **options)
-        return config, AutoProcessor.from_pretrained(found, **options)
-    except (OSError, ValueError, ImportError, json.JSONDecodeError) as error:
-        hint = (
-            "" if Path(found).is_dir() else "; if it is a hub id that is not cached yet, allow the download"
-        )
-        raise ModelError(f"model {found}: {_first_line(error)}{hint}") from None
-
-
-def _check_chat_template(name: str, processor: Any) -> None:
-    if not hasattr(processor, "tokenizer"):
-        raise ModelError(f"model {name}: it has no processor for images; give a vision-language model")
-    if not getattr(processor, "chat_template", None):
-        raise ModelError(
-            f"model {name}: its processor has no chat template; add chat_template.jinja to the folder, "
-            "or pass a processor whose chat_template is set"
-        )
-
-
-def _digest_of_folder(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in (".json", ".jinja", ".safetensors", ".bin", ".txt", ".model"):
-            digest.update(path.name.encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:32]
-
-
-def _digest_of_parameters(model: PreTrainedModel) -> str:
-    digest = hashlib.sha256(json.dumps(model.config.to_dict(), sort_keys=True, default=str).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return f"{digest.hexdigest()[:32]}:{model.dtype}"
-
-
-def _digest_of_processor(processor: Any) -> str:
-    """Digest of template, tokenizer and image settings: a prompt is told from another by its text and image alone."""
-    backend = getattr(processor.tokenizer, "backend_tokenizer", None)
-    words = json.loads(backend.to_str()) if backend is not None else processor.tokenizer.get_vocab()
-    words = {
-        name: value for name, value in words.items() if name not in ("padding", "truncation")
-    }  # of its last use
-    images = getattr(processor, "image_processor", None)
-    settings = images.to_dict() if images is not None else {}
-    shown = json.dumps([str(processor.chat_template), words, settings], sort_keys=True, default=str)
-    return hashlib.sha256(shown.encode()).hexdigest()[:16]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' own progress bars off the terminal: the command line has one of its own."""
-    was_on = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_on:
-            logging.enable_progress_bar()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _no_template(name: str) -> str:
+    return (
+        f"model {name}: its processor has no chat template; add chat_template.jinja to the folder, "
+        "or pass a processor whose chat_template is set"
+    )

@@ -1,16 +1,21 @@
-"""How prompts become model inputs: chat template, images, left padding."""
+"""How prompts become model inputs: chat template, images, left padding, and which tokens have which name."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from regap.geometry.chat import Speaker, render
 from regap.geometry.models import Model, ModelError
-from regap.geometry.pairs import IMAGE_SLOT, Prompt
+from regap.geometry.pairs import PairError, Prompt
+from regap.geometry.speakers import spoken
+
+Positions = Literal["last", "after_instruction", "image", "request", "template", "all"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +32,8 @@ class Batch:
     """Digests of the pictures, prompt after prompt; empty if it is not known which they are."""
     kept: dict[str, Any] = field(default_factory=dict, repr=False)
     """What has been run of this batch, by model: later passes start from it."""
+    tell: Callable[[], dict[Speaker, Tensor]] | None = field(default=None, repr=False)
+    """Tells whose words the tokens are, when that is asked; None if nobody knows."""
 
     def __post_init__(self) -> None:
         mask = self.inputs["attention_mask"]
@@ -48,17 +55,42 @@ class Batch:
             return torch.zeros_like(self.real)
         return self.inputs["input_ids"] == self.image_token
 
+    @property
+    def request(self) -> Bool[Tensor, "prompt token"]:
+        """True at the tokens that hold the user's words."""
+        return self._spoken["user"]
 
-def render(model: Model, prompt: Prompt) -> str:
-    """Return the prompt as the model reads it, after the chat template, up to where its answer begins."""
-    content = []
-    for number, words in enumerate(prompt.text.split(IMAGE_SLOT)):
-        content += [{"type": "image"}] if number else []
-        content += [{"type": "text", "text": words}] if words else []
-    conversation = [{"role": "user", "content": content}]
-    if prompt.system is not None:
-        conversation.insert(0, {"role": "system", "content": [{"type": "text", "text": prompt.system}]})
-    return model.processor.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False)
+    @property
+    def template(self) -> Bool[Tensor, "prompt token"]:
+        """True at the tokens that nobody said and that show no image: the chat template's and the processor's own."""
+        return self.real & ~self.image & ~self._spoken["user"] & ~self._spoken["system"]
+
+    @property
+    def after_instruction(self) -> Bool[Tensor, "prompt token"]:
+        """True at every token after the last one of the user's words and images."""
+        asked = self.request | self.image
+        return self.real & (asked.flip(-1).cumsum(-1).flip(-1) == 0)
+
+    def at(self, positions: Positions) -> Bool[Tensor, "prompt token"]:
+        """Return where the named positions are; raises ModelError if a prompt has none, images apart."""
+        if positions == "last":
+            found = torch.zeros_like(self.real)
+            found[:, -1] = True
+            return found
+        found = self.real if positions == "all" else getattr(self, positions)
+        empty = (~found.any(1)).nonzero()[:, 0].tolist()
+        if empty and positions != "image":
+            raise ModelError(
+                f"prompt {self.rows[empty[0]]} has no token at position {positions}; its chat template writes none "
+                "there: choose other positions"
+            )
+        return found
+
+    @cached_property
+    def _spoken(self) -> dict[Speaker, Tensor]:
+        if self.tell is None:
+            raise ModelError("this batch was made without its prompts; make it with collate()")
+        return self.tell()
 
 
 def prompt_digest(rendered: str, prompt: Prompt) -> str:
@@ -68,25 +100,75 @@ def prompt_digest(rendered: str, prompt: Prompt) -> str:
 
 
 def collate(model: Model, prompts: Sequence[Prompt], rows: Sequence[int]) -> Batch:
-    """Return one left-padded batch of these prompts; all of them have pictures, or none has."""
-    texts = [render(model, prompt) for prompt in prompts]
-    pictures = [[picture.open() for picture in prompt.pictures] for prompt in prompts if prompt.pictures]
-    if pictures and len(pictures) != len(prompts):
-        raise ModelError(
-            f"a batch mixes {len(pictures)} prompts with an image and {len(prompts)} in all; split by arm"
-        )
-    bos = model.tokenizer.bos_token
-    inputs = model.processor(
-        text=texts,
-        **({"images": pictures} if pictures else {}),
-        padding=True,
-        return_tensors="pt",
-        # A template that writes the beginning-of-sequence token itself must not get a second one.
-        add_special_tokens=not (bos and texts[0].startswith(bos)),
+    """Return one left-padded batch of these prompts; no prompt is ever cut.
+
+    Raises ModelError if the processor refuses them (some take no prompts with and without images together), or the
+    model sees no images, and PairError for a prompt longer than the model has positions.
+    """
+    inputs = _processed(model, prompts)
+    image_token = model.image_token if model.sees_images else None
+    batch = Batch(
+        inputs,
+        tuple(rows),
+        image_token,
+        tuple(picture.sha256 for prompt in prompts for picture in prompt.pictures),
+        tell=lambda: spoken(model, prompts, inputs["input_ids"], inputs["attention_mask"].bool()),
     )
-    tensors = {name: value.to(model.device) for name, value in inputs.items() if isinstance(value, Tensor)}
-    shown = tuple(picture.sha256 for prompt in prompts for picture in prompt.pictures)
-    return Batch(tensors, tuple(rows), getattr(model.hf.config, "image_token_id", None), shown)
+    lengths = batch.real.sum(1).tolist()
+    longest = max(range(len(prompts)), key=lengths.__getitem__)
+    if model.longest_prompt is not None and lengths[longest] > model.longest_prompt:
+        raise PairError(
+            f"prompt {rows[longest]} ({prompts[longest].text[:60]!r}) is {lengths[longest]} tokens long, and model "
+            f"{model.name} reads at most {model.longest_prompt}; shorten it, or leave the pair out"
+        )
+    return batch
+
+
+def _processed(model: Model, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
+    texts = [render(model, prompt) for prompt in prompts]
+    pictures = [[picture.open() for picture in prompt.pictures] for prompt in prompts]
+    mixed = 0 < sum(map(bool, pictures)) < len(prompts)
+    bos = model.tokenizer.bos_token
+    # A template that writes the beginning-of-sequence token itself must not get a second one.
+    options: dict[str, Any] = {"add_special_tokens": not (bos and texts[0].startswith(bos))}
+    images = {"images": pictures} if any(pictures) else {}
+    try:
+        inputs = model.processor(
+            text=texts, **images, padding=True, truncation=False, return_tensors="pt", **options
+        )
+    except (ValueError, TypeError, IndexError, KeyError) as error:
+        remedy = "give prompts with and without images apart" if mixed else "use other arms or another model"
+        raise ModelError(
+            f"model {model.name}: its processor refuses the prompts ({_first_line(error)}); {remedy}"
+        ) from error
+    if mixed:
+        _check_words_alone(model, inputs, texts, [not each for each in pictures], options)
+    return {name: _placed(model, value) for name, value in inputs.items() if _is_input(name, value)}
+
+
+def _check_words_alone(
+    model: Model, inputs: Any, texts: Sequence[str], alone: Sequence[bool], options: dict[str, Any]
+) -> None:
+    """Raise ModelError if a prompt without an image is not what it would be alone: some processors look for one."""
+    row = alone.index(True)
+    found = inputs["input_ids"][row][inputs["attention_mask"][row].bool()].tolist()
+    if found != model.tokenizer(texts[row], **options)["input_ids"]:
+        raise ModelError(
+            f"model {model.name}: its processor changes prompts without an image that stand beside others; "
+            "give prompts with and without images apart"
+        )
+
+
+def _is_input(name: str, value: Any) -> bool:
+    return isinstance(value, Tensor) and name != "labels"  # what an answer should be is no part of a prompt
+
+
+def _placed(model: Model, value: Tensor) -> Tensor:
+    return value.to(model.device, model.hf.dtype if value.is_floating_point() else value.dtype)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def describe(model: Model, prompt: Prompt, tail: int = 8) -> str:

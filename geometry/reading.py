@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import cast, get_args
 
 import torch
 from jaxtyping import Bool, Float
@@ -11,7 +12,7 @@ from torch import Tensor
 from regap.geometry.features import seen_inputs
 from regap.geometry.forward import Edit, Hook, Reader, Residual, hooked
 from regap.geometry.models import Model, ModelError
-from regap.geometry.prompts import Batch
+from regap.geometry.prompts import Batch, Positions
 
 States = Float[Tensor, "prompt layer d_model"]
 
@@ -75,10 +76,11 @@ def _tokens(batch: Batch, position: str) -> Bool[Tensor, "prompt token"] | None:
     """Return which tokens are read, None for the last: every prompt's last column."""
     if position == "last":
         return None
-    known = {"all": "real", "image": "image"}
-    if position not in known:
-        raise ModelError(f"position {position!r} is not known; choose one of last, {', '.join(known)}")
-    tokens = getattr(batch, known[position])
+    if position not in get_args(Positions):
+        raise ModelError(
+            f"position {position!r} is not known; choose one of {', '.join(get_args(Positions))}"
+        )
+    tokens = batch.at(cast(Positions, position))
     if not bool(tokens.any(1).all()):
         raise ModelError(f"position {position!r}: a prompt has no such token; choose another position or arm")
     return tokens

@@ -130,7 +130,7 @@ class _Group:
             self.batches = self.fitting.collate(self.prompts, rows)
 
         def answers(batch: Batch) -> list[_Answer]:
-            if all(edit.only_last for edit in edits):
+            if self.model.one_token_passes and all(edit.only_last for edit in edits):
                 return list(_continue(self.model, prefill(self.model, batch), edits, self.budget))
             return list(_from_start(self.model, batch, edits, self.budget))
 

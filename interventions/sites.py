@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from regap.geometry.prompts import Batch
+from regap.geometry.prompts import Batch, Positions
 
-Positions = Literal["last", "image", "all"]
 Phase = Literal["prefill", "every_step"]
 Norm = Literal["plain", "keep"]
+GROWING: tuple[Positions, ...] = ("last", "after_instruction", "all")
+"""Positions that generated tokens belong to: they come after the instruction."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,10 @@ class Site:
     layers: tuple[int, ...]
     """Blocks whose outputs are edited, 0-based."""
     positions: Positions = "last"
-    """last: the last prompt token; image: the tokens of the image; all: every token of the prompt."""
+    """last: the last prompt token; after_instruction: every token after the user's words and images; image: the
+    tokens of the image; request: the user's words; template: what nobody said; all: every token of the prompt."""
     phase: Phase = "prefill"
-    """prefill: the prompt alone; every_step: each generated token too (never for image)."""
+    """prefill: the prompt alone; every_step: each generated token too, where the positions reach the prompt's end."""
     norm: Norm = "plain"
     """plain: the state moves by the vector; keep: it is then scaled back to its length."""
 
@@ -77,12 +79,11 @@ def position_rule(site: Site, batch: Batch) -> Callable[[Float[Tensor, "prompt t
         calls += 1
         mask = torch.zeros(residual.shape[:2], dtype=torch.bool, device=residual.device)
         if calls > 1:
-            mask[:] = site.phase == "every_step" and site.positions != "image"
+            mask[:] = site.phase == "every_step" and site.positions in GROWING
         elif site.positions == "last":
             mask[:, -1] = True
         else:
-            whole = batch.image if site.positions == "image" else batch.real
-            mask[:] = whole[:, -residual.shape[1] :]
+            mask[:] = batch.at(site.positions)[:, -residual.shape[1] :]
         return mask
 
     return where

@@ -1,34 +1,48 @@
 """`regap doctor`: what is asked of a model before a run."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from regap.analyses.commands.options import Device, Download, Dtype, screen
+from regap.analyses.commands.options import (
+    Attention,
+    Device,
+    DeviceMap,
+    Download,
+    Dtype,
+    Quantize,
+    Revision,
+    screen,
+)
 
 if TYPE_CHECKING:
-    from regap.analyses.doctor import Check
+    from regap.analyses.self_tests import Check
 
 
 def doctor(
     model: Annotated[str | None, typer.Argument(help="organism, a checkpoint folder or a hub id.")] = None,
     device: Device = None,
     dtype: Dtype = None,
+    device_map: DeviceMap = None,
+    quantize: Quantize = None,
+    attention: Attention = None,
+    revision: Revision = None,
     download: Download = None,
 ) -> None:
     """Check the installation and, on a model, that hooks read and write what they say."""
+    from regap.analyses.config import read_config
     from regap.analyses.doctor import check_environment, check_model, shown_prompt
-    from regap.geometry.models import load
+    from regap.analyses.run import load_model
 
-    checks = check_environment()
-    loaded = load(
-        model or "organism", device=device or "cpu", dtype=dtype or "float32", download=bool(download)
-    )
-    checks += check_model(loaded)
+    flags: dict[str, Any] = {"device": device, "dtype": dtype, "device_map": device_map, "quantize": quantize}
+    flags |= {"attention": attention, "revision": revision, "download": download}
+    config = read_config(model=model, **flags)
+    loaded = load_model(config, config.model)
+    checks = [*check_environment(), *check_model(loaded)]
     screen.print(_table_of(checks))
-    screen.print(f"one image prompt as the model reads it:\n{escape(shown_prompt(loaded))}")
+    screen.print(f"one prompt as the model reads it:\n{escape(shown_prompt(loaded))}")
     if not all(check.passed for check in checks):
         raise typer.Exit(1)
 

@@ -48,6 +48,13 @@ ImageArm = Annotated[str | None, typer.Option(help="Arm that is corrected; typog
 Limit = Annotated[int | None, typer.Option(help="At most this many pairs of each split and label.")]
 Device = Annotated[str | None, typer.Option(help="Torch device, such as cpu or cuda.")]
 Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, float16 or auto.")]
+DeviceMap = Annotated[
+    str | None, typer.Option(help="Split the model over devices: auto, balanced or sequential.")
+]
+Quantize = Annotated[str | None, typer.Option(help="8bit or 4bit weights; needs regap[quantized].")]
+Attention = Annotated[
+    str | None, typer.Option(help="sdpa, eager or flash_attention_2; the model's own by default.")
+]
 Revision = Annotated[str | None, typer.Option(help="Revision of a hub id.")]
 Download = Annotated[
     bool | None,

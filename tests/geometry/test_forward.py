@@ -287,10 +287,12 @@ def test_batches_hold_every_prompt_once_longest_first_words_and_pictures_apart(
         list(batches(tiny, prompts, 0))
 
 
-def test_words_and_pictures_do_not_share_a_batch(tiny: Model, tiny_pairs: Pairs) -> None:
-    pair = tiny_pairs.pairs[0]
-    with pytest.raises(ModelError, match="a batch mixes 1 prompts with an image and 2 in all; split by arm"):
-        collate(tiny, [pair.prompts["text"], pair.prompts["typographic"]], [0, 1])
+def test_words_and_pictures_in_one_batch_are_what_they_are_alone(tiny: Model, tiny_pairs: Pairs) -> None:
+    prompts = [tiny_pairs.pairs[0].prompts[arm] for arm in ("text", "typographic")]
+    seen = run(tiny, collate(tiny, prompts, [0, 1]), LAYERS)
+    for row, prompt in enumerate(prompts):
+        alone = run(tiny, collate(tiny, [prompt], [0]), LAYERS)
+        assert torch.allclose(seen.states[row], alone.states[0], atol=1e-5)
 
 
 def test_a_prompt_can_be_shown_to_a_person(tiny: Model, tiny_pairs: Pairs) -> None:

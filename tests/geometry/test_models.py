@@ -1,5 +1,6 @@
 """A model is loaded offline, installs nothing, says nothing, and is known by all that its numbers depend on."""
 
+import shutil
 import subprocess
 from copy import deepcopy
 from pathlib import Path
@@ -7,11 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import CLIPVisionConfig
 from transformers.utils import logging
 
+from regap.geometry.adapter import Decoder, bridge, find_decoder
+from regap.geometry.checkpoints import quantization
+from regap.geometry.forward import run
 from regap.geometry.models import Model, ModelError, load
 from regap.geometry.pairs import Pairs
-from regap.geometry.prompts import describe
+from regap.geometry.prompts import collate, describe
 from regap.organism.checkpoint import build_processor, save_checkpoint
 
 
@@ -85,13 +90,102 @@ def test_without_a_chat_template_there_is_no_prompt(folder: Path, plain: Any, ti
         )
 
 
-def test_an_unknown_layout_is_refused(plain: Any, tiny_architecture: Any) -> None:
+def renamed(plain: Any, names: dict[str, str]) -> Any:
+    """The model with parts of its decoder under other names, as a layout nobody has seen has them."""
     odd = deepcopy(plain)
-    odd.model.tower, odd.model.vision_tower = odd.model.vision_tower, torch.nn.Identity()
-    odd.model.language_model.blocks = odd.model.language_model.layers
-    del odd.model.language_model.layers
-    message = refused(odd, processor=build_processor(tiny_architecture))
-    assert "no decoder layers under model.language_model.layers" in message and "LLaVA layout" in message
+    decoder = odd.model.language_model
+    for old, new in names.items():
+        setattr(decoder, new, getattr(decoder, old))
+        delattr(decoder, old)
+        vars(decoder)[old] = getattr(
+            decoder, new
+        )  # its forward still finds it, the search for modules does not
+    odd.get_input_embeddings = lambda: getattr(decoder, names.get("embed_tokens", "embed_tokens"))
+    return odd
+
+
+def test_a_layout_nobody_has_seen_is_found(plain: Any, tiny: Model, tiny_architecture: Any) -> None:
+    odd = renamed(plain, {"layers": "stages", "embed_tokens": "words", "norm": "last_norm"})
+    assert find_decoder(odd) == Decoder(
+        "model.language_model.words",
+        "model.language_model.stages",
+        "model.language_model.last_norm",
+        "lm_head",
+    )
+
+
+def test_what_is_not_found_is_said(plain: Any, tiny_architecture: Any) -> None:
+    odd = deepcopy(plain)
+    odd.model.language_model.layers = torch.nn.ModuleList([torch.nn.Linear(32, 32)])
+    assert (
+        "no lists of blocks that take hidden_states stand beside its embedding model.language_model.embed_tokens "
+        "(there: embed_tokens, layers, norm, rotary_emb)"
+    ) in refused(odd, processor=build_processor(tiny_architecture))
+    odd.get_input_embeddings = lambda: None
+    assert "it names no input embedding; give a model that reads tokens" in refused(
+        odd, processor=build_processor(tiny_architecture)
+    )
+
+
+def test_a_model_is_wrapped_once(plain: Any, tiny_architecture: Any) -> None:
+    model = load(deepcopy(plain), processor=build_processor(tiny_architecture))
+    assert "is under hooks already; use what load() returned, or a fresh copy" in refused(
+        model.hf, processor=model.processor
+    )
+
+
+@pytest.mark.parametrize("chosen", ["eager", "sdpa"])
+def test_attention_stays_as_it_was_chosen(chosen: str, folder: Path, plain: Any) -> None:
+    assert load(folder, attention=chosen).hf.config.get_text_config()._attn_implementation == chosen
+    mixed = deepcopy(plain)
+    mixed.set_attn_implementation({"text_config": chosen, "vision_config": "eager"})
+    bridge(mixed)
+    parts = (mixed.config.text_config, mixed.config.vision_config)
+    assert [part._attn_implementation for part in parts] == [chosen, "eager"]
+
+
+def test_a_model_is_laid_out_over_devices(folder: Path) -> None:
+    model = load(folder, device_map={"": "cpu"})
+    assert model.device == torch.device("cpu") and model.fingerprint == load(folder).fingerprint
+    assert "meta" not in {str(parameter.device) for parameter in model.hf.parameters()}
+
+
+def test_a_part_that_lies_elsewhere_between_passes_changes_nothing(folder: Path) -> None:
+    parts = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
+    split = load(folder, device_map={**dict.fromkeys(parts, "cpu"), "model.language_model": "disk"})
+    assert {str(parameter.device) for parameter in split.hf.parameters()} == {"cpu", "meta"}
+    whole, prompts = load(folder), [pair.prompts["blank"] for pair in _pairs()]
+    assert split.device == torch.device("cpu")
+    found = [run(model, collate(model, prompts, range(len(prompts))), range(4)) for model in (split, whole)]
+    assert torch.equal(found[0].states, found[1].states) and torch.equal(found[0].logits, found[1].logits)
+
+
+def test_fewer_bits_need_their_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert refused(folder, quantize="4bit") == (
+        "quantize=4bit needs bitsandbytes, which is not installed; pip install 'regap[quantized]'"
+    )
+
+
+def test_fewer_bits_are_asked_of_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
+    assert quantization("8bit", "float32").load_in_8bit
+    four = quantization("4bit", "bfloat16")
+    assert (four.load_in_4bit, four.bnb_4bit_compute_dtype) == (True, torch.bfloat16)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_setting_that_cannot_be_used_is_refused(folder: Path) -> None:
+    odd: Any = "2bit"
+    assert "quantize is '2bit'; write 8bit or 4bit" in refused(folder, quantize=odd)
+    assert "dtype 'float31' is no torch number format" in refused(folder, dtype="float31")
+    assert f"model {folder}: " in refused(folder, attention="unheard_of")
+
+
+def test_a_model_that_answers_no_prompt_is_refused(folder: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(folder, tmp_path / "tower")
+    CLIPVisionConfig().save_pretrained(other)
+    assert "a 'clip_vision_model' model answers no prompt; give a vision-language model" in refused(other)
 
 
 def test_a_layer_beyond_the_last_is_named(tiny: Model) -> None:
@@ -143,8 +237,6 @@ def test_another_weight_template_image_setting_or_word_gives_another_fingerprint
 
 @pytest.mark.parametrize("file", ["chat_template.jinja", "config.json", "model.safetensors"])
 def test_a_changed_file_gives_another_fingerprint(file: str, folder: Path, tmp_path: Path) -> None:
-    import shutil
-
     other = shutil.copytree(folder, tmp_path / "copy")
     assert load(other).fingerprint == load(folder).fingerprint
     data = (other / file).read_bytes()

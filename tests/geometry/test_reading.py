@@ -90,12 +90,12 @@ def test_a_position_of_several_tokens_is_their_mean(tiny: Model, tiny_pairs: Pai
     kept: list[torch.Tensor] = []
     with hooked(tiny, [Hook(tiny.hook_name(2), lambda residual: kept.append(residual.clone()))]):
         run(tiny, batch, ())
-    for position, tokens in (("all", batch.real), ("image", batch.image)):
+    for position, tokens in (("all", batch.real), ("image", batch.image), ("request", batch.request)):
         found = read(tiny, batch, (2,), position=position)
         expected = torch.stack([row[mask].mean(0) for row, mask in zip(kept[0], tokens, strict=True)])
         assert torch.allclose(found[:, 0], expected, atol=1e-6)
         assert float((found[:, 0] - kept[0][:, -1]).abs().max()) > 0.01
-    with pytest.raises(ModelError, match="position 'middle' is not known; choose one of last, all"):
+    with pytest.raises(ModelError, match="position 'middle' is not known; choose one of last, after_inst"):
         read(tiny, batch, (2,), position="middle")
     with pytest.raises(ModelError, match="a prompt has no such token"):
         read(tiny, batch_of(tiny, tiny_pairs, "text"), (2,), position="image")

@@ -1,0 +1,187 @@
+"""Every family under our hooks is Hugging Face's own model: states, logits, edits, batches, answers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from parity import PROMPTS, Subject, difference, raw_hook, record
+from tiny_parts import LAYERS, WIDTH
+from torch import Tensor
+
+from regap.geometry.forward import LastToken, prefill, run, run_last_token
+from regap.geometry.models import ModelError
+from regap.geometry.prompts import Batch, Positions
+from regap.interventions.fixed import Shift
+from regap.interventions.generation import _continue, _from_start
+from regap.interventions.sites import Site
+
+# PaliGemma's processor hands a tensor to numpy in an old way.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+EVERY = tuple(range(LAYERS))
+VECTOR = torch.linspace(-1, 1, WIDTH, dtype=torch.float64)
+EXACT = 1e-6
+"""Same code, same numbers: both formats."""
+ROUNDED = {"float32": 1e-4, "bfloat16": 0.1}
+"""Same mathematics, other shapes."""
+
+
+def shift(layer: int, positions: Positions, strength: float = 1.5) -> Shift:
+    return Shift(Site((layer,), positions), VECTOR[None], strength, "planted")
+
+
+def changed(batch: Batch, positions: Positions, strength: float = 1.5) -> Callable[[Tensor], Tensor]:
+    """The same edit in PyTorch's own words; generated tokens, one at a time, are let be."""
+    first = [True]
+
+    def change(residual: Tensor) -> Tensor:
+        if not first[0]:
+            return residual
+        first[0] = False
+        moved = residual.clone()
+        where = batch.real.clone()
+        if positions == "last":
+            where[:, :-1] = False
+        moved[where] -= strength * VECTOR.to(residual)
+        return moved
+
+    return change
+
+
+@torch.inference_mode()
+def bare(of: Subject, batch: Batch, **options: Any) -> Any:
+    return of.bare(**batch.inputs, use_cache=False, **options)
+
+
+def skipped(of: Subject, kind: str) -> set[int]:
+    """Blocks that see the image beside the stream: words alone pass them by."""
+    crossing = getattr(of.bare.config.get_text_config(), "cross_attention_layers", None) or []
+    return set(crossing) if kind == "words" else set()
+
+
+def test_states_and_logits_are_hugging_faces(of: Subject) -> None:
+    for kind in of.kinds:
+        batch = of.batch(kind)
+        seen = run(of.model, batch, EVERY)
+        expected = bare(of, batch, output_hidden_states=True)
+        states = list(expected.hidden_states)
+        for layer in sorted(skipped(of, kind)):
+            states.insert(layer + 1, states[layer])
+        for layer in EVERY[:-1]:  # the last hidden state is after the norm
+            record(of, "states", difference(seen.states[:, layer], states[layer + 1][:, -1]))
+            assert difference(seen.states[:, layer], states[layer + 1][:, -1]) <= EXACT
+        assert difference(seen.states[:, -1], states[-1][:, -1]) > 1e-2
+        record(of, "logits", difference(seen.logits, expected.logits[:, -1]))
+        assert difference(seen.logits, expected.logits[:, -1]) <= EXACT
+
+
+@pytest.mark.parametrize("positions", ["last", "all"])
+def test_an_edit_is_that_of_a_raw_hook(positions: Positions, of: Subject) -> None:
+    for kind in of.kinds:
+        batch = of.batch(kind)
+        plain = bare(of, batch).logits[:, -1]
+        for layer in EVERY:
+            seen = run(of.model, batch, EVERY, [shift(layer, positions)])
+            block = layer - 1 if layer in skipped(of, kind) else layer
+            with raw_hook(of.blocks[block], changed(batch, positions)):
+                expected = bare(of, batch).logits[:, -1]
+            record(of, f"edit {positions}", difference(seen.logits, expected))
+            assert difference(seen.logits, expected) <= EXACT
+            assert difference(expected, plain) > 1e-2  # the edit does something
+
+
+def together(parts: list[LastToken]) -> LastToken:
+    return LastToken(torch.cat([part.states for part in parts]), torch.cat([part.logits for part in parts]))
+
+
+def test_a_padded_batch_is_its_members_one_by_one(of: Subject) -> None:
+    kinds = [*of.kinds, *(["several"] if of.model.sees_images else [])]
+    for kind in kinds:
+        batch = of.batch(kind)
+        assert not bool(batch.real.all())
+        seen = run(of.model, batch, EVERY)
+        alone = together([run(of.model, single, EVERY) for single in of.singles(kind)])
+        found = max(difference(seen.states, alone.states), difference(seen.logits, alone.logits))
+        record(of, "padding", found)
+        assert found <= ROUNDED[of.dtype]
+        assert difference(alone.logits.roll(1, 0), alone.logits) > 0.2  # prompts differ
+
+
+def test_one_token_passes_are_full_passes(of: Subject) -> None:
+    for kind in of.kinds:
+        batch = of.batch(kind)
+        for edits in ([], [shift(1, "last")]):
+            hooks = [hook for edit in edits for hook in edit.hooks(of.model, batch)]
+            seen = run_last_token(of.model, prefill(of.model, batch), EVERY, hooks)
+            full = run(of.model, batch, EVERY, edits)
+            found = max(difference(seen.states, full.states), difference(seen.logits, full.logits))
+            record(of, "one token", found if of.model.one_token_passes else "full")
+            assert found <= ROUNDED[of.dtype]
+
+
+def test_edited_answers_are_those_of_a_raw_hook_token_for_token(of: Subject) -> None:
+    options: dict[str, Any] = {"max_new_tokens": 6, "do_sample": False, "use_cache": True}
+    for kind in of.kinds:
+        batch = of.batch(kind)
+        length = batch.inputs["input_ids"].shape[1]
+        for positions in ("last", "all"):
+            edit = shift(1, positions)
+            block = 0 if 1 in skipped(of, kind) else 1
+            with raw_hook(of.blocks[block], changed(batch, positions)), torch.inference_mode():
+                expected = of.bare.generate(**batch.inputs, **options)[:, length:]
+            answers = list(_from_start(of.model, batch, [edit], 6))
+            assert [answer.first_token for answer in answers] == expected[:, 0].tolist()
+            decode = of.model.tokenizer.decode
+            assert [answer.text for answer in answers] == [
+                decode(row, skip_special_tokens=True).strip() for row in expected
+            ]
+            if positions == "last" and of.model.one_token_passes and of.dtype == "float32":
+                assert list(_continue(of.model, prefill(of.model, batch), [edit], 6)) == answers
+    record(of, "answers", "equal")
+
+
+def test_words_and_images_in_one_batch_are_right_or_refused(of: Subject) -> None:
+    if not of.model.sees_images:
+        with pytest.raises(ModelError, match="reads words alone; leave out arms with pictures"):
+            of.batch("images")
+        return
+    try:
+        batch = of.batch("mixed")
+    except ModelError as error:
+        record(of, "mixed", "refused")
+        assert "give prompts with and without images apart" in str(error)
+        return
+    seen = run(of.model, batch, EVERY)
+    alone = together([run(of.model, single, EVERY) for single in of.singles("mixed")])
+    found = max(difference(seen.states, alone.states), difference(seen.logits, alone.logits))
+    record(of, "mixed", found)
+    assert found <= ROUNDED[of.dtype]
+
+
+def test_positions_have_their_names(of: Subject) -> None:
+    for kind in of.kinds:
+        batch = of.batch(kind)
+        named = {name: batch.at(name) for name in ("image", "request", "template")}
+        assert torch.equal(
+            torch.stack(list(named.values())).sum(0), batch.real.long()
+        )  # each token has one name
+        for row, prompt in enumerate(PROMPTS[kind]):
+            ids = batch.inputs["input_ids"][row]
+            words = of.model.tokenizer.decode(ids[named["request"][row]]).split()
+            assert "".join(words) == prompt.text.replace("<image>", "").replace(" ", "")
+            assert int(named["image"][row].sum()) > 0 or kind == "words"
+            after = batch.after_instruction[row]
+            assert not bool((after & (named["request"] | named["image"])[row]).any())
+            assert of.model.tokenizer.decode(ids[after]).strip() in _ends(of)
+    record(of, "positions", "named")
+
+
+def _ends(of: Subject) -> str:
+    """What the chat template writes after the words."""
+    rendered = of.model.processor.apply_chat_template(
+        [{"role": "user", "content": [{"type": "text", "text": "QQ"}]}],
+        tokenize=False,
+        add_generation_prompt=True,
+    )
+    return rendered.partition("QQ")[2]
