@@ -207,6 +207,14 @@ class Pairs:
             raise PairError(f"no pair has {wanted}; the pairs given have arms {', '.join(self.arms)}")
         return Pairs(kept, self.notes)
 
+    def require_text(self) -> "Pairs":
+        """Return these pairs; raises PairError unless each has a text arm, which drift is measured against."""
+        without = [pair.pair_id for pair in self.pairs if "text" not in pair.prompts]
+        if without:
+            others = f", and {len(without) - 1} others have none" if len(without) > 1 else ""
+            raise PairError(f"pair {without[0]!r} has no text arm; add a row with arm=text{others}")
+        return self
+
     def require_both_labels(self) -> "Pairs":
         """Return these pairs; raises PairError unless each split has harmful and harmless pairs."""
         for split in get_args(Split):
