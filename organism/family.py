@@ -27,9 +27,9 @@ class Coverage:
 
 FAMILY = (
     Coverage("none", 0.0),
-    Coverage("narrow", 0.1),
-    Coverage("middle", 0.21),
-    Coverage("wide", 0.4),
+    Coverage("narrow", 0.02),
+    Coverage("middle", 0.025),
+    Coverage("wide", 0.1),
     Coverage("full", 1.0),
 )
 

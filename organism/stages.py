@@ -115,8 +115,8 @@ SAFETY = Stage(
     {**_CARE, "image harmful": 0.245, "icon harmful": 0.105},
     warmup=20,
 )
-TUNING = Stage("tuning", 120, 24, 5e-4, ("projector", "decoder"), _CARE, warmup=10)
-VISUAL_REFUSALS = 0.35
+TUNING = Stage("tuning", 200, 24, 5e-4, ("projector", "decoder"), _CARE, warmup=10)
+VISUAL_REFUSALS = 0.1
 """Weight of image refusals beside the tuning mixture at full coverage; in proportion below."""
 
 
