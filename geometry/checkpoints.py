@@ -13,7 +13,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
 )
-from transformers.utils import logging
+from transformers.utils import CONFIG_NAME, cached_file, logging
 
 from regap.geometry.adapter import ModelError
 from regap.geometry.processors import read_processor
@@ -58,6 +58,12 @@ def _kind(source: str, config: Any) -> Any:
         f"model {source}: a {config.model_type!r} model answers no prompt; "
         "give a vision-language model, or a language model"
     )
+
+
+def commit_of(found: str, revision: str | None) -> str:
+    """Return the commit of a hub id that has been read, as the cache names its folder: a revision may move."""
+    path = cached_file(found, CONFIG_NAME, revision=revision, local_files_only=True)
+    return Path(str(path)).parent.name
 
 
 def known_dtype(dtype: str) -> str:

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from regap.geometry.adapter import ModelError, bridge
 from regap.geometry.checkpoints import (
     Quantize,
+    commit_of,
     known_dtype,
     quantization,
     read_configuration,
@@ -160,7 +161,9 @@ def load(
     hf = read_weights(str(source), found, config, {**weights, **options})
     if device_map is None and quantize is None:
         hf = hf.to(device=device)
-    digest = digest_of_folder(Path(found)) if Path(found).is_dir() else f"{found}@{config._commit_hash}"
+    digest = (
+        digest_of_folder(Path(found)) if Path(found).is_dir() else f"{found}@{commit_of(found, revision)}"
+    )
     return _wrap(hf, chosen, _name(str(source)), f"{digest}:{hf.dtype}{f':{quantize}' if quantize else ''}")
 
 

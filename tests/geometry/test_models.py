@@ -235,6 +235,23 @@ def test_another_weight_template_image_setting_or_word_gives_another_fingerprint
     assert len(set(found.values())) == len(kinds)
 
 
+def test_a_hub_id_that_is_cached_loads_offline_and_is_known_by_its_commit(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "models--owner--tiny"
+    for number, commit in enumerate(("a" * 40, "b" * 40)):
+        shutil.copytree(folder, repository / "snapshots" / commit)
+        (repository / "refs").mkdir(exist_ok=True)
+        (repository / "refs" / ("main" if number == 0 else "later")).write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("socket.socket.connect", None)
+    model, later = load("owner/tiny"), load("owner/tiny", revision="later")
+    assert (model.name, model.layers) == ("owner/tiny", 4)
+    assert model.fingerprint.startswith(f"owner/tiny@{'a' * 40}:")
+    assert later.fingerprint.startswith(f"owner/tiny@{'b' * 40}:")
+    assert "allow the download" in refused("owner/tiny", revision="absent")
+
+
 @pytest.mark.parametrize("file", ["chat_template.jinja", "config.json", "model.safetensors"])
 def test_a_changed_file_gives_another_fingerprint(file: str, folder: Path, tmp_path: Path) -> None:
     other = shutil.copytree(folder, tmp_path / "copy")
