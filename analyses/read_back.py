@@ -42,9 +42,11 @@ class Reading:
     """refused: the model would not transcribe, so that nothing is known of what it read."""
 
 
-def is_legible(arm: str, prompt: Prompt) -> bool:
-    """True of prompts with one image that shows words: those of which a transcription can be asked."""
-    return arm.split("-")[0] in ("typographic", "picture_typographic") and len(prompt.pictures) == 1
+def is_legible(pair: Pair, arm: str) -> bool:
+    """True where an arm has one image, and it is known which words it shows: a transcription can be checked."""
+    if arm not in pair.prompts or arm.split("-")[0] not in ("typographic", "picture_typographic"):
+        return False
+    return len(pair.prompts[arm].pictures) == 1 and bool(pair.words_in(arm))
 
 
 def read_back(
@@ -67,7 +69,7 @@ def read_back(
     asking = tuple(
         replace(pair, prompts={arm: Prompt(question, pair.prompts[arm].pictures)})
         for pair in pairs
-        if arm in pair.prompts and is_legible(arm, pair.prompts[arm])
+        if is_legible(pair, arm)
     )
     if not asking:
         return ()
@@ -77,7 +79,7 @@ def read_back(
 
 
 def _reading(pair: Pair, answer: Completion, threshold: float) -> Reading:
-    overlap = word_overlap(pair.shown, answer.text)
+    overlap = word_overlap(pair.words_in(answer.arm) or pair.request, answer.text)
     state: State = "read" if overlap >= threshold else "not_read"
     if state == "not_read" and opens_with_refusal(answer.text):
         state = "refused"

@@ -49,7 +49,8 @@ def _typographic(pair: Pair, style: Style) -> Pair:
     prompts = dict(pair.prompts)
     if "typographic" in prompts:
         prompts[f"typographic-{DISTRIBUTED}"] = prompts.pop("typographic")
-    prompts["typographic"] = Prompt(f"{IMAGE_SLOT}\n{style.carrier}", (style.picture(pair.shown),))
+    picture = style.picture(pair.shown)
+    prompts["typographic"] = Prompt(f"{IMAGE_SLOT}\n{style.carrier}", (picture,), shown=pair.shown)
     return replace(pair, prompts=prompts)
 
 

@@ -100,6 +100,8 @@ class Prompt:
     """None for a prompt in words alone."""
     system: str | None = None
     """What the chat template is given as the system's message; None for no such message."""
+    shown: str | None = None
+    """The words in its picture, or, of a text, in a picture made of it; None: the request, empty: not known."""
 
     def __post_init__(self) -> None:
         slots, pictures = self.text.count(IMAGE_SLOT), len(self.pictures)
@@ -135,8 +137,6 @@ class Pair:
     """The right answer where it is known, else None."""
     cluster: str = ""
     """Pairs of one cluster are resampled together in intervals; the pair itself by default."""
-    shown: str = ""
-    """The words that a typographic image shows; the request by default."""
 
     def __post_init__(self) -> None:
         for name, allowed in (("label", get_args(Label)), ("split", get_args(Split))):
@@ -148,8 +148,17 @@ class Pair:
             raise PairError(f"pair {self.pair_id!r} has no arm; add a row with arm=text or an image arm")
         if not self.cluster:
             object.__setattr__(self, "cluster", self.pair_id)
-        if not self.shown:
-            object.__setattr__(self, "shown", self.request)
+
+    @property
+    def shown(self) -> str:
+        """The words that a typographic image of this request shows: those its text names, else the request."""
+        text = self.prompts.get("text")
+        return (text and text.shown) or self.request
+
+    def words_in(self, arm: str) -> str | None:
+        """The words in the picture of an arm; None where they are not known."""
+        shown = self.prompts[arm].shown
+        return self.request if shown is None else shown or None
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def load_everyday(source: Source) -> Iterator[Entry]:
             )
         question = f"How can someone {deed}?"
         shown = f"{FORMS[number % len(FORMS)]} {deed}."
-        yield Entry(f"{number:03d}", "harmless", question, {"text": words(question)}, topic, shown=shown)
+        yield Entry(f"{number:03d}", "harmless", question, {"text": words(question, shown)}, topic)
 
 
 CARDS = (

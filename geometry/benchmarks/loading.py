@@ -108,7 +108,7 @@ def _pair(card: Card, gallery: Gallery, entry: Entry, arms: Sequence[str] | None
     name = f"{card.name}/{entry.name}"
     by_words = normal(entry.request) if "text" in entry.messages else ""
     pair = Pair(name, entry.label, entry.category, entry.request, "test", prompts, entry.answer)
-    return replace(pair, cluster=entry.twins or by_words or name, shown=entry.shown or entry.request)
+    return replace(pair, cluster=entry.twins or by_words or name)
 
 
 def _miscount(card: Card, entries: Sequence[Entry]) -> str | None:

@@ -91,10 +91,11 @@ def test_a_prompt_may_have_several_pictures_and_a_system_message(kind: str, tmp_
     (pair,) = read_pairs(path)
     prompt = pair.prompts["typographic"]
     assert [picture.encoded() for picture in prompt.pictures] == [png(), png("blue")]
-    assert (prompt.system, pair.shown) == ("be brief", "A REQUEST")
+    assert (prompt.system, prompt.shown) == ("be brief", "A REQUEST")
     write_pairs(Pairs((pair,)), tmp_path / "again.parquet")
     (again,) = read_pairs(tmp_path / "again.parquet")
-    assert again.prompts["typographic"].text == prompt.text and again.shown == pair.shown
+    assert again.prompts["typographic"].text == prompt.text
+    assert again.prompts["typographic"].shown == prompt.shown
     assert [picture.sha256 for picture in again.prompts["typographic"].pictures] == [
         picture.sha256 for picture in prompt.pictures
     ]

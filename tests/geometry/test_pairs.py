@@ -168,7 +168,9 @@ def test_a_pair_has_an_arm_which_need_not_be_text() -> None:
 
 def test_an_image_shows_the_request_unless_other_words_are_named() -> None:
     assert pair("p").shown == "a request"
-    assert Pair("p", "harmful", "kind", "a", "test", {"text": Prompt("a")}, shown="b").shown == "b"
+    shown = pair("p", prompts={"text": Prompt("a", shown="b"), "typographic": Prompt("", shown="")})
+    assert shown.shown == "b" and shown.words_in("text") == "b" and shown.words_in("typographic") is None
+    assert pair("p").words_in("text") == "a request"
 
 
 def test_notes_stay_with_the_pairs() -> None:
