@@ -18,7 +18,7 @@ ARMS = {
 
 
 def load(source: Source) -> Iterator[Entry]:
-    """Yield the seeds of the text-only file, in every image arm whose file is there; audio and video are left out."""
+    """Yield the seeds of the text-only file, in every image arm; audio and video are left out."""
     arms = {arm: _by_id(source, file) for arm, file in ARMS.items()}
     for number, plain in _by_id(source, "unimodal/text-only").items():
         request = plain.text("text", "corresponding_text")
