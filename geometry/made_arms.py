@@ -39,6 +39,11 @@ def with_arms(pairs: Pairs, arms: Sequence[str], *, style: str = "figstep", seed
     if "typographic" in arms:
         made = [_typographic(pair, drawn) for pair in made]
         notes.append(f"typographic images were drawn for all pairs in style {style} with {drawn.font}")
+        boxes = sum(drawn.lacks(pair.shown) for pair in pairs)
+        if boxes:
+            notes.append(
+                f"{boxes} of them show boxes in place of letters that this font lacks; install a wider one"
+            )
     for arm in [arm for arm in arms if arm != "typographic"]:
         made = [_contentless(pair, arm, seed) for pair in made]
         notes.append(f"{arm} images were made with seed {seed}")

@@ -35,6 +35,15 @@ def test_typographic_images_are_drawn_anew_for_all_in_one_style_and_the_distribu
     assert made.notes[0] == "noted before" and "in style figstep with " in made.notes[1]
 
 
+def test_letters_that_the_font_lacks_are_told() -> None:
+    foreign = Pair(
+        "x", "harmful", "k", "日本語 do the thing", "test", {"text": Prompt("日本語 do the thing")}
+    )
+    notes = with_arms(Pairs((*pairs().pairs, foreign)), ["typographic"]).notes
+    assert any("1 of them show boxes in place of letters" in note for note in notes)
+    assert not any("boxes" in note for note in with_arms(pairs(), ["typographic"]).notes)
+
+
 def test_pictures_without_content_stand_before_the_words_in_the_size_of_the_pairs_own() -> None:
     made = with_arms(pairs(), ["blank", "noise", "blank-colour"], seed=3)
     first, second, third = made
