@@ -24,6 +24,8 @@ from regap.geometry.pairs import (
 
 REQUIRED = ("pair_id", "arm", "label", "request", "text")
 OPTIONAL = ("category", "image", "images", "system", "answer", "split", "cluster", "shown")
+UNKNOWN = "-"
+"""In the column shown: which words the image has is not known."""
 _READERS = {
     ".csv": lambda data: pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False),
     ".jsonl": lambda data: pd.DataFrame(
@@ -39,7 +41,7 @@ def read_pairs(path: str | Path) -> Pairs:
     Columns: pair_id, arm, label, request, text; optional category, image (a path relative to the file and
     inside its folder, or in parquet the encoded bytes), images (a list of these), system (the system's message),
     answer, split (by a hash of the request where absent), cluster (the pair where absent), shown (the words in
-    its image, the request where absent). Raises PairError, naming file, row and remedy, for
+    its image, the request where absent, `-` where not known). Raises PairError, naming file, row and remedy, for
     anything else.
     """
     path = Path(path)
@@ -62,12 +64,13 @@ def write_pairs(pairs: Pairs, path: str | Path) -> None:
             "category": pair.category,
             "request": pair.request,
             "text": prompt.text,
-            "images": [picture.encoded() for picture in prompt.pictures] or None,
+            "image": prompt.pictures[0].encoded() if len(prompt.pictures) == 1 else None,
+            "images": [picture.encoded() for picture in prompt.pictures] if prompt.pictures[1:] else None,
             "system": prompt.system,
             "answer": pair.answer,
             "split": pair.split,
             "cluster": pair.cluster,
-            "shown": prompt.shown,
+            "shown": UNKNOWN if prompt.shown == "" else prompt.shown,
         }
         for pair in pairs
         for arm, prompt in pair.prompts.items()
@@ -141,7 +144,7 @@ def _prompt(folder: Path, text: str, images: list[object], row: dict) -> Prompt:
     if pictures and IMAGE_SLOT not in text:
         text = f"{IMAGE_SLOT}\n" * len(pictures) + text
     system, shown = (None if row.get(name) is None else str(row[name]) for name in ("system", "shown"))
-    return Prompt(text, pictures, system, shown)
+    return Prompt(text, pictures, system, "" if shown == UNKNOWN else shown)
 
 
 def _picture(folder: Path, image: object) -> Picture:

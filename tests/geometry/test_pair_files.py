@@ -101,6 +101,13 @@ def test_a_prompt_may_have_several_pictures_and_a_system_message(kind: str, tmp_
     ]
 
 
+def test_words_that_are_not_known_stay_so(tmp_path: Path) -> None:
+    (pair,) = read_pairs(written(tmp_path, [TEXT | {"shown": ""}, SHOWN | {"shown": "-"}], "jsonl"))
+    write_pairs(Pairs((pair,)), tmp_path / "again.parquet")
+    for each in (pair, *read_pairs(tmp_path / "again.parquet")):
+        assert (each.words_in("text"), each.words_in("typographic")) == ("a request", None)
+
+
 def test_pictures_without_slots_go_before_the_text_in_their_order(tmp_path: Path) -> None:
     row = SHOWN | {"image": None, "images": ["red.png", "red.png"], "text": "do it"}
     (pair,) = read_pairs(written(tmp_path, [row], "jsonl"))
