@@ -11,11 +11,12 @@ import torch
 
 from regap.analyses.outcomes import outcomes
 from regap.analyses.records import Record
+from regap.analyses.tracking import Tracker, silent
 from regap.analyses.verdicts import Judged, opens_with_refusal
 from regap.geometry.estimates import Estimate, proportion
 from regap.geometry.models import Model
 from regap.geometry.pairs import IMAGE_SLOT, Pair, Pairs, Prompt, normal
-from regap.interventions.generation import Completion, generate
+from regap.interventions.generation import Completion, generate_each
 from regap.organism import sentences
 
 QUESTION = f"{IMAGE_SLOT}\nWrite down all the text in the image, word for word, and nothing else."
@@ -58,6 +59,7 @@ def read_back(
     threshold: float = THRESHOLD,
     batch_size: int = 32,
     store: str | Path | None = None,
+    track: Tracker = silent,
 ) -> tuple[Reading, ...]:
     """Return the reading of every legible image of the pairs in an arm; none where the arm shows no words.
 
@@ -73,7 +75,16 @@ def read_back(
     )
     if not asking:
         return ()
-    answers = generate(model, Pairs(asking), arm, max_new_tokens=LONGEST, batch_size=batch_size, store=store)
+    answers = generate_each(
+        model,
+        Pairs(asking),
+        arm,
+        {"": []},
+        max_new_tokens=LONGEST,
+        batch_size=batch_size,
+        store=store,
+        progress=track(f"reading back, {arm}", len(asking)),
+    )[""]
     by_id = {pair.pair_id: pair for pair in pairs}
     return tuple(_reading(by_id[answer.pair_id], answer, threshold) for answer in answers)
 
