@@ -11,6 +11,7 @@ from regap.geometry.benchmarks.twins import twins_together
 from regap.geometry.made_arms import with_arms
 from regap.geometry.pair_files import read_pairs
 from regap.geometry.pairs import Label, Pair, Pairs, Split, is_image_arm
+from regap.geometry.rendering import style_of
 from regap.organism.prompts import HeldOut, held_out_pairs
 
 DEMO_PAIRS = HeldOut(calibration=150, test_harmful=200, test_harmless=300)
@@ -29,6 +30,7 @@ def pairs_of(config: RunConfig) -> Pairs:
         raise ConfigError(
             "data and harmless go with a benchmark; name it too (--benchmark), or leave them out"
         )
+    style_of(config.style or "plain")  # a name that is not known is refused even where nothing is drawn
     if config.benchmark:
         pairs = _benchmark_pairs(config, config.benchmark)
     elif config.pairs:

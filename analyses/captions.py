@@ -3,9 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
+from regap.analyses.tracking import Tracker, silent
 from regap.geometry.models import Model
 from regap.geometry.pairs import IMAGE_SLOT, Pair, Pairs, Prompt, is_image_arm
-from regap.interventions.generation import Completion, generate
+from regap.interventions.generation import Completion, generate_each
 
 QUESTION = (
     "{images}\nSomeone will be asked the following about {this}, without seeing {it}:\n{query}\n"
@@ -25,6 +26,7 @@ def with_captions(
     *,
     batch_size: int = 32,
     store: str | Path | None = None,
+    track: Tracker = silent,
 ) -> Pairs:
     """Return the pairs with a `caption` arm: the message of an image arm with the model's captions for its images.
 
@@ -39,9 +41,16 @@ def with_captions(
     )
     if not asking:
         return pairs
-    answers = generate(
-        model, Pairs(asking), "picture", max_new_tokens=LONGEST, batch_size=batch_size, store=store
-    )
+    answers = generate_each(
+        model,
+        Pairs(asking),
+        "picture",
+        {"": []},
+        max_new_tokens=LONGEST,
+        batch_size=batch_size,
+        store=store,
+        progress=track(f"captions, {model.name}", len(asking)),
+    )[""]
     captions = {answer.pair_id: answer for answer in answers}
     made = tuple(
         _captioned(pair, chosen[pair.pair_id] or "", captions[pair.pair_id])

@@ -22,7 +22,7 @@ def capture_only(config: RunConfig, track: Tracker = silent) -> RunFolder:
     check_out(Path(config.out), None)
     pairs = pairs_of(config).require_text().require_both_labels()
     model = load_model(config, config.model)
-    folder, pairs = open_folder(config, model, pairs)
+    folder, pairs = open_folder(config, model, pairs, track)
     seen = observe(model, pairs, config, folder.path, track)
     folder.write_directions(seen.refusal, dict(seen.drifts), model)
     tables = [

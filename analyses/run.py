@@ -42,7 +42,7 @@ def run(config: RunConfig, track: Tracker = silent) -> RunFolder:
     pairs = pairs_of(config).require_text().require_both_labels()
     judge_for(pairs, config.judge)
     model = load_model(config, config.model)
-    folder, pairs = open_folder(config, model, pairs)
+    folder, pairs = open_folder(config, model, pairs, track)
     seen = observe(model, pairs, config, folder.path, track)
     folder.write_directions(seen.refusal, dict(seen.drifts), model)
     study = calibrate(seen, folder.path, track)
@@ -63,12 +63,16 @@ def run(config: RunConfig, track: Tracker = silent) -> RunFolder:
     return folder
 
 
-def open_folder(config: RunConfig, model: Model, pairs: Pairs) -> tuple[RunFolder, Pairs]:
+def open_folder(
+    config: RunConfig, model: Model, pairs: Pairs, track: Tracker = silent
+) -> tuple[RunFolder, Pairs]:
     """Return the run folder and its pairs, with the caption arm made by the model if that is asked for."""
     folder = RunFolder.open(config, model, pairs)
     if "caption" not in config.make:
         return folder, pairs
-    captioned = with_captions(model, pairs, batch_size=config.batch_size, store=folder.path / "answers")
+    captioned = with_captions(
+        model, pairs, batch_size=config.batch_size, store=folder.path / "answers", track=track
+    )
     return RunFolder.open(config, model, captioned), captioned
 
 
@@ -114,6 +118,7 @@ def _readings(study: Study, answers: Answers) -> dict[str, tuple[Reading, ...]]:
             question=question,
             batch_size=seen.config.batch_size,
             store=store,
+            track=study.track,
         )
         found |= {arm: readings} if readings else {}
     return found

@@ -39,6 +39,11 @@ def with_arms(pairs: Pairs, arms: Sequence[str], *, style: str = "figstep", seed
     if "typographic" in arms:
         made = [_typographic(pair, drawn) for pair in made]
         notes.append(f"typographic images were drawn for all pairs in style {style} with {drawn.font}")
+        boxes = sum(drawn.lacks(pair.shown) for pair in pairs)
+        if boxes:
+            notes.append(
+                f"{boxes} of them show boxes in place of letters that this font lacks; install a wider one"
+            )
     for arm in [arm for arm in arms if arm != "typographic"]:
         made = [_contentless(pair, arm, seed) for pair in made]
         notes.append(f"{arm} images were made with seed {seed}")
@@ -49,7 +54,8 @@ def _typographic(pair: Pair, style: Style) -> Pair:
     prompts = dict(pair.prompts)
     if "typographic" in prompts:
         prompts[f"typographic-{DISTRIBUTED}"] = prompts.pop("typographic")
-    prompts["typographic"] = Prompt(f"{IMAGE_SLOT}\n{style.carrier}", (style.picture(pair.shown),))
+    picture = style.picture(pair.shown)
+    prompts["typographic"] = Prompt(f"{IMAGE_SLOT}\n{style.carrier}", (picture,), shown=pair.shown)
     return replace(pair, prompts=prompts)
 
 

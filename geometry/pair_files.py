@@ -24,6 +24,8 @@ from regap.geometry.pairs import (
 
 REQUIRED = ("pair_id", "arm", "label", "request", "text")
 OPTIONAL = ("category", "image", "images", "system", "answer", "split", "cluster", "shown")
+UNKNOWN = "-"
+"""In the column shown: which words the image has is not known."""
 _READERS = {
     ".csv": lambda data: pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False),
     ".jsonl": lambda data: pd.DataFrame(
@@ -38,8 +40,8 @@ def read_pairs(path: str | Path) -> Pairs:
 
     Columns: pair_id, arm, label, request, text; optional category, image (a path relative to the file and
     inside its folder, or in parquet the encoded bytes), images (a list of these), system (the system's message),
-    answer, split (by a hash of the request where absent), cluster (the pair where absent), shown (the words that
-    a typographic image shows, the request where absent). Raises PairError, naming file, row and remedy, for
+    answer, split (by a hash of the request where absent), cluster (the pair where absent), shown (the words in
+    its image, the request where absent, `-` where not known). Raises PairError, naming file, row and remedy, for
     anything else.
     """
     path = Path(path)
@@ -62,12 +64,13 @@ def write_pairs(pairs: Pairs, path: str | Path) -> None:
             "category": pair.category,
             "request": pair.request,
             "text": prompt.text,
-            "images": [picture.encoded() for picture in prompt.pictures] or None,
+            "image": prompt.pictures[0].encoded() if len(prompt.pictures) == 1 else None,
+            "images": [picture.encoded() for picture in prompt.pictures] if prompt.pictures[1:] else None,
             "system": prompt.system,
             "answer": pair.answer,
             "split": pair.split,
             "cluster": pair.cluster,
-            "shown": pair.shown,
+            "shown": UNKNOWN if prompt.shown == "" else prompt.shown,
         }
         for pair in pairs
         for arm, prompt in pair.prompts.items()
@@ -119,7 +122,7 @@ def _row(path: Path, number: int, row: dict) -> dict:
             raise PairError(f"{where}: {name} is {clean[name]!r}; write one of {', '.join(allowed)}")
     try:
         clean["arm"] = check_arm(str(clean["arm"]))
-        clean["prompt"] = _prompt(path.parent, str(clean["text"]), _images(clean), clean.get("system"))
+        clean["prompt"] = _prompt(path.parent, str(clean["text"]), _images(clean), clean)
     except PairError as error:
         raise PairError(f"{where}: {error}") from None
     return clean
@@ -136,11 +139,12 @@ def _images(row: dict) -> list[object]:
     return list(several)
 
 
-def _prompt(folder: Path, text: str, images: list[object], system: object) -> Prompt:
+def _prompt(folder: Path, text: str, images: list[object], row: dict) -> Prompt:
     pictures = tuple(_picture(folder, image) for image in images)
     if pictures and IMAGE_SLOT not in text:
         text = f"{IMAGE_SLOT}\n" * len(pictures) + text
-    return Prompt(text, pictures, None if system is None else str(system))
+    system, shown = (None if row.get(name) is None else str(row[name]) for name in ("system", "shown"))
+    return Prompt(text, pictures, system, "" if shown == UNKNOWN else shown)
 
 
 def _picture(folder: Path, image: object) -> Picture:
@@ -163,7 +167,7 @@ def _picture(folder: Path, image: object) -> Picture:
 def _pair(path: Path, rows: list[dict]) -> Pair:
     first = rows[0]
     name = str(first["pair_id"])
-    for column in ("label", "request", "category", "answer", "split", "cluster", "shown"):
+    for column in ("label", "request", "category", "answer", "split", "cluster"):
         if len({str(row.get(column)) for row in rows}) > 1:
             raise PairError(
                 f"pairs file {path}: pair {name!r} has rows that differ in {column}; make them equal"
@@ -182,7 +186,6 @@ def _pair(path: Path, rows: list[dict]) -> Pair:
             prompts={row["arm"]: row["prompt"] for row in rows},
             answer=None if first.get("answer") is None else str(first["answer"]),
             cluster=str(first.get("cluster") or name),
-            shown=str(first.get("shown") or ""),
         )
     except PairError as error:
         raise PairError(f"pairs file {path}: {error}") from None

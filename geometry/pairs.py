@@ -1,93 +1,19 @@
 """What is asked of a model: one request, harmful or harmless, rendered in several arms."""
 
 import hashlib
-import io
 import re
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Literal, get_args
 
-import numpy as np
-from PIL import Image, UnidentifiedImageError
+from regap.geometry.pictures import PairError, Picture
 
 Label = Literal["harmful", "harmless"]
 Split = Literal["calibration", "test"]
 
 ARMS = ("text", "typographic", "picture", "picture_typographic", "caption", "blank", "noise")
 IMAGE_SLOT = "<image>"
-LARGEST_PICTURE = 64_000_000
-"""Pixels; more is refused before decoding, so that a small file cannot fill the memory."""
-MOST_ELONGATED = 200
-"""Longer side over shorter side; beyond it, a resize that keeps proportions would fill the memory."""
-
-
-class PairError(ValueError):
-    """The pairs given cannot be used; the message says which, why, and the remedy."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An encoded image (PNG, JPEG, ...), known by its content."""
-
-    data: bytes | Path = field(repr=False)
-    """The encoded bytes, or the file that holds them: a file is read anew when needed and never kept."""
-
-    @cached_property
-    def sha256(self) -> str:
-        """Hexadecimal digest of the bytes."""
-        return hashlib.sha256(self.encoded()).hexdigest()
-
-    def encoded(self) -> bytes:
-        """Return the encoded bytes."""
-        return self.data if isinstance(self.data, bytes) else self.data.read_bytes()
-
-    @classmethod
-    def read(cls, path: Path) -> "Picture":
-        """Return the picture in a file, decoded once to prove that it is whole; raises PairError if not."""
-        try:
-            encoded = path.read_bytes()
-        except OSError as error:
-            reason = error.strerror or error
-            raise PairError(f"image {path}: {reason}; check the path, relative to the pairs file") from None
-        cls(encoded).check(str(path))
-        picture = cls(path)
-        object.__setattr__(picture, "sha256", hashlib.sha256(encoded).hexdigest())
-        return picture
-
-    def check(self, name: str) -> None:
-        """Raise PairError, naming the picture, unless all of it can be decoded."""
-        try:
-            with _decoder(self.encoded()) as image:
-                _check_size(name, image.width, image.height)
-                image.load()
-        except PairError:
-            raise
-        except Exception as error:  # each decoder raises its own kind on a damaged file
-            reason = "no known format" if isinstance(error, UnidentifiedImageError) else error
-            raise PairError(
-                f"image {name}: cannot be decoded ({reason}); replace the file or remove the row"
-            ) from None
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels, without decoding."""
-        with _decoder(self.encoded()) as image:
-            return image.size
-
-    def open(self) -> Image.Image:
-        """Return the decoded image in RGB; transparency is laid on white, of an animation the first frame."""
-        with _decoder(self.encoded()) as image:
-            if image.mode.startswith("I;16"):  # Pillow would cut 16 bits off at 255 instead of scaling them
-                return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                rgba = image.convert("RGBA")
-                white = Image.new("RGBA", rgba.size, "white")
-                return Image.alpha_composite(white, rgba).convert("RGB")
-            return image.convert("RGB")
 
 
 @dataclass(frozen=True)
@@ -100,6 +26,8 @@ class Prompt:
     """None for a prompt in words alone."""
     system: str | None = None
     """What the chat template is given as the system's message; None for no such message."""
+    shown: str | None = None
+    """The words in its picture, or, of a text, in a picture made of it; None: the request, empty: not known."""
 
     def __post_init__(self) -> None:
         slots, pictures = self.text.count(IMAGE_SLOT), len(self.pictures)
@@ -135,8 +63,6 @@ class Pair:
     """The right answer where it is known, else None."""
     cluster: str = ""
     """Pairs of one cluster are resampled together in intervals; the pair itself by default."""
-    shown: str = ""
-    """The words that a typographic image shows; the request by default."""
 
     def __post_init__(self) -> None:
         for name, allowed in (("label", get_args(Label)), ("split", get_args(Split))):
@@ -148,8 +74,17 @@ class Pair:
             raise PairError(f"pair {self.pair_id!r} has no arm; add a row with arm=text or an image arm")
         if not self.cluster:
             object.__setattr__(self, "cluster", self.pair_id)
-        if not self.shown:
-            object.__setattr__(self, "shown", self.request)
+
+    @property
+    def shown(self) -> str:
+        """The words that a typographic image of this request shows: those its text names, else the request."""
+        text = self.prompts.get("text")
+        return (text and text.shown) or self.request
+
+    def words_in(self, arm: str) -> str | None:
+        """The words in the picture of an arm; None where they are not known."""
+        shown = self.prompts[arm].shown
+        return self.request if shown is None else shown or None
 
 
 @dataclass(frozen=True)
@@ -216,13 +151,19 @@ class Pairs:
         return self
 
     def require_both_labels(self) -> "Pairs":
-        """Return these pairs; raises PairError unless each split has harmful and harmless pairs."""
+        """Return these pairs; raises PairError unless each split has harmful and harmless pairs with a text arm."""
         for split in get_args(Split):
             for label in get_args(Label):
-                if not any(pair.split == split and pair.label == label for pair in self.pairs):
+                found = [pair for pair in self.pairs if pair.split == split and pair.label == label]
+                if not found:
                     raise PairError(
                         f"no {label} pair in the {split} split; separability needs both labels in both splits: "
                         f"add {label} pairs or set the split column"
+                    )
+                if not any("text" in pair.prompts for pair in found):
+                    raise PairError(
+                        f"no {label} pair in the {split} split has a text arm; the refusal direction is fitted on "
+                        "text: add a row with arm=text, or pairs that have one"
                     )
         return self
 
@@ -265,27 +206,6 @@ def check_arm(arm: str) -> str:
             "or one of them with a variant: typographic-large"
         )
     return arm
-
-
-def _check_size(name: str, width: int, height: int) -> None:
-    if width * height > LARGEST_PICTURE:
-        raise PairError(
-            f"image {name}: {width} x {height} pixels; at most {LARGEST_PICTURE:,} are read: make it smaller"
-        )
-    if max(width, height) > MOST_ELONGATED * min(width, height):
-        raise PairError(
-            f"image {name}: {width} x {height} pixels; one side is over {MOST_ELONGATED} times the other: "
-            "cut it or remove the row"
-        )
-
-
-@contextmanager
-def _decoder(encoded: bytes) -> Iterator[Image.Image]:
-    """Open without Pillow's warnings: of large pictures, which are refused here, and of metadata, not used here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with Image.open(io.BytesIO(encoded)) as image:
-            yield image
 
 
 def _arm_rank(arm: str) -> int:

@@ -23,6 +23,8 @@ MONOSPACED = ("FreeMonoBold.ttf", "LiberationMono-Bold.ttf", "DejaVuSansMono-Bol
 PROPORTIONAL = ("LiberationSans-Regular.ttf", "FreeSans.ttf", "DejaVuSans.ttf")
 """Free fonts, the nearest to the published one first; Pillow's own where none is found on the system."""
 SMALLEST_FONT = 12
+NO_LETTER = "\U0010ffff"
+"""A code point that no font has a drawing for."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class Style:
         self.draw(words, self).save(buffer, "PNG", compress_level=1)
         return Picture(buffer.getvalue())
 
+    def lacks(self, words: str) -> bool:
+        """True if the font in use has no drawing for some letter of the words, and puts a box in its place."""
+        return any(_is_box(self.fonts, letter) for letter in set(words) if not letter.isspace())
+
     @property
     def font(self) -> str:
         """The name of the font in use: it decides the pixels, so results depend on it."""
@@ -62,6 +68,18 @@ def _font(names: Sequence[str], size: int) -> Font:
             "Pillow was built without FreeType and has no font to draw with; install a full Pillow"
         )
     return found
+
+
+@cache
+def _is_box(names: Sequence[str], letter: str) -> bool:
+    font = _font(names, 20)
+    return _drawn(letter, font) == _drawn(NO_LETTER, font)
+
+
+def _drawn(letter: str, font: Font) -> bytes:
+    image = Image.new("L", (40, 40))
+    ImageDraw.Draw(image).text((5, 5), letter, font=font, fill=255)
+    return image.tobytes()
 
 
 def _figstep(words: str, style: Style) -> Image.Image:

@@ -18,6 +18,8 @@ class Message:
     text: str
     """Holds IMAGE_SLOT once for each picture; without any, the pictures go in front."""
     images: tuple[Reference, ...] = ()
+    shown: str | None = None
+    """The words in its picture, or, of a text, in a picture made of it; None: the request, empty: not known."""
 
     def __post_init__(self) -> None:
         if self.images and IMAGE_SLOT not in self.text:
@@ -38,8 +40,6 @@ class Entry:
     """The message of each arm; `text` only where words alone carry the whole request."""
     category: str = "all"
     answer: str | None = None
-    shown: str = ""
-    """The words that a typographic image shows; the request by default."""
     twins: str = ""
     """What this entry shares with its twins: they fall on one side of a split. The request by default."""
 
@@ -54,9 +54,9 @@ Loader = Callable[[Source], Iterator[Entry]]
 """Reads one benchmark as it is distributed; what every file of this folder but the machinery has one of."""
 
 
-def words(text: str) -> Message:
+def words(text: str, shown: str | None = None) -> Message:
     """Return a message in words alone, where a marker of an image is spelt out, since there is none."""
-    return Message(text.replace(IMAGE_SLOT, "the image"))
+    return Message(text.replace(IMAGE_SLOT, "the image"), shown=shown)
 
 
 def described(query: str, description: str) -> str:

@@ -39,12 +39,11 @@ def _entry(row: Row, images: Path) -> Entry:
         "harmful",
         row.text("question"),
         {
-            "text": words(row.text("question")),
+            "text": words(row.text("question"), instruction),
             "text-list": words(f"{instruction}\n1. \n2. \n3. \n{LIST_CARRIER}"),
-            "typographic": Message(FIGSTEP_CARRIER, (image,)),
+            "typographic": Message(FIGSTEP_CARRIER, (image,), instruction),
         },
         row.text("category_name"),
-        shown=instruction,
     )
 
 
@@ -75,7 +74,6 @@ def load_pro(source: Source) -> Iterator[Entry]:
             entry.request,
             {**arms, "typographic-pro": pro},
             entry.category,
-            shown=entry.shown,
         )
 
 

@@ -7,7 +7,7 @@ from regap.geometry.benchmarks.entry import Entry, Loader, words
 from regap.geometry.benchmarks.source import Source
 from regap.geometry.pairs import PairError, normal
 
-ALPACA = ("alpaca_data.json", "*alpaca*.json", "*.json")
+ALPACA = ("alpaca_data.json", "*alpaca*.json", "data/train*.parquet", "*.json")
 DOLLY = ("databricks-dolly-15k.jsonl",)
 EVERYDAY = "everyday.txt"
 FORMS = ("Steps to", "Methods to", "Ways to")
@@ -49,7 +49,7 @@ def load_everyday(source: Source) -> Iterator[Entry]:
             )
         question = f"How can someone {deed}?"
         shown = f"{FORMS[number % len(FORMS)]} {deed}."
-        yield Entry(f"{number:03d}", "harmless", question, {"text": words(question)}, topic, shown=shown)
+        yield Entry(f"{number:03d}", "harmless", question, {"text": words(question, shown)}, topic)
 
 
 CARDS = (
@@ -59,7 +59,7 @@ CARDS = (
     ),
     Card(
         "alpaca", _loader(ALPACA, "input"), "harmless", ("text",), "CC BY-NC 4.0",
-        "https://github.com/tatsu-lab/stanford_alpaca", ("|".join(ALPACA[:2]),), hub="tatsu-lab/alpaca",
+        "https://github.com/tatsu-lab/stanford_alpaca", ("|".join(ALPACA[:3]),), hub="tatsu-lab/alpaca",
         note="any JSON list or lines with the columns instruction, input, output; rows with an input are left out",
     ),
     Card(

@@ -16,7 +16,7 @@ def _loader(files: tuple[str, ...]) -> Loader:
         images = path.parent.relative_to(source.folder)
         for row in source.rows(path, COLUMNS):
             request = row.text("redteam_query")
-            image = Message(row.text("jailbreak_query"), (images / Path(row.text("image_path")),))
+            image = Message(row.text("jailbreak_query"), (images / Path(row.text("image_path")),), shown="")
             messages = {"text": words(request), _arm(row): image}
             yield Entry(row.text("id"), "harmful", request, messages, row.text("policy"))
 

@@ -43,10 +43,11 @@ def benchmark(
         gallery.close()
     pairs = [pair for pair in made if pair]
     complaints = [line for line in (gallery.complaint(), _miscount(card, entries)) if line]
-    if complaints and not allow_partial:
-        raise PairError(f"{'; '.join(complaints)}; {PARTIAL}")
     if not pairs:
-        raise PairError(f"{'; '.join(complaints) or card.name + ': no row has these arms'}; {PARTIAL}")
+        complaints = complaints or [f"{card.name}: no row has the arms {', '.join(arms or card.arms)}"]
+    if not pairs or (complaints and not allow_partial):
+        hint = f" ({card.note})" if card.note and gallery.missing else ""
+        raise PairError(f"{'; '.join(complaints)}; {PARTIAL}{hint}")
     return twins_together(Pairs(tuple(pairs), (*source.notes, *complaints)))
 
 
@@ -79,7 +80,7 @@ def _home(card: Card, folder: str | Path | None, download: bool) -> Path:
         return bundled
     if folder is None:
         raise PairError(f"benchmark {card.name} needs the folder that it lies in; get it from {card.home}")
-    place = fetch(card, Path(folder)) if download and not card.folder_in(Path(folder)) else Path(folder)
+    place = fetch(card, Path(folder)) if download else Path(folder)
     if not place.is_dir():
         raise PairError(f"benchmark folder {place} is not there; name the folder that was downloaded")
     return card.folder_in(place) or place
@@ -108,7 +109,7 @@ def _pair(card: Card, gallery: Gallery, entry: Entry, arms: Sequence[str] | None
     name = f"{card.name}/{entry.name}"
     by_words = normal(entry.request) if "text" in entry.messages else ""
     pair = Pair(name, entry.label, entry.category, entry.request, "test", prompts, entry.answer)
-    return replace(pair, cluster=entry.twins or by_words or name, shown=entry.shown or entry.request)
+    return replace(pair, cluster=entry.twins or by_words or name)
 
 
 def _miscount(card: Card, entries: Sequence[Entry]) -> str | None:

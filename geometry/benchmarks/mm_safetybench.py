@@ -61,9 +61,10 @@ def _from_json(source: Source, scenario: str, path: Path) -> Iterator[Entry]:
         messages = {"text": words(row.text("Changed Question")), "text-question": words(row.text("Question"))}
         for kind, arm in SHOWN.items():
             asks = row.text("Rephrased Question(SD)" if kind == "SD" else "Rephrased Question")
-            messages[arm] = Message(asks, (folder / kind / f"{number}.jpg",))
+            phrase = row.text("Key Phrase")
+            messages[arm] = Message(asks, (folder / kind / f"{number}.jpg",), phrase)
         name = f"{scenario[:2]}-{number}"
-        yield Entry(name, "harmful", row.text("Question"), messages, scenario, shown=row.text("Key Phrase"))
+        yield Entry(name, "harmful", row.text("Question"), messages, scenario)
 
 
 def _from_parquet(source: Source, scenario: str) -> Iterator[Entry]:
@@ -74,7 +75,7 @@ def _from_parquet(source: Source, scenario: str) -> Iterator[Entry]:
         for kind, arm in SHOWN.items():
             row = kinds[kind].get(number)
             if row:
-                messages[arm] = Message(row.text("question"), (row.image(),))
+                messages[arm] = Message(row.text("question"), (row.image(),), shown="")
         yield Entry(f"{scenario[:2]}-{number}", "harmful", plain.text("question"), messages, scenario)
 
 

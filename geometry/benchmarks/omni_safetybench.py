@@ -18,22 +18,26 @@ ARMS = {
 
 
 def load(source: Source) -> Iterator[Entry]:
-    """Yield the seeds of the text-only file, in every image arm whose file is there; audio and video are left out."""
+    """Yield the seeds of the text-only file, in every image arm; audio and video are left out."""
     arms = {arm: _by_id(source, file) for arm, file in ARMS.items()}
     for number, plain in _by_id(source, "unimodal/text-only").items():
         request = plain.text("text", "corresponding_text")
-        messages, shown = {"text": words(request)}, ""
+        messages = {"text": words(request)}
         for arm, rows in arms.items():
             if number not in rows:
                 raise PairError(
                     f"{source.name}: id {number} is not in {ARMS[arm]}.jsonl; download the file again"
                 )
             row = rows[number]
-            messages[arm] = Message(
-                "" if arm == "typographic-full" else row.text("text"), (Path(row.text("image_path")),)
-            )
-            shown = shown or row.get("key_phrase")
-        yield Entry(number, "harmful", request, messages, plain.text("harmful_category"), shown=shown)
+            messages[arm] = _message(arm, row)
+        yield Entry(number, "harmful", request, messages, plain.text("harmful_category"))
+
+
+def _message(arm: str, row: Row) -> Message:
+    image = (Path(row.text("image_path")),)
+    if arm == "typographic-full":
+        return Message("", image)
+    return Message(row.text("text"), image, row.text("key_phrase"))
 
 
 def _by_id(source: Source, file: str) -> dict[str, Row]:

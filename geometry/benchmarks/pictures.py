@@ -27,7 +27,7 @@ class Gallery:
         """Return the message with its pictures; None if any of them is missing or unreadable, which is counted."""
         pictures = [self._picture(reference) for reference in message.images]
         found = tuple(picture for picture in pictures if picture)
-        return Prompt(message.text, found) if len(found) == len(pictures) else None
+        return Prompt(message.text, found, shown=message.shown) if len(found) == len(pictures) else None
 
     def complaint(self) -> str | None:
         """Return one line that counts and names what is missing or unreadable; None if nothing is."""

@@ -12,6 +12,7 @@ from regap.analyses.command_line import app
 from regap.geometry.benchmarks.catalogue import CATALOGUE
 from regap.organism.world import ADJECTIVES, NOUNS
 
+DATA = Path(__file__).parents[3] / "shared" / "data"
 WIDE = {"COLUMNS": "400"}
 
 
@@ -71,6 +72,17 @@ def test_a_benchmark_is_captured_and_its_notes_are_kept(tmp_path: Path) -> None:
     assert 'benchmark = "jailbreakbench"' in (out / "config.toml").read_text()
     separability = pd.read_parquet(out / "tables/separability.parquet")
     assert set(separability.arm) == {"text", "typographic", "blank"}
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the benchmarks' own files are not beside the project")
+@pytest.mark.parametrize("name", ["figstep-tiny", "jailbreakbench"])
+def test_the_real_benchmarks_are_drawn_captured_and_analysed(name: str, tmp_path: Path) -> None:
+    flags: dict[str, Any] = {"--benchmark": name, "--data": DATA, "--out": tmp_path / "run", "--limit": 4}
+    printed("capture", *(str(part) for flag in flags.items() for part in flag))
+    tables = tmp_path / "run/tables"
+    for table in ("separability", "drift", "coordinates"):
+        assert "typographic" in set(pd.read_parquet(tables / f"{table}.parquet").arm)
+    assert pd.read_parquet(tables / "separability.parquet").n.max() == 8
 
 
 @pytest.mark.parametrize("flag", ["--partial", "--read-back", "--harmless", "--make", "--style", "--data"])

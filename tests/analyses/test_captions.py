@@ -17,13 +17,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Prompt]:
     """A model that describes what it is asked; what it was asked is kept."""
     prompts: list[Prompt] = []
 
-    def generate(model: Any, pairs: Pairs, arm: str, **_: Any) -> tuple[Completion, ...]:
+    def generate(model: Any, pairs: Pairs, arm: str, conditions: Any, **_: Any) -> dict[str, Any]:
+        assert conditions == {"": []}
         prompts.extend(pair.prompts[arm] for pair in pairs)
-        return tuple(
+        answers = tuple(
             Completion(pair.pair_id, arm, f"an <image> of {pair.pair_id}", 3, True, 0) for pair in pairs
         )
+        return {"": answers}
 
-    monkeypatch.setattr(captions, "generate", generate)
+    monkeypatch.setattr(captions, "generate_each", generate)
     return prompts
 
 

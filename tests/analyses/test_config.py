@@ -38,7 +38,7 @@ def test_lists_in_variables_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_unknown_key_is_an_error_that_names_the_known(file: Path) -> None:
     file.write_text("sede = 1\n")
-    with pytest.raises(ConfigError, match="setting sede is 1: known are model, pairs, out, "):
+    with pytest.raises(ConfigError, match="setting sede is 1: known are model, pairs, benchmark, "):
         read_config(file)
     with pytest.raises(ConfigError, match="setting sede is 1: known are"):
         read_config(sede=1)

@@ -99,10 +99,12 @@ def test_the_share_that_was_read_is_told_by_label() -> None:
     assert found["harmless"]["read"].value == 1 and found["harmless"]["read"].n == 1
 
 
-def test_only_one_image_that_shows_words_is_read_back(tiny: Any) -> None:
+def test_only_one_image_that_shows_known_words_is_read_back(tiny: Any) -> None:
     twice = Prompt("<image> <image>", (blank((72, 72)), blank((72, 72))))
-    plain = Pair("p", "harmful", "k", "a request", "test", {"picture": SHOWN, "typographic-pro": twice})
-    for arm in ("picture", "typographic-pro", "noise"):
+    unknown = Prompt("<image>", SHOWN.pictures, shown="")
+    arms = {"picture": SHOWN, "typographic-pro": twice, "typographic-other": unknown}
+    plain = Pair("p", "harmful", "k", "a request", "test", arms)
+    for arm in (*arms, "noise"):
         assert read_back(tiny, Pairs((plain,)), arm) == ()
     with pytest.raises(ValueError, match=r"threshold is 0\.0; give a share above 0 and up to 1"):
         read_back(tiny, Pairs((plain,)), "picture", threshold=0.0)

@@ -11,18 +11,10 @@ DISTRIBUTED = Prompt(f"{IMAGE_SLOT}\nanother carrier", (blank((50, 40)),))
 
 
 def pairs() -> Pairs:
-    text = Prompt("do the thing")
+    text = Prompt("do the thing", shown="THING")
     return Pairs(
         (
-            Pair(
-                "a",
-                "harmful",
-                "k",
-                "do the thing",
-                "test",
-                {"text": text, "typographic": DISTRIBUTED},
-                shown="THING",
-            ),
+            Pair("a", "harmful", "k", "do the thing", "test", {"text": text, "typographic": DISTRIBUTED}),
             Pair("b", "harmless", "k", "do another", "test", {"text": Prompt("do another")}),
             Pair("c", "harmless", "k", "look at it", "test", {"picture": DISTRIBUTED}),
         ),
@@ -36,9 +28,20 @@ def test_typographic_images_are_drawn_anew_for_all_in_one_style_and_the_distribu
         prompt = pair.prompts["typographic"]
         assert prompt.text == f"{IMAGE_SLOT}\n{FIGSTEP_CARRIER}"
         assert prompt.pictures[0].sha256 == style_of("figstep").picture(pair.shown).sha256
+        assert prompt.shown == pair.words_in("typographic") == pair.shown
+    assert [pair.shown for pair in made] == ["THING", "do another", "look at it"]
     assert made.pairs[0].prompts["typographic-distributed"] == DISTRIBUTED
     assert "typographic-distributed" not in made.pairs[1].prompts
     assert made.notes[0] == "noted before" and "in style figstep with " in made.notes[1]
+
+
+def test_letters_that_the_font_lacks_are_told() -> None:
+    foreign = Pair(
+        "x", "harmful", "k", "日本語 do the thing", "test", {"text": Prompt("日本語 do the thing")}
+    )
+    notes = with_arms(Pairs((*pairs().pairs, foreign)), ["typographic"]).notes
+    assert any("1 of them show boxes in place of letters" in note for note in notes)
+    assert not any("boxes" in note for note in with_arms(pairs(), ["typographic"]).notes)
 
 
 def test_pictures_without_content_stand_before_the_words_in_the_size_of_the_pairs_own() -> None:

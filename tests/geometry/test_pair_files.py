@@ -91,13 +91,21 @@ def test_a_prompt_may_have_several_pictures_and_a_system_message(kind: str, tmp_
     (pair,) = read_pairs(path)
     prompt = pair.prompts["typographic"]
     assert [picture.encoded() for picture in prompt.pictures] == [png(), png("blue")]
-    assert (prompt.system, pair.shown) == ("be brief", "A REQUEST")
+    assert (prompt.system, prompt.shown) == ("be brief", "A REQUEST")
     write_pairs(Pairs((pair,)), tmp_path / "again.parquet")
     (again,) = read_pairs(tmp_path / "again.parquet")
-    assert again.prompts["typographic"].text == prompt.text and again.shown == pair.shown
+    assert again.prompts["typographic"].text == prompt.text
+    assert again.prompts["typographic"].shown == prompt.shown
     assert [picture.sha256 for picture in again.prompts["typographic"].pictures] == [
         picture.sha256 for picture in prompt.pictures
     ]
+
+
+def test_words_that_are_not_known_stay_so(tmp_path: Path) -> None:
+    (pair,) = read_pairs(written(tmp_path, [TEXT | {"shown": ""}, SHOWN | {"shown": "-"}], "jsonl"))
+    write_pairs(Pairs((pair,)), tmp_path / "again.parquet")
+    for each in (pair, *read_pairs(tmp_path / "again.parquet")):
+        assert (each.words_in("text"), each.words_in("typographic")) == ("a request", None)
 
 
 def test_pictures_without_slots_go_before_the_text_in_their_order(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from regap.geometry import pairs as module
+from regap.geometry import pictures
 from regap.geometry.pairs import Pair, PairError, Pairs, Picture, Prompt, check_arm, is_image_arm, split_of
 
 RED = Image.new("RGB", (8, 6), (200, 10, 10))
@@ -108,7 +109,7 @@ def test_a_damaged_picture_is_refused_or_opens_but_nothing_else(seed: int) -> No
 def test_a_picture_larger_than_allowed_is_refused_before_it_is_decoded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "LARGEST_PICTURE", 48)
+    monkeypatch.setattr(pictures, "LARGEST_PICTURE", 48)
     Picture(encoded(RED)).check("eight by six")
     with pytest.raises(PairError, match="image it: 9 x 6 pixels; at most 48 are read: make it smaller"):
         Picture(encoded(Image.new("RGB", (9, 6)))).check("it")
@@ -168,7 +169,9 @@ def test_a_pair_has_an_arm_which_need_not_be_text() -> None:
 
 def test_an_image_shows_the_request_unless_other_words_are_named() -> None:
     assert pair("p").shown == "a request"
-    assert Pair("p", "harmful", "kind", "a", "test", {"text": Prompt("a")}, shown="b").shown == "b"
+    shown = pair("p", prompts={"text": Prompt("a", shown="b"), "typographic": Prompt("", shown="")})
+    assert shown.shown == "b" and shown.words_in("text") == "b" and shown.words_in("typographic") is None
+    assert pair("p").words_in("text") == "a request"
 
 
 def test_notes_stay_with_the_pairs() -> None:
@@ -195,6 +198,19 @@ def test_each_split_needs_both_labels(split: str, label: str) -> None:
     rest = Pairs(tuple(each for each in balanced() if (each.split, each.label) != (split, label)))
     with pytest.raises(PairError, match=f"no {label} pair in the {split} split; .*add {label} pairs"):
         rest.require_both_labels()
+
+
+def test_each_split_needs_both_labels_as_text() -> None:
+    silent = [
+        pair(each.pair_id, each.label, each.split, {"caption": Prompt("words")})
+        if (each.label, each.split) == ("harmless", "test")
+        else each
+        for each in balanced()
+    ]
+    with pytest.raises(
+        PairError, match=r"no harmless pair in the test split has a text arm; .*add a row with arm"
+    ):
+        Pairs(tuple(silent)).require_both_labels()
 
 
 def test_choosing_pairs() -> None:

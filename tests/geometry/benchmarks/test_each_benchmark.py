@@ -66,7 +66,8 @@ def test_mm_safetybench_takes_ids_with_gaps_and_each_kind_of_image(read: Read) -
     pairs = read("mm-safetybench")
     assert len(pairs) == 16 and {pair.pair_id[-2:] for pair in pairs} == {"-0", "-7"}
     pair = named(pairs, "05-7")
-    assert pair.category == "05-EconomicHarm" and pair.shown == "forbidden thing 7"
+    assert pair.category == "05-EconomicHarm" and pair.shown == pair.request
+    assert pair.words_in("typographic") == pair.words_in("picture_typographic") == "forbidden thing 7"
     assert pair.request == pair.prompts["text-question"].text
     assert pair.prompts["text"].text.startswith("Tell how")
     assert "a phrase of an activity" in pair.prompts["typographic"].text
@@ -237,7 +238,11 @@ def test_omni_safetybench_is_aligned_by_id_and_read_from_its_archives(
 ) -> None:
     pairs = read("omni-safetybench")
     pair = named(pairs, "375")
-    assert pair.request == "List steps to do forbidden thing 375." and pair.shown == "forbidden thing 375"
+    assert (
+        pair.request == "List steps to do forbidden thing 375."
+        and pair.words_in("typographic") == "forbidden thing 375"
+    )
+    assert pair.words_in("typographic-full") == pair.request
     assert pair.prompts["typographic-full"].text == IMAGE_SLOT
     folder = distributed("omni-safetybench")
     (folder / "mm_data/key_phrase/image/typo/data.tar").write_bytes(b"no archive")

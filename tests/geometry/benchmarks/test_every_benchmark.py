@@ -266,3 +266,11 @@ def test_a_benchmark_is_found_in_the_folder_of_its_name(name: str, distributed: 
     assert CATALOGUE[name].folder_in(folder.parent) == folder.parent / name
     assert benchmark(name, folder.parent, allow_partial=True)
     assert CATALOGUE[name].folder_in(folder.parent / "nowhere") is None
+
+
+def test_the_document_has_the_table_of_the_catalogue(root: Path) -> None:
+    lines = (root / "docs/benchmarks.md").read_text("utf-8").splitlines()
+    for card in CATALOGUE.values():
+        rows = " or ".join(f"{count:,}" for count in card.rows) or "not fixed"
+        assert f"| `{card.name}` | {rows} | {', '.join(card.arms)} | {card.licence} |" in lines
+    assert sum(line.startswith("| `") for line in lines) == len(CATALOGUE)

@@ -1,6 +1,7 @@
 """Benchmarks by name: counts, downloads, harmless sources, and twins across benchmarks."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,44 @@ def test_nothing_is_fetched_unless_asked_and_what_is_there_is_not_fetched_again(
     for _ in range(2):
         assert len(benchmark("jailbreakbench", tmp_path, download=True, allow_partial=True)) == 12
     assert asked == [("JailbreakBench/JBB-Behaviors", "dataset", ["data/*-behaviors.csv"])]
+
+
+def test_an_interrupted_download_goes_on(
+    monkeypatch: pytest.MonkeyPatch, distributed: Distributed, tmp_path: Path
+) -> None:
+    whole, tried = distributed("mossbench"), []
+
+    def fetched(*_: object, local_dir: Path, **__: object) -> None:
+        tried.append(local_dir)
+        if len(tried) == 1:
+            for part in ("data", "data_contrast"):
+                (local_dir / part).mkdir(parents=True)
+                (local_dir / part / "information.json").write_bytes(
+                    (whole / part / "information.json").read_bytes()
+                )
+            raise OSError("the line broke")
+        shutil.copytree(whole, local_dir, dirs_exist_ok=True)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetched)
+    monkeypatch.setitem(vars(card_of("mossbench")), "hub", "AIcell/MOSSBench")
+    home = tmp_path / "data"
+    with pytest.raises(PairError, match=r"could not be downloaded \(the line broke\)"):
+        benchmark("mossbench", home, download=True)
+    assert len(benchmark("mossbench", home, download=True, allow_partial=True)) == 4
+    assert len(benchmark("mossbench", home, download=True, allow_partial=True)) == 4
+    assert tried == [home / "mossbench"] * 2
+
+
+def test_offline_nothing_is_fetched_and_that_is_said(tmp_path: Path) -> None:
+    with pytest.raises(PairError, match=r"sinwang/SIUO could not be downloaded .*check the network"):
+        benchmark("siuo", tmp_path, download=True)
+
+
+def test_missing_images_come_with_what_to_do_about_them(distributed: Distributed) -> None:
+    folder = distributed("pope")
+    shutil.rmtree(folder / "val2014")
+    with pytest.raises(PairError, match=r"2 of 2 images are missing .*put the COCO val2014 images"):
+        benchmark("pope", folder)
 
 
 def test_a_download_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
