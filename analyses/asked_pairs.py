@@ -8,7 +8,7 @@ from regap.analyses.config import ConfigError, RunConfig
 from regap.geometry.benchmarks.catalogue import card_of
 from regap.geometry.benchmarks.loading import benchmark, harmless
 from regap.geometry.benchmarks.twins import twins_together
-from regap.geometry.made_arms import with_arms
+from regap.geometry.made_arms import MADE, with_arms
 from regap.geometry.pair_files import read_pairs
 from regap.geometry.pairs import Label, Pair, Pairs, Split, is_image_arm
 from regap.geometry.rendering import style_of
@@ -31,6 +31,9 @@ def pairs_of(config: RunConfig) -> Pairs:
             "data and harmless go with a benchmark; name it too (--benchmark), or leave them out"
         )
     style_of(config.style or "plain")  # a name that is not known is refused even where nothing is drawn
+    for arm in config.make:
+        if arm not in (*MADE, "caption"):
+            raise ConfigError(f"make is {arm!r}; choose from {', '.join(MADE)}, caption")
     if config.benchmark:
         pairs = _benchmark_pairs(config, config.benchmark)
     elif config.pairs:
