@@ -37,7 +37,7 @@ def pairs_of(config: RunConfig) -> Pairs:
     if config.benchmark:
         pairs = _benchmark_pairs(config, config.benchmark)
     elif config.pairs:
-        pairs = read_pairs(config.pairs)
+        pairs = read_pairs(config.pairs).require_text()
     else:
         pairs = held_out_pairs(replace(DEMO_PAIRS, seed=config.seed))
     pairs = pairs.first(config.limit) if config.limit else pairs

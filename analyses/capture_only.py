@@ -20,7 +20,7 @@ from regap.geometry.separability import separability
 def capture_only(config: RunConfig, track: Tracker = silent) -> RunFolder:
     """Return the run folder with activations, directions, and the tables that need no generation."""
     check_out(Path(config.out), None)
-    pairs = pairs_of(config).require_text().require_both_labels()
+    pairs = pairs_of(config).require_both_labels()
     model = load_model(config, config.model)
     folder, pairs = open_folder(config, model, pairs, track)
     seen = observe(model, pairs, config, folder.path, track)

@@ -39,7 +39,7 @@ def run(config: RunConfig, track: Tracker = silent) -> RunFolder:
     Answers and residual streams that an earlier, interrupted run left in the folder are used again.
     """
     check_out(Path(config.out), None)
-    pairs = pairs_of(config).require_text().require_both_labels()
+    pairs = pairs_of(config).require_both_labels()
     judge_for(pairs, config.judge)
     model = load_model(config, config.model)
     folder, pairs = open_folder(config, model, pairs, track)

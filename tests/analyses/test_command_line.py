@@ -69,10 +69,7 @@ def test_unknown_flag_is_wrong_use(regap):
 @pytest.mark.parametrize(
     ("columns", "says"),
     [
-        (
-            {"arm": ["typographic"]},
-            "has a text arm; the refusal direction is fitted on text: add a row with arm=text",
-        ),
+        ({"arm": ["typographic"]}, "has no text arm; add a row with arm=text"),
         ({"colour": ["red"]}, "unknown column colour"),
         ({}, "no harmless pair"),
         ({"image": ["../secret.png"], "text": ["<image>"]}, "leaves the folder of the pairs file"),
