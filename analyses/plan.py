@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 
-from regap.geometry.adapter import decoder_prefix
 from regap.geometry.batches import BATCH_TOKENS, batch_rows
 from regap.geometry.models import Model, ModelError
 from regap.geometry.pairs import Pairs
@@ -77,7 +76,7 @@ class Sizes:
     def of(cls, model: Model) -> "Sizes":
         """Return the sizes of a model, loaded or not; tied parameters count once."""
         hf, text = model.hf, model.hf.config.get_text_config()
-        decoder = hf.get_submodule(decoder_prefix(hf))
+        decoder = hf.get_decoder()
         inside = {id(parameter) for parameter in decoder.parameters()}
         heads = int(text.num_attention_heads)
         each = int(getattr(text, "head_dim", None) or text.hidden_size // heads)
