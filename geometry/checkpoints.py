@@ -40,14 +40,14 @@ def read_weights(source: str, found: str, config: Any, options: dict[str, Any]) 
     """Return the Hugging Face model of a checkpoint; raises ModelError if it cannot be read or answers no prompt."""
     try:
         with _quiet():
-            return _kind(source, config).from_pretrained(found, config=config, **options)
+            return model_class(source, config).from_pretrained(found, config=config, **options)
     except ModelError:
         raise
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise ModelError(f"model {source}: {_first_line(error)}") from None
 
 
-def _kind(source: str, config: Any) -> Any:
+def model_class(source: str, config: Any) -> Any:
     """Return the loader of a configuration: one for images and text, else one for text."""
     remote = getattr(config, "auto_map", None) or {}
     if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING or "AutoModelForImageTextToText" in remote:

@@ -152,7 +152,7 @@ def load(
         weights["attn_implementation"] = attention
     if quantize is not None:
         weights["quantization_config"] = quantization(quantize, dtype)
-    found = _locate(str(source))
+    found = locate(str(source))
     options = {"revision": revision, "local_files_only": not download, "trust_remote_code": trust_remote_code}
     config, read = read_configuration(found, options)
     chosen = read if processor is None else as_processor(processor)
@@ -193,7 +193,8 @@ def _name(source: str) -> str:
     return path.resolve().name if path.is_dir() else source
 
 
-def _locate(source: str) -> str:
+def locate(source: str) -> str:
+    """Return the folder a source stands for, or the hub id that it is; raises ModelError if it is neither."""
     if source == ORGANISM or source.startswith(f"{ORGANISM}:"):
         return str(organism_folder(source.partition(":")[2]))
     path = Path(source).expanduser()
