@@ -12,7 +12,7 @@ FORMATS = (".pdf", ".svg", ".png")
 
 
 def export(figure: go.Figure, path: Path | str, *, width: int = 1000, height: int = 560) -> Path:
-    """Writes the figure as it first appears to a .pdf, .svg or .png file; sizes in pixels, PNG at twice that.
+    """Writes the figure as it first appears, without its menus, to a .pdf, .svg or .png; in pixels, PNG at twice that.
 
     Raises ValueError for another ending, RuntimeError when kaleido or a browser is not installed.
     """
@@ -22,7 +22,7 @@ def export(figure: go.Figure, path: Path | str, *, width: int = 1000, height: in
     kaleido = kaleido_or_advice()
     path.parent.mkdir(parents=True, exist_ok=True)
     kaleido.write_fig_sync(
-        figure,
+        go.Figure(figure).update_layout(updatemenus=[], sliders=[]),  # nobody can click on paper
         path=path,
         opts={
             "format": path.suffix[1:],
