@@ -123,7 +123,7 @@ def build_model(architecture: Architecture, seed: int) -> LlavaForConditionalGen
         num_hidden_layers=architecture.decoder_layers,
         num_attention_heads=architecture.decoder_heads,
         num_key_value_heads=architecture.decoder_heads,
-        max_position_embeddings=256,
+        max_position_embeddings=max(256, 4 * architecture.image_tokens),  # room for words beside the image
         bos_token_id=number[vocabulary.BEGIN],
         eos_token_id=number[vocabulary.END],
         pad_token_id=number[vocabulary.PAD],
