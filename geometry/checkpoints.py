@@ -13,7 +13,8 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
 )
-from transformers.utils import CONFIG_NAME, cached_file, logging
+from transformers.utils import CONFIG_NAME, logging
+from transformers.utils.hub import cached_file
 
 from regap.geometry.adapter import ModelError
 from regap.geometry.processors import read_processor
