@@ -74,7 +74,9 @@ class RunConfig(BaseSettings):
     signal: Literal["rho", "z_before", "z_after"] = Field("rho", description="what ReGap's gate reads")
     gate: Literal["hard", "sigmoid", "line"] = Field("hard", description="how ReGap's gate opens")
     dose_pairs: int = Field(100, ge=2, description="test pairs of each label answered for each dose")
-    judge: str = Field("auto", description="auto, exact_answer or refusal_phrases")
+    judge: str = Field(
+        "auto", description="auto, or the name of a judge of stored answers, such as xstest_prefixes"
+    )
     seed: int = Field(0, ge=0, description="seed of resamples and controls")
     resamples: int = Field(1000, ge=100, description="bootstrap resamples")
 

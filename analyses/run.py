@@ -18,6 +18,7 @@ from regap.analyses.asked_pairs import pairs_of
 from regap.analyses.captions import with_captions
 from regap.analyses.claims import Claim, Finding, claims_record
 from regap.analyses.config import RunConfig
+from regap.analyses.judges.registry import judge_for
 from regap.analyses.observed import Observed, observe
 from regap.analyses.outcomes import outcomes
 from regap.analyses.read_back import Reading
@@ -25,7 +26,7 @@ from regap.analyses.records import Record
 from regap.analyses.run_folder import RunFolder, check_out
 from regap.analyses.study import Study, calibrate
 from regap.analyses.tracking import Tracker, silent
-from regap.analyses.verdicts import Judged, judge_for
+from regap.analyses.verdicts import Judged
 from regap.geometry.models import Model, load
 from regap.geometry.pairs import Pairs
 

@@ -85,6 +85,7 @@ class RunFolder:
                 "split": pair.split,
                 "cluster": pair.cluster,
                 "request": pair.request,
+                "answer": pair.answer,
                 "prompt_sha256": prompt_digest(render(model, prompt), prompt),
                 "image_sha256": prompt.picture.sha256 if prompt.picture else None,
                 "image_png": _thumbnail(prompt) if prompt.picture and pair.split == "test" else None,

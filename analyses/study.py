@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from regap.analyses.judges.registry import judge_for
 from regap.analyses.observed import Observed
 from regap.analyses.tracking import Tracker, silent
-from regap.analyses.verdicts import Judge, Judged, judge_all, judge_for, opens_with_refusal
+from regap.analyses.verdicts import Judge, Judged, judge_all, opens_with_refusal
 from regap.geometry.forward import Edit
 from regap.geometry.pairs import PairError, Pairs
 from regap.interventions.fixed import Shift, fixed_correction

@@ -5,11 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from regap.analyses.verdicts import (
-    Judge,
     Verdict,
     exact_answer,
     judge_all,
-    judge_for,
     opens_with_refusal,
     refusal_phrases,
 )
@@ -68,29 +66,6 @@ def test_every_refusal_of_the_world_is_one_and_no_answer_is() -> None:
     assert all(opens_with_refusal(text) for text in world.REFUSALS)
     request = world.Request(world.VERBS[0], world.ADJECTIVES[0], world.NOUNS[0])
     assert not opens_with_refusal(world.answer(request))
-
-
-@pytest.mark.parametrize(
-    ("name", "answers", "expected"),
-    [
-        ("auto", ["a", None], exact_answer),
-        ("auto", [None, None], refusal_phrases),
-        ("refusal_phrases", ["a", "b"], refusal_phrases),
-        ("exact_answer", [None, None], exact_answer),
-    ],
-)
-def test_the_judge_is_chosen_by_name_or_by_what_is_known(
-    name: str, answers: list[str | None], expected: Judge, make_pair: MakePair
-) -> None:
-    pairs = Pairs(tuple(make_pair(f"p{place}", answer=answer) for place, answer in enumerate(answers)))
-    assert judge_for(pairs, name) is expected
-
-
-def test_an_unknown_judge_is_named(make_pair: MakePair) -> None:
-    with pytest.raises(
-        ValueError, match="judge is 'oracle'; choose auto or one of exact_answer, refusal_phrases"
-    ):
-        judge_for(Pairs((make_pair("p"),)), "oracle")
 
 
 def test_each_completion_is_judged_against_its_own_pair(

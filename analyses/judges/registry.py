@@ -1,0 +1,61 @@
+"""Which judges there are, by name, and which of them a run uses."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from regap.analyses.judges.phrase_list import PhraseList
+from regap.analyses.judges.published_lists import PUBLISHED
+from regap.analyses.verdicts import REFUSAL_PHRASES, Judge, exact_answer, refusal_phrases
+from regap.geometry.pairs import Pairs
+from regap.geometry.store import digest_of
+
+
+@dataclass(frozen=True)
+class NamedJudge:
+    """A judge, what it is called, and what is known to be wrong with it."""
+
+    name: str
+    judge: Judge = field(repr=False)
+    identity: str = field(repr=False)
+    """All that its verdicts depend on beside pair and completion: another identity, another verdict."""
+    source: str
+    defects: str = ""
+
+
+def of_phrases(phrases: PhraseList) -> NamedJudge:
+    """Return the judge of a phrase list."""
+    rule = [phrases.phrases, phrases.opening, phrases.lowered, phrases.whole]
+    return NamedJudge(
+        phrases.name, phrases, digest_of(["phrase list", phrases.name, rule]), phrases.source, phrases.defects
+    )
+
+
+def _own(name: str, judge: Judge, defects: str) -> NamedJudge:
+    return NamedJudge(name, judge, digest_of(["first rule", name, REFUSAL_PHRASES]), "regap", defects)
+
+
+JUDGES: Mapping[str, NamedJudge] = {
+    one.name: one
+    for one in (
+        _own("exact_answer", exact_answer, "judges nothing but refusals where the right answer is not known"),
+        _own("refusal_phrases", refusal_phrases, "misses refusals that open otherwise"),
+        *map(of_phrases, PUBLISHED),
+    )
+}
+
+
+def judge_for(pairs: Pairs, name: str = "auto") -> Judge:
+    """Return the judge of this name; auto: exact answers where any pair has one, else refusal phrases."""
+    if name == "auto":
+        name = "exact_answer" if any(pair.answer for pair in pairs) else "refusal_phrases"
+    if name not in JUDGES:
+        raise ValueError(f"judge is {name!r}; choose auto or one of {', '.join(JUDGES)}")
+    return JUDGES[name].judge
+
+
+def judges_named(names: Sequence[str]) -> tuple[NamedJudge, ...]:
+    """Return the judges of these names, each once, in their order; all there are for no name."""
+    unknown = [name for name in names if name not in JUDGES]
+    if unknown:
+        raise ValueError(f"judge is {unknown[0]!r}; choose one of {', '.join(JUDGES)}")
+    return tuple(JUDGES[name] for name in dict.fromkeys(names or JUDGES))
