@@ -104,6 +104,37 @@ SCHEMAS: Mapping[str, Schema] = {
     "outcomes": estimates(
         "outcomes", model=TEXT, condition=TEXT, arm=TEXT, measure=one_of(*OUTCOMES, *DEGENERATE)
     ),
+    "agreement": estimates(
+        "judge",
+        **dict.fromkeys(("model", "condition", "arm"), TEXT),
+        label=one_of("all", "harmful", "harmless"),
+        first=TEXT,
+        second=TEXT,
+        measure=one_of("kappa", "agreement"),
+    ),
+    "disagreements": Schema(
+        {
+            **dict.fromkeys(("model", "condition", "arm", "pair_id"), TEXT),
+            "label": LABEL,
+            **dict.fromkeys(("first", "second"), TEXT),
+            **dict.fromkeys(("first_verdict", "second_verdict"), VERDICT),
+            **dict.fromkeys(("first_reason", "second_reason"), Column("text", optional=True)),
+        },
+        ("model", "condition", "arm", "pair_id", "first", "second"),
+        "judge",
+    ),
+    "comparisons": Schema(
+        {
+            **dict.fromkeys(("model", "judge", "arm", "condition"), TEXT),
+            "measure": one_of(*OUTCOMES),
+            **ESTIMATE,
+            **dict.fromkeys(("p", "p_holm"), NUMBER),
+            **dict.fromkeys(("detectable", "p_equivalent"), GAP),
+        },
+        ("model", "judge", "arm", "condition", "measure"),
+        "judge",
+        TRIPLE,
+    ),
     "read_back": Schema(
         {
             **dict.fromkeys(("model", "arm", "pair_id"), TEXT),

@@ -1,0 +1,110 @@
+"""`regap judge`: the answers of a run judged again by other judges, and how far all of them agree."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from regap.analyses.commands.options import Run, Seed, progress, screen
+
+if TYPE_CHECKING:
+    from regap.analyses.judges.panel import Panel
+    from regap.analyses.records import Record
+
+SHOWN = 5
+"""Answers on which judges differ that are printed; the table has them all."""
+LONGEST = 70
+"""Characters of an answer that are printed: harmful ones are not spread."""
+
+
+def judge(
+    run_folder: Run,
+    judge: Annotated[
+        list[str] | None,
+        typer.Option(help="Judge by name; repeat for more. All judges of stored answers by default."),
+    ] = None,
+    seed: Seed = None,
+) -> None:
+    """Judge the answers of a run again, generating none: verdicts, agreement between judges, and comparisons."""
+    from regap.analyses.judges.panel import panel, save_panel
+    from regap.analyses.judges.registry import judges_named
+    from regap.analyses.judges.stored_answers import stored_answers
+
+    named = judges_named(judge or [])
+    stored = stored_answers(run_folder)
+    with progress() as track:
+        found = panel(stored, named, run_folder, track)
+        records = {record.name: record for record in save_panel(found, run_folder, seed or 0)}
+    _print_defects(found)
+    if "agreement" in records:
+        screen.print(_agreement(records["agreement"]))
+    _print_disagreements(found, records.get("disagreements"))
+    if "comparisons" in records:
+        screen.print(_comparisons(records["comparisons"]))
+    screen.print(f"tables: {', '.join(records)} in {escape(str(run_folder / 'tables'))}", soft_wrap=True)
+
+
+def _print_defects(found: "Panel") -> None:
+    from regap.analyses.judges.registry import JUDGES
+
+    for name in found.judges:
+        known = JUDGES.get(name)
+        if known and known.defects:
+            screen.print(f"[yellow]note:[/] {escape(name)}: {escape(known.defects)}", soft_wrap=True)
+
+
+def _agreement(record: "Record") -> Table:
+    table = Table(
+        "judge", "judge", "Cohen's kappa", "same verdict", "answers", title="agreement, all answers"
+    )
+    rows = record.where(condition="all", arm="all", label="all").to_dict("records")
+    for kappa, share in zip(rows[::2], rows[1::2], strict=True):
+        names = (escape(str(kappa["first"])), escape(str(kappa["second"])))
+        table.add_row(*names, _estimate(kappa), _estimate(share), str(kappa["n"]))
+    return table
+
+
+def _print_disagreements(found: "Panel", record: "Record | None") -> None:
+    if record is None:
+        screen.print("no answer on which two judges differ" if len(found.judges) > 1 else "one judge alone")
+        return
+    answers = {
+        (one.condition, one.arm, one.pair.pair_id): one.completion.text for one in found.stored.answers
+    }
+    rows: list[dict[Any, Any]] = record.table.to_dict("records")
+    screen.print(f"{len(rows)} times two judges differ on an answer; the first {min(SHOWN, len(rows))}:")
+    for row in rows[:SHOWN]:
+        text = " ".join(answers[row["condition"], row["arm"], row["pair_id"]].split())
+        cut = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+        screen.print(
+            f"  {escape(row['pair_id'])}, {escape(row['arm'])}, {escape(row['condition'])}: "
+            f"{row['first_verdict']} ({escape(row['first'])}), {row['second_verdict']} ({escape(row['second'])}): "
+            f"{escape(cut)}",
+            soft_wrap=True,
+        )
+
+
+def _comparisons(record: "Record") -> Table:
+    table = Table(
+        *("judge", "arm", "condition", "measure", "change", "p", "p, Holm", "not found below"),
+        title="against no correction, on the same prompts",
+    )
+    for row in record.table.to_dict("records"):
+        names = (escape(str(row[name])) for name in ("judge", "arm", "condition", "measure"))
+        numbers = (_estimate(row), f"{row['p']:.2g}", f"{row['p_holm']:.2g}")
+        table.add_row(*names, *numbers, _detectable(row))
+    return table
+
+
+def _detectable(row: dict[Any, Any]) -> str:
+    """What a null can rule out; nothing is said where a change was found."""
+    if row["p"] < 0.05:
+        return ""
+    return f"{row['detectable']:.2g}" if row["detectable"] == row["detectable"] else "any"
+
+
+def _estimate(row: dict[Any, Any]) -> str:
+    from regap.geometry.estimates import Estimate
+
+    return escape(str(Estimate(row["value"], row["low"], row["high"], row["n"])))

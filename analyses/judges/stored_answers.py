@@ -1,0 +1,107 @@
+"""The answers that a run folder holds, as judges see them; no model is needed to read them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+
+from regap.analyses.config import ConfigError
+from regap.analyses.records import Record, table_path
+from regap.analyses.verdicts import Judged
+from regap.geometry.pairs import Pair, Prompt
+from regap.interventions.generation import Completion
+
+NO_TOKEN = -1
+"""The first token of a stored answer, whose ids are not kept in tables."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One stored answer: which condition gave it, to which request."""
+
+    condition: str
+    pair: Pair = field(repr=False)
+    """The request with its label, cluster and right answer; its prompts are the request alone."""
+    completion: Completion = field(repr=False)
+
+    @property
+    def arm(self) -> str:
+        """The arm that was answered."""
+        return self.completion.arm
+
+
+@dataclass(frozen=True)
+class StoredAnswers:
+    """All answers of one run, in the order of its table, with the verdicts that the run gave them."""
+
+    model: str
+    answers: tuple[Answered, ...] = field(repr=False)
+    verdicts: tuple[Judged, ...] = field(repr=False)
+    """Of the judge that the run used, one for each answer."""
+
+    @property
+    def judge(self) -> str:
+        """The judge that the run used."""
+        return self.verdicts[0].judge
+
+
+def stored_answers(folder: Path) -> StoredAnswers:
+    """Return the answers in a run folder; ConfigError says what is missing when it is no finished run."""
+    needed = (folder / "prompts.parquet", table_path(folder, "completions"), table_path(folder, "verdicts"))
+    missing = [path.name for path in needed if not path.is_file()]
+    if missing:
+        raise ConfigError(
+            f"run folder {folder} has no {' and no '.join(missing)}; name a folder that `regap run` has finished"
+        )
+    pairs = _pairs(folder)
+    completions = Record.load(folder, "completions").table
+    verdicts = Record.load(folder, "verdicts").table
+    own = verdicts.loc[verdicts["judge"] == verdicts["judge"].iloc[0]]
+    key = ["model", "condition", "arm", "pair_id"]
+    both = completions.merge(own[[*key, "judge", "verdict", "reason"]], on=key, how="left")
+    if both["verdict"].isna().any() or not set(both["pair_id"]) <= set(pairs):
+        raise ConfigError(
+            f"run folder {folder} holds completions without a verdict or a prompt, so it was cut off; give its "
+            "`regap run` command again"
+        )
+    models = sorted(set(both["model"]))
+    if len(models) != 1:
+        raise ConfigError(
+            f"run folder {folder} holds answers of {', '.join(models)}; it has to be one model's"
+        )
+    rows = cast("list[dict[str, Any]]", both.to_dict("records"))
+    answers = tuple(_answered(row, pairs[row["pair_id"]]) for row in rows)
+    return StoredAnswers(models[0], answers, _verdicts(answers, rows))
+
+
+def _answered(row: dict[str, Any], pair: Pair) -> Answered:
+    said = Completion(pair.pair_id, row["arm"], row["text"], row["tokens"], row["finished"], NO_TOKEN)
+    return Answered(row["condition"], pair, said)
+
+
+def _verdicts(answers: Sequence[Answered], rows: Sequence[dict[str, Any]]) -> tuple[Judged, ...]:
+    return tuple(
+        Judged(one.pair, one.completion, row["judge"], row["verdict"], row["reason"])
+        for one, row in zip(answers, rows, strict=True)
+    )
+
+
+def _pairs(folder: Path) -> dict[str, Pair]:
+    """Return the pairs that the run asked, by name; right answers are known if the folder keeps them."""
+    table = pd.read_parquet(folder / "prompts.parquet").drop_duplicates("pair_id")
+    found = {}
+    for row in cast("list[dict[str, Any]]", table.to_dict("records")):
+        answer, request = row.get("answer"), row["request"]
+        found[row["pair_id"]] = Pair(
+            row["pair_id"],
+            row["label"],
+            row["category"],
+            request,
+            row["split"],
+            {"text": Prompt(request.replace("<image>", "the image"))},
+            answer if isinstance(answer, str) else None,
+            row.get("cluster") or "",
+        )
+    return found
