@@ -104,6 +104,15 @@ SCHEMAS: Mapping[str, Schema] = {
     "outcomes": estimates(
         "outcomes", model=TEXT, condition=TEXT, arm=TEXT, measure=one_of(*OUTCOMES, *DEGENERATE)
     ),
+    "first_token": Schema(
+        {
+            **dict.fromkeys(("model", "condition", "arm", "pair_id"), TEXT),
+            "label": LABEL,
+            "log_odds": NUMBER,
+        },
+        ("model", "condition", "arm", "pair_id"),
+        "judge",
+    ),
     "agreement": estimates(
         "judge",
         **dict.fromkeys(("model", "condition", "arm"), TEXT),

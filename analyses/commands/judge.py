@@ -24,10 +24,13 @@ def judge(
         list[str] | None,
         typer.Option(help="Judge by name; repeat for more. All judges of stored answers by default."),
     ] = None,
+    first_token: Annotated[
+        bool, typer.Option("--first-token", help="Load the model too, for log-odds that it opens a refusal.")
+    ] = False,
     seed: Seed = None,
 ) -> None:
     """Judge the answers of a run again, generating none: verdicts, agreement between judges, and comparisons."""
-    from regap.analyses.judges.panel import panel, save_panel
+    from regap.analyses.judges.panel import panel, save_panel, with_verdicts
     from regap.analyses.judges.registry import judges_named
     from regap.analyses.judges.stored_answers import stored_answers
 
@@ -35,6 +38,12 @@ def judge(
     stored = stored_answers(run_folder)
     with progress() as track:
         found = panel(stored, named, run_folder, track)
+        if first_token:
+            from regap.analyses.judges.first_token_pass import first_token_pass
+
+            tokens = first_token_pass(run_folder, stored, track)
+            tokens.record(stored).save(run_folder)
+            found = with_verdicts(found, tokens.verdicts(stored))
         records = {record.name: record for record in save_panel(found, run_folder, seed or 0)}
     _print_defects(found)
     if "agreement" in records:

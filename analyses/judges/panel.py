@@ -56,6 +56,11 @@ def panel(
     return Panel(stored, tuple(verdicts))
 
 
+def with_verdicts(found: Panel, judged: tuple[Judged, ...]) -> Panel:
+    """Return the panel with one judge more, whose verdicts are these."""
+    return Panel(found.stored, (*found.verdicts, judged))
+
+
 def save_panel(found: Panel, folder: Path, seed: int = 0) -> tuple[Record, ...]:
     """Write the tables verdicts, agreement, disagreements and comparisons of a run, and return them.
 

@@ -32,7 +32,7 @@ JUDGED_AGAIN = {
     ],
     "exact_answer": [
         *("complied", "degenerate", "complied", "degenerate"),
-        *("degenerate", "degenerate", "complied", "degenerate"),
+        *("refused", "refused", "complied", "degenerate"),
     ],
 }
 

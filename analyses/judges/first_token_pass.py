@@ -1,0 +1,95 @@
+"""First-token log-odds of every prompt that a run answered, under the same conditions; no answer is generated."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from regap.analyses.asked_pairs import pairs_of
+from regap.analyses.captions import with_captions
+from regap.analyses.config import ConfigError, read_config
+from regap.analyses.judges.first_token import first_token_judge, first_token_log_odds
+from regap.analyses.judges.stored_answers import StoredAnswers
+from regap.analyses.observed import observe
+from regap.analyses.records import Record
+from regap.analyses.run import load_model
+from regap.analyses.study import Study, calibrate
+from regap.analyses.tracking import Tracker, silent
+from regap.analyses.verdicts import Judged
+from regap.geometry.forward import Edit
+
+
+@dataclass(frozen=True)
+class FirstTokens:
+    """The log-odds of a refusal at the end of each test prompt."""
+
+    scores: Mapping[tuple[str, str], Mapping[str, float]] = field(repr=False)
+    """By condition and arm, then by pair; in nats."""
+
+    def verdicts(self, stored: StoredAnswers) -> tuple[Judged, ...]:
+        """Return the verdict on each stored answer, in their order."""
+        return tuple(
+            first_token_judge(self.scores.get((one.condition, one.arm), {}))(one.pair, one.completion)
+            for one in stored.answers
+        )
+
+    def record(self, stored: StoredAnswers) -> Record:
+        """Return the table first_token: one answered prompt a row."""
+        rows = [
+            {"model": stored.model, "condition": one.condition, "arm": one.arm, "pair_id": one.pair.pair_id}
+            | {"label": one.pair.label, "log_odds": scores[one.pair.pair_id]}
+            for one in stored.answers
+            if one.pair.pair_id in (scores := self.scores.get((one.condition, one.arm), {}))
+        ]
+        return Record("first_token", pd.DataFrame(rows))
+
+
+def first_token_pass(folder: Path, stored: StoredAnswers, track: Tracker = silent) -> FirstTokens:
+    """Return the log-odds under the run's own conditions, which are set again from what the run folder keeps.
+
+    Raises ConfigError when the model of the run's settings is no longer the one that answered.
+    """
+    study = _study(folder, track)
+    arms: dict[str, dict[str, Sequence[Edit]]] = {}
+    for one in stored.answers:
+        if one.condition in study.conditions:
+            arms.setdefault(one.arm, {})[one.condition] = study.conditions[one.condition]
+    scores: dict[tuple[str, str], Mapping[str, float]] = {}
+    for arm, conditions in arms.items():
+        found = _scores(study, arm, conditions, track)
+        scores |= {(condition, arm): by_pair for condition, by_pair in found.items()}
+    return FirstTokens(scores)
+
+
+def _scores(
+    study: Study, arm: str, conditions: Mapping[str, Sequence[Edit]], track: Tracker
+) -> dict[str, dict[str, float]]:
+    asked, config = study.seen.pairs.test.where(arm=arm), study.seen.config
+    return first_token_log_odds(
+        study.seen.model,
+        asked,
+        arm,
+        study.refusal_tokens,
+        conditions,
+        batch_size=config.batch_size,
+        batch_tokens=config.batch_tokens,
+        progress=track(f"first tokens, {arm}, {len(conditions)} conditions", len(asked)),
+    )
+
+
+def _study(folder: Path, track: Tracker) -> Study:
+    config = read_config(folder / "config.toml")
+    model = load_model(config, config.model)
+    known = json.loads((folder / "provenance.json").read_text())
+    if known.get("fingerprint") != model.fingerprint:
+        raise ConfigError(
+            f"run folder {folder} was answered by another {config.model} than the one there is now; run it again"
+        )
+    pairs = pairs_of(config)
+    if "caption" in config.make:
+        pairs = with_captions(
+            model, pairs, batch_size=config.batch_size, store=folder / "answers", track=track
+        )
+    return calibrate(observe(model, pairs, config, folder, track), folder, track)
