@@ -33,24 +33,27 @@ def judge(
     from regap.analyses.judges.panel import panel, save_panel, with_verdicts
     from regap.analyses.judges.registry import judges_named
     from regap.analyses.judges.stored_answers import stored_answers
+    from regap.analyses.records import Record
 
     named = judges_named(judge or [])
     stored = stored_answers(run_folder)
+    records: dict[str, Record] = {}
     with progress() as track:
         found = panel(stored, named, run_folder, track)
         if first_token:
             from regap.analyses.judges.first_token_pass import first_token_pass
 
             tokens = first_token_pass(run_folder, stored, track)
-            tokens.record(stored).save(run_folder)
+            records["first_token"] = tokens.record(stored)
+            records["first_token"].save(run_folder)
             found = with_verdicts(found, tokens.verdicts(stored))
-        records = {record.name: record for record in save_panel(found, run_folder, seed or 0)}
+        records |= {record.name: record for record in save_panel(found, run_folder, seed or 0)}
     _print_defects(found)
     if "agreement" in records:
         screen.print(_agreement(records["agreement"]))
     _print_disagreements(found, records.get("disagreements"))
     if "comparisons" in records:
-        screen.print(_comparisons(records["comparisons"]))
+        screen.print(_comparisons(records["comparisons"], stored.judge))
     screen.print(f"tables: {', '.join(records)} in {escape(str(run_folder / 'tables'))}", soft_wrap=True)
 
 
@@ -94,13 +97,13 @@ def _print_disagreements(found: "Panel", record: "Record | None") -> None:
         )
 
 
-def _comparisons(record: "Record") -> Table:
+def _comparisons(record: "Record", judge: str) -> Table:
     table = Table(
-        *("judge", "arm", "condition", "measure", "change", "p", "p, Holm", "not found below"),
-        title="against no correction, on the same prompts",
+        *("arm", "condition", "measure", "change", "p", "p, Holm", "not found below"),
+        title=f"against no correction, on the same prompts, by {escape(judge)}; the table has all judges",
     )
-    for row in record.table.to_dict("records"):
-        names = (escape(str(row[name])) for name in ("judge", "arm", "condition", "measure"))
+    for row in record.where(judge=judge).to_dict("records"):
+        names = (escape(str(row[name])) for name in ("arm", "condition", "measure"))
         numbers = (_estimate(row), f"{row['p']:.2g}", f"{row['p_holm']:.2g}")
         table.add_row(*names, *numbers, _detectable(row))
     return table

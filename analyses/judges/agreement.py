@@ -20,7 +20,10 @@ class Agreement:
     first: str
     second: str
     kappa: Estimate
-    """Cohen's kappa over refused, complied and degenerate; NaN where both judges give one and the same verdict only."""
+    """Cohen's kappa over refused, complied and degenerate.
+
+    NaN where both judges give one and the same verdict only; exactly 0, with no interval, where one of them does.
+    """
     share: Estimate
     """Share of answers with equal verdicts."""
     unjudged: int
@@ -46,6 +49,8 @@ def agreement(first: Sequence[Judged], second: Sequence[Judged], seed: int = 0) 
     if share.value == 1 and kappa.value == 1:
         chance = float(_chance(one, other, weights[:1])[0])
         kappa = Estimate(1.0, (share.low - chance) / (1 - chance), 1.0, len(both))
+    if len(set(one.tolist())) == 1 or len(set(other.tolist())) == 1:
+        kappa = Estimate(kappa.value, float("nan"), float("nan"), len(both))  # no answers could have moved it
     return Agreement(first[0].judge, second[0].judge, kappa, share, len(first) - len(both))
 
 

@@ -57,6 +57,12 @@ def test_two_judges_with_one_verdict_have_no_kappa(make_judged: Make) -> None:
     assert found and np.isnan(found.kappa.value) and found.share.value == 1
 
 
+def test_a_judge_with_one_verdict_has_a_kappa_of_0_and_no_interval(make_judged: Make) -> None:
+    found = agreement(*two(make_judged, [(one, "refused") for one, _ in TEXTBOOK]))
+    assert found and found.kappa.value == pytest.approx(0) and found.share.value == 0.5
+    assert np.isnan([found.kappa.low, found.kappa.high]).all()
+
+
 def test_answers_of_one_cluster_count_as_one_draw(make_judged: Make) -> None:
     cells = [cell for cell in TEXTBOOK for _ in range(4)]
     wide, narrow = agreement(*two(make_judged, cells, clusters=4)), agreement(*two(make_judged, cells))
