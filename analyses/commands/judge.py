@@ -6,10 +6,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from regap.analyses.commands.options import Run, Seed, progress, screen
+from regap.analyses.commands.options import Device, Run, Seed, progress, screen
 
 if TYPE_CHECKING:
     from regap.analyses.judges.panel import Panel
+    from regap.analyses.judges.registry import NamedJudge
     from regap.analyses.records import Record
 
 SHOWN = 5
@@ -27,6 +28,13 @@ def judge(
     first_token: Annotated[
         bool, typer.Option("--first-token", help="Load the model too, for log-odds that it opens a refusal.")
     ] = False,
+    model_judge: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=FOLDER: harmbench, llama_guard_3 or wildguard, and its checkpoint; repeat for more."
+        ),
+    ] = None,
+    device: Device = None,
     seed: Seed = None,
 ) -> None:
     """Judge the answers of a run again, generating none: verdicts, agreement between judges, and comparisons."""
@@ -37,6 +45,10 @@ def judge(
 
     named = judges_named(judge or [])
     stored = stored_answers(run_folder)
+    if model_judge:
+        from regap.analyses.judges.model_judge import model_judge as judge_of
+
+        named = (*named, *(judge_of(one, device or "cpu") for one in model_judge))
     records: dict[str, Record] = {}
     with progress() as track:
         found = panel(stored, named, run_folder, track)
@@ -48,7 +60,7 @@ def judge(
             records["first_token"].save(run_folder)
             found = with_verdicts(found, tokens.verdicts(stored))
         records |= {record.name: record for record in save_panel(found, run_folder, seed or 0)}
-    _print_defects(found)
+    _print_defects(found, named)
     if "agreement" in records:
         screen.print(_agreement(records["agreement"]))
     _print_disagreements(found, records.get("disagreements"))
@@ -57,11 +69,12 @@ def judge(
     screen.print(f"tables: {', '.join(records)} in {escape(str(run_folder / 'tables'))}", soft_wrap=True)
 
 
-def _print_defects(found: "Panel") -> None:
+def _print_defects(found: "Panel", named: "tuple[NamedJudge, ...]") -> None:
     from regap.analyses.judges.registry import JUDGES
 
+    everything = {**JUDGES, **{one.name: one for one in named}}
     for name in found.judges:
-        known = JUDGES.get(name)
+        known = everything.get(name)
         if known and known.defects:
             screen.print(f"[yellow]note:[/] {escape(name)}: {escape(known.defects)}", soft_wrap=True)
 
