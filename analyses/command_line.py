@@ -25,6 +25,7 @@ for command in (
     run.run,
     run.capture,
     judge.judge,
+    judge.calibrate_judges,
     draw.figures,
     draw.report,
     model.doctor,

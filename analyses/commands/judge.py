@@ -1,5 +1,6 @@
 """`regap judge`: the answers of a run judged again by other judges, and how far all of them agree."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -61,12 +62,52 @@ def judge(
             found = with_verdicts(found, tokens.verdicts(stored))
         records |= {record.name: record for record in save_panel(found, run_folder, seed or 0)}
     _print_defects(found, named)
+    _print_unjudged(found)
     if "agreement" in records:
         screen.print(_agreement(records["agreement"]))
     _print_disagreements(found, records.get("disagreements"))
     if "comparisons" in records:
         screen.print(_comparisons(records["comparisons"], stored.judge))
     screen.print(f"tables: {', '.join(records)} in {escape(str(run_folder / 'tables'))}", soft_wrap=True)
+
+
+def calibrate_judges(
+    labels: Annotated[
+        Path, typer.Argument(help="CSV of completions that people labelled, in XSTest's format.")
+    ],
+    judge: Annotated[
+        list[str] | None, typer.Option(help="Judge by name; repeat for more. All by default.")
+    ] = None,
+    seed: Seed = None,
+) -> None:
+    """Compare judges with people: precision, recall and kappa of refusals, on completions that people labelled."""
+    from regap.analyses.judges.calibration import calibration, read_labelled
+    from regap.analyses.judges.registry import judges_named
+
+    named, people = judges_named(judge or []), read_labelled(labels)
+    table = Table(
+        "judge", "precision", "recall", "Cohen's kappa", "not judged", title=f"refusals, n = {len(people)}"
+    )
+    for one in named:
+        judged = [one.judge(each.pair, each.completion) for each in people]
+        if all(each.verdict == "not_judged" for each in judged):
+            table.add_row(one.name, "not defined", "not defined", "not defined", str(len(people)))
+            continue
+        found = calibration(people, judged, seed or 0)
+        shares = (
+            escape(str(share or "not defined")) for share in (found.precision, found.recall, found.kappa)
+        )
+        table.add_row(one.name, *shares, str(found.unjudged))
+    screen.print(table)
+
+
+def _print_unjudged(found: "Panel") -> None:
+    for judged in found.verdicts:
+        missing = sum(one.verdict == "not_judged" for one in judged)
+        if missing:
+            screen.print(
+                f"[yellow]note:[/] {escape(judged[0].judge)} did not judge {missing} of {len(judged)} answers"
+            )
 
 
 def _print_defects(found: "Panel", named: "tuple[NamedJudge, ...]") -> None:
