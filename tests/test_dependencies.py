@@ -59,7 +59,10 @@ def imported(source: str) -> set[str]:
 def undeclared_in(root: Path, files: list[Path], names: Mapping[str, Requirement]) -> dict[str, set[str]]:
     """What each of the Python files imports undeclared, for those that do."""
     sources = {path.as_posix(): (root / path).read_text("utf-8") for path in files if path.suffix == ".py"}
+    settings = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["pytest"]["ini_options"]
+    shared = {each.stem for folder in settings["pythonpath"] for each in (root / folder).glob("*.py")}
     beside = {path: {each.stem for each in (root / path).parent.glob("*.py")} for path in sources}
+    beside |= {path: found | shared for path, found in beside.items() if path.startswith("tests/")}
     found = {path: undeclared(source, names) - beside[path] for path, source in sources.items()}
     return {path: missing for path, missing in found.items() if missing}
 
