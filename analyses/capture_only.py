@@ -9,7 +9,7 @@ from regap.analyses.collapse import probes
 from regap.analyses.config import RunConfig
 from regap.analyses.coordinates import coordinates_record
 from regap.analyses.drift_size import drift_record
-from regap.analyses.observed import observe
+from regap.analyses.observed import chosen_arms, observe
 from regap.analyses.records import Record
 from regap.analyses.run import load_model, open_folder
 from regap.analyses.run_folder import RunFolder, check_out
@@ -21,6 +21,7 @@ def capture_only(config: RunConfig, track: Tracker = silent) -> RunFolder:
     """Return the run folder with activations, directions, and the tables that need no generation."""
     check_out(Path(config.out), None)
     pairs = pairs_of(config).require_both_labels()
+    chosen_arms(pairs, config)
     model = load_model(config, config.model)
     folder, pairs = open_folder(config, model, pairs, track)
     seen = observe(model, pairs, config, folder.path, track)

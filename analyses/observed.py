@@ -67,8 +67,7 @@ def observe(
 ) -> Observed:
     """Return the model observed on the pairs; raises PairError if a split lacks a label or no image arm is there."""
     pairs.require_both_labels()
-    arms = tuple(config.arms or pairs.arms)
-    arms = arms if "text" in arms else ("text", *arms)
+    arms = chosen_arms(pairs, config)
     image_arm = _image_arm(arms, config)
     total = sum(len(pairs.where(arm=arm)) for arm in arms)
     states = capture(
@@ -84,6 +83,21 @@ def observe(
     text = states["text"].calibration
     drifts = {arm: modality_drift(text, states[arm].calibration) for arm in arms if arm != "text"}
     return Observed(model, pairs, config, image_arm, states, refusal, drifts, _quoted_layer(text, refusal))
+
+
+def chosen_arms(pairs: Pairs, config: RunConfig) -> tuple[str, ...]:
+    """Return the arms that a run captures, text among them.
+
+    Raises ConfigError for an arm that no pair has, PairError if no image arm is among them.
+    """
+    known = {*pairs.arms, *config.make}  # captions are made once the model is there
+    for arm in config.arms or ():
+        if arm not in known:
+            raise ConfigError(f"arm is {arm!r}; the pairs have the arms {', '.join(sorted(known))}")
+    arms = tuple(config.arms or pairs.arms)
+    arms = arms if "text" in arms else ("text", *arms)
+    _image_arm((*arms, *config.make), config)
+    return arms
 
 
 def _image_arm(arms: tuple[str, ...], config: RunConfig) -> str:

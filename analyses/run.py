@@ -19,7 +19,7 @@ from regap.analyses.captions import with_captions
 from regap.analyses.claims import Claim, Finding, claims_record
 from regap.analyses.config import RunConfig
 from regap.analyses.judges.registry import judge_for
-from regap.analyses.observed import Observed, observe
+from regap.analyses.observed import Observed, chosen_arms, observe
 from regap.analyses.outcomes import outcomes
 from regap.analyses.read_back import Reading
 from regap.analyses.records import Record
@@ -41,6 +41,7 @@ def run(config: RunConfig, track: Tracker = silent) -> RunFolder:
     """
     check_out(Path(config.out), None)
     pairs = pairs_of(config).require_both_labels()
+    chosen_arms(pairs, config)
     judge_for(pairs, config.judge)
     model = load_model(config, config.model)
     folder, pairs = open_folder(config, model, pairs, track)

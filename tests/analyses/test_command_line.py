@@ -84,6 +84,20 @@ def test_a_bad_pairs_file_gets_one_line(regap, tmp_path, columns, says):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("command", ["run", "capture"])
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--arm", "texr"), "arm is 'texr'; the pairs have the arms"),
+        (("--arm", "text"), "no image arm, only text"),
+    ],
+)
+def test_an_arm_that_no_pair_has_leaves_no_folder(regap, tmp_path, pairs_file, command, flags, says):
+    code, error, _ = regap(command, "--pairs", pairs_file, *flags, "--out", tmp_path / "out")
+    assert code == 2 and says in error
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_missing_pairs_file_is_named(regap, tmp_path):
     code, error, _ = regap("run", "--pairs", tmp_path / "none.csv", "--out", tmp_path / "out")
     assert (code, "none.csv: No such file" in error) == (2, True)
