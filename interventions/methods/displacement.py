@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -14,6 +14,7 @@ from regap.geometry.store import digest_of
 from regap.interventions.sites import Norm, Site, position_rule
 
 
+@runtime_checkable
 class Move(Protocol):
     """A displacement that depends on the state it displaces, at strength 1."""
 

@@ -1,7 +1,7 @@
 """Methods that read an input before they write to it: an unedited pass decides the strength of a fixed shift."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -14,6 +14,7 @@ from regap.geometry.store import digest_of
 from regap.interventions.fixed import Shift
 
 
+@runtime_checkable
 class Rule(Protocol):
     """From what is read at one layer to a share of the full strength."""
 
