@@ -44,7 +44,7 @@ def leace(calibration: Calibration, site: Site) -> Dose:
 
 
 def erasure(
-    text: Float[Tensor, "prompt d_model"], image: Float[Tensor, "prompt d_model"], cutoff: float = 1e-6
+    text: Float[Tensor, "text d_model"], image: Float[Tensor, "image d_model"], cutoff: float = 1e-6
 ) -> Erasure:
     """Return the least-squares eraser of which set a state is from; raises ValueError if their means coincide.
 
