@@ -1,5 +1,6 @@
 """A dot per method lies at its planted share, the lowest attack success on top, filled where it differs."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,7 +19,7 @@ def methods() -> Record:
         {"model": "m", "arm": "typographic", "method": method, "measure": measure, "n": 40}
         | {"value": share, "low": share - 0.125, "high": share + 0.125}
         | {"change": share - 0.5, "change_low": share - 0.6, "change_high": share - 0.4}
-        | {"p": None if method == "none" else 0.01, "p_holm": None if method == "none" else 0.25 - share / 2}
+        | {"p": None if method == "none" else 0.01, "p_holm": None if method == "none" else 0.4 - share / 2}
         for method, share in SHARES.items()
         for measure in ("attack_success", "over_refusal", "utility", "refusal")
     ]
@@ -43,7 +44,10 @@ def test_the_caption_names_the_test(methods: Record) -> None:
     assert "exact McNemar test, p below 0.05 after Holm's correction" in caption(methods)
 
 
-def test_it_is_drawn_where_its_table_is_and_missed_nowhere(methods: Record, run_folder) -> None:
-    assert "methods" not in [path.stem for path in write_figures(run_folder)]
+def test_it_is_drawn_where_its_table_is_and_missed_nowhere(
+    methods: Record, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regap.figures.gallery.DRAWINGS", ())
+    assert write_figures(run_folder) == []
     methods.save(run_folder)
-    assert "methods" in [path.stem for path in write_figures(run_folder)]
+    assert [path.stem for path in write_figures(run_folder)] == ["methods"]
