@@ -64,10 +64,12 @@ def compare(config: RunConfig, names: Sequence[str] = (), track: Tracker = silen
     check_out(Path(config.out), None)
     pairs = pairs_of(config).require_text().require_both_labels()
     judge_for(pairs, config.judge)
-    chosen_names = available(names, (*pairs.arms, *config.make))
+    chosen_names = available(names, (*(config.arms or pairs.arms), *config.make))
     model = load_model(config, config.model)
     folder, pairs = open_folder(config, model, pairs, track)
-    study = calibrate(observe(model, pairs, config, folder.path, track), folder.path, track)
+    seen = observe(model, pairs, config, folder.path, track)
+    folder.write_directions(seen.refusal, dict(seen.drifts), model)
+    study = calibrate(seen, folder.path, track)
     found = [choose(study, name, track) for name in chosen_names]
     conditions = {one.name: one.edits for one in found}
     judged = study.answers(study.seen.image_arm, conditions)
@@ -170,13 +172,18 @@ def outcome_table(study: Study, judged: Mapping[str, Sequence[Judged]]) -> Recor
         for measure in COUNTED:
             if measure not in found:
                 raise PairError(f"nothing of method {name} was judged for {measure}; choose another judge")
-            change = difference(judged["none"], answers, measure, seed)
-            changed = {"change": change.value, "change_low": change.low, "change_high": change.high}
-            tested = {"p": mcnemar(judged["none"], answers, measure)} if name != "none" else {}
-            rows.append({"method": name, "measure": measure, **vars(found[measure]), **changed, **tested})
+            tested = against(judged["none"], answers, measure, seed) if name != "none" else {}
+            rows.append({"method": name, "measure": measure, **vars(found[measure]), **tested})
     table = pd.DataFrame(rows).assign(model=study.seen.model.name, arm=study.seen.image_arm)
     table["p_holm"] = table.groupby("measure")["p"].transform(lambda p: holm_with_gaps(p.tolist()))
     return Record("methods", table)
+
+
+def against(before: Sequence[Judged], after: Sequence[Judged], measure: str, seed: int) -> dict[str, float]:
+    """Return the change of a measure with its paired interval, and its p-value."""
+    change = difference(before, after, measure, seed)
+    ends = {"change": change.value, "change_low": change.low, "change_high": change.high}
+    return {**ends, "p": mcnemar(before, after, measure)}
 
 
 def settings_table(study: Study, chosen: Sequence[Chosen], times: Mapping[str, float]) -> Record:
@@ -187,6 +194,7 @@ def settings_table(study: Study, chosen: Sequence[Chosen], times: Mapping[str, f
             "method": one.name,
             "title": one.entry.title,
             "needs": ", ".join(one.entry.arms),
+            "looks_at": ", ".join(one.entry.looks_at),
             "site": str(one.site) if one.edits else "nowhere",
             "strength": one.strength if one.edits else 0.0,
             "passes": one.entry.passes,

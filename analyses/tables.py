@@ -217,7 +217,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "method_settings": Schema(
         {
             **dict.fromkeys(("model", "method", "title"), TEXT),
-            "needs": Column("text", optional=True),
+            **dict.fromkeys(("needs", "looks_at"), Column("text", optional=True)),
             "site": TEXT,
             "strength": NUMBER,
             **dict.fromkeys(("passes", "readings"), INTEGER),

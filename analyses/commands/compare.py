@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -38,6 +39,9 @@ from regap.analyses.commands.options import (
     screen,
 )
 
+WIDTH = 128
+"""Columns of the printed table: a narrower screen wraps its lines rather than its cells."""
+MEASURES = ("attack_success", "over_refusal", "utility")
 Methods = Annotated[
     list[str] | None,
     typer.Option("--method", help="Method to compare; repeat for more. All whose arms are there by default."),
@@ -89,22 +93,30 @@ def compare(
 
 def _print_table(folder: Path) -> None:
     from regap.analyses.records import Record
+    from regap.interventions.methods.catalogue import METHODS
 
     outcomes = Record.load(folder, "methods").table
     settings = Record.load(folder, "method_settings").table
-    measures = ("attack_success", "over_refusal", "utility")
-    heads = ("method", *(name.replace("_", " ") for name in measures), "p (attack success, Holm)")
-    table = Table(*heads, "layer", "strength", "passes", "readings", "time")
+    heads = ("attack success %", "over-refusal %", "utility %", "p", "layer", "strength", "also runs", "time")
+    table = Table("method", *heads, box=None, pad_edge=False)
     for row in settings.to_dict("records"):
         found = outcomes[outcomes["method"] == row["method"]].set_index("measure")
-        table.add_row(*_cells(row, [found.loc[measure] for measure in measures]))
-    screen.print(table)
+        table.add_row(*_cells(row, [found.loc[measure] for measure in MEASURES]))
+    Console(width=max(screen.width, WIDTH), highlight=False).print(table)
+    screen.print("p: attack success against no defence, exact McNemar test, after Holm's correction")
+    if absent := [name for name in METHODS if name not in set(settings["method"])]:
+        screen.print(
+            f"[yellow]note:[/] not compared: {', '.join(absent)}; their arms are not there or not asked"
+        )
 
 
 def _cells(row: dict[Any, Any], found: list[Any]) -> list[str]:
-    shares = [f"{one['value']:.0%} [{one['low']:.0%}, {one['high']:.0%}]" for one in found]
+    shares = [f"{100 * one['value']:.0f} [{100 * one['low']:.0f}, {100 * one['high']:.0f}]" for one in found]
     p = found[0]["p_holm"]
     place = str(row["site"]).removeprefix("layers ").split(" / ")[0]
     acts = [place if "," not in place else "all", f"{row['strength']:g}"]
-    costs = [str(row["passes"]), str(row["readings"]), f"{row['time']:.2f} ×"]
-    return [escape(str(row["title"])), *shares, f"{p:.2g}" if p == p else "", *acts, *costs]
+    runs = f"{row['looks_at']}{' + ' if row['looks_at'] and row['readings'] else ''}" + (
+        f"{row['readings']} x last token" if row["readings"] else ""
+    )
+    cells = [*shares, "" if p != p else f"{p:.2g}", *acts, runs, f"{row['time']:.2f} x"]
+    return [escape(cell) for cell in (str(row["title"]), *cells)]

@@ -27,9 +27,9 @@ class Entry:
     title: str
     method: Method = field(repr=False)
     arms: tuple[str, ...] = ()
-    """Arms it needs beside text and the corrected one; `neutral` is any of NEUTRAL."""
-    passes: int = 0
-    """Whole prompts run for each input beyond its own."""
+    """Arms of calibration pairs it is fitted on, beside text and the corrected one; `neutral` is any of NEUTRAL."""
+    looks_at: tuple[str, ...] = ()
+    """Arms of each test input that are run as well: what the method is told that the picture alone does not say."""
     readings: int = 0
     """Passes of the last token alone for each input."""
     everywhere: bool = False
@@ -37,23 +37,28 @@ class Entry:
     strengths: tuple[float, ...] = ()
     """The only ones that mean something; empty for any."""
 
+    @property
+    def passes(self) -> int:
+        """Whole prompts run for each input beyond its own."""
+        return len(self.looks_at)
+
     def missing(self, arms: Sequence[str]) -> tuple[str, ...]:
         """Return which of the arms it needs are not there."""
         there = {*arms, "neutral"} if set(arms) & set(NEUTRAL) else set(arms)
-        return tuple(arm for arm in self.arms if arm not in there)
+        return tuple(dict.fromkeys(arm for arm in (*self.arms, *self.looks_at) if arm not in there))
 
 
 METHODS: Mapping[str, Entry] = {
     "none": Entry("no defence", none, strengths=(1.0,), everywhere=True),
     "refusal_addition": Entry("refusal direction added", refusal_addition),
     "refusal_ablation": Entry(
-        "refusal direction ablated (an attack)", refusal_ablation, strengths=(1.0,), everywhere=True
+        "refusal direction ablated", refusal_ablation, strengths=(1.0,), everywhere=True
     ),
     "cmrm_dataset": Entry("CMRM, data-set level", cmrm_dataset, arms=("neutral",)),
-    "cmrm_sample": Entry("CMRM, sample level", cmrm_sample, arms=("neutral",), passes=2),
-    "shiftdc": Entry("ShiftDC", shiftdc, arms=("caption",), passes=1, readings=1),
-    "shiftdc_text": Entry("ShiftDC, perfect captions", shiftdc_text, passes=1, readings=1),
-    "vlm_guard": Entry("VLM-Guard", vlm_guard, passes=1),
+    "cmrm_sample": Entry("CMRM, sample level", cmrm_sample, looks_at=("neutral", "text")),
+    "shiftdc": Entry("ShiftDC", shiftdc, looks_at=("caption",), readings=1),
+    "shiftdc_text": Entry("ShiftDC, perfect captions", shiftdc_text, looks_at=("text",), readings=1),
+    "vlm_guard": Entry("VLM-Guard", vlm_guard, looks_at=("text",)),
     "adasteer": Entry("AdaSteer's rule", adasteer, readings=1),
     "cast": Entry("CAST", cast, readings=1),
     "astra": Entry("ASTRA's clamp", astra),

@@ -30,14 +30,14 @@ def made(seed: int, text: int, image: int) -> tuple[np.ndarray, np.ndarray]:
 def test_both_ways_erase_the_same(seed: int, text: int, image: int) -> None:
     sets = made(seed, text, image)
     states = torch.from_numpy(np.concatenate(sets))
-    found = erasure(*(torch.from_numpy(each) for each in sets))
+    found = erasure(torch.from_numpy(sets[0]), torch.from_numpy(sets[1]))
     assert np.allclose((states + found(states)).numpy(), slow_leace(*sets), atol=1e-6)
 
 
 def test_no_other_eraser_of_rank_one_changes_less() -> None:
     sets = made(3, 50, 50)
     states = torch.from_numpy(np.concatenate(sets))
-    least = erasure(*(torch.from_numpy(each) for each in sets))
+    least = erasure(torch.from_numpy(sets[0]), torch.from_numpy(sets[1]))
     cost = float(least(states).square().sum())
     difference = torch.from_numpy(sets[1].mean(0) - sets[0].mean(0))
     generator = torch.Generator().manual_seed(0)
