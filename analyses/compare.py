@@ -17,6 +17,7 @@ from scipy.stats import binomtest
 
 from regap.analyses.asked_pairs import pairs_of
 from regap.analyses.config import ConfigError, RunConfig
+from regap.analyses.judges.registry import judge_for
 from regap.analyses.observed import Observed, observe
 from regap.analyses.outcomes import difference, outcomes
 from regap.analyses.records import Record
@@ -24,7 +25,7 @@ from regap.analyses.run import load_model, open_folder
 from regap.analyses.run_folder import RunFolder, check_out
 from regap.analyses.study import Study, _harmful, _is_refusal, _most_refusals_within_budget, calibrate
 from regap.analyses.tracking import Tracker, silent
-from regap.analyses.verdicts import Judged, judge_for
+from regap.analyses.verdicts import Judged
 from regap.geometry.forward import Edit
 from regap.geometry.pairs import PairError, Pairs
 from regap.interventions.generation import generate
