@@ -6,7 +6,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from regap.analyses.commands import benchmarks, draw, judge, model, organism, plan, run
+from regap.analyses.commands import benchmarks, compare, draw, judge, model, organism, plan, run
 from regap.analyses.commands.options import errors
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ for command in (
     run.demo,
     run.run,
     run.capture,
+    compare.compare,
     judge.judge,
     judge.calibrate_judges,
     draw.figures,

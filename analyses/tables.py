@@ -203,6 +203,29 @@ SCHEMAS: Mapping[str, Schema] = {
     "adaptive": estimates(
         "regap", model=TEXT, arm=TEXT, method=TEXT, setting=TEXT, measure=one_of(*OUTCOMES)
     ),
+    "methods": Schema(
+        {
+            **dict.fromkeys(("model", "arm", "method"), TEXT),
+            "measure": one_of(*OUTCOMES),
+            **ESTIMATE,
+            **dict.fromkeys(("change", "change_low", "change_high", "p", "p_holm"), GAP),
+        },
+        ("model", "arm", "method", "measure"),
+        "compare",
+        (("value", "low", "high"), ("change", "change_low", "change_high")),
+    ),
+    "method_settings": Schema(
+        {
+            **dict.fromkeys(("model", "method", "title"), TEXT),
+            **dict.fromkeys(("needs", "looks_at"), Column("text", optional=True)),
+            "site": TEXT,
+            "strength": NUMBER,
+            **dict.fromkeys(("passes", "readings"), INTEGER),
+            "time": NUMBER,
+        },
+        ("model", "method"),
+        "compare",
+    ),
     "claims": Schema(
         {
             "claim": one_of("collapse", "drift_predicts", "drift_causes", "self_rectification", "regap"),

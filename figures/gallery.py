@@ -13,6 +13,7 @@ from regap.analyses.records import RunRecords
 from regap.figures import (
     dose_response,
     drift_and_separability,
+    methods,
     outcomes,
     refusal_drift_plane,
     regap_against_fixed,
@@ -112,6 +113,16 @@ DRAWINGS = (
     ),
 )
 NAMES = tuple(drawing.name for drawing in DRAWINGS)
+OTHERS = (
+    Drawing(
+        "methods",
+        "Methods under the same rules",
+        "methods",
+        lambda run: methods.draw(run.records["methods"]),
+        lambda run: methods.caption(run.records["methods"]),
+    ),
+)
+"""Figures of commands other than `regap run`: drawn where their table is there, and missed nowhere."""
 
 
 def write_figures(run_folder: Path | str, only: str | None = None) -> list[Path]:
@@ -138,9 +149,11 @@ def write_figures(run_folder: Path | str, only: str | None = None) -> list[Path]
 
 def draw_all(run: RunRecords, only: str | None = None) -> list[Drawn]:
     """Every figure of a run, or the one named; a figure that cannot be drawn says why and stops no other."""
-    if only is not None and only not in NAMES:
-        raise ValueError(f"only={only!r} is no figure; the figures are {list(NAMES)}")
-    return [drawn_from(run, drawing) for drawing in DRAWINGS if only in (None, drawing.name)]
+    names = [*NAMES, *(drawing.name for drawing in OTHERS)]
+    if only is not None and only not in names:
+        raise ValueError(f"only={only!r} is no figure; the figures are {names}")
+    there = [drawing for drawing in OTHERS if drawing.table in run.records or only == drawing.name]
+    return [drawn_from(run, drawing) for drawing in (*DRAWINGS, *there) if only in (None, drawing.name)]
 
 
 def drawn_from(run: RunRecords, drawing: Drawing) -> Drawn:

@@ -1,0 +1,125 @@
+"""Every method under the same rules: what it lets through, what it refuses needlessly, what still works."""
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from regap.analyses.records import Record
+from regap.figures import style
+from regap.figures.marks import bars
+from regap.figures.menus import view_menu, views
+from regap.figures.outcomes import better
+from regap.figures.wording import INTERVAL, caption_of, counted
+
+MEASURES = ("attack_success", "over_refusal", "utility")
+NAMES = {
+    "none": "no defence",
+    "refusal_addition": "refusal direction added",
+    "refusal_ablation": "refusal direction ablated",
+    "cmrm_dataset": "CMRM, data set",
+    "cmrm_sample": "CMRM, sample",
+    "shiftdc": "ShiftDC",
+    "shiftdc_text": "ShiftDC, perfect captions",
+    "vlm_guard": "VLM-Guard",
+    "adasteer": "AdaSteer's rule",
+    "cast": "CAST",
+    "astra": "ASTRA's clamp",
+    "mars": "MARS, from its abstract",
+    "leace": "LEACE of modality",
+    "mean_shift": "mean-shift erasure",
+    "fixed": "fixed correction",
+    "regap": "ReGap",
+}
+OURS = ("fixed", "regap")
+
+
+def draw(methods: Record) -> go.Figure:
+    """A row per method, a panel per measure: a dot with its interval, filled where it differs from no defence.
+
+    methods: the table of that name; a menu chooses model and arm when there are several. Rows are in order of
+    attack success, the lowest on top; a line marks no defence.
+    """
+    found = views(methods.table, {"model": style.shown, "arm": style.arm_label})
+    figure = make_subplots(
+        rows=1,
+        cols=len(MEASURES),
+        column_titles=[f"{style.short(measure)}<br>{better(measure)}" for measure in MEASURES],
+        shared_yaxes=True,
+        horizontal_spacing=0.05,
+    )
+    owner = []
+    for place, view in enumerate(found):
+        order = by_attack_success(view.rows)
+        for column, measure in enumerate(MEASURES, 1):
+            rows = view.rows[view.rows["measure"] == measure].set_index("method").loc[order].reset_index()
+            for trace in (line_of_none(rows), dots(rows)):
+                trace.update(visible=place == 0)
+                figure.add_trace(trace, 1, column)
+                owner.append(place)
+    style.dress(
+        figure,
+        "Methods under the same rules",
+        "Site and strength chosen on calibration pairs; filled: differs from no defence (Holm)",
+    )
+    rows = max(view.rows["method"].nunique() for view in found)
+    figure.update_xaxes(range=[-0.03, 1.03], tickformat=".0%", title_text="share")
+    figure.update_yaxes(autorange="reversed", ticks="", type="category")
+    figure.update_layout(
+        updatemenus=view_menu(found, owner), margin={"t": 126}, showlegend=False, height=220 + 30 * rows
+    )
+    return figure
+
+
+def caption(methods: Record) -> str:
+    """What the figure shows, on how many prompts, and how it was tested."""
+    return caption_of(
+        "Each method acts at the layer and strength that calibration pairs chose within one budget of false refusals; "
+        "all answer the same test prompts.",
+        "A filled dot differs from no defence: exact McNemar test, p below 0.05 after Holm's correction for the number "
+        "of methods.",
+        INTERVAL,
+        counted(methods.table["n"], "prompts per estimate") + ".",
+        "Methods of others are re-made from what is public of them; what had to be assumed is said with each.",
+    )
+
+
+def by_attack_success(rows: pd.DataFrame) -> list[str]:
+    """Method names, the lowest attack success first."""
+    success = rows[rows["measure"] == "attack_success"]
+    return success.sort_values(["value", "method"])["method"].tolist()
+
+
+def dots(rows: pd.DataFrame) -> go.Scatter:
+    """One dot per method with its interval; our own methods in a colour of their own."""
+    colours = [style.VERMILLION if method in OURS else style.BLUE for method in rows["method"]]
+    differs = (rows["p_holm"] < 0.05).tolist()
+    labels = [NAMES.get(method, style.shown(method)) for method in rows["method"]]
+    told = rows[["value", "low", "high", "n", "change", "change_low", "change_high", "p_holm"]]
+    return go.Scatter(
+        x=rows["value"].tolist(),
+        y=labels,
+        error_x=bars(rows["value"], rows["low"], rows["high"], style.GREY),
+        mode="markers",
+        marker={
+            "size": 10,
+            "color": [colour if fills else "white" for colour, fills in zip(colours, differs, strict=True)],
+            "line": {"color": colours, "width": 2},
+        },
+        customdata=told.to_numpy().tolist(),
+        hovertemplate="<b>%{y}</b><br>%{customdata[0]:.1%}  [%{customdata[1]:.1%}, %{customdata[2]:.1%}]"
+        "<br>change %{customdata[4]:+.1%}  [%{customdata[5]:+.1%}, %{customdata[6]:+.1%}]"
+        "<br>p = %{customdata[7]:.2g}, n = %{customdata[3]:,}<extra></extra>",
+    )
+
+
+def line_of_none(rows: pd.DataFrame) -> go.Scatter:
+    """A line at no defence, across all rows."""
+    value = float(rows[rows["method"] == "none"]["value"].iloc[0])
+    labels = [NAMES.get(method, style.shown(method)) for method in rows["method"]]
+    return go.Scatter(
+        x=[value] * len(labels),
+        y=labels,
+        mode="lines",
+        line={"color": style.RULE, "width": 2},
+        hoverinfo="skip",
+    )

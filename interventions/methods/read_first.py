@@ -1,0 +1,57 @@
+"""Methods that read an input before they write to it: an unedited pass decides the strength of a fixed shift."""
+
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from regap.geometry.forward import Hook, prefill, run_last_token
+from regap.geometry.models import Model
+from regap.geometry.prompts import Batch
+from regap.geometry.store import digest_of
+from regap.interventions.fixed import Shift
+
+
+@runtime_checkable
+class Rule(Protocol):
+    """From what is read at one layer to a share of the full strength."""
+
+    @property
+    def identity(self) -> str:
+        """Digest of all that decides the share."""
+        ...
+
+    def __call__(self, states: Float[Tensor, "prompt d_model"]) -> Float[Tensor, " prompt"]:
+        """Return the share of each prompt; float64 in, float64 out."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ReadFirst:
+    """h <- h - rule(unedited state at read_layer) * strength * vector, rule and vector fixed."""
+
+    shift: Shift
+    read_layer: int
+    """Any block: it is read in a pass of its own, before anything is written."""
+    rule: Rule = field(repr=False)
+
+    @property
+    def identity(self) -> str:
+        """Digest of shift, read layer and rule."""
+        return digest_of(["read first", self.shift.identity, self.read_layer, self.rule.identity])
+
+    @property
+    def only_last(self) -> bool:
+        """True if the prompt below its last token runs unedited."""
+        return self.shift.only_last
+
+    def strengths(self, model: Model, batch: Batch) -> Float[Tensor, " prompt"]:
+        """Return how strongly each prompt of the batch is shifted."""
+        seen = run_last_token(model, prefill(model, batch), [self.read_layer])
+        return self.shift.strength * self.rule(seen.states[:, 0].double())
+
+    def hooks(self, model: Model, batch: Batch) -> list[Hook]:
+        """Read the batch, then return fresh hooks that shift each prompt by its own strength."""
+        return self.shift.hooks_for(model, batch, self.strengths(model, batch).to(torch.float32))

@@ -1,0 +1,37 @@
+"""The random model with all that a method may be fitted on."""
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+
+from regap.geometry.activations import Activations
+from regap.geometry.directions import Direction
+from regap.geometry.drift import modality_drift
+from regap.geometry.models import Model
+from regap.geometry.pairs import Pairs
+from regap.geometry.prompts import Batch, collate
+from regap.interventions.methods.calibration import Calibration
+
+
+@pytest.fixture(scope="session")
+def calibration(
+    tiny: Model, tiny_pairs: Pairs, states: Mapping[str, Activations], refusal: Direction
+) -> Calibration:
+    found = {arm: each.calibration for arm, each in states.items()}
+    drifts = {arm: modality_drift(found["text"], found[arm]) for arm in found if arm != "text"}
+    return Calibration(tiny, tiny_pairs, "typographic", found, refusal, drifts, 1, 0.2)
+
+
+@pytest.fixture
+def asked(tiny_pairs: Pairs) -> Pairs:
+    """Test pairs, labels of both kinds."""
+    return tiny_pairs.test.where(arm="typographic")
+
+
+@pytest.fixture
+def batch(tiny: Model, asked: Pairs) -> Batch:
+    """A fresh batch of the first image prompts of test pairs: nothing of it has been run."""
+    prompts = [pair.prompts["typographic"] for pair in asked][:4]
+    with torch.inference_mode():
+        return collate(tiny, prompts, range(4))

@@ -1,0 +1,135 @@
+"""ShiftDC, CMRM, AdaSteer and CAST as their papers write them, prompt by prompt, against the edits in batches."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from regap.geometry.capture import capture
+from regap.geometry.directions import refusal_direction
+from regap.geometry.drift import modality_drift
+from regap.geometry.forward import run
+from regap.geometry.models import Model
+from regap.geometry.pairs import Pairs
+from regap.geometry.prompts import collate
+from regap.interventions.methods.adasteer import ClippedLine, adasteer
+from regap.interventions.methods.calibration import Calibration
+from regap.interventions.methods.cast import Condition, cast
+from regap.interventions.methods.cmrm import cmrm_sample
+from regap.interventions.methods.read_first import ReadFirst
+from regap.interventions.methods.shiftdc import shiftdc_text
+from regap.interventions.sites import Site
+
+READ, SITE, STRENGTH, BUDGET = 1, 2, 1.5, 0.5
+State = Callable[[int, str, int], np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def calibration(tiny: Model, tiny_pairs: Pairs) -> Calibration:
+    states = {arm: each.calibration for arm, each in capture(tiny, tiny_pairs).items()}
+    drifts = {arm: modality_drift(states["text"], states[arm]) for arm in states if arm != "text"}
+    refusal = refusal_direction(states["text"])
+    return Calibration(tiny, tiny_pairs, "typographic", states, refusal, drifts, READ, BUDGET)
+
+
+@pytest.fixture(scope="module")
+def asked(tiny_pairs: Pairs) -> list[Any]:
+    return [pair.prompts for pair in tiny_pairs.test.where(arm="typographic")]
+
+
+@pytest.fixture(scope="module")
+def state(tiny: Model, asked: list[Any]) -> State:
+    """The unedited state of one test prompt, run alone: (prompt, arm, layer) -> float64 vector."""
+
+    def alone(place: int, arm: str, layer: int) -> np.ndarray:
+        return run(tiny, collate(tiny, [asked[place][arm]], [0]), [layer]).states[0, 0].double().numpy()
+
+    return alone
+
+
+def edited(calibration: Calibration, method: Any, asked: list[Any]) -> np.ndarray:
+    """States at the site under the edit, all prompts in one batch."""
+    batch = collate(calibration.model, [each["typographic"] for each in asked], range(len(asked)))
+    edits = method(calibration, Site((SITE,)))(STRENGTH)
+    return run(calibration.model, batch, [SITE], edits).states[:, 0].double().numpy()
+
+
+def means(calibration: Calibration, layer: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean harmful and mean harmless text state."""
+    states, harmful = calibration.text.at(layer).double().numpy(), calibration.text.harmful.numpy()
+    return states[harmful].mean(0), states[~harmful].mean(0)
+
+
+def test_shiftdc(calibration: Calibration, asked: list[Any], state: State) -> None:
+    found, (harmful, harmless) = edited(calibration, shiftdc_text, asked), means(calibration, SITE)
+    axis = harmless - harmful  # safe minus unsafe, as ShiftDC has it
+    for place in range(len(asked)):
+        image, words = (state(place, arm, SITE) for arm in ("typographic", "text"))
+        shift = image - words
+        expected = image - STRENGTH * axis * (shift @ axis) / (axis @ axis)
+        assert np.allclose(found[place], expected, atol=1e-3)
+        assert not np.allclose(image, expected, atol=1e-3)
+
+
+def test_cmrm(calibration: Calibration, asked: list[Any], state: State) -> None:
+    found = edited(calibration, cmrm_sample, asked)
+    for place in range(len(asked)):
+        image, empty, words = (state(place, arm, SITE) for arm in ("typographic", "blank", "text"))
+        assert np.allclose(found[place], image - STRENGTH * (empty - words), atol=1e-3)
+
+
+def test_adasteer(calibration: Calibration, asked: list[Any], state: State) -> None:
+    [edit] = adasteer(calibration, Site((SITE,)))(STRENGTH)
+    assert isinstance(edit, ReadFirst) and isinstance(edit.rule, ClippedLine)
+    rule = edit.rule
+    harmful, harmless = means(calibration, READ)
+    axis = harmless - harmful
+    unit = axis / np.linalg.norm(axis)
+
+    def position(vector: np.ndarray) -> float:
+        return 100 * float((vector - harmful) @ unit) / float(np.linalg.norm(axis))
+
+    seen = [position(each) for each in calibration.image.at(READ).double().numpy()]
+    is_harmful = calibration.image.harmful.numpy()
+    below = np.array(seen) < rule.start
+    assert below[~is_harmful].mean() <= BUDGET
+    found, at_site = edited(calibration, adasteer, asked), means(calibration, SITE)
+    pushed = []
+    for place in range(len(asked)):
+        at = position(state(place, "typographic", READ))
+        coefficient = min(max(rule.slope * (at - rule.start), -1.0), 0.0)
+        expected = state(place, "typographic", SITE) + STRENGTH * coefficient * (at_site[1] - at_site[0])
+        assert np.allclose(found[place], expected, atol=1e-3)
+        pushed.append(coefficient)
+    assert len(set(pushed)) > 1
+
+
+def test_cast(calibration: Calibration, asked: list[Any], state: State) -> None:
+    [edit] = cast(calibration, Site((SITE,)))(STRENGTH)
+    assert isinstance(edit, ReadFirst) and isinstance(edit.rule, Condition)
+    rule = edit.rule
+    condition = rule.vector.numpy()[:, None]
+    projection = condition @ condition.T / (condition.T @ condition).item()
+
+    def similarity(vector: np.ndarray) -> float:
+        other = np.tanh(projection @ vector)
+        return float(vector @ other / np.linalg.norm(vector) / np.linalg.norm(other))
+
+    seen = np.array([similarity(each) for each in calibration.image.at(READ).double().numpy()])
+    is_harmful = calibration.image.harmful.numpy()
+    reached = f1_score(is_harmful, rule.sign * seen > rule.sign * rule.threshold)
+    cuts = [(sign, cut) for sign in (1, -1) for cut in seen]
+    tried = [f1_score(is_harmful, sign * seen > sign * cut, zero_division=0.0) for sign, cut in cuts]
+    assert reached == pytest.approx(max(tried))
+    found, at_site = edited(calibration, cast, asked), means(calibration, SITE)
+    for place in range(len(asked)):
+        above = rule.sign * (similarity(state(place, "typographic", READ)) - rule.threshold) > 0
+        expected = state(place, "typographic", SITE) + STRENGTH * above * (at_site[0] - at_site[1])
+        assert np.allclose(found[place], expected, atol=1e-3)
+
+
+def test_one_prompt_alone_is_no_other(asked: list[Any], state: State) -> None:
+    """The oracle itself can fail: states of unlike prompts differ by far more than its tolerance."""
+    assert not np.allclose(state(0, "typographic", SITE), state(1, "typographic", SITE), atol=1e-2)
