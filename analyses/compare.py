@@ -13,8 +13,9 @@ from statistics import median
 from time import perf_counter
 
 import pandas as pd
-from scipy.stats import binomtest
+import torch
 
+from regap.analyses import statistics
 from regap.analyses.asked_pairs import pairs_of
 from regap.analyses.config import ConfigError, RunConfig
 from regap.analyses.judges.registry import judge_for
@@ -23,7 +24,7 @@ from regap.analyses.outcomes import difference, outcomes
 from regap.analyses.records import Record
 from regap.analyses.run import load_model, open_folder
 from regap.analyses.run_folder import RunFolder, check_out
-from regap.analyses.study import Study, _harmful, _is_refusal, _most_refusals_within_budget, calibrate
+from regap.analyses.study import Study, are_harmful, are_refusals, calibrate, most_refusals_within_budget
 from regap.analyses.tracking import Tracker, silent
 from regap.analyses.verdicts import Judged
 from regap.geometry.forward import Edit
@@ -132,8 +133,8 @@ def choose(study: Study, name: str, track: Tracker = silent) -> Chosen:
         batch_tokens=seen.config.batch_tokens,
         progress=track(f"choosing layer and strength, {name}", len(asked)),
     )
-    refused = _is_refusal(found.first_tokens, study.refusal_tokens)
-    return candidates[_most_refusals_within_budget(refused, _harmful(asked), seen.config.false_refusals)]
+    refused = are_refusals(found.first_tokens, study.refusal_tokens)
+    return candidates[most_refusals_within_budget(refused, are_harmful(asked), seen.config.false_refusals)]
 
 
 def _candidates(seen: Observed, name: str, entry: Entry) -> list[Chosen]:
@@ -220,22 +221,14 @@ def mcnemar(before: Sequence[Judged], after: Sequence[Judged], measure: str) -> 
         if one.pair.label == label
         and "not_judged" not in (one.verdict, place.get(one.pair.pair_id, "not_judged"))
     ]
-    gained, lost = both.count((False, True)), both.count((True, False))
-    return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's adjusted p-values, in the same order: the family is wrong at all with at most that chance."""
-    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = largest
-    return adjusted
+    if not both:
+        return 1.0
+    ahead, behind = torch.tensor(both).unbind(1)
+    return statistics.mcnemar(ahead, behind)
 
 
 def holm_with_gaps(p_values: Sequence[float]) -> list[float]:
     """Return Holm's adjustment of those that are numbers; NaN stays NaN and does not count."""
-    known = [place for place, p in enumerate(p_values) if p == p]
-    adjusted = dict(zip(known, holm([p_values[place] for place in known]), strict=True))
-    return [adjusted.get(place, float("nan")) for place in range(len(p_values))]
+    known = {str(place): p for place, p in enumerate(p_values) if p == p}
+    adjusted = statistics.holm(known)
+    return [adjusted.get(str(place), float("nan")) for place in range(len(p_values))]

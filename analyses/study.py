@@ -99,8 +99,8 @@ def _best_fixed(seen: Observed, tokens: frozenset[int], track: Tracker) -> tuple
         batch_tokens=seen.config.batch_tokens,
         progress=advance,
     )
-    refused = _is_refusal(found.first_tokens, tokens)
-    best = _most_refusals_within_budget(refused, _harmful(asked), seen.config.false_refusals)
+    refused = are_refusals(found.first_tokens, tokens)
+    best = most_refusals_within_budget(refused, are_harmful(asked), seen.config.false_refusals)
     return shifts[best].site.layers[0], shifts[best]
 
 
@@ -133,11 +133,11 @@ def _best_regap(seen: Observed, tokens: frozenset[int], layer: int) -> ReGap:
         batch_size=config.batch_size,
         batch_tokens=config.batch_tokens,
     )
-    refused = _is_refusal(found.first_tokens, tokens)
-    return candidates[_most_refusals_within_budget(refused, _harmful(calibration), 1.0)]
+    refused = are_refusals(found.first_tokens, tokens)
+    return candidates[most_refusals_within_budget(refused, are_harmful(calibration), 1.0)]
 
 
-def _most_refusals_within_budget(refused: Tensor, harmful: Tensor, budget: float) -> int:
+def most_refusals_within_budget(refused: Tensor, harmful: Tensor, budget: float) -> int:
     """Return the row with the most harmful refusals of those within the budget, the mildest on ties."""
     on_harmful = refused[:, harmful].double().mean(1)
     on_harmless = refused[:, ~harmful].double().mean(1)
@@ -145,9 +145,11 @@ def _most_refusals_within_budget(refused: Tensor, harmful: Tensor, budget: float
     return int(torch.where(allowed, on_harmful, torch.full_like(on_harmful, -1.0)).argmax())
 
 
-def _is_refusal(first_tokens: Tensor, tokens: frozenset[int]) -> Tensor:
+def are_refusals(first_tokens: Tensor, tokens: frozenset[int]) -> Tensor:
+    """True where a first token opens a refusal."""
     return torch.isin(first_tokens, torch.tensor(sorted(tokens)))
 
 
-def _harmful(pairs: Pairs) -> Tensor:
+def are_harmful(pairs: Pairs) -> Tensor:
+    """True at harmful pairs, in their order."""
     return torch.tensor([pair.label == "harmful" for pair in pairs])

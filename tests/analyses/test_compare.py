@@ -7,7 +7,7 @@ from math import comb
 import pytest
 
 from regap.analyses import compare, study
-from regap.analyses.compare import available, check_names, choose, holm, holm_with_gaps, mcnemar
+from regap.analyses.compare import available, check_names, choose, holm_with_gaps, mcnemar
 from regap.analyses.config import ConfigError, read_config
 from regap.analyses.observed import observe
 from regap.analyses.study import Study, calibrate
@@ -42,8 +42,8 @@ def test_mcnemar_is_the_exact_binomial_test_of_the_pairs_that_turn(
 
 
 def test_holm_multiplies_the_smallest_by_all_and_never_falls() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm_with_gaps([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm_with_gaps([0.5, 0.9]) == pytest.approx([1.0, 1.0])
     gap = holm_with_gaps([float("nan"), 0.02, 0.5])
     assert gap[0] != gap[0] and gap[1:] == pytest.approx([0.04, 0.5])
 

@@ -9,7 +9,7 @@ import torch
 from regap.analyses import study
 from regap.analyses.config import ConfigError, read_config
 from regap.analyses.observed import Observed, observe
-from regap.analyses.study import Study, _most_refusals_within_budget, calibrate
+from regap.analyses.study import Study, calibrate, most_refusals_within_budget
 from regap.geometry.models import Model
 from regap.geometry.pairs import PairError, Pairs
 from regap.interventions.fixed import fixed_correction
@@ -38,7 +38,7 @@ def test_the_most_harmful_refusals_within_the_budget(
     rows: list[tuple[int, int]], budget: float, best: int
 ) -> None:
     table = torch.tensor([refused(*row) for row in rows])
-    assert _most_refusals_within_budget(table, HARMFUL, budget) == best
+    assert most_refusals_within_budget(table, HARMFUL, budget) == best
 
 
 @pytest.fixture(scope="module")
