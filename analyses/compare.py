@@ -19,7 +19,7 @@ from regap.analyses import statistics
 from regap.analyses.asked_pairs import pairs_of
 from regap.analyses.config import ConfigError, RunConfig
 from regap.analyses.judges.registry import judge_for
-from regap.analyses.observed import Observed, observe
+from regap.analyses.observed import Observed, chosen_arms, observe
 from regap.analyses.outcomes import difference, outcomes
 from regap.analyses.records import Record
 from regap.analyses.run import load_model, open_folder
@@ -64,7 +64,8 @@ def compare(config: RunConfig, names: Sequence[str] = (), track: Tracker = silen
     """
     check_names(names)
     check_out(Path(config.out), None)
-    pairs = pairs_of(config).require_text().require_both_labels()
+    pairs = pairs_of(config).require_both_labels()
+    chosen_arms(pairs, config)
     judge_for(pairs, config.judge)
     chosen_names = available(names, (*(config.arms or pairs.arms), *config.make))
     model = load_model(config, config.model)

@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from regap.analyses.statistics import paired_difference
 from regap.analyses.verdicts import Judged
-from regap.geometry.estimates import Estimate, Resamples, estimate, mean_draws, proportion
+from regap.geometry.estimates import Estimate, Resamples, mean_draws, proportion
 
 Measure = Literal[
     "attack_success",
@@ -67,18 +68,12 @@ def difference(before: Sequence[Judged], after: Sequence[Judged], measure: str, 
     """
     place = {one.pair.pair_id: one for one in after if one.verdict != "not_judged"}
     kept = [one for one in before if one.verdict != "not_judged" and one.pair.pair_id in place]
-    matched = [place[one.pair.pair_id] for one in kept]
-    draws = share_draws(matched, measure, seed) - share_draws(kept, measure, seed)
-    counted = _of_label(kept, _COUNTED[measure][0])
-    found = estimate(draws, len(counted))
-    if found.low < found.high:
-        return found
-    unseen = proportion(
-        torch.zeros(len(counted), dtype=torch.bool), [one.pair.cluster for one in counted], seed
-    )
-    return Estimate(
-        found.value, max(-1.0, found.value - unseen.high), min(1.0, found.value + unseen.high), found.n
-    )
+    label, verdict = _COUNTED[measure]
+    counted = _of_label(kept, label)
+    if not counted:
+        raise ValueError(f"{measure} needs {label} prompts that were judged; there are none")
+    hits = torch.tensor([[x.verdict == verdict, place[x.pair.pair_id].verdict == verdict] for x in counted])
+    return paired_difference(hits[:, 0], hits[:, 1], [one.pair.cluster for one in counted], seed)
 
 
 def _of_label(judged: Sequence[Judged], label: str) -> list[Judged]:

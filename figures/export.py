@@ -22,7 +22,7 @@ def export(figure: go.Figure, path: Path | str, *, width: int = 1000, height: in
     kaleido = kaleido_or_advice()
     path.parent.mkdir(parents=True, exist_ok=True)
     kaleido.write_fig_sync(
-        go.Figure(figure).update_layout(updatemenus=[], sliders=[]),  # nobody can click on paper
+        on_paper(figure),
         path=path,
         opts={
             "format": path.suffix[1:],
@@ -33,6 +33,13 @@ def export(figure: go.Figure, path: Path | str, *, width: int = 1000, height: in
         kopts={"path": browser_or_advice()},
     )
     return path
+
+
+def on_paper(figure: go.Figure) -> go.Figure:
+    """The figure without menus and sliders: nobody can click on paper. The one given keeps its own."""
+    copied = go.Figure(figure)
+    copied.layout.updatemenus, copied.layout.sliders = (), ()
+    return copied
 
 
 def kaleido_or_advice() -> ModuleType:

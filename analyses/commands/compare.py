@@ -34,9 +34,9 @@ from regap.analyses.commands.options import (
     Revision,
     Seed,
     Style,
-    as_text,
     progress,
     screen,
+    settings_of,
 )
 
 WIDTH = 128
@@ -77,13 +77,10 @@ def compare(
     config: ConfigFile = None,
 ) -> None:
     """Compare defences, each at the site and strength that calibration pairs choose within one budget."""
+    settings = settings_of(locals())
     from regap.analyses.compare import compare as compare_methods
-    from regap.analyses.config import read_config
     from regap.figures.gallery import write_figures
 
-    apart = ("method", "config", "arm", "make", "read_config", "compare_methods", "write_figures")
-    flags = {name: value for name, value in locals().items() if name not in (*apart, "apart")}
-    settings = read_config(config, arms=tuple(arm or ()), make=tuple(make or ()), **as_text(flags))
     with progress() as track:
         folder = compare_methods(settings, tuple(method or ()), track)
     drawn = write_figures(folder.path, only="methods")

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from regap.analyses.config import RunConfig
     from regap.analyses.tracking import Tracker
 
 screen = Console(highlight=False)
@@ -85,6 +86,11 @@ def progress() -> "Iterator[Tracker]":
         yield track
 
 
-def as_text(flags: dict[str, Any]) -> dict[str, Any]:
-    """Return the flags with paths as text, as settings are kept."""
-    return {name: str(value) if isinstance(value, Path) else value for name, value in flags.items()}
+def settings_of(flags: dict[str, Any]) -> "RunConfig":
+    """Return the configuration that a command's own parameters ask for; those that are no settings are passed over."""
+    from regap.analyses.config import RunConfig, read_config
+
+    set_flags = {name: value for name, value in flags.items() if name in RunConfig.model_fields}
+    set_flags |= {"arms": tuple(flags["arm"] or ()), "make": tuple(flags["make"] or ())}
+    as_text = {name: str(value) if isinstance(value, Path) else value for name, value in set_flags.items()}
+    return read_config(flags["config"], **as_text)

@@ -32,9 +32,9 @@ from regap.analyses.commands.options import (
     Revision,
     Seed,
     Style,
-    as_text,
     progress,
     screen,
+    settings_of,
 )
 
 if TYPE_CHECKING:
@@ -88,11 +88,7 @@ def run(
     config: ConfigFile = None,
 ) -> None:
     """Run every analysis on any model and any pairs, and write tables, figures, report and summary."""
-    from regap.analyses.config import read_config
-
-    apart = ("config", "arm", "make", "read_config")
-    flags = {name: value for name, value in locals().items() if name not in (*apart, "apart")}
-    _run(read_config(config, arms=tuple(arm or ()), make=tuple(make or ()), **as_text(flags)))
+    _run(settings_of(locals()))
 
 
 def capture(
@@ -119,12 +115,9 @@ def capture(
     config: ConfigFile = None,
 ) -> None:
     """Capture residual streams and write directions, drift and separability, without generating any answer."""
+    settings = settings_of(locals())
     from regap.analyses.capture_only import capture_only
-    from regap.analyses.config import read_config
 
-    apart = ("config", "arm", "make", "read_config", "capture_only")
-    flags = {name: value for name, value in locals().items() if name not in (*apart, "apart")}
-    settings = read_config(config, arms=tuple(arm or ()), make=tuple(make or ()), **as_text(flags))
     with progress() as track:
         folder = capture_only(settings, track)
     _print_notes(folder.path)

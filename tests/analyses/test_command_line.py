@@ -84,7 +84,7 @@ def test_a_bad_pairs_file_gets_one_line(regap, tmp_path, columns, says):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("command", ["run", "capture"])
+@pytest.mark.parametrize("command", ["run", "capture", "compare"])
 @pytest.mark.parametrize(
     ("flags", "says"),
     [

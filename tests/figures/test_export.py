@@ -5,7 +5,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 import pytest
 
-from regap.figures.export import browser_or_advice, export
+from regap.figures.export import browser_or_advice, export, on_paper
 
 
 def test_the_ending_says_the_format(tmp_path: Path) -> None:
@@ -25,3 +25,11 @@ def test_without_a_browser_the_error_says_what_to_install(
 def test_the_browser_named_in_the_environment_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROWSER_PATH", "/some/chrome")
     assert browser_or_advice() == "/some/chrome"
+
+
+def test_paper_has_no_menus_and_the_figure_keeps_its_own() -> None:
+    menu: dict = {"buttons": [{"label": "d", "method": "restyle"}]}
+    figure = go.Figure(go.Scatter(y=[1, 2]), {"updatemenus": [menu], "sliders": [{"active": 0}]})
+    drawn = on_paper(figure)
+    assert not drawn.layout.updatemenus and not drawn.layout.sliders and len(drawn.data) == 1
+    assert len(figure.layout.updatemenus) == len(figure.layout.sliders) == 1
