@@ -69,7 +69,7 @@ def _only(pair: Pair, arms: Iterable[str]) -> dict:
 def _benchmark_pairs(config: RunConfig, name: str) -> Pairs:
     """A benchmark, beside it a harmless source if it has no harmless pairs or one is named, and an image arm."""
     fetch, partial = config.download, config.partial
-    pairs = benchmark(name, config.data, download=fetch, allow_partial=partial)
+    pairs = benchmark(name, config.data, limit=config.limit, download=fetch, allow_partial=partial)
     if config.harmless or not any(pair.label == "harmless" for pair in pairs):
         count = max(FEWEST_HARMLESS, sum(pair.label == "harmful" for pair in pairs))
         source = config.harmless or "everyday"

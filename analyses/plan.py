@@ -135,8 +135,8 @@ class Plan:
 
     @property
     def store_bytes(self) -> int:
-        """Of the residual streams on disk: float32 at every layer, exactly; headers and index come on top."""
-        return 4 * self.work.prompts * self.sizes.layers * self.sizes.width
+        """Of the residual streams of all layers on disk, exactly; headers and index come on top."""
+        return self.sizes.bytes_each * self.work.prompts * self.sizes.layers * self.sizes.width
 
     @property
     def disk_bytes(self) -> int:
@@ -246,7 +246,11 @@ def as_rows(found: Plan) -> list[Line]:
         Line("memory, a pass", _bytes(found.pass_bytes), "within a factor of 1.5"),
         Line("memory, answering", _bytes(found.cache_bytes), "keys and values of the largest batch"),
         Line("memory, all", _bytes(found.memory_bytes), "the libraries themselves, about 1 GB, not counted"),
-        Line("disk", _bytes(found.disk_bytes), "residual streams of all layers and prompts, float32"),
+        Line(
+            "disk",
+            _bytes(found.disk_bytes),
+            f"residual streams of all layers, {sizes.bytes_each} bytes a number",
+        ),
         Line("time, residual streams", _time(found.reading_seconds), f"{reading:.3g} TFLOP {rate}"),
         Line("time, one answer each", _time(found.answer_seconds), f"{answering:.3g} TFLOP {rate}"),
     ]

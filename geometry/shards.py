@@ -98,4 +98,4 @@ def _read(path: Path, layer: int | None) -> Tensor:
         raise StoreError(f"shard {path} is gone or damaged; capture again into the same folder") from None
     if not bool(torch.isfinite(residuals).all()):
         raise ValueError(f"shard {path} holds infinities or NaN; load the model with dtype='float32'")
-    return residuals
+    return residuals.float()

@@ -12,6 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from regap.geometry.files import write_whole
+from regap.geometry.number_formats import narrowest
 
 
 @dataclass(frozen=True)
@@ -76,22 +77,26 @@ class Store:
         except (SafetensorError, OSError):
             return None  # damaged: computed anew and replaced
         whole = header.get("digest") == _digest_of_bytes(residuals)
-        return Stored(residuals, int(header.get("parts", "1"))) if whole else None
+        return Stored(residuals.float(), int(header.get("parts", "1"))) if whole else None
 
     def write(self, key: ShardKey, residuals: Float[Tensor, "prompt layer d_model"], parts: int = 1) -> Path:
-        """Write a shard whole or not at all; raises ValueError for numbers that are not finite."""
+        """Write a shard whole or not at all; raises ValueError for numbers that are not finite.
+
+        What was computed in 16 bits is kept in 16, without loss, and read as float32.
+        """
         if not bool(torch.isfinite(residuals).all()):
             raise ValueError("residual streams hold infinities or NaN; load the model with dtype='float32'")
+        kept = narrowest(residuals).contiguous()
         header = {"position": key.position, "hook": "blocks.{layer}.hook_out", "model": key.model}
         header |= {"edits": json.dumps(key.edits), "layers": json.dumps(key.layers), "parts": str(parts)}
-        header |= {"prompts": json.dumps(key.prompts), "digest": _digest_of_bytes(residuals)}
-        return write_whole(self.path(key), _encoded({"residuals": residuals.contiguous()}, header))
+        header |= {"prompts": json.dumps(key.prompts), "digest": _digest_of_bytes(kept)}
+        return write_whole(self.path(key), _encoded({"residuals": kept}, header))
 
 
 def _digest_of_bytes(tensor: Tensor) -> str:
-    """Digest of a float32 tensor's shape and bytes: as fast as a disk."""
+    """Digest of a tensor's number format, shape and bytes: as fast as a disk."""
     digest = hashlib.sha256(json.dumps([str(tensor.dtype), *tensor.shape]).encode())
-    digest.update(tensor.detach().contiguous().numpy().data)
+    digest.update(tensor.detach().contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:32]
 
 

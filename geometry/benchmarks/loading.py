@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +13,13 @@ from regap.geometry.benchmarks.hub import fetch
 from regap.geometry.benchmarks.pictures import Gallery
 from regap.geometry.benchmarks.source import Source
 from regap.geometry.benchmarks.twins import twins_together
-from regap.geometry.pairs import Pair, PairError, Pairs, normal
+from regap.geometry.pairs import Pair, PairError, Pairs, Prompt, normal
 
 PARTIAL = "download the rest, or allow a partial benchmark (allow_partial=True, --partial)"
+
+
+Choice = Callable[[Pairs], Pairs]
+"""Which pairs are read, told by their words alone."""
 
 
 def benchmark(
@@ -23,32 +27,20 @@ def benchmark(
     folder: str | Path | None = None,
     *,
     arms: Sequence[str] | None = None,
+    limit: int | None = None,
     download: bool = False,
     allow_partial: bool = False,
 ) -> Pairs:
     """Return the pairs of a benchmark that lies in a folder as it is distributed, or in the folder of its name there.
 
-    With `arms`, only these are read, and pictures of no others need be there. With `download`, the files are first
-    fetched from the hub into the folder. Rows or pictures that are missing are an error, or, with `allow_partial`,
-    a line in the notes; anything else that is wrong is an error. Twins share a cluster and a split. PairError names
-    file, row and remedy.
+    With `arms`, only these are read, and with `limit` only the first so many of each split and label: pictures of
+    no others need be there. With `download`, the files are first fetched from the hub into the folder. Rows or
+    pictures that are missing are an error, or, with `allow_partial`, a line in the notes; anything else that is
+    wrong is an error. Twins share a cluster and a split. PairError names file, row and remedy.
     """
-    card = card_of(name)
-    source = Source(card.name, _home(card, folder, download))
-    gallery = Gallery(card.name, source.folder)
-    try:
-        entries = _entries(source, card)
-        made = [_pair(card, gallery, entry, arms) for entry in entries]
-    finally:
-        gallery.close()
-    pairs = [pair for pair in made if pair]
-    complaints = [line for line in (gallery.complaint(), _miscount(card, entries)) if line]
-    if not pairs:
-        complaints = complaints or [f"{card.name}: no row has the arms {', '.join(arms or card.arms)}"]
-    if not pairs or (complaints and not allow_partial):
-        hint = f" ({card.note})" if card.note and gallery.missing else ""
-        raise PairError(f"{'; '.join(complaints)}; {PARTIAL}{hint}")
-    return twins_together(Pairs(tuple(pairs), (*source.notes, *complaints)))
+    return _read(
+        name, folder, (lambda pairs: pairs.first(limit)) if limit else None, arms, download, allow_partial
+    )
 
 
 def harmless(
@@ -65,13 +57,54 @@ def harmless(
     With `count`, at most so many: which ones, a hash of the request decides, not the order of the file. From a
     benchmark with both labels, only the harmless pairs are taken.
     """
-    pairs = benchmark(name, folder, arms=arms, download=download, allow_partial=allow_partial)
-    kept = pairs.where(label="harmless")
-    if count is None or count >= len(kept):
-        return kept
-    chosen = {pair.pair_id for pair in sorted(kept, key=_draw)[:count]}
-    note = f"{name}: {count} of {len(kept)} harmless pairs were drawn"
-    return Pairs(tuple(pair for pair in kept if pair.pair_id in chosen), (*kept.notes, note))
+    return _read(
+        name,
+        folder,
+        lambda pairs: _drawn(pairs.where(label="harmless"), count),
+        arms,
+        download,
+        allow_partial,
+    )
+
+
+def _drawn(pairs: Pairs, count: int | None) -> Pairs:
+    if count is None or count >= len(pairs):
+        return pairs
+    chosen = {pair.pair_id for pair in sorted(pairs, key=_draw)[:count]}
+    name = pairs.pairs[0].pair_id.split("/")[0]
+    note = f"{name}: {count} of {len(pairs)} harmless pairs were drawn"
+    return Pairs(tuple(pair for pair in pairs if pair.pair_id in chosen), (note,))
+
+
+def _read(
+    name: str,
+    folder: str | Path | None,
+    chosen: Choice | None,
+    arms: Sequence[str] | None,
+    download: bool,
+    allow_partial: bool,
+) -> Pairs:
+    """Return the pairs of a benchmark, of all or of those that are chosen before any picture is looked at."""
+    card = card_of(name)
+    source = Source(card.name, _home(card, folder, download))
+    gallery = Gallery(card.name, source.folder)
+    try:
+        entries = _entries(source, card)
+        unseen = _unseen(card, entries, arms)
+        kept = chosen(unseen) if chosen and unseen else unseen
+        named = {_name(card, entry): entry for entry in entries}
+        seen = [(pair, _prompts(gallery, named[pair.pair_id], arms)) for pair in kept or ()]
+    finally:
+        gallery.close()
+    pairs = [replace(pair, prompts=prompts) for pair, prompts in seen if prompts]
+    complaints = [line for line in (gallery.complaint(), _miscount(card, entries)) if line]
+    if not pairs:
+        complaints = complaints or [f"{card.name}: no row has the arms {', '.join(arms or card.arms)}"]
+    if not pairs or (complaints and not allow_partial):
+        hint = f" ({card.note})" if card.note and gallery.missing else ""
+        raise PairError(f"{'; '.join(complaints)}; {PARTIAL}{hint}")
+    notes = kept.notes if kept else ()
+    return Pairs(tuple(pairs), (*source.notes, *complaints, *notes))
 
 
 def _home(card: Card, folder: str | Path | None, download: bool) -> Path:
@@ -99,14 +132,28 @@ def _entries(source: Source, card: Card) -> list[Entry]:
     return entries
 
 
-def _pair(card: Card, gallery: Gallery, entry: Entry, arms: Sequence[str] | None) -> Pair | None:
-    found = {
-        arm: gallery.prompt(message) for arm, message in entry.messages.items() if arms is None or arm in arms
-    }
-    prompts = {arm: prompt for arm, prompt in found.items() if prompt}
-    if not prompts:
-        return None
-    name = f"{card.name}/{entry.name}"
+def _unseen(card: Card, entries: Sequence[Entry], arms: Sequence[str] | None) -> Pairs | None:
+    """Return the pairs as they will fall on splits, with empty prompts; None if no row has any of the arms."""
+    pairs = tuple(_pair(card, entry, arms) for entry in entries if _arms(entry, arms))
+    return twins_together(Pairs(pairs)) if pairs else None
+
+
+def _arms(entry: Entry, arms: Sequence[str] | None) -> list[str]:
+    return [arm for arm in entry.messages if arms is None or arm in arms]
+
+
+def _name(card: Card, entry: Entry) -> str:
+    return f"{card.name}/{entry.name}"
+
+
+def _prompts(gallery: Gallery, entry: Entry, arms: Sequence[str] | None) -> dict[str, Prompt]:
+    found = {arm: gallery.prompt(entry.messages[arm]) for arm in _arms(entry, arms)}
+    return {arm: prompt for arm, prompt in found.items() if prompt}
+
+
+def _pair(card: Card, entry: Entry, arms: Sequence[str] | None) -> Pair:
+    prompts = dict.fromkeys(_arms(entry, arms), Prompt(""))
+    name = _name(card, entry)
     by_words = normal(entry.request) if "text" in entry.messages else ""
     pair = Pair(name, entry.label, entry.category, entry.request, "test", prompts, entry.answer)
     return replace(pair, cluster=entry.twins or by_words or name)

@@ -35,11 +35,13 @@ class Size:
     prompts: int
     layers: int
     width: int
+    dtype: torch.dtype = torch.float32
+    """That the model computes in."""
 
     @property
     def bytes(self) -> int:
-        """Of the numbers alone, in float32."""
-        return 4 * self.prompts * self.layers * self.width
+        """Of the numbers alone."""
+        return self.dtype.itemsize * self.prompts * self.layers * self.width
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,8 @@ def _batches(size: Size) -> Iterator[tuple[list[int], Tensor]]:
     for start in range(0, size.prompts, BATCH):
         rows = list(range(start, min(start + BATCH, size.prompts)))
         residuals = torch.randn(len(rows), size.layers, size.width, generator=generator)
-        yield rows, residuals.add_(refusal * (torch.tensor(rows) % 2)[:, None, None])
+        residuals.add_(refusal * (torch.tensor(rows) % 2)[:, None, None])
+        yield rows, residuals.to(size.dtype).float()
 
 
 def _rows(size: Size) -> tuple[Row, ...]:
@@ -106,13 +109,22 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=20_000)
     parser.add_argument("--layers", type=int, default=32)
     parser.add_argument("--width", type=int, default=4096)
+    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
     parser.add_argument("--resamples", type=int, default=100)
     parser.add_argument("--folder", type=Path, required=True, help="is removed afterwards")
     asked = parser.parse_args()
-    size = Size(asked.prompts, asked.layers, asked.width)
+    size = Size(asked.prompts, asked.layers, asked.width, getattr(torch, asked.dtype))
+    asked.folder.parent.mkdir(parents=True, exist_ok=True)
     if asked.folder.exists():
         raise SystemExit(f"folder {asked.folder} exists; name a new one, since it is removed afterwards")
-    print(f"{size.prompts} prompts x {size.layers} layers x width {size.width}: {size.bytes / 1e9:.1f} GB")
+    free = shutil.disk_usage(asked.folder.parent).free
+    if free < 1.02 * size.bytes:
+        raise SystemExit(
+            f"{size.bytes / 1e9:.1f} GB do not fit: {free / 1e9:.1f} GB are free; ask for fewer prompts"
+        )
+    print(
+        f"{size.prompts} prompts x {size.layers} layers x width {size.width}: {size.bytes / 1e9:.1f} GB, {asked.dtype}"
+    )
     try:
         _measure(size, asked.folder, asked.resamples)
     finally:

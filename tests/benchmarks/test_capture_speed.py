@@ -35,6 +35,11 @@ def timed(shape) -> shapes.Subject:
 
 def test_capture_of_all_layers(timed, shape, compared):
     layers = range(shape.layers)
+    compared(lambda: read(timed.model, timed.batch, layers), shapes.bare_forward(timed), rounds=31)
+
+
+def test_capture_of_all_layers_by_other_tools(timed, shape, compared):
+    layers = range(shape.layers)
     own = rivals.own_adapter(timed.bare, shape.family)
     frugal = rivals.run_with_cache(own, timed.batch)
     found = read(timed.model, timed.batch, layers)

@@ -220,3 +220,29 @@ def test_an_empty_request_is_named(distributed: Distributed) -> None:
     path.write_text("goal,target\n  ,Sure\n")
     with pytest.raises(PairError, match=r"harmful_behaviors.csv, row 1: goal is empty; fill it in"):
         benchmark("advbench", folder)
+
+
+def test_no_picture_is_looked_at_but_those_of_the_pairs_asked_for(distributed: Distributed) -> None:
+    whole = benchmark("mm-safetybench", distributed("mm-safetybench"), allow_partial=True)
+    few = benchmark("mm-safetybench", distributed("mm-safetybench"), limit=1, allow_partial=True)
+    assert [pair.pair_id for pair in few] == [pair.pair_id for pair in whole.first(1)]
+    assert [(pair.split, pair.cluster) for pair in few] == [
+        (pair.split, pair.cluster) for pair in whole.first(1)
+    ]
+    assert few.pairs == whole.first(1).pairs and len(few) < len(whole)
+
+
+def test_a_missing_picture_of_a_pair_that_is_not_asked_for_is_no_error(distributed: Distributed) -> None:
+    folder = distributed("pope")
+    pictures = sorted((folder / "val2014").iterdir())
+    first = benchmark("pope", folder, limit=1, allow_partial=True)
+    asked = {prompt.picture.data for pair in first for prompt in pair.prompts.values() if prompt.picture}
+    others = [path for path in pictures if path not in asked]
+    assert others
+    for path in others:
+        path.write_bytes(b"damaged")
+    assert benchmark("pope", folder, limit=1, allow_partial=True).pairs == first.pairs
+    for path in pictures:
+        path.write_bytes(b"damaged")
+    with pytest.raises(PairError, match="cannot be decoded"):
+        benchmark("pope", folder, limit=1)
