@@ -1,5 +1,6 @@
 """How results are kept: a table that fits its schema, saved in and loaded from a run folder."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -139,6 +140,10 @@ class RunRecords:
     unreadable: Mapping[str, str]
     summary: Summary
 
+    def digest(self, name: str) -> str:
+        """SHA-256 of the file that holds a table of the run."""
+        return digest_of_table(self.folder, name)
+
     @classmethod
     def load(cls, run_folder: Path | str) -> "RunRecords":
         """The tables of a run folder; FileNotFoundError when there is no such folder."""
@@ -154,6 +159,11 @@ class RunRecords:
             except (ValueError, OSError) as error:  # one bad table must not hide the others
                 unreadable[name] = str(error)
         return cls(folder, records, unreadable, Summary.load(folder))
+
+
+def digest_of_table(run_folder: Path | str, name: str) -> str:
+    """SHA-256 of the file that holds the table: equal digests, equal numbers."""
+    return hashlib.sha256(table_path(run_folder, name).read_bytes()).hexdigest()
 
 
 def table_path(run_folder: Path | str, name: str) -> Path:

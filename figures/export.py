@@ -2,13 +2,29 @@
 
 import os
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 
 import plotly.graph_objects as go
 
+from regap.geometry.files import write_whole
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FORMATS = (".pdf", ".svg", ".png")
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """A figure and the file it becomes; lengths in pixels, 96 to the inch."""
+
+    figure: go.Figure
+    width: int
+    height: int
+    kind: str
+    """One of FORMATS."""
 
 
 def export(figure: go.Figure, path: Path | str, *, width: int = 1000, height: int = 560) -> Path:
@@ -19,20 +35,30 @@ def export(figure: go.Figure, path: Path | str, *, width: int = 1000, height: in
     path = Path(path)
     if path.suffix not in FORMATS:
         raise ValueError(f"path={str(path)!r}: the ending says the format, one of {FORMATS}")
-    kaleido = kaleido_or_advice()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kaleido.write_fig_sync(
-        on_paper(figure),
-        path=path,
-        opts={
-            "format": path.suffix[1:],
-            "width": width,
-            "height": height,
-            "scale": 2 if path.suffix == ".png" else 1,
-        },
-        kopts={"path": browser_or_advice()},
-    )
-    return path
+    content = export_all([Page(on_paper(figure), width, height, path.suffix)])[0]
+    return write_whole(path, content)
+
+
+def export_all(pages: Sequence[Page], png_scale: float = 2) -> list[bytes]:
+    """The content of each page's file, all made by one browser; PNG in so many dots per pixel.
+
+    Raises RuntimeError when kaleido or a browser is not installed.
+    """
+    kaleido, browser = kaleido_or_advice(), browser_or_advice()
+    with TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{place}{page.kind}" for place, page in enumerate(pages)]
+        asked = [
+            {"fig": page.figure, "path": path, "opts": _options(page, png_scale)}
+            for path, page in zip(paths, pages, strict=True)
+        ]
+        if asked:
+            kaleido.write_fig_from_object_sync(asked, kopts={"path": browser})
+        return [path.read_bytes() for path in paths]
+
+
+def _options(page: Page, png_scale: float) -> dict[str, object]:
+    scale = png_scale if page.kind == ".png" else 1
+    return {"format": page.kind[1:], "width": page.width, "height": page.height, "scale": scale}
 
 
 def on_paper(figure: go.Figure) -> go.Figure:

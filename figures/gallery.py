@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -43,6 +43,8 @@ class Drawing:
     table: str
     draw: Callable[[RunRecords], go.Figure]
     caption: Callable[[RunRecords], str]
+    also: tuple[str, ...] = ()
+    """Tables it uses where they are there."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Drawn:
     figure: go.Figure | None
     caption: str
     problem: str
+    tables: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the file of each table it was drawn from; in the figure's own `meta` too."""
 
 
 DRAWINGS = (
@@ -80,6 +84,7 @@ DRAWINGS = (
         lambda run: drift_and_separability.caption(
             run.records["prediction"], run.records.get("correlations")
         ),
+        ("correlations",),
     ),
     Drawing(
         "dose_response",
@@ -96,6 +101,7 @@ DRAWINGS = (
         lambda run: self_rectification.caption(
             run.records["self_rectification"], run.records.get("detectors")
         ),
+        ("detectors",),
     ),
     Drawing(
         "regap_against_fixed",
@@ -162,7 +168,9 @@ def drawn_from(run: RunRecords, drawing: Drawing) -> Drawn:
         missing = f"the run has no table {drawing.table!r}; `regap run` makes it"
         return Drawn(drawing, None, "", run.unreadable.get(drawing.table, missing))
     try:
-        return Drawn(drawing, drawing.draw(run), drawing.caption(run), "")
+        tables = {name: run.digest(name) for name in (drawing.table, *drawing.also) if name in run.records}
+        figure = drawing.draw(run).update_layout(meta={"tables": tables})
+        return Drawn(drawing, figure, drawing.caption(run), "", tables)
     except Exception as error:  # one figure's failure must not cost the reader the others
         logger.debug("figure %s failed", drawing.name, exc_info=True)
         return Drawn(drawing, None, "", f"drawing failed: {type(error).__name__}: {error}")

@@ -127,9 +127,11 @@ def figure(drawn: Drawn) -> str:
     if drawn.figure is None:
         return f'<p class="problem">No figure: {escaped(drawn.problem)}</p>'
     again = f"regap figures RUN --only {drawn.drawing.name}"
+    digests = ", ".join(f"{escaped(name)} {digest[:12]}" for name, digest in drawn.tables.items())
+    origin = f" · from {digests}" if digests else ""
     return (
         f"<figure>{part_of(drawn.figure, drawn.drawing.name + '-figure')}"
-        f"<figcaption>{escaped(drawn.caption)} <span>Redraw: <code>{again}</code></span></figcaption></figure>"
+        f"<figcaption>{escaped(drawn.caption)} <span>Redraw: <code>{again}</code>{origin}</span></figcaption></figure>"
     )
 
 

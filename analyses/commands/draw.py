@@ -1,5 +1,6 @@
 """`regap figures` and `regap report`: from a run folder's tables to what is looked at."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,12 +10,35 @@ from regap.analyses.commands.options import Run, screen
 
 
 def figures(
-    run_folder: Run, only: Annotated[str | None, typer.Option(help="Draw this figure alone.")] = None
+    run_folders: Annotated[list[Path], typer.Argument(help="A run folder; several are drawn on one axis.")],
+    only: Annotated[str | None, typer.Option(help="Draw this figure alone.")] = None,
+    formats: Annotated[
+        str | None, typer.Option("--format", help="For print: pdf, svg, png, or several with commas between.")
+    ] = None,
+    style: Annotated[str, typer.Option(help="Of what is printed: paper or slides.")] = "paper",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for what is printed; RUN/figures/STYLE by default.")
+    ] = None,
 ) -> None:
-    """Draw every figure of a run again, from its tables alone."""
-    from regap.figures.gallery import write_figures
+    """Draw every figure of a run again, from its tables alone: for the browser, or with --format for print.
 
-    for path in write_figures(run_folder, only=only) if only else write_figures(run_folder):
+    What is printed comes with captions as text and with tables in LaTeX and Markdown.
+    """
+    from regap.figures.gallery import write_figures
+    from regap.figures.publishing import publish, publish_together
+
+    kinds = (formats or "pdf").split(",")
+    if len(run_folders) > 1:
+        if out is None or only is not None:
+            raise ValueError(
+                f"{len(run_folders)} runs are drawn in one figure: name its folder with --out, and leave out --only"
+            )
+        written = publish_together(run_folders, kinds, style, out)
+    elif formats:
+        written = publish(run_folders[0], kinds, style, only, out)
+    else:
+        written = write_figures(run_folders[0], only=only)
+    for path in written:
         screen.print(escape(str(path)))
 
 

@@ -1,0 +1,103 @@
+"""Several models on one axis: separability against relative depth, since their stacks differ in height."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from regap.analyses.records import Record, RunRecords
+from regap.figures import style
+from regap.figures.marks import line_in_band
+from regap.figures.wording import INTERVAL, caption_of, counted
+
+MEASURES = ("d_prime", "auroc", "usable")
+DASHES = ("solid", "dash", "dot", "dashdot")
+
+
+def draw(separability: Mapping[str, Record], *, arms: tuple[str, ...] = ()) -> go.Figure:
+    """A panel per arm, a line per run with its interval band, over depth from 0 (first block) to 1 (last).
+
+    separability: the table of that name of each run, by the run's name. arms: those drawn; by default text and
+    the image arms that every run has. A menu changes the measure. Raises ValueError when no arm is in all runs.
+    """
+    shown = arms or shared_arms(separability)
+    figure = make_subplots(
+        rows=1,
+        cols=len(shown),
+        column_titles=[style.arm_label(arm) for arm in shown],
+        shared_yaxes=True,
+        horizontal_spacing=0.05,
+    )
+    owner = []
+    for column, arm in enumerate(shown, 1):
+        for place, (name, record) in enumerate(separability.items()):
+            for measure in MEASURES:
+                lines = line_in_band(
+                    at_depths(record, arm, measure),
+                    "depth",
+                    style.shown(name),
+                    style.CYCLE[place % len(style.CYCLE)],
+                    dash=DASHES[place // len(style.CYCLE) % len(DASHES)],
+                    visible=measure == MEASURES[0],
+                    showlegend=column == 1,
+                )
+                figure.add_traces(lines, rows=1, cols=column)
+                owner += [measure, measure]
+    style.dress(figure, "Separability over relative depth", "One line per run; click a run to hide it")
+    figure.update_xaxes(title_text="relative depth", range=[-0.02, 1.02])
+    figure.update_yaxes(title_text=style.MEASURES[MEASURES[0]], col=1)
+    buttons = [
+        {
+            "label": style.short(measure),
+            "method": "update",
+            "args": [
+                {"visible": [which == measure for which in owner]},
+                {"yaxis.title.text": style.MEASURES[measure], "yaxis.autorange": True},
+            ],
+        }
+        for measure in MEASURES
+    ]
+    menu = {"buttons": buttons, "x": 1.02, "xanchor": "left", "y": 1.08, "yanchor": "bottom"}
+    return figure.update_layout(updatemenus=[menu])
+
+
+def caption(separability: Mapping[str, Record]) -> str:
+    """What the figure shows, of which runs, on how many prompts."""
+    sizes = pd.concat([record.table["n"] for record in separability.values()])
+    return caption_of(
+        "How far apart harmful and harmless prompts lie along each model's own refusal direction, at the output of "
+        "each block, by its relative depth: 0 is the first block, 1 the last.",
+        f"Runs: {', '.join(separability)}.",
+        INTERVAL,
+        counted(sizes, "prompts per estimate") + ".",
+        "That separability collapses on images is the paper's claim; the measures are our operationalisation.",
+    )
+
+
+def shared_arms(separability: Mapping[str, Record]) -> tuple[str, ...]:
+    """Text and the image arms that all runs have; ValueError when they share none."""
+    found = [set(record.table["arm"]) for record in separability.values()]
+    shared = sorted(set.intersection(*found), key=style.arm_order)
+    wanted = [arm for arm in shared if arm.partition("-")[0] in ("text", "typographic", "picture")][:4]
+    if not wanted:
+        raise ValueError("the runs share no arm to be drawn; capture one arm in all of them")
+    return tuple(wanted)
+
+
+def at_depths(record: Record, arm: str, measure: str) -> pd.DataFrame:
+    """The rows of an arm along the refusal direction without correction, with each layer's relative depth."""
+    rows = record.where(arm=arm, measure=measure, direction="refusal")
+    rows = rows[rows["condition"].isin(("none", "baseline"))]
+    deepest = max(int(record.table["layer"].max()), 1)
+    return rows.assign(depth=rows["layer"] / deepest)
+
+
+def named(runs: Mapping[str, RunRecords]) -> dict[str, Record]:
+    """The table `separability` of each run; ValueError names the run that has none."""
+    for name, run in runs.items():
+        if "separability" not in run.records:
+            raise ValueError(
+                f"run {name!r} has no table separability; `regap run` or `regap capture` makes it"
+            )
+    return {name: run.records["separability"] for name, run in runs.items()}
