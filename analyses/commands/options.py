@@ -39,6 +39,15 @@ Make = Annotated[
 Style = Annotated[
     str | None, typer.Option(help="Of typographic images that are made: figstep, mm-safetybench or plain.")
 ]
+Contrast = Annotated[
+    str | None,
+    typer.Option(
+        help="Harmless prompts that look harmful: xstest, another benchmark, or the organism's world."
+    ),
+]
+ContrastData = Annotated[
+    Path | None, typer.Option(help="Folder in which the contrasts lie, if not that of data.")
+]
 ReadBack = Annotated[
     bool | None,
     typer.Option("--read-back", help="Ask the model what images say; report outcomes on those it read too."),
