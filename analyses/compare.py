@@ -6,9 +6,13 @@ prompts that look harmful.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import pandas as pd
+
 from regap.analyses.asked_pairs import pairs_of
+from regap.analyses.captions import with_captions
 from regap.analyses.config import RunConfig
 from regap.analyses.contrasts import contrasts_of
 from regap.analyses.judges.registry import judge_for
@@ -21,12 +25,13 @@ from regap.analyses.method_tables import (
     settings_table,
     times_table,
 )
-from regap.analyses.observed import chosen_arms, image_arm_of, observe
-from regap.analyses.records import table_path
+from regap.analyses.observed import Observed, chosen_arms, image_arm_of, observe
+from regap.analyses.records import Record, table_path
 from regap.analyses.run import load_model, open_folder
 from regap.analyses.run_folder import RunFolder, check_out
 from regap.analyses.study import Study, calibrate
 from regap.analyses.tracking import Tracker, silent
+from regap.geometry.models import Model
 from regap.geometry.pairs import PairError, Pairs
 from regap.interventions.methods.calibration import Calibration
 
@@ -51,7 +56,7 @@ class _Asked:
 
 
 def compare(config: RunConfig, names: Sequence[str] = (), track: Tracker = silent) -> RunFolder:
-    """Return the folder with the tables of these methods, of all by default.
+    """Return the folder with the tables of these methods, of all by default, on the model and on its family.
 
     Methods that lack an arm, or that cannot be fitted on these pairs, are left out if none was named, with the reason
     in the table `method_gaps`; else they are a ConfigError or PairError. All tables but `method_times` are equal byte
@@ -65,26 +70,73 @@ def compare(config: RunConfig, names: Sequence[str] = (), track: Tracker = silen
     judge_for(pairs, config.judge)
     known = (*(config.arms or pairs.arms), *config.make)
     shared = tuple(dict.fromkeys(arm for arm in known if _has(asked.contrasts, arm, config)))
-    chosen_names = available(names, shared)
+    chosen = available(names, shared)
     model = load_model(config, config.model)
     folder, everything = open_folder(config, model, asked.everything, track)
-    asked = asked.again(everything)
+    one = partial(_compared, folder=folder, names=chosen, may_leave_out=not names, track=track)
+    found = [one(config, model, asked.again(everything))]
+    folder.write_directions(found[0].seen.refusal, dict(found[0].seen.drifts), model)
+    for source in dict.fromkeys(config.family):
+        other = config.model_copy(update={"model": source, "family": ()})
+        found.append(one(other, load_model(config, source), asked))
+    _save(folder, found, lacking(shared) if not names else {})
+    return folder
+
+
+@dataclass(frozen=True, eq=False)
+class _Compared:
+    """What was found of one model."""
+
+    seen: Observed
+    records: list[Record]
+    gaps: Mapping[str, str]
+
+
+def _compared(
+    config: RunConfig,
+    model: Model,
+    asked: _Asked,
+    *,
+    folder: RunFolder,
+    names: Sequence[str],
+    may_leave_out: bool,
+    track: Tracker,
+) -> _Compared:
+    """Return the tables of one model; captions that are to be made are its own."""
+    asked = asked.again(_captioned(config, model, asked.everything, folder, track))
     seen = observe(model, asked.pairs, config, folder.path, track)
-    folder.write_directions(seen.refusal, dict(seen.drifts), model)
     study = calibrate(seen, folder.path, track)
     calibration = calibration_of(study, asked.everything)
-    found, unfitted = _fitted(study, calibration, chosen_names, not names, track)
+    found, gaps = _fitted(study, calibration, names, may_leave_out, track)
     answers = answers_of(study, found, asked.pairs.test)
     contrasts = answers_of(study, found, asked.contrasts) if asked.contrasts else None
-    for record in (
+    records = [
         outcome_table(study, answers, contrasts),
         category_table(study, answers, contrasts),
         settings_table(study, found, answers, calibration.wording.name),
         times_table(study, relative_times(seen, found)),
-    ):
-        record.save(folder.path)
-    _save_gaps(study, folder, (lacking(shared) | unfitted) if not names else {})
-    return folder
+    ]
+    return _Compared(seen, records, gaps)
+
+
+def _captioned(config: RunConfig, model: Model, pairs: Pairs, folder: RunFolder, track: Tracker) -> Pairs:
+    """The pairs with captions, if they are to be made and are not there."""
+    if "caption" not in config.make:
+        return pairs
+    return with_captions(
+        model, pairs, batch_size=config.batch_size, store=folder.path / "answers", track=track
+    )
+
+
+def _save(folder: RunFolder, found: Sequence[_Compared], lacking: Mapping[str, str]) -> None:
+    """Write each table with the rows of all models, and the reasons why methods were left out, if any were."""
+    for same in zip(*(one.records for one in found), strict=True):
+        Record(same[0].name, pd.concat([each.table for each in same])).save(folder.path)
+    gaps = {one.seen.model.name: {**lacking, **one.gaps} for one in found}
+    if any(gaps.values()):
+        gaps_table(gaps).save(folder.path)
+    else:
+        table_path(folder.path, "method_gaps").unlink(missing_ok=True)
 
 
 def _has(contrasts: Pairs | None, arm: str, config: RunConfig) -> bool:
@@ -105,10 +157,3 @@ def _fitted(
                 raise
             reasons[name] = str(error)
     return found, reasons
-
-
-def _save_gaps(study: Study, folder: RunFolder, reasons: Mapping[str, str]) -> None:
-    if reasons:
-        gaps_table(study, reasons).save(folder.path)
-    else:
-        table_path(folder.path, "method_gaps").unlink(missing_ok=True)

@@ -138,10 +138,11 @@ def times_table(study: Study, times: Mapping[str, float]) -> Record:
     return Record("method_times", pd.DataFrame(rows))
 
 
-def gaps_table(study: Study, reasons: Mapping[str, str]) -> Record:
-    """Return the table `method_gaps`: which methods were not compared, and why."""
+def gaps_table(gaps: Mapping[str, Mapping[str, str]]) -> Record:
+    """Return the table `method_gaps`: which methods were not compared on which model, and why."""
     rows = [
-        {"model": study.seen.model.name, "method": name, "title": METHODS[name].title, "reason": reason}
+        {"model": model, "method": name, "title": METHODS[name].title, "reason": reason}
+        for model, reasons in gaps.items()
         for name, reason in reasons.items()
     ]
     return Record("method_gaps", pd.DataFrame(rows))

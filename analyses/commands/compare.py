@@ -20,6 +20,7 @@ from regap.analyses.commands.options import (
     DeviceMap,
     Download,
     Dtype,
+    Family,
     Harmless,
     ImageArm,
     Limit,
@@ -47,6 +48,7 @@ Methods = Annotated[
 def compare(
     method: Methods = None,
     model: Model = None,
+    family: Family = None,
     pairs: PairsFile = None,
     benchmark: Benchmark = None,
     data: Data = None,

@@ -31,19 +31,21 @@ PER_TABLE = 5
 
 
 def print_comparison(folder: Path) -> None:
-    """Print the tables of a comparison, and what was left out of it."""
+    """Print the tables of a comparison model by model, and what was left out of it."""
     console = Console(width=max(screen.width, WIDTH), highlight=False)
-    outcomes, settings = (Record.load(folder, name).table for name in ("methods", "method_settings"))
-    times = Record.load(folder, "method_times").table.set_index("method")["time"]
-    console.print(_outcomes(outcomes, settings, times))
-    console.print(LEGEND)
-    titles = dict(zip(settings["method"], settings["title"], strict=True))
-    for table in _categories(Record.load(folder, "methods_by_category").table, titles):
-        console.print("", table)
+    names = ("methods", "method_settings", "method_times", "methods_by_category")
+    tables = {name: Record.load(folder, name).table for name in names}
+    for model in tables["methods"]["model"].unique():
+        outcomes, settings, times, shares = (each[each["model"] == model] for each in tables.values())
+        console.print(f"[bold]{escape(model)}[/]", _outcomes(outcomes, settings, times), LEGEND, sep="\n")
+        titles = dict(zip(settings["method"], settings["title"], strict=True))
+        for table in _categories(shares, titles):
+            console.print("", table)
     _print_notes(folder)
 
 
-def _outcomes(outcomes: pd.DataFrame, settings: pd.DataFrame, times: pd.Series) -> Table:
+def _outcomes(outcomes: pd.DataFrame, settings: pd.DataFrame, times: pd.DataFrame) -> Table:
+    seconds = times.set_index("method")["time"]
     measures = [measure for measure in HEADS if measure in set(outcomes["measure"])]
     heads = [HEADS[measure] for measure in measures]
     table = Table(
@@ -56,7 +58,7 @@ def _outcomes(outcomes: pd.DataFrame, settings: pd.DataFrame, times: pd.Series) 
         attack: Any = found.loc["attack_success"]
         shares = [share(found.loc[measure]) for measure in measures]
         cells = [str(row["title"]), *shares, *tested(attack), *_acts(row), also_runs(row)]
-        table.add_row(*map(escape, cells), f"{times[row['method']]:.2f} x")
+        table.add_row(*map(escape, cells), f"{seconds[row['method']]:.2f} x")
     return table
 
 
@@ -119,6 +121,5 @@ def _print_notes(folder: Path) -> None:
     if not table_path(folder, "method_gaps").is_file():
         return
     for row in Record.load(folder, "method_gaps").table.to_dict("records"):
-        screen.print(
-            f"[yellow]note:[/] {row['method']} is left out: {escape(str(row['reason']))}", soft_wrap=True
-        )
+        told = escape(f"{row['method']} is left out on {row['model']}: {row['reason']}")
+        screen.print(f"[yellow]note:[/] {told}", soft_wrap=True)

@@ -52,6 +52,10 @@ ReadBack = Annotated[
     bool | None,
     typer.Option("--read-back", help="Ask the model what images say; report outcomes on those it read too."),
 ]
+Family = Annotated[
+    list[str] | None,
+    typer.Option(help="Further model to do the same on; repeat for more, each with its name."),
+]
 Out = Annotated[Path | None, typer.Option(help="Run folder; an interrupted run goes on there.")]
 Arms = Annotated[list[str] | None, typer.Option("--arm", help="Arm to use; repeat for more. All by default.")]
 ImageArm = Annotated[str | None, typer.Option(help="Arm that is corrected; typographic by default.")]

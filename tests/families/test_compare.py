@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from refusing import refusing
@@ -18,7 +19,7 @@ FEW = 4
 """Pairs of each split and label; calibration texts then have fewer pairs than the model has dimensions."""
 
 
-def settings(name: str, data: Path, xstest: Path) -> dict[str, object]:
+def settings(name: str, data: Path, xstest: Path) -> dict[str, Any]:
     return {
         "benchmark": name,
         "data": str(data),
@@ -30,7 +31,7 @@ def settings(name: str, data: Path, xstest: Path) -> dict[str, object]:
 
 
 def compared(
-    given: dict[str, object],
+    given: dict[str, Any],
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -55,7 +56,7 @@ def compared(
 
 def check(shown: str, run: Path, contrasts: int) -> None:
     table = Record.load(run, "methods").table.set_index(["method", "measure"])
-    left_out = {"adasteer_both"} if "adasteer_both is left out" in shown else set()
+    left_out = {"adasteer_both"} if "adasteer_both is left out on" in shown else set()
     assert set(table.index.get_level_values("method")) == set(METHODS) - left_out
     assert table.loc[("none", "attack_success"), "n"] == FEW
     assert table.loc[("ecso", "contrast_over_refusal"), "n"] == contrasts
