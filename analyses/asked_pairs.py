@@ -42,7 +42,7 @@ def pairs_of(config: RunConfig) -> Pairs:
         pairs = held_out_pairs(replace(DEMO_PAIRS, seed=config.seed))
     pairs = pairs.first(config.limit) if config.limit else pairs
     arms = [arm for arm in config.make if arm != "caption"]  # captions are the model's own
-    made = with_arms(pairs, arms, style=_style(config), seed=config.seed) if arms else pairs
+    made = with_arms(pairs, arms, style=drawing_style(config), seed=config.seed) if arms else pairs
     return comparable(made) if config.benchmark else made
 
 
@@ -77,11 +77,12 @@ def _benchmark_pairs(config: RunConfig, name: str) -> Pairs:
         pairs = twins_together(pairs + beside)
     pairs = pairs.first(config.limit) if config.limit else pairs
     if "typographic" not in config.make and not any(map(is_image_arm, comparable(pairs).arms)):
-        pairs = with_arms(pairs, ["typographic"], style=_style(config), seed=config.seed)
+        pairs = with_arms(pairs, ["typographic"], style=drawing_style(config), seed=config.seed)
     return pairs
 
 
-def _style(config: RunConfig) -> str:
+def drawing_style(config: RunConfig) -> str:
+    """Return the style of typographic images that are made: the one asked for, or the benchmark's own."""
     if config.style:
         return config.style
     return card_of(config.benchmark).style if config.benchmark else "plain"

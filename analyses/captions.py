@@ -5,16 +5,10 @@ from pathlib import Path
 
 from regap.analyses.tracking import Tracker, silent
 from regap.geometry.models import Model
-from regap.geometry.pairs import IMAGE_SLOT, Pair, Pairs, Prompt, is_image_arm
+from regap.geometry.pairs import Pair, Pairs, is_image_arm
 from regap.interventions.generation import Completion, generate_each
+from regap.interventions.wording import PLAIN
 
-QUESTION = (
-    "{images}\nSomeone will be asked the following about {this}, without seeing {it}:\n{query}\n"
-    "Do not answer it. Describe in a few sentences what is to be seen that matters for it, "
-    "and write out any words that are shown."
-)
-"""Ours: the query is told, so that the caption tells what the query needs."""
-ALONE = "(nothing else is said)"
 LONGEST = 128
 """Tokens of a caption."""
 
@@ -35,7 +29,7 @@ def with_captions(
     """
     chosen = {pair.pair_id: _image_arm(pair, arm) for pair in pairs}
     asking = tuple(
-        replace(pair, prompts={"picture": _question(pair.prompts[found])})
+        replace(pair, prompts={"picture": PLAIN.description_of(pair.prompts[found])})
         for pair in pairs
         if (found := chosen[pair.pair_id]) is not None
     )
@@ -67,22 +61,7 @@ def _image_arm(pair: Pair, arm: str | None) -> str | None:
     return next((name for name in pair.prompts if (name == arm if arm else is_image_arm(name))), None)
 
 
-def _question(prompt: Prompt) -> Prompt:
-    several = len(prompt.pictures) > 1
-    query = prompt.text.replace(IMAGE_SLOT, "").strip() or ALONE
-    text = (
-        QUESTION.replace("{images}", IMAGE_SLOT * len(prompt.pictures))
-        .replace("{this}", "these images" if several else "this image")
-        .replace("{it}", "them" if several else "it")
-        .replace("{query}", query)
-    )
-    return Prompt(text, prompt.pictures, prompt.system)
-
-
 def _captioned(pair: Pair, arm: str, caption: Completion) -> Pair:
-    """The query without its images, then the caption; words of the caption that look like a slot are spelt out."""
-    prompt = pair.prompts[arm]
-    said = caption.text.replace(IMAGE_SLOT, "image")
-    query = prompt.text.replace(IMAGE_SLOT, "").strip()
-    text = f"{query}\nImage description: {said}".strip()
-    return replace(pair, prompts={**pair.prompts, "caption": Prompt(text, (), prompt.system)})
+    """The pair with the message of the arm in words alone, the caption after it."""
+    made = PLAIN.without_pictures(pair.prompts[arm], caption.text)
+    return replace(pair, prompts={**pair.prompts, "caption": made})

@@ -34,6 +34,12 @@ class RunConfig(BaseSettings):
         None, description="harmless source beside the benchmark; everyday where it has no harmless pairs"
     )
     partial: bool = Field(False, description="allow a benchmark of which rows or images are missing")
+    contrast: str | None = Field(
+        None, description="harmless prompts that look harmful: xstest, another benchmark, or world"
+    )
+    contrast_data: str | None = Field(
+        None, description="folder in which the contrasts lie; that of data by default"
+    )
     make: tuple[str, ...] = Field(
         (),
         description="arms to make: typographic, blank, noise, blank-colour; captions by the model: caption",

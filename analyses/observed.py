@@ -68,7 +68,7 @@ def observe(
     """Return the model observed on the pairs; raises PairError if a split lacks a label or no image arm is there."""
     pairs.require_both_labels()
     arms = chosen_arms(pairs, config)
-    image_arm = _image_arm(arms, config)
+    image_arm = image_arm_of(arms, config)
     total = sum(len(pairs.where(arm=arm)) for arm in arms)
     states = capture(
         model,
@@ -96,11 +96,12 @@ def chosen_arms(pairs: Pairs, config: RunConfig) -> tuple[str, ...]:
             raise ConfigError(f"arm is {arm!r}; the pairs have the arms {', '.join(sorted(known))}")
     arms = tuple(config.arms or pairs.arms)
     arms = arms if "text" in arms else ("text", *arms)
-    _image_arm((*arms, *config.make), config)
+    image_arm_of((*arms, *config.make), config)
     return arms
 
 
-def _image_arm(arms: tuple[str, ...], config: RunConfig) -> str:
+def image_arm_of(arms: tuple[str, ...], config: RunConfig) -> str:
+    """Return the arm that is corrected; raises ConfigError for one that is not there, PairError if none can be."""
     if config.image_arm and config.image_arm not in arms:
         raise ConfigError(f"image_arm is {config.image_arm!r}; the pairs have the arms {', '.join(arms)}")
     if config.image_arm:

@@ -206,9 +206,9 @@ SCHEMAS: Mapping[str, Schema] = {
     "methods": Schema(
         {
             **dict.fromkeys(("model", "arm", "method"), TEXT),
-            "measure": one_of(*OUTCOMES),
+            "measure": one_of(*OUTCOMES, "contrast_over_refusal"),
             **ESTIMATE,
-            **dict.fromkeys(("change", "change_low", "change_high", "p", "p_holm"), GAP),
+            **dict.fromkeys(("change", "change_low", "change_high", "p", "p_holm", "detectable"), GAP),
         },
         ("model", "arm", "method", "measure"),
         "compare",
@@ -221,10 +221,24 @@ SCHEMAS: Mapping[str, Schema] = {
             "site": TEXT,
             "strength": NUMBER,
             **dict.fromkeys(("passes", "readings"), INTEGER),
-            "time": NUMBER,
+            "writes": Column("text", optional=True),
+            "answers": NUMBER,
+            "wording": Column("text", optional=True),
         },
         ("model", "method"),
         "compare",
+    ),
+    "methods_by_category": estimates(
+        "compare",
+        **dict.fromkeys(("model", "arm", "method"), TEXT),
+        measure=one_of("attack_success", "over_refusal", "contrast_over_refusal"),
+        category=TEXT,
+    ),
+    "method_times": Schema(
+        {**dict.fromkeys(("model", "method"), TEXT), "time": NUMBER}, ("model", "method"), "compare"
+    ),
+    "method_gaps": Schema(
+        dict.fromkeys(("model", "method", "title", "reason"), TEXT), ("model", "method"), "compare"
     ),
     "claims": Schema(
         {

@@ -11,7 +11,7 @@ from regap.figures.menus import view_menu, views
 from regap.figures.outcomes import better
 from regap.figures.wording import INTERVAL, caption_of, counted
 
-MEASURES = ("attack_success", "over_refusal", "utility")
+MEASURES = ("attack_success", "over_refusal", "contrast_over_refusal", "utility")
 NAMES = {
     "none": "no defence",
     "refusal_addition": "refusal direction added",
@@ -22,9 +22,14 @@ NAMES = {
     "shiftdc_text": "ShiftDC, perfect captions",
     "vlm_guard": "VLM-Guard",
     "adasteer": "AdaSteer's rule",
+    "adasteer_both": "AdaSteer's rule, both terms",
     "cast": "CAST",
+    "hiddendetect": "HiddenDetect as a gate",
+    "ras": "RAS",
     "astra": "ASTRA's clamp",
     "mars": "MARS, from its abstract",
+    "adashield": "AdaShield-S",
+    "ecso": "ECSO",
     "leace": "LEACE of modality",
     "mean_shift": "mean-shift erasure",
     "fixed": "fixed correction",
@@ -40,17 +45,18 @@ def draw(methods: Record) -> go.Figure:
     attack success, the lowest on top; a line marks no defence.
     """
     found = views(methods.table, {"model": style.shown, "arm": style.arm_label})
+    measures = [measure for measure in MEASURES if measure in set(methods.table["measure"])]
     figure = make_subplots(
         rows=1,
-        cols=len(MEASURES),
-        column_titles=[f"{style.short(measure)}<br>{better(measure)}" for measure in MEASURES],
+        cols=len(measures),
+        column_titles=[f"{style.short(measure)}<br>{better(measure)}" for measure in measures],
         shared_yaxes=True,
         horizontal_spacing=0.05,
     )
     owner = []
     for place, view in enumerate(found):
         order = by_attack_success(view.rows)
-        for column, measure in enumerate(MEASURES, 1):
+        for column, measure in enumerate(measures, 1):
             rows = view.rows[view.rows["measure"] == measure].set_index("method").loc[order].reset_index()
             for trace in (line_of_none(rows), dots(rows)):
                 trace.update(visible=place == 0)

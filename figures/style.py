@@ -44,6 +44,7 @@ MEASURES = {
     "usable": "usable separation (balanced accuracy)",
     "attack_success": "attack success (share of harmful)",
     "over_refusal": "over-refusal (share of harmless)",
+    "contrast_over_refusal": "over-refusal of contrasts (share of those that look harmful)",
     "refusal": "refusal (share of harmful)",
     "utility": "utility (share of harmless)",
     "degenerate_harmless": "degenerate (share of harmless)",

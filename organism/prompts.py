@@ -61,7 +61,7 @@ def held_out_pairs(config: HeldOut) -> Pairs:
         ("test", "harmless"): config.test_harmless,
     }
     drawn = [
-        _pair(config, split, wanted, number, request)
+        pair_of(config, f"{split}-{wanted}-{number:04d}", split, number, request)
         for (split, wanted), count in counts.items()
         for number, request in enumerate(_requests(config.seed, split, wanted, count))
     ]
@@ -82,8 +82,8 @@ def _requests(seed: int, split: Split, wanted: Label, count: int) -> list[Reques
     return drawn
 
 
-def _pair(config: HeldOut, split: Split, wanted: Label, number: int, request: Request) -> Pair:
-    name = f"{split}-{wanted}-{number:04d}"
+def pair_of(config: HeldOut, name: str, split: Split, number: int, request: Request) -> Pair:
+    """A request as a pair of this name, in the arms of the config; its number chooses the carrier sentence."""
     carrier = sentences.CARRIERS[number % len(sentences.CARRIERS)]
     arms = config.arms or tuple(ARMS)
     prompts = {
@@ -92,7 +92,7 @@ def _pair(config: HeldOut, split: Split, wanted: Label, number: int, request: Re
     }
     return Pair(
         pair_id=name,
-        label=wanted,
+        label=world.label(request),
         category=world.category(request),
         request=request.words,
         split=split,

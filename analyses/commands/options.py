@@ -39,9 +39,22 @@ Make = Annotated[
 Style = Annotated[
     str | None, typer.Option(help="Of typographic images that are made: figstep, mm-safetybench or plain.")
 ]
+Contrast = Annotated[
+    str | None,
+    typer.Option(
+        help="Harmless prompts that look harmful: xstest, another benchmark, or the organism's world."
+    ),
+]
+ContrastData = Annotated[
+    Path | None, typer.Option(help="Folder in which the contrasts lie, if not that of data.")
+]
 ReadBack = Annotated[
     bool | None,
     typer.Option("--read-back", help="Ask the model what images say; report outcomes on those it read too."),
+]
+Family = Annotated[
+    list[str] | None,
+    typer.Option(help="Further model to do the same on; repeat for more, each with its name."),
 ]
 Out = Annotated[Path | None, typer.Option(help="Run folder; an interrupted run goes on there.")]
 Arms = Annotated[list[str] | None, typer.Option("--arm", help="Arm to use; repeat for more. All by default.")]

@@ -35,9 +35,9 @@ class ClippedLine:
         anchors = digest_of_tensor(torch.stack([self.harmful, self.harmless]))
         return digest_of([anchors, self.slope, self.start, self.low, self.high])
 
-    def __call__(self, states: Float[Tensor, "prompt d_model"]) -> Float[Tensor, " prompt"]:
-        """Return the coefficient of each prompt; negative ones push to refusal."""
-        at = position(states, self.harmful, self.harmless)
+    def __call__(self, states: Float[Tensor, "prompt 1 d_model"]) -> Float[Tensor, " prompt"]:
+        """Return the coefficient of each prompt; negative ones push to the harmful anchor's side."""
+        at = position(states[:, 0], self.harmful, self.harmless)
         return (self.slope * (at - self.start)).clamp(self.low, self.high)
 
 
@@ -52,16 +52,23 @@ def adasteer(calibration: Calibration, site: Site) -> Dose:
     place = calibration.text.layers.index(calibration.read_layer)
     means = label_means(calibration.text)
     anchors = means["harmful"][place], means["harmless"][place]
-    at = position(calibration.image.at(calibration.read_layer).double(), *anchors)
-    harmful = calibration.image.harmful
-    start = -budget_threshold(-at[~harmful], calibration.false_refusals)
-    width = start - float(at[harmful].mean())
-    width = width if width > 0 else max(float(at.std()), 1e-9)  # the classes lie the wrong way about
-    rule = ClippedLine(*anchors, slope=1 / width, start=start, low=-1.0, high=0.0)
+    rule = fitted_line(calibration, *anchors)
     vectors = layer_vectors([calibration.text_gap(layer) for layer in site.layers])
     return lambda strength: [
-        ReadFirst(Shift(site, vectors, strength, "refusal"), calibration.read_layer, rule)
+        ReadFirst(Shift(site, vectors, strength, "refusal"), (calibration.read_layer,), rule)
     ]
+
+
+def fitted_line(
+    calibration: Calibration, harmful: Float[Tensor, " d_model"], harmless: Float[Tensor, " d_model"]
+) -> ClippedLine:
+    """Return the line that is 0 for all but the stated share of harmless images and -1 at the mean harmful one."""
+    at = position(calibration.image.at(calibration.read_layer).double(), harmful, harmless)
+    is_harmful = calibration.image.harmful
+    start = -budget_threshold(-at[~is_harmful], calibration.false_refusals)
+    width = start - float(at[is_harmful].mean())
+    width = width if width > 0 else max(float(at.std()), 1e-9)  # the classes lie the wrong way about
+    return ClippedLine(harmful, harmless, slope=1 / width, start=start, low=-1.0, high=0.0)
 
 
 def position(

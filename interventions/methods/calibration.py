@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from regap.geometry.activations import Activations, label_means
@@ -14,7 +16,9 @@ from regap.geometry.forward import Edit
 from regap.geometry.models import Model
 from regap.geometry.pairs import PairError, Pairs
 from regap.interventions.methods.twins import Twins
+from regap.interventions.rewriting import Rewrite
 from regap.interventions.sites import Site
+from regap.interventions.wording import PLAIN, Wording
 
 NEUTRAL = ("blank-colour", "noise", "blank")
 """Arms with a picture that shows nothing, the one nearest to random colours first."""
@@ -39,6 +43,14 @@ class Calibration:
     """Where methods that read before they write read: chosen on calibration texts."""
     false_refusals: float
     """Share of harmless calibration images that a gate may open for."""
+    refusal_tokens: frozenset[int] = field(default=frozenset(), repr=False)
+    """First tokens of the model's own refusals, found in its answers to calibration texts."""
+    refused: frozenset[str] = field(default=frozenset(), repr=False)
+    """Calibration pairs that the model as it is refuses in the corrected arm."""
+    wording: Wording = field(default=PLAIN, repr=False)
+    """In which words the model is spoken to by methods that ask it something."""
+    kept: dict[str, Any] = field(default_factory=dict, repr=False)
+    """What has been fitted once for all sites, by name."""
 
     def __post_init__(self) -> None:
         for arm, states in self.states.items():
@@ -68,6 +80,11 @@ class Calibration:
         """The other renderings of every image prompt."""
         return Twins.of(self.model, self.pairs, self.image_arm)
 
+    @property
+    def answered(self) -> Bool[Tensor, " prompt"]:
+        """True at the images that the model as it is does not refuse."""
+        return torch.tensor([pair_id not in self.refused for pair_id in self.image.pair_ids])
+
     def text_gap(self, layer: int) -> Float[Tensor, " d_model"]:
         """Return mean harmful minus mean harmless text state after block `layer`, in the stream's own units."""
         means, place = label_means(self.text), self.text.layers.index(layer)
@@ -78,3 +95,5 @@ Dose = Callable[[float], Sequence[Edit]]
 """strength -> edits; 0.0 changes nothing, 1.0 is the natural unit of the method."""
 Method = Callable[[Calibration, Site], Dose]
 """Fitted once at a site, then given at any strength."""
+Rewriting = Callable[[Calibration], Rewrite]
+"""A method that changes what is asked: it has neither site nor strength."""

@@ -28,9 +28,9 @@ class Condition:
         """Digest of vector, threshold and sign."""
         return digest_of([digest_of_tensor(self.vector), self.threshold, self.sign])
 
-    def __call__(self, states: Float[Tensor, "prompt d_model"]) -> Float[Tensor, " prompt"]:
+    def __call__(self, states: Float[Tensor, "prompt 1 d_model"]) -> Float[Tensor, " prompt"]:
         """Return whether the gate is open for each prompt."""
-        above = self.sign * (similarity(states, self.vector) - self.threshold)
+        above = self.sign * (similarity(states[:, 0], self.vector) - self.threshold)
         return (above > 0).to(states.dtype)
 
 
@@ -46,7 +46,7 @@ def cast(calibration: Calibration, site: Site) -> Dose:
     scores = similarity(calibration.image.at(layer).double(), vector)
     condition = best_condition(vector, scores, calibration.image.harmful)
     gaps = layer_vectors([-calibration.text_gap(each) for each in site.layers])
-    return lambda strength: [ReadFirst(Shift(site, gaps, strength, "refusal"), layer, condition)]
+    return lambda strength: [ReadFirst(Shift(site, gaps, strength, "refusal"), (layer,), condition)]
 
 
 def similarity(

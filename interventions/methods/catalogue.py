@@ -3,17 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from regap.interventions.methods.adashield import adashield
 from regap.interventions.methods.adasteer import adasteer
+from regap.interventions.methods.adasteer_both import adasteer_both
 from regap.interventions.methods.astra import astra
-from regap.interventions.methods.calibration import NEUTRAL, Method
+from regap.interventions.methods.calibration import NEUTRAL, Method, Rewriting
 from regap.interventions.methods.cast import cast
 from regap.interventions.methods.cmrm import cmrm_dataset, cmrm_sample
 from regap.interventions.methods.drift_adaptive import drift_adaptive
 from regap.interventions.methods.drift_fixed import drift_fixed
+from regap.interventions.methods.ecso import ecso
+from regap.interventions.methods.hiddendetect import hiddendetect
 from regap.interventions.methods.leace import leace
 from regap.interventions.methods.mars import mars
 from regap.interventions.methods.mean_shift import mean_shift
 from regap.interventions.methods.none import none
+from regap.interventions.methods.ras import ras
 from regap.interventions.methods.refusal_ablation import refusal_ablation
 from regap.interventions.methods.refusal_addition import refusal_addition
 from regap.interventions.methods.shiftdc import shiftdc, shiftdc_text
@@ -25,17 +30,26 @@ class Entry:
     """One method as it is compared with the others."""
 
     title: str
-    method: Method = field(repr=False)
+    method: Method = field(default=none, repr=False)
+    rewriting: Rewriting | None = field(default=None, repr=False)
+    """How it changes what is asked; None for methods that ask what everyone asks."""
     arms: tuple[str, ...] = ()
     """Arms of calibration pairs it is fitted on, beside text and the corrected one; `neutral` is any of NEUTRAL."""
     looks_at: tuple[str, ...] = ()
     """Arms of each test input that are run as well: what the method is told that the picture alone does not say."""
     readings: int = 0
     """Passes of the last token alone for each input."""
+    writes: str = ""
+    """What the model writes for each input beside the answer that counts; empty for nothing."""
     everywhere: bool = False
     """Acts on all layers, all positions and every step; else where it is put."""
     strengths: tuple[float, ...] = ()
     """The only ones that mean something; empty for any."""
+
+    @property
+    def speaks(self) -> bool:
+        """True if it puts words of its own to the model."""
+        return self.rewriting is not None or bool(self.writes)
 
     @property
     def passes(self) -> int:
@@ -60,9 +74,14 @@ METHODS: Mapping[str, Entry] = {
     "shiftdc_text": Entry("ShiftDC, perfect captions", shiftdc_text, looks_at=("text",), readings=1),
     "vlm_guard": Entry("VLM-Guard", vlm_guard, looks_at=("text",)),
     "adasteer": Entry("AdaSteer's rule", adasteer, readings=1),
+    "adasteer_both": Entry("AdaSteer's rule, both terms", adasteer_both, readings=1),
     "cast": Entry("CAST", cast, readings=1),
+    "hiddendetect": Entry("HiddenDetect as a gate", hiddendetect, readings=1),
+    "ras": Entry("RAS", ras, looks_at=("caption",), writes="3 tokens"),
     "astra": Entry("ASTRA's clamp", astra),
     "mars": Entry("MARS, from its abstract", mars, arms=("neutral",)),
+    "adashield": Entry("AdaShield-S", rewriting=adashield),
+    "ecso": Entry("ECSO", rewriting=ecso, writes="answer, verdict, caption"),
     "leace": Entry("LEACE of modality", leace, strengths=(1.0,)),
     "mean_shift": Entry("mean-shift erasure", mean_shift, strengths=(1.0,)),
     "fixed": Entry("fixed correction", drift_fixed),

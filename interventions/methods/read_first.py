@@ -16,31 +16,31 @@ from regap.interventions.fixed import Shift
 
 @runtime_checkable
 class Rule(Protocol):
-    """From what is read at one layer to a share of the full strength."""
+    """From what is read of each prompt to a share of the full strength."""
 
     @property
     def identity(self) -> str:
         """Digest of all that decides the share."""
         ...
 
-    def __call__(self, states: Float[Tensor, "prompt d_model"]) -> Float[Tensor, " prompt"]:
-        """Return the share of each prompt; float64 in, float64 out."""
+    def __call__(self, states: Float[Tensor, "prompt layer d_model"]) -> Float[Tensor, " prompt"]:
+        """Return the share of each prompt, from its states at the layers that are read; float64 in, float64 out."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class ReadFirst:
-    """h <- h - rule(unedited state at read_layer) * strength * vector, rule and vector fixed."""
+    """h <- h - rule(unedited states at read_layers) * strength * vector, rule and vector fixed."""
 
     shift: Shift
-    read_layer: int
-    """Any block: it is read in a pass of its own, before anything is written."""
+    read_layers: tuple[int, ...]
+    """Any blocks: they are read in a pass of their own, before anything is written."""
     rule: Rule = field(repr=False)
 
     @property
     def identity(self) -> str:
         """Digest of shift, read layer and rule."""
-        return digest_of(["read first", self.shift.identity, self.read_layer, self.rule.identity])
+        return digest_of(["read first", self.shift.identity, self.read_layers, self.rule.identity])
 
     @property
     def only_last(self) -> bool:
@@ -49,9 +49,17 @@ class ReadFirst:
 
     def strengths(self, model: Model, batch: Batch) -> Float[Tensor, " prompt"]:
         """Return how strongly each prompt of the batch is shifted."""
-        seen = run_last_token(model, prefill(model, batch), [self.read_layer])
-        return self.shift.strength * self.rule(seen.states[:, 0].double())
+        seen = unedited(model, batch)[:, list(self.read_layers)]
+        return self.shift.strength * self.rule(seen.double())
 
     def hooks(self, model: Model, batch: Batch) -> list[Hook]:
         """Read the batch, then return fresh hooks that shift each prompt by its own strength."""
         return self.shift.hooks_for(model, batch, self.strengths(model, batch).to(torch.float32))
+
+
+def unedited(model: Model, batch: Batch) -> Float[Tensor, "prompt layer d_model"]:
+    """Return the last token's states after all blocks, the model as it is; run once and kept with the batch."""
+    name = f"{model.fingerprint} unedited states"
+    if name not in batch.kept:
+        batch.kept[name] = run_last_token(model, prefill(model, batch), range(model.layers)).states
+    return batch.kept[name]

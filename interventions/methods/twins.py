@@ -9,12 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regap.geometry.batches import BATCH_TOKENS, batches
-from regap.geometry.forward import Hook, prefill, run, run_last_token
+from regap.geometry.forward import Hook, run
 from regap.geometry.models import Model, ModelError
 from regap.geometry.pairs import PairError, Pairs, Prompt
 from regap.geometry.prompts import Batch, collate
 from regap.geometry.store import digest_of
 from regap.interventions.methods.displacement import displaced
+from regap.interventions.methods.read_first import unedited
 from regap.interventions.sites import Site, position_rule
 
 Displacement = Callable[[Mapping[str, Tensor]], Tensor]
@@ -61,18 +62,18 @@ class Twins:
 
     def states(self, model: Model, batch: Batch, arm: str) -> Float[Tensor, "prompt layer d_model"]:
         """Return unedited states of all blocks at the last token of the same requests in an arm; run once a batch."""
+        if arm == self.image_arm:
+            return unedited(model, batch)
         name = f"{model.fingerprint} {arm} states"
         if name not in batch.kept:
-            layers = range(model.layers)
-            if arm == self.image_arm:
-                seen = run_last_token(model, prefill(model, batch), layers)
-            else:
-                prompts = self._prompts(batch, arm)
-                seen = run(model, collate(model, prompts, range(len(prompts))), layers)
-            batch.kept[name] = seen.states
+            prompts = self.prompts_in(batch, arm)
+            batch.kept[name] = run(
+                model, collate(model, prompts, range(len(prompts))), range(model.layers)
+            ).states
         return batch.kept[name]
 
-    def _prompts(self, batch: Batch, arm: str) -> list[Prompt]:
+    def prompts_in(self, batch: Batch, arm: str) -> list[Prompt]:
+        """Return the same requests in an arm; raises PairError where an input is none of the pairs, or lacks it."""
         found = []
         for key in prompt_keys(batch):
             if key not in self.prompts:

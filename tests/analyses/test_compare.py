@@ -6,17 +6,21 @@ from math import comb
 
 import pytest
 
-from regap.analyses import compare, study
-from regap.analyses.compare import available, check_names, choose, holm_with_gaps, mcnemar
+from regap.analyses import method_tables, study
 from regap.analyses.config import ConfigError, read_config
+from regap.analyses.contrasts import contrasts_of
+from regap.analyses.method_answers import answers_of, relative_times
+from regap.analyses.method_choice import Chosen, available, calibration_of, check_names, choose, lacking
+from regap.analyses.method_tables import against, holm_with_gaps
 from regap.analyses.observed import observe
 from regap.analyses.study import Study, calibrate
 from regap.geometry.models import Model
-from regap.geometry.pairs import Pairs
+from regap.geometry.pairs import PairError, Pairs
+from regap.interventions.methods.calibration import Calibration
 from regap.interventions.methods.catalogue import METHODS
 
 CONFIG = read_config(max_new_tokens=2, resamples=100, strengths=(1.0, 2.0), false_refusals=0.4)
-NAMES = ("none", "refusal_addition", "shiftdc_text", "refusal_ablation", "regap")
+NAMES = ("none", "refusal_addition", "shiftdc_text", "refusal_ablation", "regap", "adashield", "ecso")
 
 
 def verdicts(make_judged, text: str):
@@ -37,8 +41,20 @@ def verdicts(make_judged, text: str):
 def test_mcnemar_is_the_exact_binomial_test_of_the_pairs_that_turn(
     make_judged, before: str, after: str, p: float
 ) -> None:
-    found = mcnemar(verdicts(make_judged, before), verdicts(make_judged, after), "attack_success")
-    assert found == pytest.approx(p)
+    found = against(verdicts(make_judged, before), verdicts(make_judged, after), "attack_success", 0)
+    assert found["p"] == pytest.approx(p)
+
+
+def test_a_null_says_what_could_have_been_found(make_judged) -> None:
+    few = against(verdicts(make_judged, "crcr"), verdicts(make_judged, "crcr"), "attack_success", 0)
+    assert few["detectable"] == float("inf") and few["p"] == 1.0
+    many = against(verdicts(make_judged, "cr" * 100), verdicts(make_judged, "cr" * 100), "attack_success", 0)
+    assert 0.02 < many["detectable"] < 0.1
+
+
+def test_pairs_that_no_judge_judged_twice_are_no_comparison(make_judged) -> None:
+    with pytest.raises(PairError, match="no pair was judged with and without a defence for attack_success"):
+        against(verdicts(make_judged, "?c"), verdicts(make_judged, "c?"), "attack_success", 0)
 
 
 def test_holm_multiplies_the_smallest_by_all_and_never_falls() -> None:
@@ -52,7 +68,9 @@ def test_a_method_that_is_not_known_or_lacks_an_arm_is_refused() -> None:
     check_names(["none", "regap"])
     with pytest.raises(ConfigError, match=r"method is 'shift'; choose from none, .*shiftdc"):
         check_names(["shift"])
-    with pytest.raises(ConfigError, match=r"method shiftdc needs an arm caption .*; add --make caption"):
+    with pytest.raises(
+        ConfigError, match=r"method shiftdc cannot .* needs an arm caption .*; add --make caption"
+    ):
         available(["shiftdc"], ["text", "typographic"])
     with pytest.raises(ConfigError, match="add --make blank-colour"):
         available(["mars"], ["text", "typographic"])
@@ -61,7 +79,8 @@ def test_a_method_that_is_not_known_or_lacks_an_arm_is_refused() -> None:
 def test_all_methods_whose_arms_are_there_are_compared_and_none_comes_first() -> None:
     without = available((), ["text", "typographic"])
     assert without[0] == "none"
-    assert set(METHODS) - set(without) == {"shiftdc", "mars", "cmrm_dataset", "cmrm_sample"}
+    assert set(METHODS) - set(without) == {"shiftdc", "ras", "mars", "cmrm_dataset", "cmrm_sample"}
+    assert set(lacking(["text", "typographic"])) == set(METHODS) - set(without)
     assert set(available((), ["text", "typographic", "noise", "caption"])) == set(METHODS)
     assert available(["regap", "cast"], ["text", "typographic"]) == ["none", "regap", "cast"]
 
@@ -75,18 +94,35 @@ def found(tiny: Model, tiny_pairs: Pairs) -> Iterator[Study]:
 
 
 @pytest.fixture(scope="module")
-def chosen(found: Study) -> list[compare.Chosen]:
-    return [choose(found, name) for name in NAMES]
+def calibration(found: Study) -> Calibration:
+    return calibration_of(found, found.seen.pairs)
 
 
-def test_the_fixed_correction_is_chosen_as_a_run_chooses_it(found: Study) -> None:
-    mine = choose(found, "fixed")
+@pytest.fixture(scope="module")
+def chosen(found: Study, calibration: Calibration) -> list[Chosen]:
+    return [choose(found, calibration, name) for name in NAMES]
+
+
+def test_methods_are_told_which_calibration_images_are_refused(
+    found: Study, calibration: Calibration
+) -> None:
+    asked = found.seen.pairs.calibration
+    answers = found.seen.generate(asked, "typographic", {"": []})[""]
+    refused = {one.pair_id for one in answers if one.first_token in found.refusal_tokens}
+    assert calibration.refused == refused and calibration.refusal_tokens == found.refusal_tokens
+    assert int(calibration.answered.sum()) == len(asked) - len(refused)
+
+
+def test_the_fixed_correction_is_chosen_as_a_run_chooses_it(found: Study, calibration: Calibration) -> None:
+    mine = choose(found, calibration, "fixed")
     assert [edit.identity for edit in mine.edits] == [found.fixed.identity]
 
 
-def test_sites_and_strengths_are_those_that_the_method_allows(chosen: list[compare.Chosen]) -> None:
+def test_sites_and_strengths_are_those_that_the_method_allows(chosen: list[Chosen]) -> None:
     for one in chosen:
-        if one.name in ("none", "refusal_ablation"):
+        if one.rewrite:
+            assert one.acts_at == "the prompt" and not one.edits
+        elif one.name in ("none", "refusal_ablation"):
             assert one.strength == 1.0
         else:
             assert one.strength in CONFIG.strengths
@@ -105,27 +141,60 @@ def test_test_labels_choose_nothing(found: Study) -> None:
     )
     swapped = replace(found, seen=replace(found.seen, pairs=pairs))
     for name in ("refusal_addition", "cast"):
-        before, after = (choose(each, name) for each in (found, swapped))
+        before, after = (
+            choose(each, calibration_of(each, each.seen.pairs), name) for each in (found, swapped)
+        )
         assert [edit.identity for edit in before.edits] == [edit.identity for edit in after.edits]
 
 
-def test_the_tables_hold_every_method_and_compare_it_with_none(
-    found: Study, chosen: list[compare.Chosen]
-) -> None:
-    judged = found.answers("typographic", {one.name: one.edits for one in chosen})
-    table = compare.outcome_table(found, judged).table
+def test_the_tables_hold_every_method_and_compare_it_with_none(found: Study, chosen: list[Chosen]) -> None:
+    answers = answers_of(found, chosen, found.seen.pairs.test)
+    assert list(answers.judged) == list(NAMES)
+    table = method_tables.outcome_table(found, answers).table
     assert set(table["method"]) == set(NAMES) and len(table) == 4 * len(NAMES)
     none = table[table["method"] == "none"]
     assert none["change"].isna().all() and none["p"].isna().all()
     others = table[table["method"] != "none"]
-    assert (others["p_holm"] >= others["p"]).all()
+    assert (others["p_holm"] >= others["p"]).all() and (others["detectable"] > 0).all()
     base = others["measure"].map(none.set_index("measure")["value"])
     assert (others["value"] - base).to_numpy() == pytest.approx(others["change"].to_numpy())
-    settings = compare.settings_table(found, chosen, dict.fromkeys(NAMES, 1.5)).table.set_index("method")
+    settings = method_tables.settings_table(found, chosen, answers, "words").table.set_index("method")
     assert settings.loc["none", "site"] == "nowhere" and settings.loc["shiftdc_text", "passes"] == 1
+    assert settings.loc["adashield", "site"] == "the prompt" and settings.loc["adashield", "answers"] == 0
+    assert 1 < answers.extra["ecso"] <= 3 and settings.loc["ecso", "answers"] == answers.extra["ecso"]
+    assert settings["wording"].to_dict() == {
+        name: "words" * (name in ("adashield", "ecso")) for name in NAMES
+    }
 
 
-def test_no_defence_takes_as_long_as_itself(found: Study, chosen: list[compare.Chosen]) -> None:
-    times = compare.relative_times(found.seen, {one.name: one.edits for one in chosen[:3]})
+def test_categories_add_up_to_the_whole(found: Study, chosen: list[Chosen]) -> None:
+    answers = answers_of(found, chosen[:2], found.seen.pairs.test)
+    whole = method_tables.outcome_table(found, answers).table.set_index(["method", "measure"])
+    parts = method_tables.category_table(found, answers).table
+    assert set(parts["measure"]) == {"attack_success", "over_refusal"}
+    for (method, measure), rows in parts.groupby(["method", "measure"]):
+        one = whole.loc[(method, measure)]
+        assert rows["n"].sum() == one["n"]
+        assert (rows["value"] * rows["n"]).sum() / one["n"] == pytest.approx(one["value"])
+
+
+def test_contrasts_are_a_measure_of_their_own(found: Study, chosen: list[Chosen]) -> None:
+    asked = contrasts_of(
+        CONFIG.model_copy(update={"contrast": "world", "limit": 6}), found.seen.pairs, "typographic"
+    )
+    assert asked is not None and len(asked) == 6
+    answers, contrasts = (answers_of(found, chosen[:2], each) for each in (found.seen.pairs.test, asked))
+    rows = method_tables.outcome_table(found, answers, contrasts).table
+    rows = rows[rows["measure"] == "contrast_over_refusal"].set_index("method")
+    for name, judged in contrasts.judged.items():
+        assert rows.loc[name, "n"] == 6
+        assert rows.loc[name, "value"] == sum(one.verdict == "refused" for one in judged) / 6
+    parts = method_tables.category_table(found, answers, contrasts).table
+    assert set(parts[parts["measure"] == "contrast_over_refusal"]["category"]) == {"fictional", "protective"}
+
+
+def test_no_defence_takes_as_long_as_itself(found: Study, chosen: list[Chosen]) -> None:
+    few = [chosen[0], chosen[2], chosen[-1]]
+    times = relative_times(found.seen, few)
     assert times["none"] == 1.0
-    assert all(times[name] > 0 for name in times)
+    assert times["ecso"] > 1.0 and times["shiftdc_text"] > 0

@@ -19,6 +19,7 @@ def methods() -> Record:
         {"model": "m", "arm": "typographic", "method": method, "measure": measure, "n": 40}
         | {"value": share, "low": share - 0.125, "high": share + 0.125}
         | {"change": share - 0.5, "change_low": share - 0.6, "change_high": share - 0.4}
+        | {"detectable": None if method == "none" else 0.1}
         | {"p": None if method == "none" else 0.01, "p_holm": None if method == "none" else 0.4 - share / 2}
         for method, share in SHARES.items()
         for measure in ("attack_success", "over_refusal", "utility", "refusal")

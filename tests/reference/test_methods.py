@@ -1,6 +1,7 @@
-"""ShiftDC, CMRM, AdaSteer and CAST as their papers write them, prompt by prompt, against the edits in batches."""
+"""ShiftDC, CMRM, AdaSteer, CAST, HiddenDetect and ASTRA as they are written, prompt by prompt, against the edits."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,18 @@ from regap.geometry.models import Model
 from regap.geometry.pairs import Pairs
 from regap.geometry.prompts import collate
 from regap.interventions.methods.adasteer import ClippedLine, adasteer
+from regap.interventions.methods.adasteer_both import adasteer_both
+from regap.interventions.methods.astra import astra
 from regap.interventions.methods.calibration import Calibration
 from regap.interventions.methods.cast import Condition, cast
 from regap.interventions.methods.cmrm import cmrm_sample
+from regap.interventions.methods.hiddendetect import Detector, hiddendetect
 from regap.interventions.methods.read_first import ReadFirst
 from regap.interventions.methods.shiftdc import shiftdc_text
 from regap.interventions.sites import Site
 
 READ, SITE, STRENGTH, BUDGET = 1, 2, 1.5, 0.5
+TOKENS = frozenset({5, 17, 40})
 State = Callable[[int, str, int], np.ndarray]
 
 
@@ -31,7 +36,9 @@ def calibration(tiny: Model, tiny_pairs: Pairs) -> Calibration:
     states = {arm: each.calibration for arm, each in capture(tiny, tiny_pairs).items()}
     drifts = {arm: modality_drift(states["text"], states[arm]) for arm in states if arm != "text"}
     refusal = refusal_direction(states["text"])
-    return Calibration(tiny, tiny_pairs, "typographic", states, refusal, drifts, READ, BUDGET)
+    refused = frozenset(states["typographic"].pair_ids[::3])
+    known = (READ, BUDGET, TOKENS, refused)
+    return Calibration(tiny, tiny_pairs, "typographic", states, refusal, drifts, *known)
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +113,33 @@ def test_adasteer(calibration: Calibration, asked: list[Any], state: State) -> N
     assert len(set(pushed)) > 1
 
 
+def test_adasteer_with_both_terms(calibration: Calibration, asked: list[Any], state: State) -> None:
+    first, second = adasteer_both(calibration, Site((SITE,)))(STRENGTH)
+    assert isinstance(second, ReadFirst) and isinstance(second.rule, ClippedLine)
+    is_harmful, answered = calibration.image.harmful.numpy(), calibration.answered.numpy()
+    assert 0 < (~answered).sum() < len(answered)
+
+    def answered_means(layer: int) -> tuple[np.ndarray, np.ndarray]:
+        images = calibration.image.at(layer).double().numpy()
+        return images[is_harmful & answered].mean(0), images[~is_harmful & answered].mean(0)
+
+    harmful, harmless = answered_means(READ)
+    axis = harmless - harmful
+    at_site, texts = answered_means(SITE), means(calibration, SITE)
+    refusal, harm = texts[1] - texts[0], at_site[1] - at_site[0]
+    harm = harm - (harm @ refusal) / (refusal @ refusal) * refusal
+    assert abs(harm @ refusal) < 1e-8
+    found = edited(calibration, adasteer_both, asked)
+    alone = edited(calibration, adasteer, asked)
+    coefficients = []
+    for place in range(len(asked)):
+        at = 100 * float((state(place, "typographic", READ) - harmful) @ axis) / float(axis @ axis)
+        coefficients.append(min(max(second.rule.slope * (at - second.rule.start), -1.0), 0.0))
+        assert np.allclose(found[place], alone[place] + STRENGTH * coefficients[-1] * harm, atol=1e-3)
+    assert len(set(coefficients)) > 1
+    assert isinstance(first, ReadFirst) and first.identity != second.identity
+
+
 def test_cast(calibration: Calibration, asked: list[Any], state: State) -> None:
     [edit] = cast(calibration, Site((SITE,)))(STRENGTH)
     assert isinstance(edit, ReadFirst) and isinstance(edit.rule, Condition)
@@ -128,6 +162,61 @@ def test_cast(calibration: Calibration, asked: list[Any], state: State) -> None:
         above = rule.sign * (similarity(state(place, "typographic", READ)) - rule.threshold) > 0
         expected = state(place, "typographic", SITE) + STRENGTH * above * (at_site[0] - at_site[1])
         assert np.allclose(found[place], expected, atol=1e-3)
+
+
+def test_hiddendetect(calibration: Calibration, asked: list[Any], state: State) -> None:
+    """The trapezoid of cosines between logits, made here from the weights, and the one-hot sum of refusal tokens."""
+    [edit] = hiddendetect(calibration, Site((SITE,)))(STRENGTH)
+    assert isinstance(edit, ReadFirst) and isinstance(edit.rule, Detector)
+    text = calibration.model.hf.config.text_config
+    weights = {name: each.detach().double().numpy() for name, each in calibration.model.hf.named_parameters()}
+    [norm] = [each for name, each in weights.items() if "language_model.norm" in name]
+    [head] = [each for name, each in weights.items() if "lm_head" in name]
+    wanted = np.array([1.0 if token in TOKENS else 0.0 for token in range(len(head))])
+
+    def evidence(vector: np.ndarray) -> float:
+        logits = head @ (norm * vector / np.sqrt((vector**2).mean() + text.rms_norm_eps))
+        return float(logits @ wanted / np.linalg.norm(logits) / np.linalg.norm(wanted))
+
+    gaps = []
+    for layer in calibration.text.layers:
+        seen = np.array([evidence(each) for each in calibration.text.at(layer).double().numpy()])
+        is_harmful = calibration.text.harmful.numpy()
+        gaps.append(seen[is_harmful].mean() - seen[~is_harmful].mean())
+    above = [layer for layer, gap in enumerate(gaps) if gap > gaps[-1]]
+    first, last = (above[0], max(above[-1], above[0] + 1)) if above else (len(gaps) - 2, len(gaps) - 1)
+    assert edit.rule.layers == edit.read_layers == tuple(range(first, last + 1))
+
+    def score(vectors: list[np.ndarray]) -> float:
+        values = [evidence(each) for each in vectors]
+        return sum((left + right) / 2 for left, right in pairwise(values))
+
+    images = calibration.image.where(label="harmless")
+    by_layer = [images.at(layer).double().numpy() for layer in edit.read_layers]
+    harmless = [score([each[row] for each in by_layer]) for row in range(len(images))]
+    assert np.mean([each > edit.rule.threshold for each in harmless]) <= BUDGET
+    found, at_site = edited(calibration, hiddendetect, asked), means(calibration, SITE)
+    opened = []
+    for place in range(len(asked)):
+        alone = [state(place, "typographic", layer) for layer in edit.read_layers]
+        opened.append(score(alone) > edit.rule.threshold)
+        expected = state(place, "typographic", SITE) + STRENGTH * opened[-1] * (at_site[0] - at_site[1])
+        assert np.allclose(found[place], expected, atol=1e-3)
+    assert any(opened)
+
+
+def test_astra(calibration: Calibration, asked: list[Any], state: State) -> None:
+    found = edited(calibration, astra, asked)
+    drift = calibration.drifts["typographic"]
+    vector, reference = drift.at(SITE).numpy(), drift.text_mean[SITE].numpy()
+    images = calibration.image.at(SITE).double().numpy()
+    unit = np.linalg.norm(vector) / np.linalg.norm(images, axis=-1).mean()
+    for place in range(len(asked)):
+        alone = state(place, "typographic", SITE)
+        offset = alone - reference
+        along = offset @ vector / np.linalg.norm(offset) / np.linalg.norm(vector)
+        moved = STRENGTH * unit * min(max(along, 0.0), 1.0) * np.linalg.norm(alone)
+        assert np.allclose(found[place], alone - moved * vector / np.linalg.norm(vector), atol=1e-3)
 
 
 def test_one_prompt_alone_is_no_other(asked: list[Any], state: State) -> None:

@@ -20,7 +20,10 @@ def calibration(
 ) -> Calibration:
     found = {arm: each.calibration for arm, each in states.items()}
     drifts = {arm: modality_drift(found["text"], found[arm]) for arm in found if arm != "text"}
-    return Calibration(tiny, tiny_pairs, "typographic", found, refusal, drifts, 1, 0.2)
+    refused = frozenset(found["typographic"].pair_ids[::3])
+    return Calibration(
+        tiny, tiny_pairs, "typographic", found, refusal, drifts, 1, 0.2, frozenset({7, 11}), refused
+    )
 
 
 @pytest.fixture

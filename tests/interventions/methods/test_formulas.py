@@ -84,7 +84,7 @@ def test_the_clipped_line_gives_the_coefficients_of_the_published_rules(
     line: tuple[float, float, float, float], expected: dict[float, float]
 ) -> None:
     harmful, harmless = torch.zeros(3).double(), torch.tensor([0.0, 4.0, 0.0]).double()
-    states = torch.tensor([[9.0, 4 * p / 100, -7.0] for p in expected]).double()
+    states = torch.tensor([[[9.0, 4 * p / 100, -7.0]] for p in expected]).double()
     found = ClippedLine(harmful, harmless, *line)(states)
     assert torch.allclose(found, torch.tensor(list(expected.values())).double(), atol=1e-6)
 
