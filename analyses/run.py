@@ -18,6 +18,7 @@ from regap.analyses.asked_pairs import pairs_of
 from regap.analyses.captions import with_captions
 from regap.analyses.claims import Claim, Finding, claims_record
 from regap.analyses.config import RunConfig
+from regap.analyses.judges.panel import remove_second_opinions
 from regap.analyses.judges.registry import judge_for
 from regap.analyses.observed import Observed, chosen_arms, observe
 from regap.analyses.outcomes import outcomes
@@ -60,6 +61,7 @@ def run(config: RunConfig, track: Tracker = silent) -> RunFolder:
     gated = read_back.records(model.name, readings, answers, config.seed)
     for record in [*_answer_records(study, answers), *_records(findings), *gated]:
         record.save(folder.path)
+    remove_second_opinions(folder.path)
     summary = _summary(study, answers, findings)
     folder.write_summary(summary | (_gated(study, readings, answers) if config.read_back else {}))
     return folder
@@ -168,9 +170,8 @@ def _answer_records(study: Study, answers: Answers) -> list[Record]:
             where = {"model": study.seen.model.name, "condition": condition, "arm": arm}
             for one in judged:
                 answer, known = one.completion, {**where, "pair_id": one.pair.pair_id}
-                completions.append(
-                    {**known, "text": answer.text, "tokens": answer.tokens, "finished": answer.finished}
-                )
+                said = {"text": answer.text, "tokens": answer.tokens, "finished": answer.finished}
+                completions.append({**known, **said, "first_token": answer.first_token})
                 verdicts.append(
                     {
                         **known,

@@ -86,6 +86,7 @@ SCHEMAS: Mapping[str, Schema] = {
             **dict.fromkeys(("model", "condition", "arm", "pair_id", "text"), TEXT),
             "tokens": INTEGER,
             "finished": BOOLEAN,
+            "first_token": INTEGER,
         },
         ("model", "condition", "arm", "pair_id"),
         "outcomes",

@@ -16,6 +16,8 @@ from regap.analyses.records import Record, table_path
 from regap.analyses.tracking import Tracker, silent
 from regap.analyses.verdicts import Judged
 
+SECOND_OPINIONS = ("agreement", "disagreements", "comparisons", "first_token")
+"""Tables of judges that came after a run: they speak of its answers as these were then."""
 EVERYTHING = "all"
 """The condition, arm or label of rows that take all of them together."""
 
@@ -78,6 +80,12 @@ def save_panel(found: Panel, folder: Path, seed: int = 0) -> tuple[Record, ...]:
     for name in set(rows) - {record.name for record in records}:
         table_path(folder, name).unlink(missing_ok=True)
     return records
+
+
+def remove_second_opinions(folder: Path) -> None:
+    """Remove the tables that judges made of earlier answers of a run; their verdicts are kept, each with its answer."""
+    for name in SECOND_OPINIONS:
+        table_path(folder, name).unlink(missing_ok=True)
 
 
 def agreement_rows(found: Panel, seed: int = 0) -> list[dict[str, object]]:

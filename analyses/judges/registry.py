@@ -31,7 +31,7 @@ def of_phrases(phrases: PhraseList) -> NamedJudge:
 
 
 def _own(name: str, judge: Judge, defects: str) -> NamedJudge:
-    return NamedJudge(name, judge, digest_of(["first rule", name, REFUSAL_PHRASES]), "regap", defects)
+    return NamedJudge(name, judge, digest_of(["second rule", name, REFUSAL_PHRASES]), "regap", defects)
 
 
 JUDGES: Mapping[str, NamedJudge] = {

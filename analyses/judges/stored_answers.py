@@ -14,7 +14,7 @@ from regap.geometry.pairs import Pair, Prompt
 from regap.interventions.generation import Completion
 
 NO_TOKEN = -1
-"""The first token of a stored answer, whose ids are not kept in tables."""
+"""The first token of an answer that no model of ours wrote."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,9 @@ def stored_answers(folder: Path) -> StoredAnswers:
 
 
 def _answered(row: dict[str, Any], pair: Pair) -> Answered:
-    said = Completion(pair.pair_id, row["arm"], row["text"], row["tokens"], row["finished"], NO_TOKEN)
+    said = Completion(
+        pair.pair_id, row["arm"], row["text"], row["tokens"], row["finished"], row["first_token"]
+    )
     return Answered(row["condition"], pair, said)
 
 
