@@ -20,6 +20,8 @@ class NamedJudge:
     """All that its verdicts depend on beside pair and completion: another identity, another verdict."""
     source: str
     defects: str = ""
+    portion: int = 32
+    """How many verdicts are kept at a time: as many at most are lost when the judge stops halfway."""
 
 
 def of_phrases(phrases: PhraseList) -> NamedJudge:
