@@ -26,6 +26,7 @@ from regap.analyses.run import load_model, open_folder
 from regap.analyses.run_folder import RunFolder, check_out
 from regap.analyses.study import Study, are_harmful, are_refusals, calibrate, most_refusals_within_budget
 from regap.analyses.tracking import Tracker, silent
+from regap.analyses.utility.tables import save_utility, scored, utility_records
 from regap.analyses.verdicts import Judged
 from regap.geometry.forward import Edit
 from regap.geometry.pairs import PairError, Pairs
@@ -79,6 +80,8 @@ def compare(config: RunConfig, names: Sequence[str] = (), track: Tracker = silen
     times = relative_times(study.seen, conditions)
     outcome_table(study, judged).save(folder.path)
     settings_table(study, found, times).save(folder.path)
+    arm = study.seen.image_arm
+    save_utility(utility_records(scored(model.name, arm, judged), "none", config.seed), folder.path)
     return folder
 
 

@@ -27,6 +27,7 @@ from regap.analyses.records import Record
 from regap.analyses.run_folder import RunFolder, check_out
 from regap.analyses.study import Study, calibrate
 from regap.analyses.tracking import Tracker, silent
+from regap.analyses.utility.tables import save_utility, scored, utility_records
 from regap.analyses.verdicts import Judged
 from regap.geometry.models import Model, load
 from regap.geometry.pairs import Pairs
@@ -62,6 +63,7 @@ def run(config: RunConfig, track: Tracker = silent) -> RunFolder:
     for record in [*_answer_records(study, answers), *_records(findings), *gated]:
         record.save(folder.path)
     remove_second_opinions(folder.path)
+    save_utility(_utility(study, answers), folder.path)
     summary = _summary(study, answers, findings)
     folder.write_summary(summary | (_gated(study, readings, answers) if config.read_back else {}))
     return folder
@@ -185,6 +187,19 @@ def _answer_records(study: Study, answers: Answers) -> list[Record]:
             shares += [{**where, "measure": measure, **vars(share)} for measure, share in found.items()]
     tables = {"completions": completions, "verdicts": verdicts, "outcomes": shares}
     return [Record(name, pd.DataFrame(rows)) for name, rows in tables.items()]
+
+
+def _utility(study: Study, answers: Answers) -> Sequence[Record]:
+    """Return the tables of utility, where pairs are of benchmarks that publish a rule."""
+    arms = dict.fromkeys(arm for arms in answers.values() for arm in arms)
+    found = [
+        one
+        for arm in arms
+        for one in scored(
+            study.seen.model.name, arm, {name: arms[arm] for name, arms in answers.items() if arm in arms}
+        )
+    ]
+    return utility_records(found, seed=study.seen.config.seed)
 
 
 def _records(findings: Sequence[Finding]) -> list[Record]:

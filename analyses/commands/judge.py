@@ -61,6 +61,7 @@ def judge(
     from regap.analyses.judges.registry import judges_named
     from regap.analyses.judges.stored_answers import stored_answers
     from regap.analyses.records import Record
+    from regap.analyses.utility.tables import save_utility, stored_utility
 
     named = judges_named(judge or [])
     stored = stored_answers(run_folder)
@@ -86,6 +87,9 @@ def judge(
             records["first_token"].save(run_folder)
             found = with_verdicts(found, tokens.verdicts(stored))
         records |= {record.name: record for record in save_panel(found, run_folder, seed or 0)}
+        records |= {
+            record.name: record for record in save_utility(stored_utility(stored, seed or 0), run_folder)
+        }
     _print_defects(found, named)
     _print_unjudged(found)
     if "agreement" in records:

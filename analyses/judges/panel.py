@@ -16,8 +16,11 @@ from regap.analyses.records import Record, table_path
 from regap.analyses.tracking import Tracker, silent
 from regap.analyses.verdicts import Judged
 
-SECOND_OPINIONS = ("agreement", "disagreements", "comparisons", "first_token")
-"""Tables of judges that came after a run: they speak of its answers as these were then."""
+SECOND_OPINIONS = (
+    *("agreement", "disagreements", "comparisons", "first_token"),
+    *("utility", "utility_changes", "utility_answers"),
+)
+"""Tables that are made of a run's answers, or under its conditions, once it is there: they speak of it as it was."""
 EVERYTHING = "all"
 """The condition, arm or label of rows that take all of them together."""
 
@@ -83,7 +86,7 @@ def save_panel(found: Panel, folder: Path, seed: int = 0) -> tuple[Record, ...]:
 
 
 def remove_second_opinions(folder: Path) -> None:
-    """Remove the tables that judges made of earlier answers of a run; their verdicts are kept, each with its answer."""
+    """Remove the tables that were made of an earlier run in the folder; verdicts are kept, each with its answer."""
     for name in SECOND_OPINIONS:
         table_path(folder, name).unlink(missing_ok=True)
 

@@ -6,6 +6,7 @@ import pytest
 
 from regap.analyses.verdicts import (
     Verdict,
+    answer_or_phrases,
     exact_answer,
     judge_all,
     opens_with_refusal,
@@ -67,6 +68,24 @@ def test_refusal_phrases(trap: str, make_pair: MakePair, make_completion: MakeCo
     text, expected = PHRASES[trap]
     found = refusal_phrases(make_pair("p"), make_completion("p", text))
     assert (found.verdict, found.judge) == (expected, "refusal_phrases") and found.reason
+
+
+def test_where_only_some_answers_are_known_each_pair_is_judged_by_what_is_known_of_it(
+    make_pair: MakePair, make_completion: MakeCompletion
+) -> None:
+    def verdict(answer: str | None, text: str) -> str:
+        return answer_or_phrases(make_pair("p", answer=answer), make_completion("p", text)).verdict
+
+    assert [verdict("Yes", text) for text in ("Yes.", "No.", "Sorry, no.")] == [
+        "complied",
+        "degenerate",
+        "refused",
+    ]
+    assert [verdict(None, text) for text in ("Yes.", "", "Sorry, no.")] == [
+        "complied",
+        "degenerate",
+        "refused",
+    ]
 
 
 def test_every_refusal_of_the_world_is_one_and_no_answer_is() -> None:
