@@ -76,6 +76,24 @@ def stored_answers(folder: Path) -> StoredAnswers:
     return StoredAnswers(models[0], answers, _verdicts(answers, rows))
 
 
+def stored_verdicts(folder: Path, stored: StoredAnswers) -> tuple[tuple[Judged, ...], ...]:
+    """Return the verdicts of every judge in a run folder, each judge's in the order of the answers.
+
+    A judge that has no verdict on some answer is left out.
+    """
+    table = Record.load(folder, "verdicts").table
+    found = []
+    for judge in dict.fromkeys(table["judge"]):
+        rows = {
+            (row["condition"], row["arm"], row["pair_id"]): row
+            for row in cast("list[dict[str, Any]]", table.loc[table["judge"] == judge].to_dict("records"))
+        }
+        places = [(one.condition, one.arm, one.pair.pair_id) for one in stored.answers]
+        if all(place in rows for place in places):
+            found.append(_verdicts(stored.answers, [rows[place] for place in places]))
+    return tuple(found)
+
+
 def _answered(row: dict[str, Any], pair: Pair) -> Answered:
     said = Completion(
         pair.pair_id, row["arm"], row["text"], row["tokens"], row["finished"], row["first_token"]
