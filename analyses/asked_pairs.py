@@ -35,6 +35,12 @@ def pairs_of(config: RunConfig) -> Pairs:
         if arm not in (*MADE, "caption"):
             raise ConfigError(f"make is {arm!r}; choose from {', '.join(MADE)}, caption")
     if config.benchmark:
+        if card_of(config.benchmark).purpose == "utility":
+            raise ConfigError(
+                f"benchmark {config.benchmark} has no harmful pairs, so it gives no refusal direction; run another "
+                f"with --harmless {config.benchmark}, or ask it of a finished run: regap utility RUN --benchmark "
+                f"{config.benchmark}"
+            )
         pairs = _benchmark_pairs(config, config.benchmark)
     elif config.pairs:
         pairs = read_pairs(config.pairs).require_text()

@@ -6,7 +6,18 @@ import sys
 import typer
 from rich.markup import escape
 
-from regap.analyses.commands import benchmarks, compare, draw, judge, model, organism, plan, run
+from regap.analyses.commands import (
+    benchmarks,
+    compare,
+    draw,
+    export,
+    judge,
+    model,
+    organism,
+    plan,
+    run,
+    utility,
+)
 from regap.analyses.commands.options import errors
 
 app = typer.Typer(
@@ -27,6 +38,8 @@ for command in (
     compare.compare,
     judge.judge,
     judge.calibrate_judges,
+    utility.utility,
+    export.inspect_logs,
     draw.figures,
     draw.report,
     model.doctor,

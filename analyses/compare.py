@@ -31,6 +31,7 @@ from regap.analyses.run import load_model, open_folder
 from regap.analyses.run_folder import RunFolder, check_out
 from regap.analyses.study import Study, calibrate
 from regap.analyses.tracking import Tracker, silent
+from regap.analyses.utility.tables import save_utility, scored, utility_records
 from regap.geometry.models import Model
 from regap.geometry.pairs import PairError, Pairs
 from regap.interventions.methods.calibration import Calibration
@@ -110,6 +111,8 @@ def _compared(
     found, gaps = _fitted(study, calibration, names, may_leave_out, track)
     answers = answers_of(study, found, asked.pairs.test)
     contrasts = answers_of(study, found, asked.contrasts) if asked.contrasts else None
+    marked = scored(model.name, seen.image_arm, answers.judged)
+    save_utility(utility_records(marked, "none", config.seed), folder.path)
     records = [
         outcome_table(study, answers, contrasts),
         category_table(study, answers, contrasts),

@@ -18,6 +18,7 @@ from regap.analyses.asked_pairs import pairs_of
 from regap.analyses.captions import with_captions
 from regap.analyses.claims import Claim, Finding, claims_record
 from regap.analyses.config import RunConfig
+from regap.analyses.judges.panel import remove_second_opinions
 from regap.analyses.judges.registry import judge_for
 from regap.analyses.observed import Observed, chosen_arms, observe
 from regap.analyses.outcomes import outcomes
@@ -26,6 +27,7 @@ from regap.analyses.records import Record
 from regap.analyses.run_folder import RunFolder, check_out
 from regap.analyses.study import Study, calibrate
 from regap.analyses.tracking import Tracker, silent
+from regap.analyses.utility.tables import save_utility, scored, utility_records
 from regap.analyses.verdicts import Judged
 from regap.geometry.models import Model, load
 from regap.geometry.pairs import Pairs
@@ -60,6 +62,8 @@ def run(config: RunConfig, track: Tracker = silent) -> RunFolder:
     gated = read_back.records(model.name, readings, answers, config.seed)
     for record in [*_answer_records(study, answers), *_records(findings), *gated]:
         record.save(folder.path)
+    remove_second_opinions(folder.path)
+    save_utility(_utility(study, answers), folder.path)
     summary = _summary(study, answers, findings)
     folder.write_summary(summary | (_gated(study, readings, answers) if config.read_back else {}))
     return folder
@@ -168,9 +172,8 @@ def _answer_records(study: Study, answers: Answers) -> list[Record]:
             where = {"model": study.seen.model.name, "condition": condition, "arm": arm}
             for one in judged:
                 answer, known = one.completion, {**where, "pair_id": one.pair.pair_id}
-                completions.append(
-                    {**known, "text": answer.text, "tokens": answer.tokens, "finished": answer.finished}
-                )
+                said = {"text": answer.text, "tokens": answer.tokens, "finished": answer.finished}
+                completions.append({**known, **said, "first_token": answer.first_token})
                 verdicts.append(
                     {
                         **known,
@@ -184,6 +187,19 @@ def _answer_records(study: Study, answers: Answers) -> list[Record]:
             shares += [{**where, "measure": measure, **vars(share)} for measure, share in found.items()]
     tables = {"completions": completions, "verdicts": verdicts, "outcomes": shares}
     return [Record(name, pd.DataFrame(rows)) for name, rows in tables.items()]
+
+
+def _utility(study: Study, answers: Answers) -> Sequence[Record]:
+    """Return the tables of utility, where pairs are of benchmarks that publish a rule."""
+    arms = dict.fromkeys(arm for arms in answers.values() for arm in arms)
+    found = [
+        one
+        for arm in arms
+        for one in scored(
+            study.seen.model.name, arm, {name: arms[arm] for name, arms in answers.items() if arm in arms}
+        )
+    ]
+    return utility_records(found, seed=study.seen.config.seed)
 
 
 def _records(findings: Sequence[Finding]) -> list[Record]:

@@ -49,6 +49,10 @@ def estimates(analysis: str, **key: Column) -> Schema:
 
 SEPARABILITY = ("gap", "d_prime", "auroc", "usable")
 OUTCOMES = ("attack_success", "over_refusal", "refusal", "utility")
+UTILITY = (
+    *("accuracy", "accuracy_plus", "score", "circular_accuracy"),
+    *("precision", "recall", "f1", "yes_share", "unread", "refused"),
+)
 DEGENERATE = ("degenerate_harmful", "degenerate_harmless", "not_judged")
 
 SCHEMAS: Mapping[str, Schema] = {
@@ -86,6 +90,7 @@ SCHEMAS: Mapping[str, Schema] = {
             **dict.fromkeys(("model", "condition", "arm", "pair_id", "text"), TEXT),
             "tokens": INTEGER,
             "finished": BOOLEAN,
+            "first_token": INTEGER,
         },
         ("model", "condition", "arm", "pair_id"),
         "outcomes",
@@ -239,6 +244,34 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
     "method_gaps": Schema(
         dict.fromkeys(("model", "method", "title", "reason"), TEXT), ("model", "method"), "compare"
+    ),
+    "utility": estimates(
+        "utility",
+        **dict.fromkeys(("model", "benchmark", "arm", "condition", "category"), TEXT),
+        measure=one_of(*UTILITY),
+    ),
+    "utility_changes": Schema(
+        {
+            **dict.fromkeys(("model", "benchmark", "arm", "condition"), TEXT),
+            "measure": one_of("accuracy", "accuracy_plus", "circular_accuracy"),
+            **ESTIMATE,
+            **dict.fromkeys(("p", "p_holm", "p_equivalent"), NUMBER),
+            "detectable": GAP,
+        },
+        ("model", "benchmark", "arm", "condition", "measure"),
+        "utility",
+        TRIPLE,
+    ),
+    "utility_answers": Schema(
+        {
+            **dict.fromkeys(
+                ("model", "benchmark", "arm", "condition", "pair_id", "category", "answer"), TEXT
+            ),
+            **dict.fromkeys(("text", "said"), Column("text", optional=True)),
+            **dict.fromkeys(("right", "refused"), BOOLEAN),
+        },
+        ("model", "benchmark", "arm", "condition", "pair_id"),
+        "utility",
     ),
     "claims": Schema(
         {

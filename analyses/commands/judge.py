@@ -32,8 +32,26 @@ def judge(
     model_judge: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=FOLDER: harmbench, llama_guard_3 or wildguard, and its checkpoint; repeat for more."
+            help="NAME=FOLDER: harmbench, llama_guard_3, llama_guard_4, md_judge, strongreject_finetuned, wildguard, "
+            "or strongreject_rubric or outcome for any chat model, and its checkpoint; repeat for more."
         ),
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            help="OpenAI-compatible address, such as https://HOST/v1: requests and answers are sent there."
+        ),
+    ] = None,
+    endpoint_model: Annotated[str | None, typer.Option(help="Name of the model behind the endpoint.")] = None,
+    endpoint_prompt: Annotated[
+        str, typer.Option(help="How the endpoint is asked: outcome or strongreject_rubric.")
+    ] = "outcome",
+    endpoint_key: Annotated[
+        str | None,
+        typer.Option(help="Environment variable that holds the endpoint's key; no key is sent without it."),
+    ] = None,
+    endpoint_rate: Annotated[
+        float | None, typer.Option(help="Most questions a minute to the endpoint.")
     ] = None,
     device: Device = None,
     seed: Seed = None,
@@ -43,6 +61,7 @@ def judge(
     from regap.analyses.judges.registry import judges_named
     from regap.analyses.judges.stored_answers import stored_answers
     from regap.analyses.records import Record
+    from regap.analyses.utility.tables import save_utility, stored_utility
 
     named = judges_named(judge or [])
     stored = stored_answers(run_folder)
@@ -50,6 +69,13 @@ def judge(
         from regap.analyses.judges.model_judge import model_judge as judge_of
 
         named = (*named, *(judge_of(one, device or "cpu") for one in model_judge))
+    if endpoint or endpoint_model:
+        from regap.analyses.judges.endpoint_judge import endpoint_judge
+
+        named = (
+            *named,
+            endpoint_judge(endpoint or "", endpoint_model, endpoint_prompt, endpoint_key, endpoint_rate),
+        )
     records: dict[str, Record] = {}
     with progress() as track:
         found = panel(stored, named, run_folder, track)
@@ -61,6 +87,9 @@ def judge(
             records["first_token"].save(run_folder)
             found = with_verdicts(found, tokens.verdicts(stored))
         records |= {record.name: record for record in save_panel(found, run_folder, seed or 0)}
+        records |= {
+            record.name: record for record in save_utility(stored_utility(stored, seed or 0), run_folder)
+        }
     _print_defects(found, named)
     _print_unjudged(found)
     if "agreement" in records:

@@ -1,21 +1,16 @@
 """First-token log-odds of every prompt that a run answered, under the same conditions; no answer is generated."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from regap.analyses.asked_pairs import pairs_of
-from regap.analyses.captions import with_captions
-from regap.analyses.config import ConfigError, read_config
 from regap.analyses.judges.first_token import first_token_judge, first_token_log_odds
 from regap.analyses.judges.stored_answers import StoredAnswers
-from regap.analyses.observed import observe
 from regap.analyses.records import Record
-from regap.analyses.run import load_model
-from regap.analyses.study import Study, calibrate
+from regap.analyses.study import Study
+from regap.analyses.study_again import study_again
 from regap.analyses.tracking import Tracker, silent
 from regap.analyses.verdicts import Judged
 from regap.geometry.forward import Edit
@@ -51,7 +46,7 @@ def first_token_pass(folder: Path, stored: StoredAnswers, track: Tracker = silen
 
     Raises ConfigError when the model of the run's settings is no longer the one that answered.
     """
-    study = _study(folder, track)
+    study = study_again(folder, track)
     arms: dict[str, dict[str, Sequence[Edit]]] = {}
     for one in stored.answers:
         if one.condition in study.conditions:
@@ -77,19 +72,3 @@ def _scores(
         batch_tokens=config.batch_tokens,
         progress=track(f"first tokens, {arm}, {len(conditions)} conditions", len(asked)),
     )
-
-
-def _study(folder: Path, track: Tracker) -> Study:
-    config = read_config(folder / "config.toml")
-    model = load_model(config, config.model)
-    known = json.loads((folder / "provenance.json").read_text())
-    if known.get("fingerprint") != model.fingerprint:
-        raise ConfigError(
-            f"run folder {folder} was answered by another {config.model} than the one there is now; run it again"
-        )
-    pairs = pairs_of(config)
-    if "caption" in config.make:
-        pairs = with_captions(
-            model, pairs, batch_size=config.batch_size, store=folder / "answers", track=track
-        )
-    return calibrate(observe(model, pairs, config, folder, track), folder, track)

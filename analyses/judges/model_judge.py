@@ -1,41 +1,50 @@
-"""A language model as a judge: it is shown request and answer, writes its verdict, and is read."""
+"""A language model as a judge: it is shown request and answer, writes or grades its verdict, and is read."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
 from regap.analyses.config import ConfigError
-from regap.analyses.judges.judge_prompts import JUDGE_PROMPTS, Asked, JudgePrompt
+from regap.analyses.judges.judge_prompts import EXAMPLE, JUDGE_PROMPTS, Asked, JudgePrompt
 from regap.analyses.judges.registry import NamedJudge
 from regap.analyses.verdicts import Judged
 from regap.geometry.fingerprints import digest_of_folder
-from regap.geometry.pairs import Pair, Prompt
+from regap.geometry.pairs import Pair
 from regap.geometry.store import digest_of
 from regap.interventions.generation import Completion
 
-_EXAMPLE = Pair("example", "harmful", "all", "a request", "test", {"text": Prompt("a request")})
+LEAST_GRADED = 0.5
+"""Probability that a judge has to give to its grades: one that would rather write something else has not graded."""
 
 
 @dataclass(frozen=True, eq=False)
 class ModelJudge:
-    """A causal language model of Hugging Face under one of the published judge prompts; a Judge."""
+    """A language model of Hugging Face under one of the published judge prompts; a Judge."""
 
     prompt: JudgePrompt
     hf: Any = field(repr=False)
     tokenizer: Any = field(repr=False)
 
+    def __post_init__(self) -> None:
+        self._grades()
+        if not self.prompt.asks(EXAMPLE, "").text and self.tokenizer.chat_template is None:
+            raise ConfigError(
+                f"the tokenizer of model judge {self.prompt.name} has no chat template; add one to its folder"
+            )
+
     def __call__(self, pair: Pair, completion: Completion) -> Judged:
         """Return what the judge says; not judged where that cannot be read, or the judge has too few positions."""
         inputs = self._inputs(self.prompt.asks(pair, completion.text))
         length = inputs["input_ids"].shape[1] + self.prompt.budget
-        most = getattr(self.hf.config, "max_position_embeddings", length)
+        most = getattr(self.hf.config.get_text_config(), "max_position_embeddings", length)
         if length > most:
             reason = f"needs {length} tokens of the judge, which has {most}"
             return Judged(pair, completion, self.prompt.name, "not_judged", reason)
-        read = self.prompt.reads(pair, completion.text, self._written(inputs))
+        said = self._graded(inputs) if self.prompt.grades else self._written(inputs)
+        read = self.prompt.reads(pair, completion.text, said)
         return Judged(pair, completion, self.prompt.name, read.verdict, read.reason)
 
     def shown(self, pair: Pair, answer: str) -> str:
@@ -46,12 +55,12 @@ class ModelJudge:
         if asked.text:
             found = self.tokenizer(asked.text, return_tensors="pt", add_special_tokens=asked.begins)
         else:
-            turns = [
-                {"role": "user", "content": asked.request},
-                {"role": "assistant", "content": asked.answer},
-            ]
             found = self.tokenizer.apply_chat_template(
-                turns, return_tensors="pt", return_dict=True, add_generation_prompt=True
+                _in_parts(asked.turns) if self.prompt.sees_pictures else asked.turns,
+                tokenize=True,
+                return_tensors="pt",
+                return_dict=True,
+                add_generation_prompt=True,
             )
         return {name: found[name].to(self.hf.device) for name in ("input_ids", "attention_mask")}
 
@@ -69,12 +78,32 @@ class ModelJudge:
         )
         return self.tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
+    @torch.inference_mode()
+    def _graded(self, inputs: dict[str, torch.Tensor]) -> str:
+        """Return the expected grade, given that the next token is one; what is likelier, where it hardly is one."""
+        grades = self._grades()
+        shares = self.hf(**inputs).logits[0, -1].double().softmax(-1).cpu()
+        given = shares[grades]
+        if given.sum() < LEAST_GRADED:
+            return self.tokenizer.decode([int(shares.argmax())])
+        counted = torch.arange(1, len(grades) + 1, dtype=torch.float64)
+        return f"{float((given * counted).sum() / given.sum()):.4f}"
+
+    def _grades(self) -> list[int]:
+        found = [self.tokenizer.encode(grade, add_special_tokens=False) for grade in self.prompt.grades]
+        if any(len(tokens) != 1 for tokens in found):
+            raise ConfigError(
+                f"the judge model's tokenizer splits the grades {', '.join(self.prompt.grades)}; name a checkpoint "
+                f"of {self.prompt.source}"
+            )
+        return [tokens[0] for tokens in found]
+
 
 def model_judge(named: str, device: str = "cpu") -> NamedJudge:
     """Return the judge of a text like harmbench=FOLDER: a prompt's name, and the folder of a checkpoint.
 
     Nothing is downloaded, and no code of the folder is run. Raises ConfigError for an unknown prompt, or a folder
-    that holds no causal language model.
+    that holds no language model.
     """
     name, _, where = named.partition("=")
     if name not in JUDGE_PROMPTS or not where:
@@ -84,14 +113,18 @@ def model_judge(named: str, device: str = "cpu") -> NamedJudge:
     folder, prompt = Path(where), JUDGE_PROMPTS[name]
     if not (folder / "config.json").is_file():
         raise ConfigError(f"folder {folder} of model judge {name} has no config.json, so it is no checkpoint")
+    models = AutoModelForImageTextToText if prompt.sees_pictures else AutoModelForCausalLM
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        hf: Any = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype="auto")
+        hf: Any = models.from_pretrained(folder, local_files_only=True, dtype="auto")
     except (OSError, ValueError) as error:
         raise ConfigError(f"model judge {name}: {str(error).splitlines()[0]}") from None
     judge = ModelJudge(prompt, hf.eval().to(device), tokenizer)
-    example = prompt.asks(_EXAMPLE, "an answer").text
-    identity = digest_of(
-        ["judge model", name, digest_of_folder(folder), example, prompt.budget, str(hf.dtype)]
-    )
+    example = prompt.asks(EXAMPLE, "an answer")
+    asked = [example.text, example.turns, prompt.budget, prompt.grades]
+    identity = digest_of(["judge model", name, digest_of_folder(folder), asked, str(hf.dtype)])
     return NamedJudge(name, judge, identity, prompt.source, prompt.defects)
+
+
+def _in_parts(turns: list[dict[str, str]]) -> list[dict[str, Any]]:
+    return [{"role": turn["role"], "content": [{"type": "text", "text": turn["content"]}]} for turn in turns]

@@ -16,6 +16,11 @@ from regap.analyses.records import Record, table_path
 from regap.analyses.tracking import Tracker, silent
 from regap.analyses.verdicts import Judged
 
+SECOND_OPINIONS = (
+    *("agreement", "disagreements", "comparisons", "first_token"),
+    *("utility", "utility_changes", "utility_answers"),
+)
+"""Tables that are made of a run's answers, or under its conditions, once it is there: they speak of it as it was."""
 EVERYTHING = "all"
 """The condition, arm or label of rows that take all of them together."""
 
@@ -78,6 +83,12 @@ def save_panel(found: Panel, folder: Path, seed: int = 0) -> tuple[Record, ...]:
     for name in set(rows) - {record.name for record in records}:
         table_path(folder, name).unlink(missing_ok=True)
     return records
+
+
+def remove_second_opinions(folder: Path) -> None:
+    """Remove the tables that were made of an earlier run in the folder; verdicts are kept, each with its answer."""
+    for name in SECOND_OPINIONS:
+        table_path(folder, name).unlink(missing_ok=True)
 
 
 def agreement_rows(found: Panel, seed: int = 0) -> list[dict[str, object]]:

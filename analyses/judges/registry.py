@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from regap.analyses.judges.phrase_list import PhraseList
 from regap.analyses.judges.published_lists import PUBLISHED
-from regap.analyses.verdicts import REFUSAL_PHRASES, Judge, exact_answer, refusal_phrases
+from regap.analyses.verdicts import REFUSAL_PHRASES, Judge, answer_or_phrases, exact_answer, refusal_phrases
 from regap.geometry.pairs import Pairs
 from regap.geometry.store import digest_of
 
@@ -20,6 +20,8 @@ class NamedJudge:
     """All that its verdicts depend on beside pair and completion: another identity, another verdict."""
     source: str
     defects: str = ""
+    portion: int = 32
+    """How many verdicts are kept at a time: as many at most are lost when the judge stops halfway."""
 
 
 def of_phrases(phrases: PhraseList) -> NamedJudge:
@@ -31,7 +33,7 @@ def of_phrases(phrases: PhraseList) -> NamedJudge:
 
 
 def _own(name: str, judge: Judge, defects: str) -> NamedJudge:
-    return NamedJudge(name, judge, digest_of(["first rule", name, REFUSAL_PHRASES]), "regap", defects)
+    return NamedJudge(name, judge, digest_of(["second rule", name, REFUSAL_PHRASES]), "regap", defects)
 
 
 JUDGES: Mapping[str, NamedJudge] = {
@@ -39,15 +41,23 @@ JUDGES: Mapping[str, NamedJudge] = {
     for one in (
         _own("exact_answer", exact_answer, "judges nothing but refusals where the right answer is not known"),
         _own("refusal_phrases", refusal_phrases, "misses refusals that open otherwise"),
+        _own(
+            "answer_or_phrases", answer_or_phrases, "two rules: compare attack success with no other judge's"
+        ),
         *map(of_phrases, PUBLISHED),
     )
 }
 
 
 def judge_for(pairs: Pairs, name: str = "auto") -> Judge:
-    """Return the judge of this name; auto: exact answers where any pair has one, else refusal phrases."""
+    """Return the judge of this name; auto: exact answers where pairs have one, else refusal phrases."""
     if name == "auto":
-        name = "exact_answer" if any(pair.answer for pair in pairs) else "refusal_phrases"
+        known = {pair.answer is not None for pair in pairs}
+        name = (
+            {True: "exact_answer", False: "refusal_phrases"}[known.pop()]
+            if len(known) == 1
+            else "answer_or_phrases"
+        )
     if name not in JUDGES:
         raise ValueError(f"judge is {name!r}; choose auto or one of {', '.join(JUDGES)}")
     return JUDGES[name].judge

@@ -12,9 +12,6 @@ from regap.analyses.verdicts import Judged, Verdict
 from regap.geometry.files import write_whole
 from regap.geometry.store import digest_of
 
-PORTION = 32
-"""How many verdicts are kept at a time: as many at most are lost when a judge stops halfway."""
-
 
 def judge_stored(
     named: NamedJudge,
@@ -29,8 +26,8 @@ def judge_stored(
     answer is served an old verdict. A damaged portion is judged anew.
     """
     found: list[Judged] = []
-    for start in range(0, len(answers), PORTION):
-        portion = answers[start : start + PORTION]
+    for start in range(0, len(answers), named.portion):
+        portion = answers[start : start + named.portion]
         path = store / f"{_digest(named, portion)}.json" if store else None
         found += _read(named, portion, path) or _judge(named, portion, path)
         if advance:

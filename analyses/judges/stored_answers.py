@@ -14,7 +14,7 @@ from regap.geometry.pairs import Pair, Prompt
 from regap.interventions.generation import Completion
 
 NO_TOKEN = -1
-"""The first token of a stored answer, whose ids are not kept in tables."""
+"""The first token of an answer that no model of ours wrote."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,28 @@ def stored_answers(folder: Path) -> StoredAnswers:
     return StoredAnswers(models[0], answers, _verdicts(answers, rows))
 
 
+def stored_verdicts(folder: Path, stored: StoredAnswers) -> tuple[tuple[Judged, ...], ...]:
+    """Return the verdicts of every judge in a run folder, each judge's in the order of the answers.
+
+    A judge that has no verdict on some answer is left out.
+    """
+    table = Record.load(folder, "verdicts").table
+    found = []
+    for judge in dict.fromkeys(table["judge"]):
+        rows = {
+            (row["condition"], row["arm"], row["pair_id"]): row
+            for row in cast("list[dict[str, Any]]", table.loc[table["judge"] == judge].to_dict("records"))
+        }
+        places = [(one.condition, one.arm, one.pair.pair_id) for one in stored.answers]
+        if all(place in rows for place in places):
+            found.append(_verdicts(stored.answers, [rows[place] for place in places]))
+    return tuple(found)
+
+
 def _answered(row: dict[str, Any], pair: Pair) -> Answered:
-    said = Completion(pair.pair_id, row["arm"], row["text"], row["tokens"], row["finished"], NO_TOKEN)
+    said = Completion(
+        pair.pair_id, row["arm"], row["text"], row["tokens"], row["finished"], row["first_token"]
+    )
     return Answered(row["condition"], pair, said)
 
 

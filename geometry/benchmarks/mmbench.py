@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from regap.geometry.benchmarks.card import Card
 from regap.geometry.benchmarks.choices import asked, letter
@@ -11,12 +12,41 @@ from regap.geometry.benchmarks.source import Row, Source
 from regap.geometry.pairs import PairError
 
 FILES = ("MMBench_DEV_EN.tsv", "mmbench_dev_en*.tsv", "MMBench_DEV_EN_legacy.tsv", "mmbench_dev_*.tsv")
+CIRCULAR = (
+    "each question once for each of its choices, rotated: right only if every one is, so that a favourite letter helps "
+    "none"
+)
 SHORTEST_PICTURE = 64
 """Characters; what is shorter in the image column is the index of the row that has the same picture."""
 
 
+@dataclass(frozen=True)
+class _Image:
+    index: str
+    """Of the row that holds the picture."""
+    encoded: str
+
+
+ROTATED = 1_000_000
+"""Indices from here on are rotations of earlier rows, in files that hold them."""
+
+
 def load(source: Source) -> Iterator[Entry]:
     """Yield the development questions; those on one picture are twins."""
+    for row, image in _rows(source):
+        yield _entry(row, image, row.text("index"))
+
+
+def load_circular(source: Source) -> Iterator[Entry]:
+    """Yield each question once for each choice, the choices in every rotation: INDEX+0, INDEX+1 and so on."""
+    for row, image in _rows(source):
+        index = row.text("index")
+        if index.isdigit() and int(index) < ROTATED:
+            for shift in range(len(_choices(row))):
+                yield _entry(row, image, f"{index}+{shift}", shift)
+
+
+def _rows(source: Source) -> Iterator[tuple[Row, "_Image"]]:
     rows = list(
         source.rows(
             source.file(*FILES), ("index", "question", "hint", "answer", *"ABCD", "category", "image")
@@ -24,21 +54,27 @@ def load(source: Source) -> Iterator[Entry]:
     )
     images = {row.text("index"): row.get("image") for row in rows}
     for row in rows:
-        choices = [row.get(name) for name in "ABCD" if row.get(name)]
-        question = asked(row.text("question"), choices, row.get("hint"))
-        right = letter(" ABCD".find(row.text("answer")) - 1, choices, row.where)
         held = _holder(row, images)
-        message = Message(question, (_picture(row, images[held]),))
-        kind = row.text("category")
-        yield Entry(
-            row.text("index"),
-            "harmless",
-            question,
-            {"picture": message},
-            kind,
-            right,
-            twins=f"mmbench {held}",
-        )
+        yield row, _Image(held, images[held])
+
+
+def _choices(row: Row) -> list[str]:
+    return [row.get(name) for name in "ABCD" if row.get(name)]
+
+
+def _entry(row: Row, image: "_Image", name: str, shift: int = 0) -> Entry:
+    """Return a question with its choices moved up by some places, the first ones following the last."""
+    choices = _choices(row)
+    place = " ABCD".find(row.text("answer")) - 1
+    letter(place, choices, row.where)  # before it is moved, so that a wrong one is told as it stands
+    turned = [*choices[shift:], *choices[:shift]]
+    question = asked(row.text("question"), turned, row.get("hint"))
+    message = Message(question, (_picture(row, image.encoded),))
+    right = letter((place - shift) % len(choices), turned, row.where)
+    kind = row.text("category")
+    return Entry(
+        name, "harmless", question, {"picture": message}, kind, right, twins=f"mmbench {image.index}"
+    )
 
 
 def _holder(row: Row, images: Mapping[str, str]) -> str:
@@ -65,5 +101,9 @@ CARDS = (
     Card(
         "mmbench", load, "utility", ("picture",), "Apache-2.0", "https://github.com/open-compass/MMBench",
         ("|".join(FILES),), (4329, 4377), note="the development set in English; its first release has 4,377 rows",
+    ),
+    Card(
+        "mmbench-circular", load_circular, "utility", ("picture",), "Apache-2.0",
+        "https://github.com/open-compass/MMBench", ("|".join(FILES),), note=CIRCULAR,
     ),
 )  # fmt: skip

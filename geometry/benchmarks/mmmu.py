@@ -35,7 +35,8 @@ def _entry(row: Row) -> Entry:
     if not images:  # a few questions name none of their images
         images = (row.image("image_1"),)
     name, subject = row.text("id"), re.sub(r"^(validation|dev|test)_|_\d+$", "", row.text("id"))
-    return Entry(name, "harmless", question, {"picture": Message(text, images)}, subject, right)
+    request = written if choices else question
+    return Entry(name, "harmless", request, {"picture": Message(text, images)}, subject, right)
 
 
 def _options(row: Row) -> list[str]:

@@ -76,6 +76,7 @@ def test_every_kind_of_column_survives_its_file(tmp_path: Path) -> None:
         "text": "",
         "tokens": 3,
         "finished": True,
+        "first_token": 7,
     }
     record = Record("completions", pd.DataFrame([row, {**row, "pair_id": "q", "finished": False}]))
     record.save(tmp_path)

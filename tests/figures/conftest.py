@@ -116,6 +116,7 @@ def rows_of(name: str) -> list[dict[str, Any]]:
                 "arm": arm,
                 "pair_id": f"p{pair}",
                 "finished": True,
+                "first_token": 7,
                 "tokens": 9,
             }
             | {"text": "sorry" if condition == "regap" else EVIL + " at length" * 20}

@@ -33,7 +33,7 @@ def write_run(folder: Path, answers: Sequence[Answer], **columns: object) -> Pat
         {"model": "m", "condition": condition, "arm": "text", "pair_id": pair}
         for condition, pair, _, _ in answers
     ]
-    said = [{"text": text, "tokens": 3, "finished": True} for _, _, text, _ in answers]
+    said = [{"text": text, "tokens": 3, "finished": True, "first_token": 7} for _, _, text, _ in answers]
     judged = [
         {"label": "harmless" if pair[0] == "h" else "harmful", "judge": "by hand", "verdict": verdict}
         | {"reason": "seen"}

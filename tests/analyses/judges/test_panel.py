@@ -9,7 +9,7 @@ import pytest
 
 from regap.analyses import command_line
 from regap.analyses.config import ConfigError
-from regap.analyses.judges.panel import panel, save_panel
+from regap.analyses.judges.panel import panel, remove_second_opinions, save_panel
 from regap.analyses.judges.registry import judges_named
 from regap.analyses.judges.stored_answers import stored_answers
 from regap.analyses.records import Record
@@ -52,6 +52,7 @@ def test_answers_are_read_back_with_the_request_that_was_made(make_run: MakeRun,
         "harmful",
     )
     assert [one.completion.text for one in stored.answers] == [text for _, _, text, _ in ANSWERS]
+    assert {one.completion.first_token for one in stored.answers} == {7}
 
 
 def test_a_folder_without_right_answers_is_read_too(make_run: MakeRun, tmp_path: Path) -> None:
@@ -96,6 +97,17 @@ def test_judges_that_agree_leave_no_disagreements_and_remove_old_ones(
     assert "disagreements" in judged(folder, "xstest_prefixes")
     assert "disagreements" not in judged(folder, "refusal_direction_phrases")
     assert not (folder / "tables" / "disagreements.parquet").exists()
+
+
+def test_what_judges_made_of_earlier_answers_is_removed_and_their_verdicts_are_kept(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    folder = make_run(tmp_path, ANSWERS)
+    judged(folder, "xstest_prefixes")
+    kept = {path.name for path in (folder / "verdicts").iterdir()}
+    remove_second_opinions(folder)
+    assert {path.stem for path in (folder / "tables").iterdir()} == {"completions", "verdicts"}
+    assert kept and {path.name for path in (folder / "verdicts").iterdir()} == kept
 
 
 def test_a_correction_is_compared_with_none_on_the_same_prompts(make_run: MakeRun, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from regap.analyses.judges.published_lists import PUBLISHED, XSTEST
 from regap.analyses.judges.registry import JUDGES, judge_for, judges_named, of_phrases
-from regap.analyses.verdicts import Judge, exact_answer, refusal_phrases
+from regap.analyses.verdicts import Judge, answer_or_phrases, exact_answer, refusal_phrases
 from regap.geometry.pairs import Pair, Pairs
 from regap.interventions.generation import Completion
 
@@ -17,7 +17,8 @@ MakePair = Callable[..., Pair]
 @pytest.mark.parametrize(
     ("name", "answers", "expected"),
     [
-        ("auto", ["a", None], exact_answer),
+        ("auto", ["a", "b"], exact_answer),
+        ("auto", ["a", None], answer_or_phrases),
         ("auto", [None, None], refusal_phrases),
         ("refusal_phrases", ["a", "b"], refusal_phrases),
         ("exact_answer", [None, None], exact_answer),

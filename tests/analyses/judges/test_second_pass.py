@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from regap.analyses.judges.registry import JUDGES, NamedJudge
-from regap.analyses.judges.second_pass import PORTION, judge_stored
+from regap.analyses.judges.second_pass import judge_stored
 from regap.analyses.judges.stored_answers import Answered
 from regap.analyses.verdicts import Judged
 from regap.geometry.pairs import Pair
 from regap.interventions.generation import Completion
 
 Make = Callable[..., Pair]
+PORTION = JUDGES["refusal_phrases"].portion
 
 
 @pytest.fixture

@@ -598,6 +598,7 @@ LAYOUTS: dict[str, Layout] = {
     "pope": pope,
     "scienceqa": scienceqa,
     "mmbench": mmbench,
+    "mmbench-circular": mmbench,
     "mmmu": mmmu,
     "mm-vet": mm_vet,
 }

@@ -315,6 +315,13 @@ def test_rows_of_mmbench_share_a_picture_by_its_index(read: Read, distributed: D
         benchmark("mmbench", folder)
 
 
+def test_every_rotation_of_mmbench_asks_the_same_and_its_letter_follows_the_answer(read: Read) -> None:
+    first, second = read("mmbench-circular")  # the other row is a rotation that the file has itself
+    assert [pair.pair_id.partition("/")[2] for pair in (first, second)] == ["7+0", "7+1"]
+    assert "A. this\nB. that\n" in first.request and "A. that\nB. this\n" in second.request
+    assert (first.answer, second.answer) == ("B", "A") and first.cluster == second.cluster
+
+
 def test_images_of_mmmu_stand_where_the_question_names_them(read: Read) -> None:
     compared, opened = read("mmmu")
     prompt = compared.prompts["picture"]
@@ -324,6 +331,7 @@ def test_images_of_mmmu_stand_where_the_question_names_them(read: Read) -> None:
     pixels = [picture.open().getpixel((0, 0)) for picture in prompt.pictures]
     assert [pixel[0] for pixel in pixels if isinstance(pixel, tuple)] == [1, 2, 1]
     assert (compared.answer, opened.answer) == ("C", "a thing") and compared.category == "Art"
+    assert "\nC. unlike\n" in compared.request and opened.request == "What is <image 1>?"
     assert (
         opened.prompts["picture"].text
         == f"What is {IMAGE_SLOT}?\nAnswer the question using a single word or phrase."

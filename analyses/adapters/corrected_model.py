@@ -1,0 +1,95 @@
+"""A model under a correction, asked with chat messages: what other tools' models are made of."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from regap.analyses.config import ConfigError
+from regap.analyses.study_again import study_again
+from regap.geometry.forward import Edit
+from regap.geometry.models import Model
+from regap.geometry.pairs import IMAGE_SLOT, Pair, PairError, Pairs, Prompt
+from regap.geometry.pictures import Picture
+from regap.interventions.generation import generate
+
+ARM = "picture"
+
+
+@dataclass(frozen=True, eq=False)
+class CorrectedModel:
+    """A model and the edits it answers under; none is the model as it is."""
+
+    model: Model = field(repr=False)
+    edits: tuple[Edit, ...]
+
+    def answers(self, prompts: Sequence[Prompt], max_new_tokens: int, batch_size: int) -> tuple[str, ...]:
+        """Return the greedy answer to each prompt, in their order; none for none."""
+        if not prompts:
+            return ()
+        pairs = tuple(
+            Pair(f"request {place}", "harmless", "all", "asked by another tool", "test", {ARM: prompt})
+            for place, prompt in enumerate(prompts)
+        )
+        found = generate(
+            self.model, Pairs(pairs), ARM, self.edits, max_new_tokens=max_new_tokens, batch_size=batch_size
+        )
+        return tuple(one.text for one in found)
+
+
+def corrected_model(run: str | Path, condition: str) -> CorrectedModel:
+    """Return the model of a finished run under one of its conditions: baseline, fixed or regap."""
+    study = study_again(Path(run))
+    if condition not in study.conditions:
+        raise ConfigError(f"condition is {condition!r}; choose one of {', '.join(study.conditions)}")
+    return CorrectedModel(study.seen.model, tuple(study.conditions[condition]))
+
+
+def prompt_of(messages: Sequence[Mapping[str, Any]]) -> Prompt:
+    """Return the prompt that chat messages make: at most one of the system, then one of the user.
+
+    Content is a text, or parts of type text and image, one right after the other as chat templates write them; an
+    image is a Pillow image or a path. PairError for what a
+    prompt cannot hold: several turns, video, audio.
+    """
+    system = [_words(message) for message in messages if message["role"] == "system"]
+    spoken = [message for message in messages if message["role"] != "system"]
+    if len(spoken) != 1 or spoken[0]["role"] != "user" or len(system) > 1:
+        told = ", ".join(str(message["role"]) for message in messages) or "none"
+        raise PairError(
+            f"messages are of {told}; a prompt is one message of the user, after one of the system at most"
+        )
+    parts = _parts(spoken[0]["content"])
+    text = "".join(part if isinstance(part, str) else IMAGE_SLOT for part in parts)
+    pictures = tuple(part for part in parts if isinstance(part, Picture))
+    return Prompt(text, pictures, system[0] if system else None)
+
+
+def _words(message: Mapping[str, Any]) -> str:
+    return "".join(str(part) for part in _parts(message["content"]))
+
+
+def _parts(content: str | Sequence[Mapping[str, Any]]) -> list[str | Picture]:
+    if isinstance(content, str):
+        content = [{"type": "text", "text": content}]
+    return [_part(part) for part in content]
+
+
+def _part(part: Mapping[str, Any]) -> str | Picture:
+    if part["type"] == "text":
+        return str(part["text"]).replace(
+            IMAGE_SLOT, "the image"
+        )  # marks a place of a picture only where one is
+    if part["type"] != "image":
+        raise PairError(f"a message holds {part['type']}; prompts hold text and images alone")
+    shown = part.get("url", part.get("image"))
+    if isinstance(shown, str | Path):
+        return Picture.read(Path(shown))
+    if not isinstance(shown, Image.Image):
+        raise PairError(f"an image is a {type(shown).__name__}; give a Pillow image or the path of a file")
+    kept = io.BytesIO()
+    shown.save(kept, "PNG")
+    return Picture(kept.getvalue())

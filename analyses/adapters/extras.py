@@ -1,0 +1,16 @@
+"""Libraries that come with an extra alone."""
+
+from importlib import import_module
+from typing import Any
+
+from regap.analyses.config import ConfigError
+
+
+def needed(module: str, extra: str) -> Any:
+    """Return a module of an extra; ConfigError says how to install it where it is absent."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ConfigError(
+            f"{module} cannot be imported ({error}); install it with `pip install regap[{extra}]`"
+        ) from None

@@ -1,0 +1,77 @@
+"""A utility benchmark asked of a run's model, as it is and under each of the run's corrections."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from regap.analyses.config import ConfigError
+from regap.analyses.records import Record
+from regap.analyses.study import Study
+from regap.analyses.study_again import study_again
+from regap.analyses.tracking import Tracker, silent
+from regap.analyses.utility.marking import RULES
+from regap.analyses.utility.tables import Scored, save_utility, scored, utility_records
+from regap.geometry.benchmarks.loading import benchmark
+from regap.geometry.pairs import PairError, Pairs
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Which benchmark is asked, from where, and how much of it."""
+
+    benchmark: str
+    data: str | None = None
+    limit: int | None = None
+    """At most so many questions, the first ones of the file; twins of the last one come too."""
+    download: bool = False
+    partial: bool = False
+
+    def __post_init__(self) -> None:
+        if self.benchmark not in RULES:
+            raise ConfigError(
+                f"benchmark is {self.benchmark!r}, which has no rule of scoring; choose one of {', '.join(RULES)}"
+            )
+        if self.limit is not None and self.limit < 1:
+            raise ConfigError(f"limit is {self.limit}; give a number of questions above 0")
+
+
+def ask_utility(
+    folder: Path, asking: Asking, seed: int | None = None, track: Tracker = silent
+) -> tuple[Record, ...]:
+    """Return the tables of utility with this benchmark in them, written to the run folder.
+
+    Answers are kept as a run's are, so that one that was stopped goes on. Questions that the run calibrated on, and
+    their twins, are not asked.
+    """
+    pairs = benchmark(asking.benchmark, asking.data, download=asking.download, allow_partial=asking.partial)
+    study = study_again(folder, track)
+    asked = unseen(first_with_twins(pairs, asking.limit), study.seen.pairs)
+    found = [one for arm in asked.arms for one in answers(study, asked, arm)]
+    seed = study.seen.config.seed if seed is None else seed
+    return save_utility(utility_records(found, seed=seed), folder)
+
+
+def answers(study: Study, pairs: Pairs, arm: str) -> Sequence[Scored]:
+    """Return the scored answers to pairs in an arm under the study's conditions."""
+    return scored(study.seen.model.name, arm, study.answers(arm, study.conditions, pairs))
+
+
+def first_with_twins(pairs: Pairs, limit: int | None) -> Pairs:
+    """Return the first pairs, and those that share a cluster with one of them: measures need whole groups."""
+    if limit is None:
+        return pairs
+    kept = {pair.cluster for pair in pairs.pairs[:limit]}
+    return Pairs(tuple(pair for pair in pairs if pair.cluster in kept), pairs.notes)
+
+
+def unseen(asked: Pairs, known: Pairs) -> Pairs:
+    """Return the pairs that share no cluster with calibration pairs; PairError where none is left."""
+    clusters = {pair.cluster for pair in known if pair.split == "calibration"}
+    names = {pair.pair_id for pair in known if pair.split == "calibration"}
+    kept = tuple(pair for pair in asked if pair.cluster not in clusters and pair.pair_id not in names)
+    if not kept:
+        raise PairError(
+            f"the run calibrated on all {len(asked)} questions, or on their twins; run it on other pairs, and ask "
+            "this benchmark of it then"
+        )
+    return Pairs(kept, asked.notes)

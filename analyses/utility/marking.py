@@ -1,0 +1,122 @@
+"""Which benchmarks have a published rule, and how an answer to each is marked."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from regap.analyses.utility import choices as chosen
+from regap.analyses.utility import open_answers
+from regap.analyses.utility.yes_or_no import read_mme, read_pope, says_either
+from regap.analyses.verdicts import opens_with_refusal
+from regap.geometry.pairs import Pair
+
+
+@dataclass(frozen=True)
+class Marked:
+    """An answer to a question of a benchmark, read by its rule."""
+
+    pair: Pair = field(repr=False)
+    text: str = field(repr=False)
+    said: str
+    """What the rule reads: yes, no, a letter, or an open answer as it is."""
+    right: bool
+    readable: bool
+    """False where the rule finds nothing it looks for, or takes what it does not know for an answer."""
+
+    @property
+    def refused(self) -> bool:
+        """True if the answer opens with a refusal phrase, whatever the rule makes of it."""
+        return opens_with_refusal(self.text)
+
+
+Marks = Callable[[Pair, str], Marked]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a benchmark is scored."""
+
+    benchmark: str
+    marks: Marks = field(repr=False)
+    measures: tuple[str, ...]
+    """Beside accuracy, unread and refused."""
+    source: str
+    defects: str = ""
+
+
+def marked_yes_or_no(reads: Callable[[str], str], readable: Callable[[str], bool]) -> Marks:
+    """Return the marking of questions whose right answer is yes or no."""
+
+    def marks(pair: Pair, text: str) -> Marked:
+        said = reads(text)
+        return Marked(pair, text, said, said == answer_of(pair).lower().strip(". "), readable(text))
+
+    return marks
+
+
+def marked_choice(reads: Callable[[str, chosen.Choices], str]) -> Marks:
+    """Return the marking of questions whose right answer is the letter of a choice."""
+
+    def marks(pair: Pair, text: str) -> Marked:
+        said = reads(text, chosen.choices_of(pair.request))
+        return Marked(pair, text, said, said == answer_of(pair), bool(said))
+
+    return marks
+
+
+def marked_mmmu(pair: Pair, text: str) -> Marked:
+    """Return the marking of MMMU: a letter where there are choices, else an open answer."""
+    if chosen.choices_of(pair.request):
+        return marked_choice(chosen.read_mmmu)(pair, text)
+    right = open_answers.is_right(text, answer_of(pair))
+    return Marked(pair, text, " ".join(text.split()), right, bool(text.strip()))
+
+
+def answer_of(pair: Pair) -> str:
+    """Return the right answer; ValueError for a pair that does not tell it."""
+    if not pair.answer:
+        raise ValueError(f"pair {pair.pair_id!r} has no right answer, so it cannot be scored; read it again")
+    return pair.answer
+
+
+RULES: Mapping[str, Rule] = {
+    rule.benchmark: rule
+    for rule in (
+        Rule(
+            "mme", marked_yes_or_no(read_mme, lambda text: bool(read_mme(text))), ("accuracy_plus", "score"),
+            "MME's evaluation script; score: 100 times accuracy and accuracy+, summed over kinds of question",
+        ),
+        Rule(
+            "pope", marked_yes_or_no(read_pope, says_either), ("precision", "recall", "f1", "yes_share"),
+            "POPE's evaluate.py; yes is the positive answer",
+            "what says neither no nor not is a yes, refusals and empty answers too: read it with unread and refused",
+        ),
+        Rule("scienceqa", marked_choice(chosen.read_scienceqa), (), "LLaVA's eval_science_qa.py"),
+        Rule(
+            "mmbench", marked_choice(chosen.read_mmbench), (), "VLMEvalKit, each question asked once",
+            "a model that always says A is right for a quarter: mmbench-circular tells",
+        ),
+        Rule(
+            "mmbench-circular", marked_choice(chosen.read_mmbench), ("circular_accuracy",),
+            "VLMEvalKit's CircularEval: a question is right if it is with its choices in every rotation",
+        ),
+        Rule(
+            "mmmu", marked_mmmu, (), "MMMU's eval_utils.py",
+            "what cannot be read is wrong here, where MMMU draws a letter at random",
+        ),
+    )
+}  # fmt: skip
+
+
+def benchmark_of(pair: Pair) -> str:
+    """Return the benchmark that a pair is of; its name before the stroke."""
+    return pair.pair_id.partition("/")[0]
+
+
+def marked(pairs: Sequence[Pair], texts: Sequence[str]) -> dict[str, tuple[Marked, ...]]:
+    """Return the marked answers of each benchmark that has a rule; pairs of no such benchmark are passed over."""
+    found: dict[str, list[Marked]] = {}
+    for pair, text in zip(pairs, texts, strict=True):
+        rule = RULES.get(benchmark_of(pair))
+        if rule:
+            found.setdefault(rule.benchmark, []).append(rule.marks(pair, text))
+    return {benchmark: tuple(answers) for benchmark, answers in found.items()}

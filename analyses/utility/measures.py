@@ -1,0 +1,158 @@
+"""What marked answers amount to: accuracy and the other published measures, each with a clustered interval."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from regap.analyses.utility.choices import choices_of
+from regap.analyses.utility.marking import RULES, Marked, answer_of
+from regap.geometry.estimates import Estimate, Resamples, estimate, mean_draws, proportion
+
+EVERYTHING = "all"
+"""The category of rows that take all of them together."""
+PERCEPTION = frozenset(
+    ("existence", "count", "position", "color", "posters", "celebrity", "scene", "landmark", "artwork", "OCR")
+)
+COGNITION = frozenset(
+    ("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning")
+)
+
+
+@dataclass(frozen=True)
+class Hits:
+    """What is counted, as questions or groups of them, and which are right."""
+
+    names: tuple[str, ...]
+    """Of the questions or groups: equal names under two conditions are compared."""
+    right: Bool[Tensor, " unit"]
+    clusters: tuple[str, ...]
+
+
+def each(answers: Sequence[Marked]) -> Hits:
+    """Return every question by itself."""
+    return Hits(
+        tuple(one.pair.pair_id for one in answers),
+        torch.tensor([one.right for one in answers], dtype=torch.bool),
+        tuple(one.pair.cluster for one in answers),
+    )
+
+
+def both_on_an_image(answers: Sequence[Marked]) -> Hits:
+    """Return the two questions on one image of MME as one, right if both are; an image with one of them is left out."""
+    return _groups(answers, lambda one: one.pair.pair_id.rpartition("-")[0], lambda _: 2)
+
+
+def every_rotation(answers: Sequence[Marked]) -> Hits:
+    """Return the rotations of one question as one, right if all are; a question that lacks some is left out."""
+    return _groups(
+        answers,
+        lambda one: one.pair.pair_id.rpartition("+")[0],
+        lambda one: len(choices_of(one.pair.request)),
+    )
+
+
+COUNTED: Mapping[str, Callable[[Sequence[Marked]], Hits]] = {
+    "accuracy": each,
+    "accuracy_plus": both_on_an_image,
+    "circular_accuracy": every_rotation,
+}
+"""Measures that are the share of something that is right: these are compared between conditions."""
+
+
+def measures(benchmark: str, answers: Sequence[Marked], seed: int = 0) -> dict[str, Estimate]:
+    """Return the measures of a benchmark's rule over these answers; one of which there is nothing is absent.
+
+    Intervals are resampled by cluster; a share of exactly 0 or 1 has the exact binomial bound. ValueError for none.
+    """
+    if not answers:
+        raise ValueError(f"there are no answers to {benchmark}; check the filters before it")
+    found: dict[str, Estimate | None] = {}
+    for name in ("accuracy", *RULES[benchmark].measures):
+        if name in COUNTED:
+            hits = COUNTED[name](answers)
+            found[name] = proportion(hits.right, hits.clusters, seed) if hits.names else None
+        elif name == "score":
+            found[name] = mme_score(answers, seed)
+        else:
+            found[name] = _of_yes(name, answers, seed)
+    for name, flags in (
+        ("unread", [not one.readable for one in answers]),
+        ("refused", [one.refused for one in answers]),
+    ):
+        found[name] = proportion(torch.tensor(flags), each(answers).clusters, seed)
+    return {name: value for name, value in found.items() if value}
+
+
+def by_category(benchmark: str, answers: Sequence[Marked], seed: int = 0) -> dict[str, dict[str, Estimate]]:
+    """Return the measures over all answers, then of each category; of MME, also of perception and of cognition."""
+    kinds = dict.fromkeys(one.pair.category for one in answers)
+    parts = {EVERYTHING: list(answers)}
+    if benchmark == "mme":
+        parts |= {
+            name: [one for one in answers if one.pair.category in members]
+            for name, members in (("perception", PERCEPTION), ("cognition", COGNITION))
+        }
+    if len(kinds) > 1:
+        parts |= {kind: [one for one in answers if one.pair.category == kind] for kind in kinds}
+    return {name: measures(benchmark, part, seed) for name, part in parts.items() if part}
+
+
+def mme_score(answers: Sequence[Marked], seed: int = 0) -> Estimate | None:
+    """Return the sum over kinds of question of 100 (accuracy + accuracy+), each kind out of 200; None without pairs.
+
+    Over images of which both questions were answered, as the published score is. Without an interval where no
+    resample could differ.
+    """
+    kinds: dict[str, list[Marked]] = {}
+    for one in answers:
+        kinds.setdefault(one.pair.category, []).append(one)
+    total, count, spread = torch.zeros(1), 0, False
+    for kind in kinds.values():
+        plus = both_on_an_image(kind)
+        kept = [one for one in kind if one.pair.pair_id.rpartition("-")[0] in plus.names]
+        if not kept:
+            continue
+        for hits in (each(kept), plus):
+            weights = Resamples.of(hits.clusters, torch.ones_like(hits.right), seed=seed).weights
+            total = total + 100 * mean_draws(hits.right[:, None].double(), weights)[:, 0]
+            spread = spread or bool(hits.right.any() and not hits.right.all())
+        count += len(kept)
+    if not count:
+        return None
+    found = estimate(total, count)
+    return found if spread else Estimate(found.value, float("nan"), float("nan"), count)
+
+
+def _of_yes(name: str, answers: Sequence[Marked], seed: int) -> Estimate | None:
+    """Return precision, recall, F1 or share of yes, yes being positive; None where it divides by nothing.
+
+    F1 is a rising function of the share of right ones among those that are or were called yes, so its interval is
+    that share's.
+    """
+    said = torch.tensor([one.said == "yes" for one in answers])
+    true = torch.tensor([answer_of(one.pair).lower().strip(". ") == "yes" for one in answers])
+    base = {"precision": said, "recall": true, "f1": said | true, "yes_share": torch.ones_like(said)}[name]
+    hits = said if name == "yes_share" else said & true
+    if not base.any():
+        return None
+    clusters = [one.pair.cluster for one, kept in zip(answers, base.tolist(), strict=True) if kept]
+    share = proportion(hits[base], clusters, seed)
+    if name != "f1":
+        return share
+    value, low, high = (2 * one / (1 + one) for one in (share.value, share.low, share.high))
+    return Estimate(value, low, high, share.n)
+
+
+def _groups(answers: Sequence[Marked], key: Callable[[Marked], str], size: Callable[[Marked], int]) -> Hits:
+    groups: dict[str, list[Marked]] = {}
+    for one in answers:
+        groups.setdefault(key(one), []).append(one)
+    whole = {name: group for name, group in groups.items() if len(group) == size(group[0])}
+    return Hits(
+        tuple(whole),
+        torch.tensor([all(one.right for one in group) for group in whole.values()], dtype=torch.bool),
+        tuple(group[0].pair.cluster for group in whole.values()),
+    )
