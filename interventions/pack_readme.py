@@ -23,8 +23,8 @@ def readme(card: "Card") -> str:
         [
             f"# Correction pack for {escaped(card.name)}",
             "",
-            "Removes the drift that images put into the residual stream, so that what is refused as text is refused as an "
-            "image too. Defensive use; the numbers below are of this model, these pairs and this number format alone.",
+            "Removes the drift that images put into the residual stream, so that what is refused as text is refused "
+            "as an image too. The numbers below are of this model, these pairs and this number format alone.",
             "",
             USE,
             "",
@@ -32,7 +32,8 @@ def readme(card: "Card") -> str:
             f"{escaped(model.dtype)}, revision {escaped(model.revision or 'none')}, weights {escaped(model.weights)}",
             f"- **Correction:** {_correction(card)}",
             f"- **Chosen on:** arm {escaped(source.image_arm)} of {source.pairs} pairs "
-            f"({escaped(source.pairs_sha256[:16])}…), false refusals allowed {source.false_refusals:g}, seed {source.seed}",
+            f"({escaped(source.pairs_sha256[:16])}…), false refusals allowed {source.false_refusals:g}, "
+            f"seed {source.seed}",
             f"- **Versions:** {escaped(', '.join(f'{name} {number}' for name, number in source.versions.items()))}",
             "",
             *_table(card),
@@ -49,12 +50,12 @@ def escaped(text: str) -> str:
 
 def _correction(card: "Card") -> str:
     known = card.correction
-    site = f"layers {', '.join(map(str, known.site.layers))}, {known.site.positions}, {known.site.phase}, norm {known.site.norm}"
+    site = f"layers {', '.join(map(str, known.site.layers))}, {known.site.positions}, {known.site.phase}"
     if known.gate is None:
-        return f"fixed, {known.strength:g} × {escaped(known.part)} at {escaped(site)}"
+        return f"fixed, {known.strength:g} × {escaped(known.part)} at {escaped(site)}, norm {known.site.norm}"
     gate = known.gate
     return (
-        f"gated, up to {known.strength:g} × {escaped(known.part)} at {escaped(site)}; {escaped(gate.kind)} gate on "
+        f"gated, up to {known.strength:g} × {escaped(known.part)} at {escaped(site)}, norm {known.site.norm}; {escaped(gate.kind)} gate on "
         f"{escaped(gate.signal)} at layers {', '.join(map(str, gate.read_layers))}, threshold {gate.threshold:.6g}"
     )
 
