@@ -2,10 +2,8 @@
 
 import html
 import re
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from regap.interventions.packs import Card, Outcome
+from regap.interventions.pack_card import Card, Outcome
 
 USE = """```python
 from regap.interventions import protected
@@ -16,7 +14,7 @@ with protected(model, "THIS_FOLDER"):        # a plain Hugging Face model
 SHOWN = ("attack_success", "refusal", "over_refusal", "utility")
 
 
-def readme(card: "Card") -> str:
+def readme(card: Card) -> str:
     """Return the pack's README.md: what it is for, what it does, what was measured, how to use it."""
     model, source = card.model, card.source
     return "\n".join(
@@ -48,19 +46,23 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", html.escape(flat))
 
 
-def _correction(card: "Card") -> str:
+def _correction(card: Card) -> str:
     known = card.correction
-    site = f"layers {', '.join(map(str, known.site.layers))}, {known.site.positions}, {known.site.phase}"
+    where = f"layers {_list(known.site.layers)}, {known.site.positions}, {known.site.phase}, norm {known.site.norm}"
     if known.gate is None:
-        return f"fixed, {known.strength:g} × {escaped(known.part)} at {escaped(site)}, norm {known.site.norm}"
+        return f"fixed, {known.strength:g} × {escaped(known.part)} at {escaped(where)}"
     gate = known.gate
     return (
-        f"gated, up to {known.strength:g} × {escaped(known.part)} at {escaped(site)}, norm {known.site.norm}; {escaped(gate.kind)} gate on "
-        f"{escaped(gate.signal)} at layers {', '.join(map(str, gate.read_layers))}, threshold {gate.threshold:.6g}"
+        f"gated, up to {known.strength:g} × {escaped(known.part)} at {escaped(where)}; {gate.kind} gate on "
+        f"{escaped(gate.signal)} at layers {_list(gate.read_layers)}, threshold {gate.threshold:.6g}"
     )
 
 
-def _table(card: "Card") -> list[str]:
+def _list(layers: tuple[int, ...]) -> str:
+    return ", ".join(str(layer) for layer in layers)
+
+
+def _table(card: Card) -> list[str]:
     """Outcomes on test pairs, uncorrected beside corrected."""
     found = {(one.arm, one.measure, one.condition): one for one in card.outcomes}
     rows = dict.fromkeys((one.arm, one.measure) for one in card.outcomes if one.measure in SHOWN)
@@ -74,12 +76,12 @@ def _table(card: "Card") -> list[str]:
     ]
 
 
-def _shown(one: "Outcome | None") -> str:
+def _shown(one: Outcome | None) -> str:
     if one is None or one.value is None:
         return "not measured"
     interval = "" if one.low is None or one.high is None else f" [{one.low:.3g}, {one.high:.3g}]"
     return f"{one.value:.3g}{interval}"
 
 
-def _n(found: "dict[tuple[str, str, str], Outcome]", arm: str, measure: str) -> int:
+def _n(found: dict[tuple[str, str, str], Outcome], arm: str, measure: str) -> int:
     return next(one.n for (of, name, _), one in found.items() if (of, name) == (arm, measure))

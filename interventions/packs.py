@@ -4,9 +4,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
@@ -14,50 +13,14 @@ from torch import Tensor
 from regap.geometry.files import write_whole
 from regap.geometry.identity import ModelIdentity
 from regap.geometry.store import encoded_tensors
-from regap.interventions.corrections import Correction, Facts, PackError, Settings
+from regap.interventions.corrections import Correction, PackError, Settings
+from regap.interventions.pack_card import Card, Outcome, Source
+from regap.interventions.pack_readme import readme
 
 FORMAT = "regap correction pack 1"
 CARD, TENSORS = "card.json", "pack.safetensors"
 LARGEST_CARD = 2**20
 """Bytes."""
-
-
-class Outcome(Facts):
-    """A share that was measured on test pairs, with its 95 % interval."""
-
-    condition: Literal["baseline", "corrected"]
-    arm: str
-    measure: str
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int = Field(ge=1)
-
-
-class Source(Facts):
-    """What the pack was made from."""
-
-    run: str = Field(
-        description="fingerprint of the run's model: weights, template, number format, attention"
-    )
-    pairs: int = Field(ge=1)
-    pairs_sha256: str
-    image_arm: str = Field(description="the arm that the correction was chosen on")
-    false_refusals: float = Field(description="share of harmless calibration images allowed to be refused")
-    seed: int
-    versions: dict[str, str] = Field(description="of the packages that the run used")
-
-
-class Card(Facts):
-    """Everything of a pack that is no tensor."""
-
-    format: Literal["regap correction pack 1"]
-    name: str = Field(min_length=1, description="what the model was called")
-    model: ModelIdentity
-    source: Source
-    outcomes: tuple[Outcome, ...]
-    correction: Settings
-    tensors_sha256: str = Field(description="of pack.safetensors")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +39,7 @@ class Pack:
         layers = (*self.correction.site.layers, *self.correction.settings.refusal_layers)
         if max(layers) >= model.blocks:
             raise PackError(
-                f"pack {name} names layer {max(layers)}, and its model has blocks 0 to {model.blocks - 1}; make it again"
+                f"pack {name} names layer {max(layers)}, and its model has {model.blocks} blocks; make it again"
             )
         if (digest := _digest(_tensors(self.correction))) != self.card.tensors_sha256:
             raise PackError(
@@ -110,8 +73,6 @@ def write_pack(pack: Pack, folder: str | Path) -> Path:
 
     Raises PackError for a folder that holds other files.
     """
-    from regap.interventions.pack_readme import readme
-
     folder = Path(folder)
     known = {CARD, TENSORS, "README.md"}
     if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - known):
@@ -129,7 +90,7 @@ def read_pack(folder: str | Path) -> Pack:
     content = _content(folder / TENSORS)
     if _digest(content) != card.tensors_sha256:
         raise PackError(
-            f"pack {folder}: {TENSORS} is cut off or is not the one that {CARD} was written with; fetch or make it again"
+            f"pack {folder}: {TENSORS} is cut off, or not the one {CARD} was written with; fetch or make it again"
         )
     return Pack(card, correction_from(card.correction, _loaded(folder, content)))
 
