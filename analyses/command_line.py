@@ -6,7 +6,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from regap.analyses.commands import benchmarks, compare, draw, judge, model, organism, plan, run
+from regap.analyses.commands import benchmarks, compare, draw, judge, model, organism, pack, plan, run
 from regap.analyses.commands.options import errors
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ for command in (
     compare.compare,
     judge.judge,
     judge.calibrate_judges,
+    pack.pack,
     draw.figures,
     draw.report,
     model.doctor,

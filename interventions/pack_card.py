@@ -7,11 +7,13 @@ from pydantic import Field
 from regap.geometry.identity import ModelIdentity
 from regap.interventions.corrections import Facts, Settings
 
+Condition = Literal["baseline", "corrected"]
+
 
 class Outcome(Facts):
     """A share that was measured on test pairs, with its 95 % interval."""
 
-    condition: Literal["baseline", "corrected"]
+    condition: Condition
     arm: str
     measure: str
     value: float | None

@@ -18,7 +18,7 @@ from regap.interventions.pack_card import Card, Outcome, Source
 from regap.interventions.pack_readme import readme
 
 FORMAT = "regap correction pack 1"
-CARD, TENSORS = "card.json", "pack.safetensors"
+CARD, TENSORS, README = "card.json", "pack.safetensors", "README.md"
 LARGEST_CARD = 2**20
 """Bytes."""
 
@@ -74,13 +74,18 @@ def write_pack(pack: Pack, folder: str | Path) -> Path:
     Raises PackError for a folder that holds other files.
     """
     folder = Path(folder)
-    known = {CARD, TENSORS, "README.md"}
-    if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - known):
-        raise PackError(f"out is {folder}, which holds something else than a pack; name a new folder")
+    check_folder(folder)
     write_whole(folder / TENSORS, _tensors(pack.correction))
     write_whole(folder / CARD, (pack.card.model_dump_json(indent=2) + "\n").encode())
-    write_whole(folder / "README.md", readme(pack.card).encode())
+    write_whole(folder / README, readme(pack.card).encode())
     return folder
+
+
+def check_folder(folder: Path) -> None:
+    """Raise PackError for a folder that a pack may not be written to: one that holds anything else."""
+    known = {CARD, TENSORS, README}
+    if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - known):
+        raise PackError(f"out is {folder}, which holds something else than a pack; name a new folder")
 
 
 def read_pack(folder: str | Path) -> Pack:
