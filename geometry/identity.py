@@ -75,14 +75,13 @@ _KNOWN: "WeakKeyDictionary[torch.nn.Module, tuple[str, str]]" = WeakKeyDictionar
 
 
 def _digest_of_weights(model: torch.nn.Module) -> str:
-    named = [(name.replace(UNDER_HOOKS, ""), each) for name, each in sorted(model.named_parameters())]
+    parameters = {name.replace(UNDER_HOOKS, ""): each for name, each in model.named_parameters()}
+    named = sorted(parameters.items(), key=lambda one: one[0])
     state = _digest(repr([(name, each.data_ptr(), _version(each)) for name, each in named]).encode())
     known = _KNOWN.get(model)
     if known is None or known[0] != state:
         with ThreadPoolExecutor(THREADS) as pool:
-            digests = list(
-                pool.map(lambda one: _digest_of_parameter(*one), sorted(named, key=lambda one: one[0]))
-            )
+            digests = list(pool.map(lambda one: _digest_of_parameter(*one), named))
         known = _KNOWN[model] = (state, _digest("".join(digests).encode()))
     return known[1]
 

@@ -39,9 +39,8 @@ def protect(model: Any, pack: Pack | str | Path) -> Any:
     pack = pack if isinstance(pack, Pack) else read_pack(pack)
     if KEPT_AS in vars(model):
         held = vars(model)[KEPT_AS]
-        raise ModelError(
-            f"the model is protected already, by {held.correction.settings.kind} correction; unprotect(model) first"
-        )
+        kind = held.correction.settings.kind
+        raise ModelError(f"the model is protected already, by a {kind} pack; unprotect(model) first")
     blocks = Blocks.of(model)
     check_fit(pack, model)
     attached = Attached(model, pack.correction, blocks)
