@@ -31,6 +31,8 @@ from regap.analyses.utility.tables import save_utility, scored, utility_records
 from regap.analyses.verdicts import Judged
 from regap.geometry.models import Model, load
 from regap.geometry.pairs import Pairs
+from regap.interventions.packing import correction_of
+from regap.interventions.stored_corrections import store_correction
 
 Answers = Mapping[str, Mapping[str, Sequence[Judged]]]
 """Judged answers by condition and arm."""
@@ -50,6 +52,7 @@ def run(config: RunConfig, track: Tracker = silent) -> RunFolder:
     seen = observe(model, pairs, config, folder.path, track)
     folder.write_directions(seen.refusal, dict(seen.drifts), model)
     study = calibrate(seen, folder.path, track)
+    _store_corrections(study, folder)
     answers = _answers(study)
     findings = [
         collapse.run(study),
@@ -95,6 +98,13 @@ def load_model(config: RunConfig, source: str) -> Model:
         revision=revision,
         download=config.download,
     )
+
+
+def _store_corrections(study: Study, folder: RunFolder) -> None:
+    """Keep the corrections as they were chosen, vectors and all, for `regap pack`."""
+    for condition, edit in (("fixed", study.fixed), ("regap", study.regap)):
+        correction = correction_of(edit, study.seen.refusal)
+        store_correction(correction, folder.path, condition, study.seen.model.fingerprint)
 
 
 def _answers(study: Study) -> Answers:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Bool
@@ -13,9 +13,8 @@ from torch import Tensor
 from regap.geometry.chat import Speaker, render
 from regap.geometry.models import Model, ModelError
 from regap.geometry.pairs import PairError, Prompt
+from regap.geometry.positions import Positions
 from regap.geometry.speakers import spoken
-
-Positions = Literal["last", "after_instruction", "image", "request", "template", "all"]
 
 
 @dataclass(frozen=True, eq=False)

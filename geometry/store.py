@@ -102,8 +102,15 @@ def _digest_of_bytes(tensor: Tensor) -> str:
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
     """Write named tensors and a header to one safetensors file, whole or not at all."""
-    contiguous = {name: tensor.detach().to(torch.float32).contiguous() for name, tensor in tensors.items()}
-    write_whole(path, _encoded(contiguous, header))
+    write_whole(path, encoded_tensors(tensors, header))
+
+
+def encoded_tensors(tensors: dict[str, Tensor], header: dict[str, str]) -> bytes:
+    """Return a safetensors file of named tensors, as float32, and a header; equal for equal content."""
+    contiguous = {
+        name: tensor.detach().cpu().to(torch.float32).contiguous() for name, tensor in tensors.items()
+    }
+    return _encoded(contiguous, header)
 
 
 def _encoded(tensors: dict[str, Tensor], header: dict[str, str]) -> bytes:

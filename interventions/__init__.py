@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from regap.interventions.fixed import fixed_correction as fixed_correction
     from regap.interventions.generation import Completion as Completion
     from regap.interventions.generation import generate as generate
+    from regap.interventions.packs import Pack as Pack
+    from regap.interventions.packs import read_pack as read_pack
+    from regap.interventions.packs import write_pack as write_pack
+    from regap.interventions.protected import protect as protect
+    from regap.interventions.protected import protected as protected
+    from regap.interventions.protected import unprotect as unprotect
     from regap.interventions.regap import ReGap as ReGap
     from regap.interventions.regap import calibrate_regap as calibrate_regap
     from regap.interventions.sites import Site as Site
@@ -23,21 +29,33 @@ _HOMES = {
     "fixed_correction": "fixed",
     "Completion": "generation",
     "generate": "generation",
+    "Pack": "packs",
+    "read_pack": "packs",
+    "write_pack": "packs",
+    "protect": "protected",
+    "protected": "protected",
+    "unprotect": "protected",
     "ReGap": "regap",
     "calibrate_regap": "regap",
     "Site": "sites",
 }
 __all__ = [
     "Completion",
+    "Pack",
     "ReGap",
     "Shift",
     "Site",
     "calibrate_regap",
     "fixed_correction",
     "generate",
+    "protect",
+    "protected",
     "random_orthogonal",
+    "read_pack",
     "shuffled_pairs",
     "towards_refusal",
+    "unprotect",
+    "write_pack",
 ]
 
 

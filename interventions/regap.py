@@ -20,6 +20,7 @@ from regap.geometry.prompts import Batch
 from regap.geometry.store import digest_of, digest_of_tensor
 from regap.interventions.fixed import Shift, fixed_correction
 from regap.interventions.gates import Gate, Kind, budget_threshold
+from regap.interventions.signals import SIGNALS
 from regap.interventions.sites import Site
 
 Signal = Literal["rho", "z_before", "z_after"]
@@ -34,8 +35,7 @@ class Traces:
 
     def signal(self, kind: Signal) -> Float[Tensor, " prompt"]:
         """Return the mean over read layers of: what the correction changed (rho), z before, or z after it."""
-        values = {"rho": self.after - self.before, "z_before": self.before, "z_after": self.after}
-        return values[kind].mean(1)
+        return SIGNALS[kind].of(self.before, self.after)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,18 +2,27 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from regap.geometry.prompts import Batch, Positions
+from regap.geometry.positions import Positions
 
 Phase = Literal["prefill", "every_step"]
 Norm = Literal["plain", "keep"]
 GROWING: tuple[Positions, ...] = ("last", "after_instruction", "all")
 """Positions that generated tokens belong to: they come after the instruction."""
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A batch of prompts that knows where the named positions are."""
+
+    def at(self, positions: Positions) -> Bool[Tensor, "prompt token"]:
+        """Return True at the tokens of that name."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ def shifted(
     return torch.where(where[..., None], moved, residual)
 
 
-def position_rule(site: Site, batch: Batch) -> Callable[[Float[Tensor, "prompt token d_model"]], Tensor]:
+def position_rule(site: Site, batch: Placed) -> Callable[[Float[Tensor, "prompt token d_model"]], Tensor]:
     """Return a fresh function from a residual stream to the tokens to edit in it, call by call.
 
     The first call sees the prompt, or its last token alone; later calls see one generated token each.

@@ -1,0 +1,162 @@
+"""The call of a plain model that holds the end of a prompt, run as often as it takes to decide on a correction."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from regap.interventions.corrections import Correction
+from regap.interventions.plain_blocks import Blocks, Change
+from regap.interventions.sites import Norm, Site, shifted
+
+BY_COLUMN = ("input_ids", "inputs_embeds", "attention_mask")
+BY_LAST = ("position_ids", "token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids", "cache_position")
+"""Inputs with one entry a token, along their second or their last dimension."""
+EVERY_PART = ("past_key_values", "use_cache", "return_dict", "logits_to_keep")
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a model's forward, and which columns of the sequence it runs."""
+
+    forward: Callable[..., Any] = field(repr=False)
+    inputs: Mapping[str, Any] = field(repr=False)
+    first: int
+    """Column of its first token: how many the cache holds already."""
+    prompt: int
+    """How many columns the prompt has."""
+
+    @property
+    def tokens(self) -> Tensor:
+        """What it runs, [prompt, token] or [prompt, token, d_model]."""
+        given = self.inputs.get("inputs_embeds")
+        return self.inputs["input_ids"] if given is None else given
+
+    @property
+    def columns(self) -> int:
+        """How many tokens of each prompt it runs."""
+        return self.tokens.shape[1]
+
+    @property
+    def cache(self) -> Any:
+        """Keys and values of what came before, None if there are none."""
+        return self.inputs.get("past_key_values")
+
+    @property
+    def ends_prompt(self) -> bool:
+        """True if the last column of the prompt is the last of the call."""
+        return self.first + self.columns == self.prompt
+
+    def last_token(self) -> "Call":
+        """Run all but the last token of the call, and return the call of that token alone."""
+        whole = (*BY_COLUMN, *BY_LAST, *EVERY_PART)
+        self.forward(**{name: _cut(name, value, slice(None, -1)) for name, value in self.inputs.items()})
+        rest = {
+            name: _cut(name, value, slice(-1, None)) for name, value in self.inputs.items() if name in whole
+        }
+        mask = {"attention_mask": self.inputs["attention_mask"]} if "attention_mask" in rest else {}
+        return replace(self, inputs={**rest, **mask}, first=self.first + self.columns - 1)
+
+    def marked(self, site: Site) -> Bool[Tensor, " token"]:
+        """True at the columns of the call that the site edits."""
+        column = torch.arange(self.first, self.first + self.columns)
+        from_where = self.prompt - 1 if site.positions == "last" else 0
+        until = self.prompt if site.phase == "prefill" else self.first + self.columns
+        return (column >= from_where) & (column < until)
+
+
+@dataclass(eq=False)
+class PromptEnd:
+    """Runs the end of a prompt uncorrected, under probes, and at last as it is answered."""
+
+    call: Call
+    blocks: Blocks
+    correction: Correction
+    one_token: bool
+    """True if the prompt can be run up to its last token once, and gone on from."""
+
+    @torch.no_grad()
+    def coordinates(self, strength: float) -> Float[Tensor, "prompt read"]:
+        """Return z at the layers the gate reads, under the correction at one strength; 0 is none."""
+        self._go_to_the_last()
+        gate = self.correction.settings.gate
+        layers = gate.read_layers if gate else ()
+        kept: dict[int, Tensor] = {}
+        strengths = self.same_for_all(strength)
+        self._run({**(self._changes(strengths) if strength else {}), **self._keepers(layers, kept)})
+        self._take_back()
+        states = torch.stack([kept[layer].to("cpu", torch.float32) for layer in layers], 1).double()
+        return torch.einsum("pld,ld->pl", states, self.correction.directions().double())
+
+    def same_for_all(self, strength: float) -> Float[Tensor, "prompt layer"]:
+        """Return one strength for every prompt and every layer of the site."""
+        return torch.full((len(self.call.tokens), len(self.correction.vectors)), float(strength))
+
+    def finish(self, strengths: Float[Tensor, "prompt layer"]) -> Any:
+        """Return what the model says with each prompt corrected by its own strengths."""
+        return self._run(self._changes(strengths))
+
+    def _run(self, changes: Mapping[int, Change]) -> Any:
+        with self.blocks.changed(changes):
+            return self.call.forward(**self.call.inputs)
+
+    def _changes(self, strengths: Float[Tensor, "prompt layer"]) -> dict[int, Change]:
+        return changes_of(self.correction, self.call, strengths)
+
+    def _keepers(self, layers: Sequence[int], kept: dict[int, Tensor]) -> dict[int, Change]:
+        column = self.call.prompt - 1 - self.call.first
+
+        def keeper(layer: int) -> Change:
+            def keep(residual: Tensor) -> None:
+                kept[layer] = residual[:, column].detach().clone()
+
+            return keep
+
+        return {layer: keeper(layer) for layer in layers}
+
+    def _go_to_the_last(self) -> None:
+        if not self.one_token:
+            return
+        if self.call.columns > 1:
+            self.call = self.call.last_token()
+        if hasattr(self.call.cache, "activate_past_recording"):
+            self.call.cache.activate_past_recording()  # sliding windows can then be put back as they were
+
+    def _take_back(self) -> None:
+        """Leave the cache as it was before the pass."""
+        if self.one_token:
+            self.call.cache.crop(-1)
+        elif self.call.cache is not None:
+            self.call.cache.reset()
+
+
+def changes_of(
+    correction: Correction, call: Call, strengths: Float[Tensor, "prompt layer"]
+) -> dict[int, Change]:
+    """Return what the correction does to the columns of a call, by layer; nothing if it edits none of them."""
+    where = call.marked(correction.site)
+    if not bool(where.any()):
+        return {}
+    layers = zip(correction.site.layers, correction.vectors, strengths.T, strict=True)
+    return {
+        layer: _shift(vector, strength, where, correction.site.norm) for layer, vector, strength in layers
+    }
+
+
+def _shift(vector: Tensor, strength: Tensor, where: Tensor, norm: Norm) -> Change:
+    def shift(residual: Tensor) -> Tensor:
+        mask = where.to(residual.device).expand(len(residual), -1)
+        return shifted(residual, vector, strength, mask, norm)
+
+    return shift
+
+
+def _cut(name: str, value: Any, part: slice) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    if name in BY_COLUMN:
+        return value[:, part]
+    return value[..., part] if name in BY_LAST else value

@@ -1,0 +1,93 @@
+"""A pack on a plain Hugging Face model of a family answers, token for token, as the same edit does under the bridge."""
+
+from typing import Any
+
+import pytest
+import torch
+from parity import Subject, subject
+from tiny_parts import LAYERS, WIDTH
+
+from regap.geometry.directions import Direction
+from regap.geometry.forward import Edit, hooked
+from regap.geometry.identity import identity_of
+from regap.geometry.prompts import Batch
+from regap.interventions.fixed import Shift
+from regap.interventions.gates import Gate
+from regap.interventions.pack_card import Source
+from regap.interventions.packing import correction_of, edit_of
+from regap.interventions.packs import Pack
+from regap.interventions.protected import protected
+from regap.interventions.regap import ReGap, read_traces
+from regap.interventions.sites import Site
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+# Besides the usual layout: two that must be read whole (PaliGemma, Mllama), one with sliding windows and no image.
+FAMILIES = [
+    "llava",
+    "qwen2_5_vl",
+    "qwen3_vl",
+    "gemma3",
+    "internvl",
+    "idefics3",
+    "paligemma",
+    "mllama",
+    "gemma2",
+]
+OPTIONS: dict[str, Any] = {"max_new_tokens": 6, "do_sample": False}
+SOURCE = Source(run="", pairs=1, pairs_sha256="", image_arm="", false_refusals=0.05, seed=0, versions={})
+SHIFT = Shift(Site((1,)), torch.linspace(-1, 1, WIDTH)[None], 12.0, "planted")
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def of(request: pytest.FixtureRequest) -> Subject:
+    return subject(request.param, "float32")
+
+
+@pytest.fixture(scope="module")
+def refusal() -> Direction:
+    drawn = torch.randn(LAYERS, WIDTH, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return Direction(
+        drawn / drawn.norm(dim=-1, keepdim=True), torch.zeros(LAYERS).double(), (0, 1, 2), "text"
+    )
+
+
+def gated(of: Subject, batch: Batch, refusal: Direction) -> ReGap:
+    """Opens for the upper half of these prompts."""
+    signal = read_traces(of.model, batch, SHIFT, refusal, (2,)).signal("rho").sort().values
+    return ReGap(SHIFT, refusal, (2,), Gate("hard", float(signal[:2].mean())), 15.0)
+
+
+def packed(of: Subject, edit: Edit, refusal: Direction) -> Pack:
+    return Pack.of(of.family, identity_of(of.bare), correction_of(edit, refusal), SOURCE)
+
+
+@pytest.mark.parametrize("kind", ["fixed", "regap"])
+def test_a_protected_model_answers_as_under_the_bridge(kind: str, of: Subject, refusal: Direction) -> None:
+    assert identity_of(of.bare) == identity_of(of.model.hf)
+    kinds = [*of.kinds, *(["several"] if of.model.sees_images else [])]
+    differing = 0
+    for asked in kinds:
+        batch = of.batch(asked)
+        edit = SHIFT if kind == "fixed" else gated(of, batch, refusal)
+        pack = packed(of, edit, refusal)
+        under = edit_of(pack.correction)
+        with hooked(of.model, under.hooks(of.model, batch)), torch.inference_mode():
+            expected = of.model.hf.generate(**batch.inputs, **OPTIONS)
+        bare = of.bare.generate(**batch.inputs, **OPTIONS)
+        with protected(of.bare, pack):
+            found = of.bare.generate(**batch.inputs, **OPTIONS)
+        assert torch.equal(found, expected)
+        assert torch.equal(of.bare.generate(**batch.inputs, **OPTIONS), bare)
+        differing += not torch.equal(found, bare)
+    assert differing == len(kinds)
+
+
+def test_prompts_in_chunks_are_those_in_one(of: Subject, refusal: Direction) -> None:
+    """Chunks of words alone: some families cannot cut raw images, and their own `generate` says so."""
+    if "words" not in of.kinds or not of.model.one_token_passes:
+        pytest.skip("prompts of this family are read whole")
+    batch = of.batch("words")
+    with protected(of.bare, packed(of, gated(of, batch, refusal), refusal)):
+        whole = of.bare.generate(**batch.inputs, **OPTIONS)
+        assert torch.equal(of.bare.generate(**batch.inputs, **OPTIONS, prefill_chunk_size=5), whole)
