@@ -6,7 +6,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from regap.analyses.commands import benchmarks, compare, draw, judge, model, organism, plan, run
+from regap.analyses.commands import benchmarks, calibrate, compare, draw, judge, model, organism, plan, run
 from regap.analyses.commands.options import errors
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ for command in (
     model.doctor,
     plan.plan,
     benchmarks.benchmarks,
+    calibrate.calibrate,
 ):
     app.command()(command)
 for command in (organism.train, organism.card, organism.pairs):
