@@ -12,7 +12,8 @@ from regap.geometry.directions import Direction
 from regap.geometry.forward import Edit
 from regap.interventions.corrections import Correction, GateFacts, Kind, PackError, Settings, SiteFacts
 from regap.interventions.fixed import Shift
-from regap.interventions.regap import ReGap, Signal
+from regap.interventions.regap import ReGap
+from regap.interventions.signals import FITTED, Signal
 from regap.interventions.sites import Site
 
 
@@ -55,9 +56,16 @@ def _pack_shift(shift: Shift, refusal: Direction) -> Correction:
 
 
 def _pack_regap(regap: ReGap, refusal: Direction) -> Correction:  # noqa: ARG001 - it has its own
+    if regap.passes == "single" or regap.correction is not None:
+        raise PackError(
+            "a pack cannot hold a ReGap that corrects at another site than it probes, or within one pass; "
+            "choose a recipe of passes probe without a correction of its own"
+        )
+    before, after = regap.reading.tolist()
     gate = GateFacts(
         read_layers=regap.read_layers,
         signal=regap.signal,
+        weights=(tuple(before), tuple(after)),
         probe=float(regap.probe.strength),
         kind=regap.gate.kind,
         threshold=float(regap.gate.threshold),
@@ -88,7 +96,9 @@ def _unpack_regap(correction: Correction) -> ReGap:
         vectors / vectors.norm(dim=-1, keepdim=True), thresholds, known.refusal_layers, "text"
     )
     probe = Shift(correction.site, correction.vectors, facts.probe, known.part)
-    return ReGap(probe, direction, facts.read_layers, gate, known.strength, cast(Signal, facts.signal))
+    signal = cast(Signal, facts.signal)
+    weights = facts.reading() if signal in FITTED else None
+    return ReGap(probe, direction, facts.read_layers, gate, known.strength, signal, weights)
 
 
 PACKINGS: Mapping[Kind, Packing] = {
