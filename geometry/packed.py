@@ -37,7 +37,6 @@ class Versions:
     """Next-token logits, float32, on the CPU."""
 
 
-@torch.inference_mode()
 def run_versions(
     model: Model,
     batch: Batch,
@@ -64,7 +63,6 @@ def run_versions(
             yield Versions(places, coordinates[None], seen.logits[None])
 
 
-@torch.inference_mode()
 def packs_versions(model: Model, batch: Batch) -> bool:
     """True if versions run side by side give what one alone gives; found out once for each model, by running some."""
     prefix = prefill(model, batch)
@@ -79,6 +77,7 @@ def packs_versions(model: Model, batch: Batch) -> bool:
     return _PACKS[model]
 
 
+@torch.inference_mode()
 def _run_packed(
     model: Model,
     prefix: Prefix,
