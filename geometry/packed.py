@@ -1,7 +1,7 @@
-"""Many versions of the last prompt token in one pass: side by side, blind to one another, over the same keys and values.
+"""Many versions of the last prompt token in one pass: side by side, blind to one another, over the same prompt.
 
-A one-token pass reads the keys and values of the whole prompt for one token. Here the last token stands many times after
-the prompt, each copy at the same position and attending to the prompt and itself alone, each under hooks of its own.
+A one-token pass reads the keys and values of the whole prompt for one token. Here the last token stands many times
+after the prompt, each copy at the same position and attending to the prompt and itself alone, under hooks of its own.
 Linear layers then work on many tokens at once, and nothing of the prompt is copied per version.
 """
 

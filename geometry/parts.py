@@ -106,13 +106,11 @@ def _find(model: Model, part: Part, layer: int) -> Point:
 
 
 def _sandwiched(name: str, children: dict[str, torch.nn.Module]) -> bool:
-    """The attention's norm has the name that most families give to the MLP's, where there is no other before the MLP."""
+    """Where no other norm stands before the MLP, most families give its norm the name of one after attention."""
     return name != "post_attention_layernorm" or "pre_feedforward_layernorm" in children
 
 
-def _only(
-    model: Model, part: Part, layer: int, children: dict[str, torch.nn.Module]
-) -> torch.nn.Module:
+def _only(model: Model, part: Part, layer: int, children: dict[str, torch.nn.Module]) -> torch.nn.Module:
     found = [
         child
         for child in children.values()
