@@ -7,6 +7,7 @@ import typer
 from rich.markup import escape
 
 from regap.analyses.commands import (
+    ablate,
     benchmarks,
     compare,
     draw,
@@ -47,6 +48,8 @@ for command in (
     model.doctor,
     plan.plan,
     benchmarks.benchmarks,
+    ablate.ablate,
+    ablate.sweep,
 ):
     app.command()(command)
 for command in (organism.train, organism.card, organism.pairs):

@@ -51,13 +51,13 @@ class Study:
 def calibrate(seen: Observed, folder: Path | None = None, track: Tracker = silent) -> Study:
     """Return the study with site, fixed strength and ReGap chosen on calibration pairs alone."""
     judge = judge_for(seen.pairs, seen.config.judge)
-    tokens = _refusal_tokens(seen, folder, track)
+    tokens = find_refusal_tokens(seen, folder, track)
     layer, fixed = _best_fixed(seen, tokens, track)
     regap = _best_regap(seen, tokens, layer)
     return Study(seen, fixed, regap, judge, tokens, folder, track)
 
 
-def _refusal_tokens(seen: Observed, folder: Path | None, track: Tracker) -> frozenset[int]:
+def find_refusal_tokens(seen: Observed, folder: Path | None, track: Tracker) -> frozenset[int]:
     """Return first tokens of refused harmful texts that open no answer to a harmless text."""
     asked = seen.pairs.calibration
     advance = track("answers, calibration texts", len(asked))
