@@ -186,7 +186,7 @@ def _replacements(
     layers = wanted.layers_of(seen.model)
     found: list[tuple[str, Replacement]] = []
     if "zero" in names:
-        found.append(("zero", Constant({layer: torch.zeros(1) for layer in layers}, "zero")))
+        found.append(("zero", Constant({layer: torch.zeros(component.size(seen.model)) for layer in layers})))
     if not {"mean", "resample"} & set(names):
         return found
     asked = seen.pairs.calibration.where(arm=arm)
@@ -202,7 +202,7 @@ def _replacements(
     harmful = torch.tensor([pair.label == "harmful" for pair in asked])
     if "mean" in names:
         means = {layer: (each[harmful].mean(0) + each[~harmful].mean(0)) / 2 for layer, each in bank.items()}
-        found.append(("mean", Constant(means, "mean")))
+        found.append(("mean", Constant(means)))
     if "resample" in names:
         donors = {layer: each[~harmful] for layer, each in bank.items()}
         found.append(("resample", Resampled(donors, seen.config.seed)))

@@ -25,11 +25,11 @@ COMPONENTS = ("attention", "mlp", "block", "state", "refusal", "drift", "head")
 NAMES = {"mlp": "MLP", "refusal": "refusal direction", "drift": "drift direction"}
 CONTROLS = {"none": "", "random": "random, as far", "self": "patched with itself"}
 REPLACED = {
-    "zero": "replaced by zero",
-    "mean": "replaced by the mean",
-    "resample": "replaced by a harmless prompt's",
     "patch-text": "patched from the text run",
     "patch-image": "patched from the image run",
+    "mean": "replaced by the mean",
+    "resample": "replaced by a harmless prompt's",
+    "zero": "replaced by zero",
 }
 LABELS = ("harmful", "harmless")
 
@@ -40,13 +40,8 @@ def draw(ablation: Record) -> go.Figure:
     A menu chooses quantity, arm, replacement and model; controls are rows of the same map. Positions and heads are
     rows too where there are several. ablation: the table of that name.
     """
-    table = at_last_block(ablation.table).assign(
-        line=[
-            line_of(row, ablation.table["positions"].nunique() > 1)
-            for row in at_last_block(ablation.table).to_dict("records")
-        ]
-    )
-    found = [view for view in chosen(table) if len(view.rows)]
+    table = with_lines(at_last_block(ablation.table))
+    found = chosen(table)
     labels = [label for label in LABELS if label in set(table["label"])]
     figure = make_subplots(
         rows=1,
@@ -73,7 +68,7 @@ def draw(ablation: Record) -> go.Figure:
                 unit=MEASURES[rows["measure"].iloc[0]][1],
                 visible=place == 0,
                 showscale=column == 1,
-                colorbar=bar(rows["measure"].iloc[0]),
+                colorbar=bar(rows.iloc[0]),
             )
             figure.add_trace(map_, 1, column)
             owner.append(place)
@@ -108,18 +103,24 @@ def at_last_block(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def chosen(table: pd.DataFrame) -> list[View]:
-    """A view for each quantity, arm and replacement; what was ablated together at several layers counts at its first."""
+    """A view for each quantity, replacement and arm."""
     order = {name: place for place, name in enumerate((*MEASURES, *REPLACED))}
     return views(
         table,
         {
             "measure": lambda name: MEASURES[name][0],
-            "model": style.shown,
-            "arm": style.arm_label,
             "replacement": lambda name: REPLACED[name],
+            "arm": style.arm_label,
+            "model": style.shown,
         },
         order=lambda name: (order.get(name, len(order)), name),
     )
+
+
+def with_lines(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the name of each row's line."""
+    places = table["positions"].nunique() > 1
+    return table.assign(line=[line_of(row, places) for row in table.to_dict("records")])
 
 
 def line_of(row: dict[Any, Any], places: bool) -> str:
@@ -143,11 +144,10 @@ def lines_of(rows: pd.DataFrame) -> list[str]:
     return sorted(order, key=lambda line: order[line])
 
 
-def bar(measure: str) -> dict[str, Any]:
-    """The colour bar of a quantity."""
-    share = MEASURES[measure][1] == "share"
-    return {
-        "title": {"text": "change", "side": "right"},
-        "tickformat": "+.0%" if share else "+.2~g",
-        "thickness": 14,
-    }
+def bar(row: "pd.Series[Any]") -> dict[str, Any]:
+    """The colour bar of a view, which says what is shown: quantity, replacement and arm."""
+    named, unit = MEASURES[row["measure"]]
+    told = f"change of {named}{'' if unit == 'share' else f' ({unit})'}"
+    below = f"{REPLACED[row['replacement']]}, {style.arm_label(row['arm'])}"
+    title = {"text": f"{told}<br>{below}", "side": "right", "font": {"size": 12}}
+    return {"title": title, "tickformat": "+.0%" if unit == "share" else "+.2~g", "thickness": 14}

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
@@ -52,7 +53,7 @@ def draw(sweep: Record) -> go.Figure:
                 centred=measure != "first_token",
                 visible=place == 0,
                 showscale=column == 1,
-                colorbar=bar(measure),
+                colorbar=bar(rows.iloc[0]),
             )
             figure.add_trace(map_, 1, column)
             owner.append(place)
@@ -73,9 +74,12 @@ def caption(sweep: Record) -> str:
     )
 
 
-def bar(measure: str) -> dict[str, Any]:
-    """The colour bar of a quantity."""
+def bar(row: "pd.Series[Any]") -> dict[str, Any]:
+    """The colour bar of a view, which says what is shown: quantity, vector and arm."""
+    told = f"{MEASURES[row['measure']]}<br>{style.VECTORS[row['vector']][0]}, {style.arm_label(row['arm'])}"
+    title = {"text": told, "side": "right", "font": {"size": 12}}
     return {
-        "title": {"text": "share" if measure == "first_token" else "z", "side": "right"},
+        "title": title,
         "thickness": 14,
-    } | ({"tickformat": ".0%"} if measure == "first_token" else {})
+        "tickformat": ".0%" if row["measure"] == "first_token" else ".2~g",
+    }

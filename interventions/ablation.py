@@ -39,9 +39,8 @@ class Replacement(Protocol):
 class Constant:
     """The same for every prompt and token: zeros, or a mean over calibration states."""
 
-    vectors: Mapping[int, Float[Tensor, " width"]] = field(repr=False)
+    vectors: Mapping[int, Float[Tensor, " _width"]] = field(repr=False)
     """By layer."""
-    name: str
 
     @property
     def identity(self) -> str:
@@ -59,7 +58,7 @@ class Constant:
 class Resampled:
     """What the component wrote on another prompt, drawn for each input by a seed and by the input itself."""
 
-    bank: Mapping[int, Float[Tensor, "donor width"]] = field(repr=False)
+    bank: Mapping[int, Float[Tensor, "donor _width"]] = field(repr=False)
     """By layer; at positions of several tokens, their mean."""
     seed: int = 0
 

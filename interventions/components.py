@@ -78,8 +78,12 @@ class Component:
             return [Hook(model.hook_name(layer), _along(self.axes[layer], change, away))]
         return [Hook(model.hook_name(layer), _whole(change, away))]
 
+    def size(self, model: Model) -> int:
+        """Return how many numbers the component is at one token."""
+        return 1 if self.kind == "direction" else self.width(model)
+
     def width(self, model: Model) -> int:
-        """Return how many numbers the component writes at one token, which is how wide `away` has to be."""
+        """Return how wide what it writes to is, and so `away`: the stream, or the head's part of the attention."""
         if self.kind != "head":
             return model.width
         text = model.hf.config.get_text_config()

@@ -107,9 +107,7 @@ def test_an_ablation_is_that_of_a_raw_hook(positions: Positions, each: Subject) 
         for kind in KINDS:
             component = Component(kind, 1 if kind == "head" else -1)
             width = 16 if kind == "head" else WIDTH
-            edit = Ablation(
-                Site((layer,), positions), component, Constant({layer: torch.zeros(width)}, "zero")
-            )
+            edit = Ablation(Site((layer,), positions), component, Constant({layer: torch.zeros(width)}))
             found = run(each.model, batch, (), [edit]).logits
             handles = zeroed(each, layer, kind, at)
             with torch.inference_mode():
