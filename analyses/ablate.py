@@ -30,6 +30,8 @@ from regap.analyses.verdicts import judge_all
 from regap.geometry.estimates import Resamples, estimates, mean_draws
 from regap.geometry.models import Model
 from regap.geometry.pairs import Label, Pairs
+from regap.geometry.prompts import collate
+from regap.interventions.patching import require_parts_add_up
 
 JUDGED = (
     ("harmful", "attack_success"),
@@ -73,6 +75,9 @@ def observed_in(
 
 def run(seen: Observed, wanted: Wanted, folder: Path | None = None, track: Tracker = silent) -> Record:
     """Return the table `ablation` of every arm that something wanted applies to."""
+    if {"attention", "mlp", "head"} & set(wanted.components):
+        one = next(iter(seen.pairs.calibration.where(arm="text"))).prompts["text"]
+        require_parts_add_up(seen.model, collate(seen.model, [one], [0]), wanted.layers_of(seen.model))
     tokens = find_refusal_tokens(seen, folder, track)
     rows: list[dict[str, Any]] = []
     for arm in dict.fromkeys(("text", seen.image_arm)):

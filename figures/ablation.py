@@ -79,7 +79,10 @@ def draw(ablation: Record) -> go.Figure:
     figure.update_xaxes(title_text="layer", showgrid=False, dtick=style.layer_steps(table["layer"]))
     figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")
     figure.update_layout(
-        updatemenus=view_menu(found, owner), margin={"t": 130}, height=max(420, 240 + 24 * tallest)
+        updatemenus=view_menu(found, owner),
+        plot_bgcolor=style.RULE,
+        margin={"t": 130},
+        height=max(420, 240 + 24 * tallest),
     )
     return figure
 

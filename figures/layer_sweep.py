@@ -60,7 +60,9 @@ def draw(sweep: Record) -> go.Figure:
     style.dress(figure, "Every strength at every layer", "h ← h − α·v at the last prompt token of one block")
     figure.update_xaxes(title_text="layer", showgrid=False, dtick=style.layer_steps(table["layer"]))
     figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")
-    figure.update_layout(updatemenus=view_menu(found, owner), margin={"t": 130}, height=440)
+    figure.update_layout(
+        updatemenus=view_menu(found, owner), plot_bgcolor=style.RULE, margin={"t": 130}, height=440
+    )
     return figure
 
 

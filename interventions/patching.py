@@ -12,7 +12,7 @@ from regap.geometry.batches import BATCH_TOKENS, run_batches
 from regap.geometry.capture import Progress
 from regap.geometry.features import seen_inputs
 from regap.geometry.forward import Hook, borrowed, hooked, prefill
-from regap.geometry.models import Model
+from regap.geometry.models import Model, ModelError
 from regap.geometry.pairs import PairError, Prompt
 from regap.geometry.prompts import Batch, Positions, collate
 from regap.geometry.store import digest_of
@@ -86,6 +86,26 @@ def read_component(
         hooks += component.hooks(model, layer, keep(layer))
     _pass(model, batch, hooks, short)
     return found
+
+
+def require_parts_add_up(model: Model, batch: Batch, layers: Sequence[int]) -> None:
+    """Raise ModelError unless what attention and MLP write is, at each layer, all that the block adds.
+
+    What a module of an unknown model is for is told by its name; this is what the name is held against.
+    """
+    attention, mlp, block = (
+        read_component(model, batch, Component(kind), layers) for kind in ("attention", "mlp", "block")
+    )
+    rounded = 1e-3 if torch.finfo(model.hf.dtype).eps < 1e-5 else 0.1
+    for layer in layers:
+        written = torch.cat([*attention[layer]]) + torch.cat([*mlp[layer]])
+        added = torch.cat([*block[layer]])
+        off = float((written - added).float().norm() / added.float().norm())
+        if off > rounded:
+            raise ModelError(
+                f"block {layer} of model {model.name} adds something else than its attention and MLP write (off by "
+                f"{off:.0%}); ablate whole blocks, states or directions"
+            )
 
 
 def _pass(model: Model, batch: Batch, hooks: Sequence[Hook], short: bool) -> None:

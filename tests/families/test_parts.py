@@ -12,12 +12,14 @@ from tiny_parts import LAYERS, WIDTH
 from torch import Tensor
 
 from regap.geometry.forward import Hook, hooked, run
+from regap.geometry.models import ModelError
 from regap.geometry.packed import packs_versions, run_versions
+from regap.geometry.parts import NORMS_AFTER
 from regap.geometry.prompts import Positions
 from regap.interventions.ablation import Ablation, Constant, Slots
 from regap.interventions.components import Component, Kind
 from regap.interventions.fixed import Shift
-from regap.interventions.patching import read_component
+from regap.interventions.patching import read_component, require_parts_add_up
 from regap.interventions.sites import Site
 
 EXACT = 1e-6
@@ -56,6 +58,17 @@ def test_what_attention_and_mlp_write_is_what_the_block_adds(each: Subject) -> N
         before, after, attention, mlp = (kept[name] for name in names)
         assert difference(before + attention + mlp, after) <= EXACT
         assert min(difference(attention, 0 * before + 1), difference(mlp, 0 * before + 1)) > 0.1
+
+
+def test_a_model_whose_parts_do_not_add_up_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = subject("llava", "float32")
+    batch = of.batch("words")
+    require_parts_add_up(of.model, batch, range(LAYERS))
+    monkeypatch.setitem(NORMS_AFTER, "mlp", ("input_layernorm",))
+    with pytest.raises(
+        ModelError, match=r"block 0 of model .* adds something else than its attention and MLP"
+    ):
+        require_parts_add_up(of.model, batch, range(LAYERS))
 
 
 def zeroed(of: Subject, layer: int, kind: str, at: Tensor) -> Any:

@@ -87,6 +87,7 @@ def test_a_patched_state_is_that_of_the_other_run(
     into, other = in_arm(tiny, tiny_pairs, arm), in_arm(tiny, tiny_pairs, source)
     twins = Twins.of(tiny, tiny_pairs, arm)
     expected, plain = short(tiny, other), short(tiny, into)
+    seen = plain
     for layer in LAYERS:
         seen = short(tiny, into, Ablation(Site((layer,)), STATE, FromArm(twins, source)))
         assert torch.equal(seen.states[:, layer], expected.states[:, layer])
