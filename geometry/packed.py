@@ -137,13 +137,18 @@ def _mask(model: Model, prefix: Prefix, count: int) -> Any:
     least = torch.finfo(model.hf.dtype).min
     mask = torch.zeros(allowed.shape, dtype=model.hf.dtype, device=real.device).masked_fill(~allowed, least)
     kinds = {
-        layer.is_sliding: min(length, layer.sliding_window - 1) if layer.is_sliding else length
+        _slides(layer): min(length, layer.sliding_window - 1) if _slides(layer) else length
         for layer in prefix.cache.layers
     }
     by_kind = {kind: mask[..., length - kept :] for kind, kept in kinds.items()}
     if len(by_kind) == 1:
         return next(iter(by_kind.values()))
     return {"full_attention": by_kind[False], "sliding_attention": by_kind[True]}
+
+
+def _slides(layer: Any) -> bool:
+    """True of the keys and values of a layer that attends to a window of tokens."""
+    return bool(getattr(layer, "is_sliding", False))
 
 
 class _Reader:

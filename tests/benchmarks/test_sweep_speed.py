@@ -12,7 +12,7 @@ from regap.interventions.sites import Site
 
 STRENGTHS = (0.5, 1.0, 1.5, 2.0, 3.0)
 PARTS = ("D", "D_along", "D_across")
-TIMED = 6
+TIMED = 4
 """Cells that are run again in full between the rounds: their time counts for all, as each cell takes the same."""
 
 
