@@ -7,6 +7,7 @@ import typer
 from rich.markup import escape
 
 from regap.analyses.commands import (
+    ablate,
     benchmarks,
     calibrate,
     compare,
@@ -49,6 +50,8 @@ for command in (
     plan.plan,
     benchmarks.benchmarks,
     calibrate.calibrate,
+    ablate.ablate,
+    ablate.sweep,
 ):
     app.command()(command)
 for command in (organism.train, organism.card, organism.pairs):
