@@ -18,8 +18,6 @@ from regap.figures.explorer.view import Shown, View
 from regap.figures.explorer.views import VIEWS
 
 HIDDEN = {"display": "none"}
-HEIGHT = "max(400px, calc(100vh - 236px))"
-"""Of a figure: what the window leaves between the tabs and the caption."""
 
 
 def application(runs: Sequence[Explored], live: Any = None) -> Dash:
@@ -116,7 +114,7 @@ def _to_side(app: Dash, place: int, run: Explored, views: dict[str, View]) -> No
         shown = attempted(lambda: view.show(run, query))
         figure, look = no_update, HIDDEN
         if shown.figure is not None:
-            figure, look = on_paper(shown.figure, query.theme), {"height": HEIGHT}
+            figure, look = on_paper(shown.figure, query.theme), {"height": shown.height}
             figure.update_layout(height=None, width=None, autosize=True)
         return figure, look, shown.parts, shown.caption, view.command(run, query)
 

@@ -6,6 +6,7 @@ from typing import Any
 from dash import dcc, html
 
 from regap.figures import style
+from regap.figures.explorer.attributes import aria
 from regap.figures.explorer.doses import MOVING
 from regap.figures.explorer.explored import Explored, Missing
 from regap.figures.explorer.figure_view import drawings
@@ -61,8 +62,8 @@ def control(name: str, runs: Sequence[Explored], query: Query) -> html.Div:
     made = widget(name, runs, query)
     label = html.Div(NAMES[name], className="label", id=f"label-{name}")
     return html.Div(
-        [label, made], className=f"control {name}", role="group", **{"aria-labelledby": f"label-{name}"}
-    )  # type: ignore[arg-type]
+        [label, made], className=f"control of-{name}", role="group", **aria(labelledby=f"label-{name}")
+    )
 
 
 def widget(name: str, runs: Sequence[Explored], query: Query) -> Any:
@@ -188,7 +189,7 @@ def arm_list(runs: Sequence[Explored], query: Query) -> dcc.Checklist:
         }
         for arm in sorted(arms, key=style.arm_order)
     ]
-    return dcc.Checklist(offered, list(query.arm), id=ident("arm"))  # type: ignore[arg-type]
+    return dcc.Checklist(offered, list(query.arm), id=ident("arm"))
 
 
 def options(names: dict[str, str]) -> list[dict[str, str]]:

@@ -9,6 +9,7 @@ from dash import dcc, html
 
 from regap.figures import style
 from regap.figures.examples import HARMFUL_LETTERS, shortened
+from regap.figures.explorer.attributes import sends
 from regap.figures.explorer.explored import Explored, Missing
 from regap.figures.explorer.prompts import Asked
 from regap.figures.explorer.query import Query
@@ -47,9 +48,7 @@ def heading(run: Explored, query: Query, rows: pd.DataFrame) -> html.Div:
         known += [str(rows[name].iloc[0]) for name in ("label", "category", "split")]
     else:
         known += ["no item of this name in the run"]
-    close = html.Button(
-        "×", type="button", id="close", title="close (Esc)", **{"data-set": "item", "data-value": ""}
-    )  # type: ignore[arg-type]
+    close = html.Button("×", type="button", id="close", title="close (Esc)", **sends(set="item", value=""))
     return html.Div(
         [
             close,
@@ -166,8 +165,8 @@ def other_arms(run: Explored, query: Query, rows: pd.DataFrame) -> list[Any]:
             )
             for row in own.to_dict("records")
         ]
-        here = {"data-item": query.item, "data-arm": arm, "data-side": str(query.side)}
-        button = html.Button(arm, type="button", disabled=arm == query.item_arm, className="plain", **here)  # type: ignore[arg-type]
+        here = sends(item=query.item, arm=arm, side=str(query.side))
+        button = html.Button(arm, type="button", disabled=arm == query.item_arm, className="plain", **here)
         listed.append(html.Li([button, *verdicts]))
     return [html.Ul(listed, className="arms")]
 

@@ -51,13 +51,10 @@ def show(run: Explored, query: Query) -> Shown:
             )
             traces[1].update(showlegend=row == 1, meta={"select": "strength"})
             figure.add_traces(traces, rows=row, cols=1)
-        sign = 1 if way == "correct" else -1
-        figure.add_vline(
-            x=sign * query.strength,
-            row=row,
-            col=1,
-            line={"dash": "dot", "color": style.FAINT, "width": 1.4},
-        )
+        dose = query.strength if way == "correct" else -query.strength
+        if dose >= 0:
+            mark = {"dash": "dot", "color": style.FAINT, "width": 1.4}
+            figure.add_vline(x=dose, row=row, col=1, line=mark)  # pyright: ignore[reportArgumentType]
         figure.update_yaxes(title_text=f"{style.short(query.measure)}, {ROWS[way]}", row=row, col=1)
     layer = int(rows["layer"].iloc[0])
     caption = cloud_at_strength(run, query, layer, figure)

@@ -55,7 +55,9 @@ class Explored:
     @property
     def items(self) -> Items:
         """Every prompt at every layer."""
-        return self._table("coordinates", lambda path: read_items(path, self.summary.model))
+        return self._table(
+            "coordinates", lambda path: read_items(path, self.summary.model), kept_as="items"
+        )
 
     @property
     def answers(self) -> Answers | None:
@@ -111,11 +113,11 @@ class Explored:
             )
         return self._read("directions", [path], lambda: read_directions(path))
 
-    def _table(self, name: str, read: Callable[[Path], Any]) -> Any:
+    def _table(self, name: str, read: Callable[[Path], Any], kept_as: str = "") -> Any:
         path = table_path(self.folder, name)
         if not path.is_file():
             raise Missing(missing_table(self.folder, name))
-        return self._read(name, [path], lambda: read(path))
+        return self._read(kept_as or name, [path], lambda: read(path))
 
     def _read(self, name: str, files: list[Path], read: Callable[[], Any]) -> Any:
         """What was read last, or read anew if a file changed; a damaged file is Missing, and told once."""

@@ -8,6 +8,7 @@ from dash import html
 
 from regap.figures import style
 from regap.figures.examples import HARMFUL_LETTERS, HARMLESS_LETTERS, REQUEST_LETTERS, shortened
+from regap.figures.explorer.attributes import sends
 from regap.figures.explorer.explored import Explored, Missing
 from regap.figures.explorer.query import Query
 from regap.figures.explorer.selection import chosen
@@ -34,8 +35,9 @@ def show(run: Explored, query: Query) -> Shown:
 
 
 def found(run: Explored, query: Query) -> np.ndarray:
-    """The positions of the items asked for; Missing if there are none."""
+    """The positions of the items asked for, test prompts first; Missing if there are none."""
     places = np.flatnonzero(chosen(run, query))
+    places = places[np.argsort(run.items.rows["split"].iloc[places] != "test", kind="stable")]
     if not len(places):
         raise Missing("No item fits these filters; widen them, or choose another arm or condition.")
     return places
@@ -65,7 +67,7 @@ def table_row(row: dict[Any, Any], query: Query) -> html.Tr:
         shortened(row["pair_id"], 40),
         type="button",
         className="plain",
-        **{"data-item": row["pair_id"], "data-arm": row["arm"], "data-side": "here"},  # type: ignore[arg-type]
+        **sends(item=row["pair_id"], arm=row["arm"], side="here"),
     )
     cells = [
         open_it,
@@ -90,7 +92,7 @@ def pager(page: int, pages: int, items: int) -> html.Div:
             name,
             type="button",
             disabled=not 0 <= to < pages,
-            **{"data-set": "page", "data-value": str(to)},  # type: ignore[arg-type]
+            **sends(set="page", value=str(to)),
         )
         for name, to in (("‹ previous", page - 1), ("next ›", page + 1))
     ]

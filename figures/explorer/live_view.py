@@ -33,7 +33,7 @@ def live_view(live: Live | None) -> View:
             f"{asked.arm}, {asked.pair_id}. Layer {asked.layer}, {asked.positions}, {asked.part}; applied strength "
             f"{answer.strength:g}. {answer.seconds:.2f} s. Judge: {answer.judge}."
         )
-        return Shown(figure_of(answer), [spoken(answer, harmful), strip(answer)], caption)
+        return Shown(figure_of(answer), [spoken(answer, harmful), strip(answer)], caption, "290px")
 
     def data(run: Explored, query: Query) -> pd.DataFrame:  # noqa: ARG001
         return table_of(*asked_of(live, query))

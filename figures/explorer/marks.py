@@ -12,7 +12,7 @@ from regap.figures.explorer.explored import Explored
 from regap.figures.explorer.query import Query
 from regap.figures.explorer.selection import thinned
 
-CELLS = 48
+CELLS = 64
 LONGEST_NAME = 60
 SYMBOLS = {"harmful": "circle", "harmless": "x-thin"}
 
@@ -97,14 +97,14 @@ def density(
             continue
         at = part.index.to_numpy()
         counts, xs, ys = np.histogram2d(x[at], y[at], CELLS, [[x0, x1], [y0, y1]])
-        smooth = gaussian_filter(counts, 1.6).T
+        smooth = gaussian_filter(counts, 1.4).T
         top = float(smooth.max()) or 1.0
         found.append(
             go.Contour(
                 z=(smooth / top).astype(np.float32),
                 x=(xs[:-1] + xs[1:]) / 2,
                 y=(ys[:-1] + ys[1:]) / 2,
-                contours={"coloring": "none", "start": 0.15, "end": 0.75, "size": 0.3},
+                contours={"coloring": "none", "start": 0.2, "end": 0.8, "size": 0.3},
                 line={
                     "color": style.clear(colours[arm], 0.9),
                     "width": 1.4,

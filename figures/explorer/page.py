@@ -5,12 +5,14 @@ from typing import Any
 
 from dash import dcc, html
 
+from regap.figures.explorer.attributes import aria, sends
 from regap.figures.explorer.controls import control
 from regap.figures.explorer.explored import Explored
 from regap.figures.explorer.query import Query
 from regap.figures.explorer.view import View
 from regap.figures.gallery import CONFIG
 
+GRAPH: Any = {**CONFIG, "scrollZoom": True, "doubleClick": "reset"}
 KEYS = (
     ("1 – 8", "the views"),
     ("← →", "a layer up or down"),
@@ -36,7 +38,7 @@ def layout(runs: Sequence[Explored], views: Sequence[View]) -> html.Div:
                 [
                     html.Div(id="controls", className="controls"),
                     html.Main([html.P(id="hint", className="hint"), sides(runs)]),
-                    html.Aside(id="detail", **{"aria-label": "the chosen item", "aria-live": "polite"}),  # type: ignore[arg-type]
+                    html.Aside(id="detail", **aria(label="the chosen item", live="polite")),
                 ],
                 className="body",
             ),
@@ -61,13 +63,13 @@ def header(views: Sequence[View]) -> html.Header:
         className="keys",
     )
     theme = html.Button("◐", type="button", id="theme", title="light or dark (d)")
-    share = html.Button("copy address", type="button", **{"data-copy": "address"})  # type: ignore[arg-type]
+    share = html.Button("copy address", type="button", **sends(copy="address"))
     return html.Header(
         [
             html.Strong("regap"),
-            html.Nav(tabs, **{"aria-label": "views"}),
+            html.Nav(tabs, **aria(label="views")),
             html.Div([share, theme, keys], className="tools"),
-        ]  # type: ignore[arg-type]
+        ]
     )
 
 
@@ -80,13 +82,13 @@ def side(place: int, run: Explored) -> html.Section:
     """Where one run is shown: its name, its figure or table, the caption, and what can be taken away."""
     graph = dcc.Graph(
         id=f"graph-{place}",
-        config={**CONFIG, "scrollZoom": True, "doubleClick": "reset"},
+        config=GRAPH,
         style={"display": "none"},
     )
     took = html.Div(
         [
             html.Button("download data", type="button", id=f"save-{place}"),
-            html.Button("copy command", type="button", **{"data-copy": f"command-{place}"}),  # type: ignore[arg-type]
+            html.Button("copy command", type="button", **sends(copy=f"command-{place}")),
             html.Code(id=f"command-{place}"),
         ],
         className="took",
@@ -99,7 +101,7 @@ def side(place: int, run: Explored) -> html.Section:
             html.P(id=f"caption-{place}", className="caption", dir="auto"),
             took,
         ],
-        **{"data-run": str(place)},  # type: ignore[arg-type]
+        **sends(run=str(place)),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 FIRST_VIEW = "plane"
-LONGEST = 20_000
+LONGEST = 200_000
 """Characters of an address that are read."""
 
 

@@ -19,6 +19,8 @@ class Shown:
     figure: go.Figure | None = None
     parts: list[Any] = field(default_factory=list)
     caption: str = ""
+    height: str = "max(400px, calc(100vh - 236px))"
+    """Of the figure: what the window leaves between the tabs and the caption."""
 
 
 @dataclass(frozen=True)

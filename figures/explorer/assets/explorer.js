@@ -23,7 +23,7 @@
   const layer = () => document.querySelector("#layer-now");
 
   function stepLayer(by) {
-    const slider = document.querySelector(".control.layer [role=slider]");
+    const slider = document.querySelector(".control.of-layer [role=slider]");
     if (!slider) return;
     const from = Number(slider.getAttribute("aria-valuenow"));
     const low = Number(slider.getAttribute("aria-valuemin"));
