@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class LiveAnswer:
     """Which of the tokens stand for patches of the image."""
 
 
+@runtime_checkable
 class Live(Protocol):
     """A loaded model that can be asked; ValueError says what is wrong with a question."""
 

@@ -44,11 +44,11 @@ def _to_controls(app: Dash, runs: Sequence[Explored], views: dict[str, View]) ->
     @app.callback(
         Output("controls", "children"),
         Output("hint", "children"),
-        Input("url", "pathname"),
-        Input("url", "search"),
+        Input("arrived", "data"),
+        prevent_initial_call=True,
     )
-    def controls(path: str | None, search: str | None) -> tuple[Any, str]:
-        query = resolved(Query.of(path, search), runs[0])
+    def controls(address: dict[str, str]) -> tuple[Any, str]:
+        query = asked(address, runs[0])
         view = views.get(query.view)
         if view is None:
             return [], f"There is no view {query.view!r}; choose one above."
@@ -58,12 +58,15 @@ def _to_controls(app: Dash, runs: Sequence[Explored], views: dict[str, View]) ->
 def _to_address(app: Dash, sides: int) -> None:
     """In the browser, so that a slider writes the address without a way to the server and back."""
     app.clientside_callback(
+        ClientsideFunction("explorer", "arrived"), Output("arrived", "data"), Input("arrived", "id")
+    )
+    app.clientside_callback(
         ClientsideFunction("explorer", "controlled"),
         Output("address", "data"),
         Input({"type": "control", "name": ALL}, "value"),
         Input("controls", "children"),
         State({"type": "control", "name": ALL}, "id"),
-        State("url", "pathname"),
+        prevent_initial_call=True,
     )
     app.clientside_callback(
         ClientsideFunction("explorer", "settled"),
@@ -102,21 +105,22 @@ def _to_side(app: Dash, place: int, run: Explored, views: dict[str, View]) -> No
         Output(f"parts-{place}", "children"),
         Output(f"caption-{place}", "children"),
         Output(f"command-{place}", "children"),
+        Output(f"command-{place}", "title"),
         Input("address", "data"),
     )
     def side(address: dict[str, str] | None) -> tuple[Any, ...]:
         if not address:
-            return (no_update,) * 5
+            return (no_update,) * 6
         query = asked(address, run)
-        view = views.get(query.view)
+        view, here = views.get(query.view), address["path"] + address["search"]
         if view is None:
-            return go.Figure(), HIDDEN, [], "", ""
+            return go.Figure(), HIDDEN, [], "", "", here
         shown = attempted(lambda: view.show(run, query))
         figure, look = no_update, HIDDEN
         if shown.figure is not None:
             figure, look = on_paper(shown.figure, query.theme), {"height": shown.height}
             figure.update_layout(height=None, width=None, autosize=True)
-        return figure, look, shown.parts, shown.caption, view.command(run, query)
+        return figure, look, shown.parts, shown.caption, view.command(run, query), here
 
     @app.callback(
         Output("download", "data", allow_duplicate=True),

@@ -55,9 +55,7 @@ class Explored:
     @property
     def items(self) -> Items:
         """Every prompt at every layer."""
-        return self._table(
-            "coordinates", lambda path: read_items(path, self.summary.model), kept_as="items"
-        )
+        return self._table("coordinates", lambda path: read_items(path, self.summary.model), kept_as="items")
 
     @property
     def answers(self) -> Answers | None:

@@ -28,7 +28,7 @@ def layout(runs: Sequence[Explored], views: Sequence[View]) -> html.Div:
     """The frame, which stays while views come and go."""
     return html.Div(
         [
-            dcc.Location(id="url", refresh=False),
+            dcc.Store(id="arrived"),
             dcc.Store(id="address"),
             dcc.Store(id="item"),
             dcc.Download(id="download"),

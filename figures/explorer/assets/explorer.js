@@ -51,8 +51,13 @@
   let last = {};
   window.dash_clientside = window.dash_clientside || {};
   window.dash_clientside.explorer = {
-    controlled(values, _children, ids, path) {
-      if (path === undefined) return window.dash_clientside.no_update;
+    arrived() {
+      const arrive = () => dash_clientside.set_props("arrived", { data: now() });
+      window.addEventListener("popstate", arrive);
+      window.addEventListener("_dashprivate_pushstate", arrive);
+      return now();
+    },
+    controlled(values, _children, ids) {
       const changes = {};
       ids.forEach((id, place) => {
         if (values[place] !== undefined) changes[id.name] = values[place];
@@ -91,7 +96,8 @@
     },
     clicked(click, graph) {
       const point = click && click.points && click.points[0];
-      const meta = point && point.data && point.data.meta;
+      const plot = document.querySelector(`#${graph} .js-plotly-plot`);
+      const meta = point && plot.data[point.curveNumber]?.meta;
       if (meta && meta.select === "item" && point.customdata) {
         const pair = Array.isArray(point.customdata) ? point.customdata : [point.customdata, meta.arm];
         send({ item: pair[0], item_arm: pair[1], side: graph.split("-")[1] });

@@ -19,13 +19,22 @@ from regap.figures.export import BROWSERS
 
 FLAGS = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-first-run")
 SIZE = {"width": 1280, "height": 720}
-PATIENCE = 20_000
+PATIENCE = 15_000
 """Milliseconds to wait for what should come at once: other work may be going on."""
 POINT = """([graph, name, place]) => {
   const plot = document.querySelector(`#${graph} .js-plotly-plot`), layout = plot._fullLayout;
   const trace = plot._fullData.find((each) => each.name === name), box = plot.getBoundingClientRect();
   return [box.x + layout.xaxis._offset + layout.xaxis.d2p(trace.x[place]),
           box.y + layout.yaxis._offset + layout.yaxis.d2p(trace.y[place])];
+}"""
+
+GO = """address => {
+  history.pushState({}, "", address);
+  window.dispatchEvent(new CustomEvent("_dashprivate_pushstate"));
+}"""
+SETTLED = """() => {
+  const shown = [...document.querySelectorAll("[data-run] code")].map((code) => code.title);
+  return shown.length && shown.every((title) => title === location.pathname + location.search);
 }"""
 
 
@@ -81,16 +90,17 @@ class Visit:
             self.wrong.append(f"request to {url}")
 
     def open(self, address: str) -> "Visit":
-        self.page.goto(self.base + address)
+        """Goes to an address: from within the page where it is open already, as the back button would."""
+        if self.page.url.startswith(self.base):
+            self.page.evaluate(GO, address)
+        else:
+            self.page.goto(self.base + address)
         self.settled()
         return self
 
     def settled(self) -> None:
-        """Waits until a command, which comes with every view, is shown, and nothing is being loaded."""
-        self.page.wait_for_function(
-            "() => document.querySelector('[data-run] code')?.textContent"
-            " && !document.querySelector('[data-dash-is-loading]')"
-        )
+        """Waits until every run shows what the address says."""
+        self.page.wait_for_function(SETTLED)
 
     def text(self, selector: str) -> str:
         return self.page.locator(selector).first.inner_text()
@@ -99,8 +109,8 @@ class Visit:
         self.page.wait_for_function(condition)
 
     def drawn(self, graph: str = "graph-0") -> "Visit":
-        """Waits until a figure has axes."""
-        self.page.locator(f"#{graph} .xtick").first.wait_for()
+        """Waits until a figure has axes that can be seen."""
+        self.page.locator(f"#{graph} [class*=xaxislayer] text:visible").first.wait_for()
         return self
 
     def names(self, graph: str = "graph-0") -> list[str]:
@@ -113,6 +123,17 @@ class Visit:
         """Where on the page a point of a trace lies."""
         x, y = self.page.evaluate(POINT, [graph, name, place])
         return x, y
+
+    def hover(self, name: str, place: int, graph: str = "graph-0") -> None:
+        """Puts the pointer on a point, and waits for its label."""
+        x, y = self.point(name, place, graph)
+        self.page.mouse.move(x - 30, y - 30)
+        self.page.mouse.move(x, y)
+        self.page.locator(f"#{graph} .hoverlayer .hovertext").first.wait_for()
+
+    def click(self, name: str, place: int, graph: str = "graph-0") -> None:
+        self.hover(name, place, graph)
+        self.page.mouse.click(*self.point(name, place, graph))
 
     def search(self) -> str:
         return self.page.evaluate("location.search")

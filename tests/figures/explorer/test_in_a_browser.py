@@ -1,12 +1,13 @@
 """The explorer in a real browser: every view, every way of asking, and nothing of a run that becomes markup."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hostile
 import hostile_run as made
 import pytest
-from browser import Visit, browsing, chromium, serving
+from browser import SIZE, Visit, browsing, chromium, serving
 
 from regap.analyses.live_question import LiveAnswer, LiveQuestion, LiveState
 from regap.figures.explorer.views import VIEWS
@@ -42,19 +43,31 @@ def one(explored_folder: Path) -> Iterator[str]:
         yield base
 
 
+@pytest.fixture(scope="module")
+def page(browser, one: str) -> Iterator[Visit]:
+    with visiting(browser, one) as found:
+        yield found
+
+
 @pytest.fixture
-def visit(browser, one: str) -> Iterator[Visit]:
-    yield from visiting(browser, one)
+def visit(page: Visit) -> Iterator[Visit]:
+    """The page, on which nothing has gone wrong by the end of each test."""
+    yield page
+    checked(page)
 
 
+@contextmanager
 def visiting(browser, base: str) -> Iterator[Visit]:
-    context = browser.new_context(viewport={"width": 1280, "height": 720}, accept_downloads=True)
+    context = browser.new_context(viewport=SIZE, accept_downloads=True)
     context.grant_permissions(["clipboard-read", "clipboard-write"])
-    found = Visit(context.new_page(), base)
-    yield found
-    assert found.page.evaluate("window.injected") is None
+    yield Visit(context.new_page(), base)
     context.close()
-    assert found.wrong == []
+
+
+def checked(visit: Visit) -> None:
+    assert visit.page.evaluate("window.injected") is None
+    wrong, visit.wrong = visit.wrong, []
+    assert wrong == []
 
 
 def item(place: int, arm: str = "typographic") -> str:
@@ -95,7 +108,7 @@ def test_playing_goes_through_the_layers_and_stops(visit: Visit) -> None:
 
 def test_a_click_on_a_point_opens_it(visit: Visit) -> None:
     visit.open("/plane?layer=1&arm=text").drawn()
-    visit.page.mouse.click(*visit.point("text, harmful", 12))
+    visit.click("text, harmful", 12)
     visit.page.locator("aside h2").wait_for()
     assert visit.text("aside h2") == made.IDS[25]
     assert "item=" in visit.search() and "item_arm=text" in visit.search()
@@ -134,8 +147,8 @@ def test_other_arms_of_the_pair_are_one_click_away(visit: Visit) -> None:
 
 def test_hover_labels_show_hostile_names_as_text(visit: Visit) -> None:
     visit.open("/plane?layer=1&arm=text&label=harmless").drawn()
-    visit.page.mouse.move(*visit.point("text, harmless", 0))
-    label = visit.page.locator("#graph-0 .hoverlayer text").first
+    visit.hover("text, harmless", 0)
+    label = visit.page.locator("#graph-0 .hoverlayer .hovertext").first
     label.wait_for()
     assert hostile.SCRIPT in label.evaluate("part => part.textContent")
     assert visit.page.locator("#graph-0 .hoverlayer a").count() == 0
@@ -225,27 +238,25 @@ def test_dark_paper_by_key_and_back(visit: Visit) -> None:
 
 
 def test_two_runs_stand_side_by_side(browser, explored_folder: Path, planted_run: Path) -> None:
-    with serving(explored_folder, planted_run) as base:
-        for visit in visiting(browser, base):
-            visit.open("/separability").drawn("graph-0").drawn("graph-1")
-            boxes = [visit.page.locator(f"#graph-{place}").bounding_box() for place in (0, 1)]
-            assert boxes[0] and boxes[1] and boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
-            visit.page.keyboard.press("1")
-            visit.wait("() => location.pathname === '/plane'")
-            visit.wait(
-                "() => document.querySelector('#command-1').textContent.includes('refusal_drift_plane')"
-            )
-            visit.page.mouse.click(*visit.point("text, harmful", 3, "graph-1"))
-            visit.page.locator("aside h2").wait_for()
-            assert visit.text("aside h2") == "p7" and "side=1" in visit.search()
+    with serving(explored_folder, planted_run) as base, visiting(browser, base) as visit:
+        visit.open("/separability").drawn("graph-0").drawn("graph-1")
+        boxes = [visit.page.locator(f"#graph-{place}").bounding_box() for place in (0, 1)]
+        assert boxes[0] and boxes[1] and boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+        visit.page.keyboard.press("1")
+        visit.wait("() => location.pathname === '/plane'")
+        visit.wait("() => document.querySelector('#command-1').textContent.includes('refusal_drift_plane')")
+        visit.click("text, harmful", 3, "graph-1")
+        visit.page.locator("aside h2").wait_for()
+        assert visit.text("aside h2") == "p7" and "side=1" in visit.search()
+        checked(visit)
 
 
 def test_an_empty_run_says_what_makes_each_view(browser, empty_folder: Path) -> None:
-    with serving(empty_folder) as base:
-        for visit in visiting(browser, base):
-            for name in (*VIEWS, "live"):
-                visit.open(f"/{name}")
-                assert "regap " in visit.text(".problem"), name
+    with serving(empty_folder) as base, visiting(browser, base) as visit:
+        for name in (*VIEWS, "live"):
+            visit.open(f"/{name}")
+            assert "regap " in visit.text(".problem"), name
+        checked(visit)
 
 
 def test_a_page_of_another_name_is_refused(one: str) -> None:
