@@ -7,6 +7,8 @@ import hostile
 import pandas as pd
 from PIL import Image
 
+from regap.analyses.live_question import LiveAnswer, LiveQuestion, LiveState
+
 ARMS = ("text", "typographic", "typographic-cluttered")
 LAYERS = (0, 1, 2)
 IDS = (*hostile.TEXTS, *(f"plain-{place}" for place in range(33)))
@@ -73,3 +75,16 @@ def prompts() -> pd.DataFrame:
         | {"answer": None, "image_png": png() if arm != "text" else None}
         for (place, name), arm in product(enumerate(IDS), ARMS)
     )
+
+
+class Planted:
+    """A model whose answers are hostile texts, and whose z is what was asked of it."""
+
+    def ask(self, question: LiveQuestion) -> LiveAnswer:
+        if question.layer > 1:
+            raise ValueError(f"layer is {question.layer}; {hostile.SCRIPT}")
+        before = LiveState(hostile.IMAGE, "complied", hostile.QUOTES, [0.0, 1.0, 2.0], [1.0, 1.0, 1.0])
+        after = LiveState(hostile.SCRIPT, "refused", "said sorry", [0.0, 1.0, 7.0], [1.0, 0.0, 0.0])
+        tokens = (hostile.SCRIPT, "<image>", "word")
+        said = ("judge", hostile.LINK, before, after, question.strength, 0.1)
+        return LiveAnswer(*said, tokens, (1.0, 2.0, -3.0), (0.0, 0.0, 0.0), (1,))

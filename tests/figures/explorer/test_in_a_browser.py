@@ -9,26 +9,11 @@ import hostile_run as made
 import pytest
 from browser import SIZE, Visit, browsing, chromium, serving
 
-from regap.analyses.live_question import LiveAnswer, LiveQuestion, LiveState
 from regap.figures.explorer.views import VIEWS
 
 pytestmark = pytest.mark.skipif(
     chromium() is None, reason="no Chrome or Chromium on the path; install one, or name it in BROWSER_PATH"
 )
-
-
-class Planted:
-    """A model whose answers are hostile texts, and whose z is what was asked of it."""
-
-    def ask(self, question: LiveQuestion) -> LiveAnswer:
-        if question.layer > 1:
-            raise ValueError(f"layer is {question.layer}; {hostile.SCRIPT}")
-        before = LiveState(hostile.IMAGE, "complied", hostile.QUOTES, [0.0, 1.0, 2.0], [1.0, 1.0, 1.0])
-        after = LiveState(hostile.SCRIPT, "refused", "said sorry", [0.0, 1.0, 7.0], [1.0, 0.0, 0.0])
-        tokens = (hostile.SCRIPT, "<image>", "word")
-        return LiveAnswer(
-            "judge", hostile.LINK, before, after, question.strength, 0.1, tokens, (1, 2, -3), (0, 0, 0), (1,)
-        )
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +24,7 @@ def browser() -> Iterator:
 
 @pytest.fixture(scope="module")
 def one(explored_folder: Path) -> Iterator[str]:
-    with serving(explored_folder, live=Planted()) as base:
+    with serving(explored_folder, live=made.Planted()) as base:
         yield base
 
 
@@ -119,8 +104,12 @@ def test_a_click_on_a_point_opens_it(visit: Visit) -> None:
 
 def test_an_item_shows_all_that_is_known_of_it_as_text(visit: Visit) -> None:
     for place in range(len(hostile.TEXTS)):
-        visit.open(f"/plane?{item(place)}")
-        visit.page.locator("aside h2").wait_for()
+        visit.open(f"/items?{item(place)}")
+        visit.wait(
+            f"() => document.querySelector('aside')?.textContent.includes('SCRIPT {place}')".replace(
+                "SCRIPT", hostile.SCRIPT
+            )
+        )
         shown = visit.page.locator("aside").evaluate("part => part.textContent")
         text = hostile.TEXTS[place]
         assert text in shown and hostile.QUOTES in shown and f"USER: {hostile.SCRIPT} {place}" in shown
@@ -160,9 +149,7 @@ def test_filters_narrow_the_table_and_the_address_keeps_them(visit: Visit) -> No
     visit.wait("() => document.querySelector('.pager').textContent.startsWith('8 items')")
     visit.page.locator(".of-search input").fill("plain-16")
     visit.wait("() => document.querySelectorAll('table.items tbody tr').length === 2")
-    assert (
-        visit.search() == "?condition=baseline&arm=text&arm=typographic&only=flipped&search=plain-16&layer=1"
-    )
+    assert {"only=flipped", "search=plain-16"} <= set(visit.search()[1:].split("&"))
     visit.page.locator(".of-arm input").first.uncheck()
     visit.wait("() => document.querySelectorAll('table.items tbody tr').length === 1")
     visit.page.locator("table.items button").click()

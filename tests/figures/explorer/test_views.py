@@ -14,6 +14,7 @@ from regap.figures import style
 from regap.figures.explorer import doses, item_table, plane, separability, trajectories
 from regap.figures.explorer.detail import detail
 from regap.figures.explorer.explored import Explored, Missing
+from regap.figures.explorer.live_view import live_view
 from regap.figures.explorer.query import Query
 from regap.figures.explorer.selection import chosen, resolved, thinned
 from regap.figures.explorer.theme import on_paper
@@ -216,3 +217,31 @@ def test_hover_labels_hold_no_markup_of_the_run(explored: Explored, asked: Asked
     for name in ("plane", "doses"):
         for trace in clouds(VIEWS[name].show(explored, asked(name)).figure).values():
             assert not [text for text in trace.text if "<" in text or len(text) > 400]
+
+
+def test_a_live_model_is_asked_what_the_query_says(explored: Explored, asked: Asked) -> None:
+    view = live_view(made.Planted())
+    query = asked(
+        "live", item="plain-0", item_arm="text", at=1, strength=0.5, vector="D_along", method="regap"
+    )
+    shown = view.show(explored, query)
+    assert "applied strength 0.5" in shown.caption and "D_along" in shown.caption
+    assert [list(trace.y) for trace in shown.figure.data[:2]] == [[0, 1, 2], [0, 1, 7]]
+    assert set(view.data(explored, query)["edited_layer"]) == {1}
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"item": ""}, "Choose an item first"),
+        ({"at": 2}, "layer is 2"),
+        ({"positions": "x"}, "no intervention"),
+    ],
+)
+def test_what_cannot_be_asked_of_a_live_model_is_said(
+    explored: Explored, asked: Asked, changed: dict, says: str
+) -> None:
+    with pytest.raises(Missing, match=says):
+        live_view(made.Planted()).show(explored, asked("live", **{"item": "plain-0", "at": 1, **changed}))
+    with pytest.raises(Missing, match="--model organism"):
+        live_view(None).show(explored, asked("live", item="plain-0"))
