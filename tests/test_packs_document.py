@@ -22,7 +22,7 @@ def test_the_example_protects_the_plain_organism(
     from regap.organism.prompts import HeldOut, held_out_pairs
 
     [example] = re.findall(r"```python\n(.*?)```", (root / "docs" / "packs.md").read_text("utf-8"), re.DOTALL)
-    model = AutoModelForImageTextToText.from_pretrained(organism_folder(), dtype="float32").eval()
+    model: Any = AutoModelForImageTextToText.from_pretrained(organism_folder(), dtype="float32").eval()
     identity = identity_of(model)
     site = SiteFacts(layers=(8,), positions="last", phase="prefill", norm="plain")
     settings = Settings(kind="fixed", site=site, strength=30.0, part="D", refusal_layers=(8,), gate=None)
