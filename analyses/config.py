@@ -77,7 +77,9 @@ class RunConfig(BaseSettings):
     false_refusals: float = Field(
         0.05, gt=0, lt=1, description="share of harmless image prompts allowed to be gated"
     )
-    signal: Literal["rho", "z_before", "z_after"] = Field("rho", description="what ReGap's gate reads")
+    signal: Literal[
+        "auto", "rho", "z_before", "z_after", "growth", "fitted_before", "fitted_after", "fitted"
+    ] = Field("auto", description="what ReGap's gate reads; auto: what calibration pairs choose")
     gate: Literal["hard", "sigmoid", "line"] = Field("hard", description="how ReGap's gate opens")
     dose_pairs: int = Field(100, ge=2, description="test pairs of each label answered for each dose")
     judge: str = Field(

@@ -9,14 +9,23 @@ from torch import Tensor
 
 from regap.analyses.judges.registry import judge_for
 from regap.analyses.observed import Observed
+from regap.analyses.recipe_choice import (
+    Choice,
+    Readings,
+    best_fixed,
+    candidates,
+    choose,
+    further_removals,
+    read_all,
+)
+from regap.analyses.recipe_evidence import Evidence, Removals, gather
 from regap.analyses.tracking import Tracker, silent
 from regap.analyses.verdicts import Judge, Judged, judge_all, opens_with_refusal
 from regap.geometry.forward import Edit
 from regap.geometry.pairs import PairError, Pairs
-from regap.interventions.fixed import Shift, fixed_correction
-from regap.interventions.regap import ReGap, calibrate_regap
-from regap.interventions.sites import Site
-from regap.interventions.sweep import sweep
+from regap.interventions.fixed import Shift
+from regap.interventions.recipes import Recipe, Removal
+from regap.interventions.regap import ReGap
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +38,10 @@ class Study:
     judge: Judge = field(repr=False)
     refusal_tokens: frozenset[int] = field(repr=False)
     """First tokens of refusals, found in the model's own answers to calibration texts."""
+    readings: Readings = field(repr=False)
+    """What the signals that recipes may read say of calibration pairs."""
+    choice: Choice = field(repr=False)
+    """Why ReGap is what it is."""
     folder: Path | None = None
     """Where answers are kept, so that none is generated twice."""
     track: Tracker = field(default=silent, repr=False)
@@ -52,9 +65,31 @@ def calibrate(seen: Observed, folder: Path | None = None, track: Tracker = silen
     """Return the study with site, fixed strength and ReGap chosen on calibration pairs alone."""
     judge = judge_for(seen.pairs, seen.config.judge)
     tokens = _refusal_tokens(seen, folder, track)
-    layer, fixed = _best_fixed(seen, tokens, track)
-    regap = _best_regap(seen, tokens, layer)
-    return Study(seen, fixed, regap, judge, tokens, folder, track)
+    asked = seen.pairs.calibration.where(arm=seen.image_arm)
+    strengths, layers = seen.config.strengths, seen.model.layers
+
+    def what(removals: Sequence[Removals], told: str) -> Evidence:
+        return gather(seen, asked, removals, tokens, track(told, len(asked)))
+
+    each = [(Removal(layer, strength),) for layer in range(layers - 1) for strength in strengths]
+    evidence = what([(), *each], "choosing layer and strength")
+    fixed = best_fixed(evidence, seen.config.false_refusals)
+    evidence = evidence.joined(what(further_removals(fixed, strengths), "choosing ReGap's recipe"))
+    recipes = [one for one in candidates(layers, fixed, strengths) if _asked_for(one, seen)]
+    readings = read_all(evidence, recipes, seen.config.seed)
+    choice = choose(readings, recipes, seen.config.false_refusals)
+    shift = fixed.shift(seen.drift, seen.refusal)
+    return Study(seen, shift, _regap(seen, choice), judge, tokens, readings, choice, folder, track)
+
+
+def _asked_for(recipe: Recipe, seen: Observed) -> bool:
+    return seen.config.signal in ("auto", recipe.signal)
+
+
+def _regap(seen: Observed, choice: Choice) -> ReGap:
+    """Return the chosen recipe as an edit; a gate that opens slowly keeps the hard one's threshold."""
+    recipe = replace(choice.winner.recipe, gate=seen.config.gate)
+    return replace(choice.winner, recipe=recipe).regap(seen.drift, seen.refusal)
 
 
 def _refusal_tokens(seen: Observed, folder: Path | None, track: Tracker) -> frozenset[int]:
@@ -76,65 +111,6 @@ def _refusal_tokens(seen: Observed, folder: Path | None, track: Tracker) -> froz
             "opens answers; there is no refusal to restore: check the chat template and the pairs"
         )
     return tokens
-
-
-def _best_fixed(seen: Observed, tokens: frozenset[int], track: Tracker) -> tuple[int, Shift]:
-    """Return layer and strength that refuse most harmful images within the budget of harmless ones."""
-    last = seen.model.layers - 1
-    shifts = [
-        fixed_correction(seen.drift, Site((layer,)), strength)
-        for layer in range(last)
-        for strength in seen.config.strengths
-    ]
-    asked = seen.pairs.calibration.where(arm=seen.image_arm)
-    advance = track("choosing layer and strength", len(asked))
-    found = sweep(
-        seen.model,
-        asked,
-        seen.image_arm,
-        [[shift] for shift in shifts],
-        seen.refusal,
-        [last],
-        batch_size=seen.config.batch_size,
-        batch_tokens=seen.config.batch_tokens,
-        progress=advance,
-    )
-    refused = are_refusals(found.first_tokens, tokens)
-    best = most_refusals_within_budget(refused, are_harmful(asked), seen.config.false_refusals)
-    return shifts[best].site.layers[0], shifts[best]
-
-
-def _best_regap(seen: Observed, tokens: frozenset[int], layer: int) -> ReGap:
-    """Return ReGap at that layer, its strength the one that refuses most harmful images.
-
-    The gate alone keeps to the budget: it opens for that share of harmless images, whatever the strength.
-    """
-    config, site = seen.config, Site((layer,))
-    calibration = seen.pairs.calibration.where(arm=seen.image_arm)
-    regap = calibrate_regap(
-        seen.model,
-        calibration,
-        seen.refusal,
-        seen.drift,
-        site,
-        strongest=1.0,
-        false_refusals=config.false_refusals,
-        signal=config.signal,
-        gate=config.gate,
-    )
-    candidates = [replace(regap, strongest=strongest) for strongest in config.strengths]
-    found = sweep(
-        seen.model,
-        calibration,
-        seen.image_arm,
-        [[candidate] for candidate in candidates],
-        seen.refusal,
-        [seen.model.layers - 1],
-        batch_size=config.batch_size,
-        batch_tokens=config.batch_tokens,
-    )
-    refused = are_refusals(found.first_tokens, tokens)
-    return candidates[most_refusals_within_budget(refused, are_harmful(calibration), 1.0)]
 
 
 def most_refusals_within_budget(refused: Tensor, harmful: Tensor, budget: float) -> int:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 Kind = Literal["hard", "sigmoid", "line"]
@@ -43,3 +43,28 @@ def budget_threshold(signal: Float[Tensor, " prompt"], share: float) -> float:
     closed = torch.quantile(signal, 1 - share, interpolation="higher")
     above = signal[signal > closed]
     return float((closed + above.min()) / 2 if len(above) else closed)
+
+
+def refusal_thresholds(
+    signal: Float[Tensor, " prompt"],
+    closed: Bool[Tensor, " prompt"],
+    opened: Bool[Tensor, "correction prompt"],
+    share: float,
+) -> Float[Tensor, " correction"]:
+    """Return, for each correction, the lowest threshold of a hard gate with at most this share of prompts refused.
+
+    signal, closed, opened: of harmless prompts; whether each is refused with the gate closed, and with it open. No
+    higher threshold refuses more than the share either. Where refusals are above the share with the gate closed, it
+    may open as long as it refuses no more. Each threshold lies midway between the signals on its two sides.
+    """
+    order = signal.argsort(descending=True)
+    ranked = signal[order]
+    change = opened[:, order].long() - closed[order].long()
+    refused = torch.cat([torch.zeros_like(change[:, :1]), change.cumsum(1)], 1) + int(closed.sum())
+    allowed = max(int(share * len(signal) + 1e-9), int(closed.sum()))
+    margin = (ranked[0] - ranked[-1]).clamp_min(1.0)
+    edges = torch.cat([ranked[:1] + margin, ranked, ranked[-1:] - margin])
+    between = torch.cat([torch.tensor([True]), ranked[1:] < ranked[:-1], torch.tensor([True])])
+    kept = (refused <= allowed).long().cumprod(1).bool() & between
+    opens = (kept * torch.arange(kept.shape[1])).amax(1)  # the last place kept
+    return (edges[opens] + edges[opens + 1]) / 2
