@@ -145,7 +145,8 @@ def candidates(layers: int, fixed: Removal, strengths: Sequence[float]) -> list[
             for signal in _signals(read):
                 for correction in corrections:
                     found.append(Recipe(signal, Removal(probe, 1.0), read, correction))
-    return found + _single_passes(fixed, strengths)
+    # A signal that no probe enters is the same after each of them.
+    return list({str(recipe): recipe for recipe in found + _single_passes(fixed, strengths)}.values())
 
 
 def _signals(read: Sequence[int]) -> list[Signal]:

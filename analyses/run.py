@@ -244,7 +244,12 @@ def _summary(study: Study, answers: Answers, findings: Sequence[Finding]) -> dic
         },
         "fixed": {"site": str(study.fixed.site), "strength": study.fixed.strength, "part": study.fixed.name},
         "regap": {
-            "site": str(study.regap.probe.site),
+            "why": study.choice.why,
+            "recipe": str(study.choice.winner.recipe),
+            "site": str(study.regap.removed.site),
+            "part": study.regap.removed.name,
+            "passes": study.regap.passes,
+            "probe": {"site": str(study.regap.probe.site), "strength": study.regap.probe.strength},
             "signal": study.regap.signal,
             "gate": vars(study.regap.gate),
             "strongest": study.regap.strongest,

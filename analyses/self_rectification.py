@@ -1,7 +1,10 @@
 """Claim 4, self-rectification: after correction, later layers move harmful inputs further than harmless ones.
 
-The image arm's drift D is removed once, at the site chosen on calibration pairs, at strength 1; z is read along
-the refusal direction at all later layers. rho(x) is the mean over these layers of z after minus z before.
+The image arm's drift D is removed once, at strength 1; z is read along the refusal direction at all later layers.
+rho(x) is the mean over these layers of z after minus z before. Corrected is the block from which rho tells harmful
+from harmless best on calibration pairs, by AUROC, of all blocks but the last: where the correction acts before harm
+can be read off the last token, later layers have most to put right. What rho does from every block is in the table
+`rectification_by_block`.
 
 Criterion, written before any run, on test pairs:
 (a) mean rho of harmful minus mean rho of harmless has its interval above 0;
@@ -27,7 +30,11 @@ from regap.geometry.activations import Activations
 from regap.geometry.estimates import Estimate, Resamples, estimate, estimates, mean_draws
 from regap.geometry.separability import auroc, gap
 from regap.interventions.fixed import fixed_correction
-from regap.interventions.regap import Traces, traces_of
+from regap.interventions.recipes import Removal
+from regap.interventions.regap import traces_of
+from regap.interventions.signals import Traces
+from regap.interventions.sites import Site
+from regap.interventions.sweep import sweep
 
 TITLE = "After correction, later layers move harmful images further towards refusal than harmless ones"
 CRITERION = (
@@ -38,13 +45,14 @@ TRACED = ("D", "D_along", "D_across", "random", "refusal")
 
 
 def run(study: Study) -> Finding:
-    """Return traces by layer, the AUROC of each signal, and the claim."""
+    """Return traces by layer, the AUROC of each signal, what rho does from every block, and the claim."""
     test = study.seen.states[study.seen.image_arm].test
+    block = chosen_block(study)
     weights = Resamples.of(
         test.clusters, test.harmful, study.seen.config.resamples, study.seen.config.seed
     ).weights
-    traces = {name: _traces(study, name) for name in TRACED}
-    rows = [row for name, found in traces.items() for row in _trace_rows(study, name, found, weights)]
+    traces = {name: _traces(study, name, block) for name in TRACED}
+    rows = [row for name, found in traces.items() for row in _trace_rows(study, name, found, weights, block)]
     signals = _signals(study, traces["D"])
     aurocs = {name: auroc(signal[:, None], test.harmful, weights)[:, 0] for name, signal in signals.items()}
     detectors = [{"signal": name, **vars(estimate(draws, len(test)))} for name, draws in aurocs.items()]
@@ -52,24 +60,73 @@ def run(study: Study) -> Finding:
     tables = (
         Record("self_rectification", pd.DataFrame(rows).assign(**named)),
         Record("detectors", pd.DataFrame(detectors).assign(**named)),
+        Record("rectification_by_block", pd.DataFrame(_block_rows(study, weights)).assign(**named)),
     )
-    return Finding(_claim(test, traces, aurocs, weights), tables)
+    return Finding(_claim(test, traces, aurocs, weights, block), tables)
 
 
-def _traces(study: Study, name: str) -> Traces:
+def chosen_block(study: Study) -> int:
+    """Return the corrected block from which rho detects harmful calibration images best, the earliest on ties."""
+    evidence, last = study.readings.evidence, study.seen.model.layers - 1
+    one = torch.ones(1, len(evidence.harmful), dtype=torch.float64)
+    found = []
+    for block in range(last):
+        rho = evidence.traces(Removal(block, 1.0), range(block + 1, last + 1)).signal("rho")
+        found.append(float(auroc(rho[:, None], evidence.harmful, one)))
+    return max(range(last), key=lambda block: found[block])
+
+
+def _later(study: Study, block: int) -> tuple[int, ...]:
+    return tuple(range(block + 1, study.seen.model.layers))
+
+
+def _traces(study: Study, name: str, block: int) -> Traces:
     seen = study.seen
-    probe = fixed_correction(vectors(study)[name], study.fixed.site, 1.0)
-    later = study.regap.read_layers
+    probe = fixed_correction(vectors(study)[name], Site((block,)), 1.0)
+    later = _later(study, block)
     return traces_of(seen.model, seen.pairs.test, seen.image_arm, probe, seen.refusal, later)
 
 
-def _trace_rows(study: Study, name: str, traces: Traces, weights: Tensor) -> Iterator[dict[str, object]]:
+def _block_rows(study: Study, weights: Tensor) -> Iterator[dict[str, object]]:
+    """Yield the gap and the AUROC of rho on test images for D and a random vector, from every block but the last."""
+    seen = study.seen
+    test = seen.states[seen.image_arm].test
+    blocks = range(seen.model.layers - 1)
+    shifts = {
+        (name, block): fixed_correction(vectors(study)[name], Site((block,)), 1.0)
+        for name in ("D", "random")
+        for block in blocks
+    }
+    found = sweep(
+        seen.model,
+        seen.pairs.test,
+        seen.image_arm,
+        [[], *([shift] for shift in shifts.values())],
+        seen.refusal,
+        range(seen.model.layers),
+        batch_size=seen.config.batch_size,
+        batch_tokens=seen.config.batch_tokens,
+        progress=study.track("self-rectification by block", len(test)),
+    ).coordinates
+    for (name, block), after in zip(shifts, found[1:], strict=True):
+        rho = (after - found[0])[:, block + 1 :].mean(1, keepdim=True)
+        for measure, draws in (
+            ("gap", gap(rho, test.harmful, weights)),
+            ("auroc", auroc(rho, test.harmful, weights)),
+        ):
+            known = {"vector": name, "layer": block, "measure": measure}
+            yield {**known, **vars(estimate(draws[:, 0], len(test)))}
+
+
+def _trace_rows(
+    study: Study, name: str, traces: Traces, weights: Tensor, block: int
+) -> Iterator[dict[str, object]]:
     test = study.seen.states[study.seen.image_arm].test
     measured = {"z_before": traces.before, "z_after": traces.after, "change": traces.after - traces.before}
     for label, mask in (("harmful", test.harmful), ("harmless", ~test.harmful)):
         for measure, values in measured.items():
             draws = mean_draws(values[mask], weights[:, mask])
-            for layer, found in zip(study.regap.read_layers, estimates(draws, int(mask.sum())), strict=True):
+            for layer, found in zip(_later(study, block), estimates(draws, int(mask.sum())), strict=True):
                 yield {"vector": name, "label": label, "layer": layer, "measure": measure, **vars(found)}
 
 
@@ -85,7 +142,11 @@ def _signals(study: Study, traces: Traces) -> dict[str, Tensor]:
 
 
 def _claim(
-    test: Activations, traces: Mapping[str, Traces], aurocs: Mapping[str, Tensor], weights: Tensor
+    test: Activations,
+    traces: Mapping[str, Traces],
+    aurocs: Mapping[str, Tensor],
+    weights: Tensor,
+    block: int,
 ) -> Claim:
     n = len(test)
     moved = {
@@ -95,8 +156,8 @@ def _claim(
     against = estimate(moved["D"] - moved["random"], n)
     added = estimate(aurocs["rho"] - torch.maximum(aurocs["z_before"], aurocs["z_after"]), n)
     evidence = (
-        f"rho of harmful minus harmless images is {apart} for D and {estimate(moved['random'], n)} for a random "
-        f"vector; its AUROC is {detector}, {_compared(added)} the better of plain z before and after ({added})"
+        f"Corrected at block {block}, rho of harmful minus harmless images is {apart} for D and "
+        f"{estimate(moved['random'], n)} for a random vector; its AUROC is {detector}, {_compared(added)} the better of plain z before and after ({added})"
     )
     return Claim(
         "self_rectification",

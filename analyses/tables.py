@@ -205,6 +205,40 @@ SCHEMAS: Mapping[str, Schema] = {
         arm=TEXT,
         signal=one_of("rho", "z_before", "z_after", "probe_text", "probe_image"),
     ),
+    "rectification_by_block": estimates(
+        "self_rectification",
+        model=TEXT,
+        arm=TEXT,
+        vector=VECTOR,
+        layer=INTEGER,
+        measure=one_of("gap", "auroc"),
+    ),
+    "recipes": Schema(
+        {
+            **dict.fromkeys(("model", "arm"), TEXT),
+            "budget": NUMBER,
+            **dict.fromkeys(("recipe", "signal", "read", "probe", "correction", "passes"), TEXT),
+            **dict.fromkeys(("readings", "fitted"), INTEGER),
+            **dict.fromkeys(("threshold", "refusal", "over_refusal"), NUMBER),
+            "chosen": BOOLEAN,
+            "why": Column("text", optional=True),
+        },
+        ("model", "arm", "budget", "recipe"),
+        "calibrate",
+    ),
+    "frontier": estimates("regap", model=TEXT, arm=TEXT, method=TEXT, over_refusal=NUMBER),
+    "advantage": Schema(
+        {
+            **dict.fromkeys(("model", "arm", "method"), TEXT),
+            "budget": NUMBER,
+            "measure": one_of("at_equal_over_refusal", "against_chosen_strength", "over_refusal_change"),
+            **ESTIMATE,
+            **dict.fromkeys(("low_all", "high_all"), GAP),
+        },
+        ("model", "arm", "method", "budget", "measure"),
+        "regap",
+        (("value", "low", "high"), ("value", "low_all", "high_all")),
+    ),
     "adaptive": estimates(
         "regap", model=TEXT, arm=TEXT, method=TEXT, setting=TEXT, measure=one_of(*OUTCOMES)
     ),

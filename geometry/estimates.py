@@ -73,8 +73,8 @@ class Resamples:
         return Resamples(self.weights[:, kept], self.clusters)
 
 
-def estimate(draws: Float[Tensor, " resample"], n: int) -> Estimate:
-    """Return row 0 with the bias-corrected percentile interval of the other rows.
+def estimate(draws: Float[Tensor, " resample"], n: int, level: float = LEVEL) -> Estimate:
+    """Return row 0 with the bias-corrected percentile interval of the other rows, at the level given.
 
     The correction (Efron's) keeps the interval about the value where a statistic is biased in resamples, as d'
     and norms are. Our choice of interval everywhere; NaN bounds where no resample is finite.
@@ -83,7 +83,7 @@ def estimate(draws: Float[Tensor, " resample"], n: int) -> Estimate:
     if not len(finite) or not np.isfinite(value):
         return Estimate(value, float("nan"), float("nan"), n)
     below = float((finite < value).double().mean() + (finite == value).double().mean() / 2)
-    tail = norm.ppf((1 - LEVEL) / 2)
+    tail = norm.ppf((1 - level) / 2)
     bias = float(np.clip(norm.ppf(below), tail, -tail))
     shares = torch.tensor(norm.cdf([2 * bias + tail, 2 * bias - tail]), dtype=torch.float64)
     low, high = torch.quantile(finite, shares).tolist()
