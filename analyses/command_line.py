@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from regap.analyses.commands import (
     benchmarks,
+    calibrate,
     compare,
     draw,
     export,
@@ -47,6 +48,7 @@ for command in (
     model.doctor,
     plan.plan,
     benchmarks.benchmarks,
+    calibrate.calibrate,
 ):
     app.command()(command)
 for command in (organism.train, organism.card, organism.pairs):

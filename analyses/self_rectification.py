@@ -157,7 +157,8 @@ def _claim(
     added = estimate(aurocs["rho"] - torch.maximum(aurocs["z_before"], aurocs["z_after"]), n)
     evidence = (
         f"Corrected at block {block}, rho of harmful minus harmless images is {apart} for D and "
-        f"{estimate(moved['random'], n)} for a random vector; its AUROC is {detector}, {_compared(added)} the better of plain z before and after ({added})"
+        f"{estimate(moved['random'], n)} for a random vector; its AUROC is {detector}, {_compared(added)} the better "
+        f"of plain z before and after ({added})"
     )
     return Claim(
         "self_rectification",

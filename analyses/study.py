@@ -64,7 +64,16 @@ class Study:
 def calibrate(seen: Observed, folder: Path | None = None, track: Tracker = silent) -> Study:
     """Return the study with site, fixed strength and ReGap chosen on calibration pairs alone."""
     judge = judge_for(seen.pairs, seen.config.judge)
-    tokens = _refusal_tokens(seen, folder, track)
+    tokens = refusal_tokens(seen, folder, track)
+    fixed, readings, choice = choose_corrections(seen, tokens, track)
+    shift = fixed.shift(seen.drift, seen.refusal)
+    return Study(seen, shift, _regap(seen, choice), judge, tokens, readings, choice, folder, track)
+
+
+def choose_corrections(
+    seen: Observed, tokens: frozenset[int], track: Tracker = silent
+) -> tuple[Removal, Readings, Choice]:
+    """Return the best fixed strength, what recipes read on calibration pairs, and the recipe chosen."""
     asked = seen.pairs.calibration.where(arm=seen.image_arm)
     strengths, layers = seen.config.strengths, seen.model.layers
 
@@ -77,9 +86,7 @@ def calibrate(seen: Observed, folder: Path | None = None, track: Tracker = silen
     evidence = evidence.joined(what(further_removals(fixed, strengths), "choosing ReGap's recipe"))
     recipes = [one for one in candidates(layers, fixed, strengths) if _asked_for(one, seen)]
     readings = read_all(evidence, recipes, seen.config.seed)
-    choice = choose(readings, recipes, seen.config.false_refusals)
-    shift = fixed.shift(seen.drift, seen.refusal)
-    return Study(seen, shift, _regap(seen, choice), judge, tokens, readings, choice, folder, track)
+    return fixed, readings, choose(readings, recipes, seen.config.false_refusals)
 
 
 def _asked_for(recipe: Recipe, seen: Observed) -> bool:
@@ -92,7 +99,7 @@ def _regap(seen: Observed, choice: Choice) -> ReGap:
     return replace(choice.winner, recipe=recipe).regap(seen.drift, seen.refusal)
 
 
-def _refusal_tokens(seen: Observed, folder: Path | None, track: Tracker) -> frozenset[int]:
+def refusal_tokens(seen: Observed, folder: Path | None, track: Tracker) -> frozenset[int]:
     """Return first tokens of refused harmful texts that open no answer to a harmless text."""
     asked = seen.pairs.calibration
     advance = track("answers, calibration texts", len(asked))

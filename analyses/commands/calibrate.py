@@ -1,0 +1,110 @@
+"""`regap calibrate`: which recipe of ReGap calibration pairs choose, and why."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from regap.analyses.commands.options import (
+    Attention,
+    BatchSize,
+    BatchTokens,
+    Benchmark,
+    Budget,
+    ConfigFile,
+    Data,
+    Device,
+    DeviceMap,
+    Download,
+    Dtype,
+    Harmless,
+    ImageArm,
+    Limit,
+    Make,
+    Model,
+    Out,
+    PairsFile,
+    Partial,
+    Quantize,
+    Revision,
+    Seed,
+    Style,
+    progress,
+    screen,
+    settings_of,
+)
+
+WIDTH = 110
+"""Columns of the printed table: a narrower screen wraps its lines rather than its cells."""
+RunOrNone = Annotated[
+    Path | None,
+    typer.Argument(help="A run folder, whose settings and pairs are used again; or give --model."),
+]
+SignalOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Only recipes that read this: rho, z_before, z_after, growth, fitted, fitted_before, fitted_after."
+    ),
+]
+
+
+def calibrate(
+    run: RunOrNone = None,
+    false_refusals: Budget = None,
+    signal: SignalOption = None,
+    model: Model = None,
+    pairs: PairsFile = None,
+    benchmark: Benchmark = None,
+    data: Data = None,
+    harmless: Harmless = None,
+    partial: Partial = None,
+    make: Make = None,
+    style: Style = None,
+    out: Out = None,
+    image_arm: ImageArm = None,
+    limit: Limit = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    device_map: DeviceMap = None,
+    quantize: Quantize = None,
+    attention: Attention = None,
+    revision: Revision = None,
+    download: Download = None,
+    batch_size: BatchSize = None,
+    batch_tokens: BatchTokens = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+) -> None:
+    """Choose ReGap's recipe on calibration pairs for a budget of false refusals, and write all that were tried."""
+    flags = {**locals(), "arm": ()}
+    from regap.analyses.calibrate_recipe import calibrate_recipe, config_of_run
+    from regap.analyses.config import ConfigError
+
+    if run and (model or pairs or benchmark or out or config):
+        raise ConfigError(
+            f"run is {run}, and model, pairs, benchmark, out and config are that run's: leave them out"
+        )
+    settings = (
+        config_of_run(run, false_refusals=false_refusals, signal=signal or "auto")
+        if run
+        else settings_of(flags)
+    )
+    with progress() as track:
+        found = calibrate_recipe(settings, track, beside=run is not None)
+    table = Table("reads", "passes", "best recipe", "refused %", "of harmless %", box=None, pad_edge=False)
+    kinds = {(one.recipe.signal, one.recipe.passes): one for one in reversed(found.choice.trials)}
+    for (kind, passes), one in sorted(kinds.items(), key=lambda each: -each[1].on_harmful):
+        shares = (f"{100 * share:.1f}" for share in (one.on_harmful, one.on_harmless))
+        table.add_row(kind, passes, str(one.recipe).partition("; ")[0], *shares)
+    Console(width=max(screen.width, WIDTH), highlight=False).print(table)
+    screen.print(f"\n[bold]chosen:[/] {escape(found.choice.why)}", soft_wrap=True)
+    screen.print(
+        f"best fixed strength: {found.fixed}: {found.fixed_refusal:.1%} of harmful calibration images refused at "
+        f"{found.fixed_over_refusal:.1%} of harmless ones",
+        soft_wrap=True,
+    )
+    path = found.folder.path / "tables" / "recipes.parquet"
+    screen.print(f"all {len(found.choice.trials)} recipes: {escape(str(path))}", soft_wrap=True)
