@@ -13,6 +13,7 @@ from regap.analyses.records import RunRecords
 from regap.figures import (
     dose_response,
     drift_and_separability,
+    frontier,
     methods,
     outcomes,
     refusal_drift_plane,
@@ -120,6 +121,13 @@ DRAWINGS = (
 )
 NAMES = tuple(drawing.name for drawing in DRAWINGS)
 OTHERS = (
+    Drawing(
+        "frontier",
+        "Attack success at equal over-refusal",
+        "frontier",
+        lambda run: frontier.draw(run.records["frontier"]),
+        lambda run: frontier.caption(run.records["frontier"]),
+    ),
     Drawing(
         "methods",
         "Methods under the same rules",

@@ -1,37 +1,11 @@
-"""The hull of fixed strengths is the best that chance mixtures of them reach."""
+"""The claim about ReGap follows from intervals alone; a gate's answers are those of its two ends."""
 
-import numpy as np
 import pytest
 import torch
-from scipy.optimize import linprog
 
-from regap.analyses.regap_against_fixed import EQUIVALENT, _equivalent, _is_open, hull_at
-from regap.geometry.estimates import Estimate
-from regap.interventions.regap import Traces
-
-
-def slowly(x: float, across: np.ndarray, up: np.ndarray) -> float:
-    """The cheapest mixture that goes at most x across, by linear programming; the leftmost point if none does."""
-    found = linprog(up, A_ub=across[None], b_ub=[x + 1e-12], A_eq=np.ones((1, len(up))), b_eq=[1.0])
-    return float(found.fun) if found.success else float(up[np.argmin(across)])
-
-
-@pytest.mark.parametrize("grid", [0, 10])
-@pytest.mark.parametrize("points", [1, 2, 6])
-def test_it_equals_the_best_mixture(points: int, grid: int) -> None:
-    generator = np.random.default_rng(points)
-    across, up, x = (generator.random(size) for size in ((80, points), (80, points), (80,)))
-    if grid:  # shares of few prompts coincide often
-        across, up, x = (np.round(values * grid) / grid for values in (across, up, x))
-    found = hull_at(*(torch.from_numpy(values) for values in (x, across, up)))
-    for row, value in enumerate(found.tolist()):
-        if x[row] >= across[row].min() or len(set(across[row])) == points:
-            assert value == pytest.approx(slowly(x[row], across[row], up[row]), abs=1e-9)
-
-
-def test_mixtures_beat_the_points_they_mix() -> None:
-    across, up = torch.tensor([[0.0, 0.5, 1.0]]).double(), torch.tensor([[1.0, 0.9, 0.0]]).double()
-    assert float(hull_at(torch.tensor([0.5]).double(), across, up)) == pytest.approx(0.5)
+from regap.analyses.regap_against_fixed import EQUIVALENT, RIVALS, _equivalent, ends, simultaneous
+from regap.geometry.estimates import Estimate, estimate
+from regap.interventions.recipes import Recipe, Removal
 
 
 def test_utility_is_unchanged_only_if_its_whole_interval_says_so() -> None:
@@ -41,14 +15,32 @@ def test_utility_is_unchanged_only_if_its_whole_interval_says_so() -> None:
     assert EQUIVALENT == 0.02
 
 
-@pytest.mark.parametrize("budget", [0.01, 0.05, 0.2])
-def test_gates_of_every_signal_keep_to_the_budget_of_calibration(budget: float) -> None:
-    generator = torch.Generator().manual_seed(0)
-    before, after = (torch.randn(37, 2, generator=generator).double() for _ in range(2))
-    traces = Traces(before, after)
-    for signal in ("rho", "z_before", "z_after"):
-        opened = _is_open(traces, traces, signal, budget)
-        assert budget * 37 - 2 < sum(opened) <= budget * 37
-        assert all(
-            _is_open(traces, Traces(before - 99 * (signal != "z_after"), after + 99), signal, budget)
-        ) == (signal != "z_before")
+def test_intervals_that_hold_together_are_wider() -> None:
+    draws = torch.cat(
+        [torch.zeros(1), torch.randn(2000, generator=torch.Generator().manual_seed(0))]
+    ).double()
+    one, together = estimate(draws, 9), simultaneous(draws, 9)
+    assert together.low < one.low < one.high < together.high
+    assert together.high == pytest.approx(2.394, abs=0.15)  # the normal quantile at 1 - 0.05 / 6
+
+
+def test_the_ends_of_a_gate_keep_what_a_single_pass_removes_early() -> None:
+    early, later = Removal(1, 0.5), Removal(3, 1.0)
+    single = Recipe("z_after", early, (2, 3), later, "single")
+    assert ends(single) == ((early,), (early, later))
+    assert ends(Recipe("z_after", early, (2, 3), later)) == ((), (later,))
+    assert ends(Recipe("z_after", Removal(1, 0.0), (2, 3), later, "single")) == ((), (later,))
+
+
+def test_every_rival_is_a_choice_among_its_own_recipes() -> None:
+    early, later = Removal(1, 0.5), Removal(3, 1.0)
+    recipes = {
+        "gate_rho": Recipe("rho", early, (2, 3), later),
+        "gate_z_before": Recipe("z_before", early, (2, 3), later),
+        "gate_z_after": Recipe("z_after", early, (2, 3), later),
+        "single_pass": Recipe("z_after", early, (2, 3), later, "single"),
+    }
+    for name, allowed in RIVALS.items():
+        assert [each for each, recipe in recipes.items() if allowed(recipe)] == (
+            [name] if name != "regap" else list(recipes)
+        )

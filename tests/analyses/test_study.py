@@ -85,7 +85,7 @@ def test_the_fixed_correction_is_the_best_of_all_that_were_tried(found: Study, s
                 best = (shares["harmful"], layer, strength)
     assert best[0] > 0
     assert (found.fixed.site, found.fixed.strength) == (Site((best[1],)), best[2])
-    assert found.regap.probe.site == found.fixed.site and found.regap.strongest in CONFIG.strengths
+    assert found.regap.removed.site == found.fixed.site and found.regap.strongest in CONFIG.strengths
 
 
 def test_test_pairs_choose_nothing(found: Study, seen: Observed, refusing: pytest.MonkeyPatch) -> None:

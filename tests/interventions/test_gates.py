@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 import torch
 
-from regap.interventions.gates import Gate, Kind, budget_threshold
+from regap.interventions.gates import Gate, Kind, budget_threshold, refusal_thresholds
 
 SIGNAL = torch.linspace(-9, 9, 1001, dtype=torch.float64)
 
@@ -44,3 +44,31 @@ def test_a_hard_gate_opens_for_at_most_the_budget_and_nearly_all_of_it(count: in
 def test_tied_signals_do_not_break_the_budget() -> None:
     signal = torch.tensor([0.0] * 5 + [1.0] * 15, dtype=torch.float64)
     assert not Gate("hard", budget_threshold(signal, 0.5))(signal).any()
+
+
+def slowest_threshold(signal: torch.Tensor, closed: torch.Tensor, opened: torch.Tensor, share: float) -> int:
+    """How many of the highest signals the gate may open for, by trying each number in turn."""
+    best, allowed = 0, max(int(share * len(signal) + 1e-9), int(closed.sum()))
+    ranked = signal.sort(descending=True).values
+    for count in range(len(signal) + 1):
+        limit = ranked[count - 1] if count else torch.inf
+        if int(torch.where(signal >= limit, opened, closed).sum()) > allowed:
+            break
+        best = int((signal >= limit).sum()) if count else 0
+    return best
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.3])
+@pytest.mark.parametrize("ties", [False, True])
+def test_refusal_thresholds_open_as_far_as_refusals_allow(share: float, ties: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    signal = torch.randn(40, generator=generator).double()
+    signal = (2 * signal).round() if ties else signal
+    closed = torch.rand(40, generator=generator) < 0.05
+    opened = torch.rand(6, 40, generator=generator) < torch.linspace(0, 1, 6)[:, None]
+    limits = refusal_thresholds(signal, closed, opened, share)
+    for row, limit in zip(opened, limits, strict=True):
+        is_open = signal > limit
+        refused = int(torch.where(is_open, row, closed).sum())
+        assert refused <= max(int(share * 40 + 1e-9), int(closed.sum()))
+        assert int(is_open.sum()) == slowest_threshold(signal, closed, row, share)

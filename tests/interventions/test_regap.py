@@ -18,11 +18,13 @@ from regap.geometry.prompts import collate
 from regap.interventions.fixed import fixed_correction
 from regap.interventions.gates import Gate, Kind
 from regap.interventions.generation import Completion, generate
-from regap.interventions.regap import ReGap, Signal, calibrate_regap, traces_of
+from regap.interventions.regap import ReGap, calibrate_regap, traces_of
+from regap.interventions.signals import FITTED, Signal
 from regap.interventions.sites import Positions, Site
 
 ARM = "typographic"
 BUDGET = 6
+PLAIN = tuple(kind for kind in get_args(Signal) if kind not in FITTED)
 States = Mapping[str, Activations]
 
 
@@ -52,7 +54,7 @@ def strengths(model: Model, pairs: Pairs, edit: ReGap) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("positions", ["last", "all"])
-@pytest.mark.parametrize("signal", get_args(Signal))
+@pytest.mark.parametrize("signal", PLAIN)
 def test_an_open_gate_is_the_fixed_correction_and_a_closed_one_no_edit(
     positions: Positions, signal: Signal, tiny: Model, tiny_pairs: Pairs, refusal: Direction, drift: Drift
 ) -> None:
@@ -101,8 +103,8 @@ def test_traces_are_coordinates_of_states_before_and_after_the_probe(
     edited = capture(tiny, tiny_pairs, [ARM], edits=[regap.probe])[ARM]
     before, after = (refusal.coordinates(each)[:, 2:] for each in (states[ARM], edited))
     assert torch.allclose(found.before, before, atol=1e-5) and torch.allclose(found.after, after, atol=1e-5)
-    assert torch.equal(found.signal("rho"), (found.after - found.before).mean(1))
-    assert torch.equal(found.signal("z_after"), found.after.mean(1))
+    assert torch.allclose(found.signal("rho"), (found.after - found.before).mean(1), atol=1e-12)
+    assert torch.allclose(found.signal("z_after"), found.after.mean(1), atol=1e-12)
     assert float(found.signal("rho").abs().min()) > 1e-4
 
 
@@ -120,7 +122,7 @@ def test_one_token_traces_equal_those_of_full_passes(
 
 
 @pytest.mark.parametrize("budget", [0.05, 0.2, 0.34, 0.5, 0.9])
-@pytest.mark.parametrize("signal", get_args(Signal))
+@pytest.mark.parametrize("signal", PLAIN)
 def test_calibration_opens_for_at_most_the_budget_of_harmless_images(
     budget: float, signal: Signal, tiny: Model, tiny_pairs: Pairs, refusal: Direction, drift: Drift
 ) -> None:
@@ -171,7 +173,7 @@ def test_a_budget_is_a_share(
 @pytest.mark.usefixtures("unchecked")
 def test_an_unknown_signal_is_refused(regap: ReGap) -> None:
     unknown: dict = {"signal": "z"}
-    with pytest.raises(ValueError, match="signal is 'z'; choose one of rho, z_before, z_after"):
+    with pytest.raises(ValueError, match="signal is 'z'; choose one of rho, z_before, z_after, growth"):
         replace(regap, **unknown)
 
 
@@ -186,6 +188,8 @@ def test_captured_under_regap_the_model_says_what_it_writes_under_regap(
 
 
 def test_all_that_decides_a_strength_is_in_the_identity(regap: ReGap, refusal: Direction) -> None:
+    weights = torch.ones(2, 2).double()
+    later = replace(regap.probe, site=Site((3,)))
     others = [
         replace(regap, strongest=1.4),
         replace(regap, signal="rho"),
@@ -194,6 +198,67 @@ def test_all_that_decides_a_strength_is_in_the_identity(regap: ReGap, refusal: D
         replace(regap, gate=replace(regap.gate, kind="line")),
         replace(regap, probe=regap.probe.at(0.9)),
         replace(regap, refusal=replace(refusal, vectors=-refusal.vectors)),
+        replace(regap, signal="fitted", weights=weights),
+        replace(regap, signal="fitted", weights=2 * weights),
+        replace(regap, correction=later),
+        replace(regap, correction=later, signal="z_after"),
+        replace(regap, correction=later, signal="z_after", passes="single"),
     ]
-    assert len({each.identity for each in [regap, *others]}) == 8
+    assert len({each.identity for each in [regap, *others]}) == 13
     assert replace(regap).identity == regap.identity
+
+
+def single_pass(refusal: Direction, drift: Drift, threshold: float, early: float = 0.5) -> ReGap:
+    """Corrects a little at layer 0, reads layers 1 and 2, and corrects the rest at layer 2."""
+    probe, correction = (fixed_correction(drift, Site((layer,)), early) for layer in (0, 2))
+    gate = Gate("hard", threshold)
+    return ReGap(probe, refusal, (1, 2), gate, 1.5, "z_after", None, correction, "single")
+
+
+@pytest.mark.parametrize("early", [0.0, 0.5])
+def test_a_single_pass_answers_as_its_two_ends_do(
+    early: float, tiny: Model, tiny_pairs: Pairs, refusal: Direction, drift: Drift
+) -> None:
+    probe = fixed_correction(drift, Site((0,)), early)
+    later = fixed_correction(drift, Site((2,)), 1.5)
+    traces = traces_of(tiny, tiny_pairs, ARM, probe, refusal, (1, 2))
+    middle = float(traces.signal("z_after").sort().values[11:13].mean())
+    edit = single_pass(refusal, drift, middle, early)
+    is_open = (traces.signal("z_after") > middle).tolist()
+    closed, opened = answers(tiny, tiny_pairs, [probe]), answers(tiny, tiny_pairs, [probe, later])
+    expected = tuple(
+        after if one else before for before, after, one in zip(closed, opened, is_open, strict=True)
+    )
+    assert sum(is_open) == 12 and closed != opened
+    assert answers(tiny, tiny_pairs, [edit]) == expected == answers(tiny, tiny_pairs, [edit], 5)
+    first = run(tiny, collate(tiny, [pair.prompts[ARM] for pair in tiny_pairs], range(24)), (), [edit]).logits
+    assert first.argmax(-1).tolist() == [one.first_token for one in expected]
+
+
+def test_a_single_pass_runs_no_pass_of_its_own(
+    tiny: Model, tiny_pairs: Pairs, refusal: Direction, drift: Drift, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = collate(tiny, [pair.prompts[ARM] for pair in tiny_pairs], range(24))
+    monkeypatch.setattr("regap.interventions.regap.run_last_token", lambda *_: pytest.fail("ran"))
+    assert len(single_pass(refusal, drift, 0.0).hooks(tiny, batch)) == 4
+    with pytest.raises(pytest.fail.Exception):
+        replace(single_pass(refusal, drift, 0.0), passes="probe").hooks(tiny, batch)
+
+
+def test_what_a_single_pass_cannot_do_is_refused(refusal: Direction, drift: Drift) -> None:
+    edit = single_pass(refusal, drift, 0.0)
+    with pytest.raises(ValueError, match="signal rho compares with the uncorrected state"):
+        replace(edit, signal="rho")
+    with pytest.raises(ValueError, match=r"the correction at \[0\] comes before read layer 2"):
+        replace(edit, correction=None)
+
+
+def test_what_is_removed_may_lie_elsewhere_than_the_probe(
+    tiny: Model, tiny_pairs: Pairs, regap: ReGap, drift: Drift
+) -> None:
+    correction = fixed_correction(drift, Site((3,)))
+    edit = replace(regap, correction=correction)
+    assert torch.equal(strengths(tiny, tiny_pairs, edit), strengths(tiny, tiny_pairs, regap))
+    is_open = (strengths(tiny, tiny_pairs, regap) > 0).tolist()
+    ends = [answers(tiny, tiny_pairs, found) for found in ([], [correction.at(1.5)])]
+    assert answers(tiny, tiny_pairs, [edit]) == tuple(ends[one][row] for row, one in enumerate(is_open))

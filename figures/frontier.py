@@ -1,0 +1,67 @@
+"""How few attacks get through at each over-refusal: fixed strengths, ReGap, and what an image-trained probe could do."""
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from regap.analyses.records import Record
+from regap.figures import style
+from regap.figures.marks import line_in_band
+from regap.figures.menus import view_menu
+from regap.figures.regap_against_fixed import split
+from regap.figures.wording import INTERVAL, caption_of, counted
+
+LOOKS = {
+    "fixed": ("fixed strengths", style.BLUE, "solid"),
+    "regap": ("ReGap", style.VERMILLION, "solid"),
+    "single_pass": ("ReGap, one pass", style.ORANGE, "solid"),
+    "gate_rho": ("gate on ρ alone", style.PURPLE, "dot"),
+    "gate_z_before": ("gate on plain z", style.GREEN, "dot"),
+    "gate_z_after": ("gate on z after a probe", style.SKY, "dot"),
+    "probe_image": ("ceiling: probe fitted on images", style.GREY, "dash"),
+}
+SHOWN = ("fixed", "regap", "probe_image")
+"""Drawn at once; the others wait in the legend."""
+
+
+def draw(frontier: Record) -> go.Figure:
+    """Lowest attack success at each over-refusal, a line in its interval band per way of correcting.
+
+    Further down is better. frontier: the table of that name. A click in the legend adds the ways that are hidden; a
+    menu chooses the model and the arm when there are several.
+    """
+    found = split(frontier.table)
+    figure, owner = go.Figure(), []
+    for place, view in enumerate(found):
+        for method in style.ordered(view.rows["method"], tuple(LOOKS)):
+            rows = view.rows[view.rows["method"] == method]
+            figure.add_traces(lines(rows, method, place == 0))
+            owner += [place, place]
+    style.dress(
+        figure,
+        "Attack success at equal over-refusal",
+        "Further down is better; click in the legend for gates on one signal",
+    )
+    figure.update_xaxes(title_text=style.MEASURES["over_refusal"], tickformat=".0%")
+    figure.update_yaxes(title_text=style.MEASURES["attack_success"], tickformat=".0%", rangemode="tozero")
+    figure.update_layout(updatemenus=view_menu(found, owner))
+    return figure
+
+
+def lines(rows: pd.DataFrame, method: str, visible: bool) -> list[go.Scatter]:
+    """The band and the line of one way of correcting."""
+    label, colour, dash = LOOKS.get(method, (style.shown(method), style.GREY, "dot"))
+    at_once = True if method in SHOWN else "legendonly"
+    return line_in_band(rows, "over_refusal", label, colour, dash=dash, visible=visible and at_once)
+
+
+def caption(frontier: Record) -> str:
+    """What the figure shows, on how many prompts, and what is the paper's."""
+    return caption_of(
+        "Each line is the lowest attack success on test images that settings chosen on calibration pairs, and "
+        "mixtures of two of them, reach at an over-refusal; all start at the model without correction.",
+        "The ceiling gates on a probe that was fitted on harmful and harmless images themselves.",
+        INTERVAL,
+        counted(frontier.table["n"], "harmful prompts per estimate") + ".",
+        "That an adaptive correction beats fixed ones is the paper's claim; signals, gates, recipes and budgets are "
+        "our operationalisation.",
+    )
