@@ -1,16 +1,17 @@
-"""Recipes of ReGap tried on calibration pairs, without answering a test pair: the table of all, and the one chosen."""
+"""Recipes of ReGap tried on calibration pairs: the table of all, the one chosen, and what held-out pairs say of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from regap.analyses import regap_against_fixed
 from regap.analyses.asked_pairs import pairs_of
+from regap.analyses.claims import Claim, claims_record
 from regap.analyses.config import ConfigError, RunConfig, read_config
 from regap.analyses.observed import chosen_arms, observe
-from regap.analyses.recipe_choice import Choice
 from regap.analyses.recipe_table import recipes_record
 from regap.analyses.run import load_model, open_folder
 from regap.analyses.run_folder import RunFolder, check_out
-from regap.analyses.study import choose_corrections, refusal_tokens
+from regap.analyses.study import Study, calibrate
 from regap.analyses.tracking import Tracker, silent
 from regap.interventions.recipes import Removal
 
@@ -20,17 +21,21 @@ class Calibrated:
     """The folder with the table `recipes`, the best fixed strength and what was chosen."""
 
     folder: RunFolder
-    fixed: Removal
+    study: Study
     fixed_refusal: float
     """Share of harmful calibration images that the fixed strength refuses."""
     fixed_over_refusal: float
-    choice: Choice
+    claim: Claim | None
+    """What held-out pairs say of it, if they were asked."""
 
 
-def calibrate_recipe(config: RunConfig, track: Tracker = silent, *, beside: bool = False) -> Calibrated:
-    """Return what calibration pairs choose for the budget of the configuration; no test pair is answered.
+def calibrate_recipe(
+    config: RunConfig, track: Tracker = silent, *, beside: bool = False, held_out: bool = False
+) -> Calibrated:
+    """Return what calibration pairs choose for the budget of the configuration.
 
-    `beside` a finished run nothing of it is written anew, only the table added.
+    `beside` a finished run nothing of it is written anew, only tables added. With `held_out`, test pairs are then
+    asked once, by first tokens, under all that was chosen; else no test pair is run.
     """
     check_out(Path(config.out), None)
     pairs = pairs_of(config).require_both_labels()
@@ -38,16 +43,26 @@ def calibrate_recipe(config: RunConfig, track: Tracker = silent, *, beside: bool
     model = load_model(config, config.model)
     check_out(Path(config.out), model.fingerprint)
     folder = RunFolder(Path(config.out))
+    if beside and held_out:
+        raise ConfigError(
+            "held_out goes with --model and a folder of its own: a run has answered its test pairs"
+        )
     if not beside:
         folder, pairs = open_folder(config, model, pairs, track)
     seen = observe(model, pairs, config, folder.path, track)
-    tokens = refusal_tokens(seen, folder.path, track)
-    fixed, readings, choice = choose_corrections(seen, tokens, track)
-    recipes_record([choice], model.name, seen.image_arm).save(folder.path)
-    evidence = readings.evidence
+    study = replace(calibrate(seen, folder.path, track), first_tokens=True)
+    recipes_record([study.choice], model.name, seen.image_arm).save(folder.path)
+    claim = None
+    if held_out:
+        finding = regap_against_fixed.run(study)
+        claim = finding.claim
+        for record in (*finding.records, claims_record([claim])):
+            record.save(folder.path)
+    evidence = study.readings.evidence
+    fixed = Removal(study.fixed.site.layers[0], study.fixed.strength)
     refused = evidence.refusals(fixed).double()
     shares = [float(refused[which].mean()) for which in (evidence.harmful, ~evidence.harmful)]
-    return Calibrated(folder, fixed, shares[0], shares[1], choice)
+    return Calibrated(folder, study, shares[0], shares[1], claim)
 
 
 def config_of_run(run: Path, **flags: object) -> RunConfig:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from regap.analyses.first_token_answers import judged_by_first_token
 from regap.analyses.judges.registry import judge_for
 from regap.analyses.observed import Observed
 from regap.analyses.recipe_choice import (
@@ -45,6 +46,8 @@ class Study:
     folder: Path | None = None
     """Where answers are kept, so that none is generated twice."""
     track: Tracker = field(default=silent, repr=False)
+    first_tokens: bool = False
+    """Judge by the first token alone, refusal or not: a pass of one token in place of each answer."""
 
     @property
     def conditions(self) -> dict[str, list[Edit]]:
@@ -56,6 +59,9 @@ class Study:
     ) -> dict[str, tuple[Judged, ...]]:
         """Return judged answers of test pairs in an arm under each condition."""
         asked = (pairs or self.seen.pairs.test).where(arm=arm)
+        if self.first_tokens:
+            advance = self.track(f"first tokens, {arm}, {len(conditions)} conditions", len(asked))
+            return judged_by_first_token(self.seen, asked, arm, conditions, self.refusal_tokens, advance)
         advance = self.track(f"answers, {arm}, {len(conditions)} conditions", len(asked) * len(conditions))
         found = self.seen.generate(asked, arm, conditions, self.folder, advance)
         return {name: judge_all(self.judge, asked, answers) for name, answers in found.items()}

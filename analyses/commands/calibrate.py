@@ -50,11 +50,17 @@ SignalOption = Annotated[
     ),
 ]
 
+HeldOut = Annotated[
+    bool,
+    typer.Option("--held-out", help="Then ask test pairs, once, by first tokens, under all that was chosen."),
+]
+
 
 def calibrate(
     run: RunOrNone = None,
     false_refusals: Budget = None,
     signal: SignalOption = None,
+    held_out: HeldOut = False,
     model: Model = None,
     pairs: PairsFile = None,
     benchmark: Benchmark = None,
@@ -93,18 +99,25 @@ def calibrate(
         else settings_of(flags)
     )
     with progress() as track:
-        found = calibrate_recipe(settings, track, beside=run is not None)
+        found = calibrate_recipe(settings, track, beside=run is not None, held_out=held_out)
+    choice = found.study.choice
     table = Table("reads", "passes", "best recipe", "refused %", "of harmless %", box=None, pad_edge=False)
-    kinds = {(one.recipe.signal, one.recipe.passes): one for one in reversed(found.choice.trials)}
+    kinds = {(one.recipe.signal, one.recipe.passes): one for one in reversed(choice.trials)}
     for (kind, passes), one in sorted(kinds.items(), key=lambda each: -each[1].on_harmful):
         shares = (f"{100 * share:.1f}" for share in (one.on_harmful, one.on_harmless))
         table.add_row(kind, passes, str(one.recipe).partition("; ")[0], *shares)
     Console(width=max(screen.width, WIDTH), highlight=False).print(table)
-    screen.print(f"\n[bold]chosen:[/] {escape(found.choice.why)}", soft_wrap=True)
+    screen.print(f"\n[bold]chosen:[/] {escape(choice.why)}", soft_wrap=True)
+    fixed = found.study.fixed
     screen.print(
-        f"best fixed strength: {found.fixed}: {found.fixed_refusal:.1%} of harmful calibration images refused at "
+        f"best fixed strength: {fixed.strength:g} {fixed.name} at block {fixed.site.layers[0]}: "
+        f"{found.fixed_refusal:.1%} of harmful calibration images refused at "
         f"{found.fixed_over_refusal:.1%} of harmless ones",
         soft_wrap=True,
     )
+    if found.claim:
+        screen.print(
+            f"held out: [bold]{found.claim.verdict}[/]: {escape(found.claim.evidence)}", soft_wrap=True
+        )
     path = found.folder.path / "tables" / "recipes.parquet"
-    screen.print(f"all {len(found.choice.trials)} recipes: {escape(str(path))}", soft_wrap=True)
+    screen.print(f"all {len(choice.trials)} recipes: {escape(str(path))}", soft_wrap=True)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from regap.analyses.commands.options import Seed, progress, screen
+from regap.analyses.commands.options import Arms, Seed, progress, screen
 
 
 def train(
@@ -24,14 +24,22 @@ def train(
 
 def pairs(
     out: Annotated[Path, typer.Option(help="A file that ends in .parquet.")],
+    calibration: Annotated[int | None, typer.Option(min=1, help="Calibration pairs of each label.")] = None,
+    test_harmful: Annotated[int | None, typer.Option(min=1, help="Harmful test pairs.")] = None,
+    test_harmless: Annotated[int | None, typer.Option(min=1, help="Harmless test pairs.")] = None,
+    arm: Arms = None,
     seed: Seed = None,
 ) -> None:
-    """Write the pairs that `regap demo` asks, pictures included: an example of a pairs file."""
-    from regap.analyses.asked_pairs import pairs_of
-    from regap.analyses.config import read_config
-    from regap.geometry.pair_files import write_pairs
+    """Write the pairs that `regap demo` asks, pictures included, or more of them: an example of a pairs file."""
+    from dataclasses import replace
 
-    asked = pairs_of(read_config(seed=seed))
+    from regap.analyses.asked_pairs import DEMO_PAIRS
+    from regap.geometry.pair_files import write_pairs
+    from regap.organism.prompts import held_out_pairs
+
+    counts = {"calibration": calibration, "test_harmful": test_harmful, "test_harmless": test_harmless}
+    wanted = {name: count for name, count in counts.items() if count is not None}
+    asked = held_out_pairs(replace(DEMO_PAIRS, seed=seed or 0, arms=tuple(arm or ()), **wanted))
     write_pairs(asked, out)
     screen.print(f"{len(asked)} pairs in {len(asked.arms)} arms: {escape(str(out))}")
 
