@@ -1,4 +1,4 @@
-"""How few attacks get through at each over-refusal: fixed strengths, ReGap, and what an image-trained probe could do."""
+"""How few attacks get through at each over-refusal: fixed strengths, ReGap, and what a probe of images could do."""
 
 import pandas as pd
 import plotly.graph_objects as go
