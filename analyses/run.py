@@ -1,6 +1,7 @@
 """One run from a model and pairs to tables and a summary: every analysis, in order, each step resumable."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from regap.analyses.utility.tables import save_utility, scored, utility_records
 from regap.analyses.verdicts import Judged
 from regap.geometry.models import Model, load
 from regap.geometry.pairs import Pairs
+from regap.interventions.corrections import PackError
 from regap.interventions.packing import correction_of
 from regap.interventions.stored_corrections import store_correction
 
@@ -101,10 +103,11 @@ def load_model(config: RunConfig, source: str) -> Model:
 
 
 def _store_corrections(study: Study, folder: RunFolder) -> None:
-    """Keep the corrections as they were chosen, vectors and all, for `regap pack`."""
+    """Keep the corrections as they were chosen, vectors and all, for `regap pack`; of recipes, those it can hold."""
     for condition, edit in (("fixed", study.fixed), ("regap", study.regap)):
-        correction = correction_of(edit, study.seen.refusal)
-        store_correction(correction, folder.path, condition, study.seen.model.fingerprint)
+        with suppress(PackError):
+            correction = correction_of(edit, study.seen.refusal)
+            store_correction(correction, folder.path, condition, study.seen.model.fingerprint)
 
 
 def _answers(study: Study) -> Answers:

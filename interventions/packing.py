@@ -12,8 +12,10 @@ from regap.geometry.directions import Direction
 from regap.geometry.forward import Edit
 from regap.interventions.corrections import Correction, GateFacts, Kind, PackError, Settings, SiteFacts
 from regap.interventions.fixed import Shift
-from regap.interventions.regap import ReGap, Signal
+from regap.interventions.regap import ReGap
+from regap.interventions.signals import SIGNALS
 from regap.interventions.sites import Site
+from regap.interventions.traces import Signal
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ def _pack_shift(shift: Shift, refusal: Direction) -> Correction:
 
 
 def _pack_regap(regap: ReGap, refusal: Direction) -> Correction:  # noqa: ARG001 - it has its own
+    _require_one_site(regap)
     gate = GateFacts(
         read_layers=regap.read_layers,
         signal=regap.signal,
@@ -72,6 +75,19 @@ def _pack_regap(regap: ReGap, refusal: Direction) -> Correction:  # noqa: ARG001
         gate=gate,
     )
     return Correction(settings, regap.probe.vectors.float(), _directions(regap.refusal, regap.read_layers))
+
+
+def _require_one_site(regap: ReGap) -> None:
+    """Raise PackError for a recipe that is more than a named signal, read after the very shift that it gates."""
+    probe, removed = regap.probe, regap.removed
+    same = removed.site == probe.site and torch.equal(removed.vectors, probe.vectors)
+    if regap.signal not in SIGNALS or regap.passes != "probe" or not same:
+        known = ", ".join(SIGNALS)
+        raise PackError(
+            f"a pack holds ReGap that reads one of {known} after a probe where it corrects; this one reads "
+            f"{regap.signal} after block {max(probe.site.layers)}, corrects block {max(removed.site.layers)} and is of "
+            f"passes {regap.passes!r}: calibrate with one of these signals, or pack the fixed strength"
+        )
 
 
 def _unpack_shift(correction: Correction) -> Shift:

@@ -12,8 +12,8 @@ from regap.geometry.prompts import Positions
 from regap.interventions.fixed import Shift, fixed_correction
 from regap.interventions.gates import Gate, Kind
 from regap.interventions.regap import Passes, ReGap
-from regap.interventions.traces import FITTED, Signal
 from regap.interventions.sites import Site
+from regap.interventions.traces import FITTED, Signal
 
 Part = Literal["D", "D_along", "D_across"]
 

@@ -24,7 +24,7 @@ def stored_correction(run: Path, condition: str, model: str) -> Correction:
     if not path.is_file():
         raise PackError(
             f"run folder {run} keeps no correction {condition!r} ({FOLDER}/{path.name}); give the command of the run "
-            "again: what is finished is used again"
+            "again: what is finished is used again; recipes of fitted signals or single passes cannot be packed yet"
         )
     try:
         with safe_open(path, framework="pt") as file:
