@@ -3,7 +3,7 @@ PYTHON ?= $(shell python3.11 --version >/dev/null 2>&1 && echo python3.11 || ech
 INSTALL = .venv/bin/python -m pip install --quiet --constraint constraints.txt
 FOLDERS = geometry interventions analyses figures organism
 
-.PHONY: demo test parity check format build benchmark clean
+.PHONY: demo test parity check format build benchmark screenshots clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.runtime  ## everything on the bundled model; the report is runs/demo/report.html
@@ -36,6 +36,9 @@ build: .venv/.development  ## sdist and wheel in dist/, proved in an environment
 
 benchmark: .venv/.development  ## how long things take
 	.venv/bin/pytest tests/benchmarks --benchmark-enable --benchmark-only
+
+screenshots: .venv/.development  ## every view of the explorer on runs/demo, as pictures in runs/screenshots
+	.venv/bin/python tests/figures/explorer/screenshots.py runs/demo runs/screenshots
 
 clean:  ## remove what was built; .venv and runs stay
 	rm -rf build dist *.egg-info .benchmarks .pytest_cache .ruff_cache

@@ -7,10 +7,12 @@ import typer
 from rich.markup import escape
 
 from regap.analyses.commands import (
+    ablate,
     benchmarks,
     calibrate,
     compare,
     draw,
+    explore,
     export,
     judge,
     model,
@@ -38,17 +40,20 @@ for command in (
     run.run,
     run.capture,
     compare.compare,
+    calibrate.calibrate,
+    ablate.ablate,
+    ablate.sweep,
+    pack.pack,
     judge.judge,
     judge.calibrate_judges,
     utility.utility,
     export.inspect_logs,
-    pack.pack,
+    explore.explore,
     draw.figures,
     draw.report,
     model.doctor,
     plan.plan,
     benchmarks.benchmarks,
-    calibrate.calibrate,
 ):
     app.command()(command)
 for command in (organism.train, organism.card, organism.pairs):

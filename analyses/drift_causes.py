@@ -19,6 +19,7 @@ import pandas as pd
 import torch
 
 from regap.analyses.claims import Claim, Finding, above, below, verdict_of
+from regap.analyses.observed import Observed
 from regap.analyses.outcomes import difference, outcomes, share_draws
 from regap.analyses.records import Record
 from regap.analyses.study import Study
@@ -74,7 +75,12 @@ def run(study: Study) -> Finding:
 
 def vectors(study: Study) -> dict[str, Drift]:
     """Return D, its parts, and the controls as long as D."""
-    seen, seed = study.seen, study.seen.config.seed
+    return vectors_of(study.seen)
+
+
+def vectors_of(seen: Observed) -> dict[str, Drift]:
+    """Return the same; no correction has to be set for it."""
+    seed = seen.config.seed
     text, image = seen.states["text"].calibration, seen.states[seen.image_arm].calibration
     return {
         "D": seen.drift,

@@ -20,7 +20,7 @@ from regap.interventions.combination import cross_fitted, fit_weights, folds_of
 from regap.interventions.gates import Gate, refusal_thresholds
 from regap.interventions.recipes import Part, Recipe, Removal
 from regap.interventions.regap import ReGap
-from regap.interventions.traces import Signal, Weights
+from regap.interventions.signals import Signal, Weights
 
 PROBE_LAYERS = 12
 """Most layers at which a probe is tried; of deeper models, evenly spread ones."""

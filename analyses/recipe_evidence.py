@@ -11,7 +11,7 @@ from regap.analyses.observed import Observed
 from regap.analyses.tracking import Advance
 from regap.geometry.pairs import Pairs
 from regap.interventions.recipes import Removal
-from regap.interventions.traces import Traces
+from regap.interventions.signals import Traces
 from regap.interventions.sweep import sweep
 
 Removals = tuple[Removal, ...]

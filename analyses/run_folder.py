@@ -86,12 +86,14 @@ class RunFolder:
                 "cluster": pair.cluster,
                 "request": pair.request,
                 "answer": pair.answer,
-                "prompt_sha256": prompt_digest(render(model, prompt), prompt),
+                "prompt": rendered,
+                "prompt_sha256": prompt_digest(rendered, prompt),
                 "image_sha256": prompt.picture.sha256 if prompt.picture else None,
                 "image_png": _thumbnail(prompt) if prompt.picture and pair.split == "test" else None,
             }
             for pair in pairs
             for arm, prompt in pair.prompts.items()
+            for rendered in (render(model, prompt),)
         ]
         table = io.BytesIO()
         pd.DataFrame(rows).to_parquet(table, index=False)

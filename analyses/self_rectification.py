@@ -32,7 +32,7 @@ from regap.geometry.separability import auroc, gap
 from regap.interventions.fixed import fixed_correction
 from regap.interventions.recipes import Removal
 from regap.interventions.regap import traces_of
-from regap.interventions.traces import Traces
+from regap.interventions.signals import Traces
 from regap.interventions.sites import Site
 from regap.interventions.sweep import sweep
 

@@ -70,7 +70,7 @@ class Study:
 def calibrate(seen: Observed, folder: Path | None = None, track: Tracker = silent) -> Study:
     """Return the study with site, fixed strength and ReGap chosen on calibration pairs alone."""
     judge = judge_for(seen.pairs, seen.config.judge)
-    tokens = refusal_tokens(seen, folder, track)
+    tokens = find_refusal_tokens(seen, folder, track)
     fixed, readings, choice = choose_corrections(seen, tokens, track)
     shift = fixed.shift(seen.drift, seen.refusal)
     return Study(seen, shift, _regap(seen, choice), judge, tokens, readings, choice, folder, track)
@@ -105,7 +105,7 @@ def _regap(seen: Observed, choice: Choice) -> ReGap:
     return replace(choice.winner, recipe=recipe).regap(seen.drift, seen.refusal)
 
 
-def refusal_tokens(seen: Observed, folder: Path | None, track: Tracker) -> frozenset[int]:
+def find_refusal_tokens(seen: Observed, folder: Path | None, track: Tracker) -> frozenset[int]:
     """Return first tokens of refused harmful texts that open no answer to a harmless text."""
     asked = seen.pairs.calibration
     advance = track("answers, calibration texts", len(asked))

@@ -1,4 +1,4 @@
-"""How few attacks get through at each over-refusal: fixed strengths, ReGap, and what a probe of images could do."""
+"""Attack success at each over-refusal: of fixed strengths, of ReGap, and of a gate on an image-trained probe."""
 
 import pandas as pd
 import plotly.graph_objects as go

@@ -11,9 +11,11 @@ from plotly.offline import get_plotlyjs
 
 from regap.analyses.records import RunRecords
 from regap.figures import (
+    ablation,
     dose_response,
     drift_and_separability,
     frontier,
+    layer_sweep,
     methods,
     outcomes,
     refusal_drift_plane,
@@ -134,6 +136,20 @@ OTHERS = (
         "methods",
         lambda run: methods.draw(run.records["methods"]),
         lambda run: methods.caption(run.records["methods"]),
+    ),
+    Drawing(
+        "ablation",
+        "What each part of each layer does",
+        "ablation",
+        lambda run: ablation.draw(run.records["ablation"]),
+        lambda run: ablation.caption(run.records["ablation"]),
+    ),
+    Drawing(
+        "sweep",
+        "Every strength at every layer",
+        "sweep",
+        lambda run: layer_sweep.draw(run.records["sweep"]),
+        lambda run: layer_sweep.caption(run.records["sweep"]),
     ),
 )
 """Figures of commands other than `regap run`: drawn where their table is there, and missed nowhere."""

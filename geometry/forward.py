@@ -12,6 +12,7 @@ from torch import Tensor
 
 from regap.geometry.features import seen_inputs
 from regap.geometry.models import Model, ModelError
+from regap.geometry.parts import attached, point_of
 from regap.geometry.prompts import Batch
 from regap.geometry.token_positions import token_positions
 
@@ -75,11 +76,19 @@ def hooked(model: Model, hooks: Sequence[Hook]) -> Iterator[None]:
 
     Raises ModelError, before the model is touched, for a name that is no hook of the model.
     """
-    for hook in hooks:
-        if hook.name not in model.bridge.hook_dict:
+    standing = [hook for hook in hooks if hook.name in model.bridge.hook_dict]
+    others = [hook for hook in hooks if hook.name not in model.bridge.hook_dict]
+    points = []
+    for hook in others:
+        point = point_of(model, hook.name)
+        if point is None:
             near = ", ".join(get_close_matches(hook.name, model.bridge.hook_dict, n=3))
             raise ModelError(f"hook {hook.name!r} is not in model {model.name}; the nearest are {near}")
-    with model.bridge.hooks(fwd_hooks=[(hook.name, _adapted(hook)) for hook in hooks]):
+        points.append(point)
+    with (
+        model.bridge.hooks(fwd_hooks=[(hook.name, _adapted(hook)) for hook in standing]),
+        attached(points, [hook.function for hook in others]),
+    ):
         yield
 
 

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from regap.geometry.pairs import PairError
-from regap.interventions.traces import FITTED, Signal, Traces, Weights, weights_of
+from regap.interventions.signals import FITTED, Signal, Traces, Weights, weights_of
 
 FOLDS = 5
 REGULARISATION = 1.0

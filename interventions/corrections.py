@@ -1,7 +1,7 @@
 """A correction as data: everything that decides what is done to a prompt, and nothing of a model library."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -11,7 +11,7 @@ from torch import Tensor
 from regap.geometry.positions import Positions
 from regap.interventions.gates import Gate
 from regap.interventions.gates import Kind as GateKind
-from regap.interventions.signals import SIGNALS
+from regap.interventions.signals import Signal, Weights
 from regap.interventions.sites import Norm, Phase, Site
 
 Kind = Literal["fixed", "regap"]
@@ -40,11 +40,18 @@ class GateFacts(Facts):
     """What a gated correction looks at before it decides, and how it decides."""
 
     read_layers: tuple[int, ...] = Field(min_length=1)
-    signal: str = Field(description="a name in SIGNALS")
+    signal: str = Field(description="rho, z_before, z_after, growth, or a fitted combination")
+    weights: tuple[tuple[float, ...], tuple[float, ...]] = Field(
+        description="of z at the read layers, without and with the probe: the signal is their weighted sum"
+    )
     probe: float = Field(description="strength of the correction under which the read layers are read again")
     kind: GateKind
     threshold: float
     width: float
+
+    def reading(self) -> Weights:
+        """Return the weights, float64."""
+        return torch.tensor(self.weights, dtype=torch.float64)
 
 
 class Settings(Facts):
@@ -97,8 +104,8 @@ class Correction:
             self._check_gate(known.gate)
 
     def _check_gate(self, gate: GateFacts) -> None:
-        if gate.signal not in SIGNALS:
-            raise PackError(f"signal {gate.signal!r} is not known; known are {', '.join(SIGNALS)}")
+        if gate.signal not in get_args(Signal):
+            raise PackError(f"signal {gate.signal!r} is not known; known are {', '.join(get_args(Signal))}")
         early = [layer for layer in gate.read_layers if layer <= max(self.site.layers)]
         if early:
             raise PackError(
@@ -108,6 +115,11 @@ class Correction:
         unknown = [layer for layer in gate.read_layers if layer not in self.settings.refusal_layers]
         if unknown:
             raise PackError(f"read layers {unknown} have no refusal direction; make the pack again")
+        if any(len(row) != len(gate.read_layers) for row in gate.weights):
+            raise PackError(
+                f"weights of signal {gate.signal!r} must be two rows of {len(gate.read_layers)}, one number for each "
+                "read layer; make the pack again"
+            )
         Gate(gate.kind, gate.threshold, gate.width)
 
     @property

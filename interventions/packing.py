@@ -13,9 +13,8 @@ from regap.geometry.forward import Edit
 from regap.interventions.corrections import Correction, GateFacts, Kind, PackError, Settings, SiteFacts
 from regap.interventions.fixed import Shift
 from regap.interventions.regap import ReGap
-from regap.interventions.signals import SIGNALS
+from regap.interventions.signals import FITTED, Signal
 from regap.interventions.sites import Site
-from regap.interventions.traces import Signal
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,16 @@ def _pack_shift(shift: Shift, refusal: Direction) -> Correction:
 
 
 def _pack_regap(regap: ReGap, refusal: Direction) -> Correction:  # noqa: ARG001 - it has its own
-    _require_one_site(regap)
+    if regap.passes == "single" or regap.correction is not None:
+        raise PackError(
+            "a pack cannot hold a ReGap that corrects at another site than it probes, or within one pass; "
+            "choose a recipe of passes probe without a correction of its own"
+        )
+    before, after = regap.reading.tolist()
     gate = GateFacts(
         read_layers=regap.read_layers,
         signal=regap.signal,
+        weights=(tuple(before), tuple(after)),
         probe=float(regap.probe.strength),
         kind=regap.gate.kind,
         threshold=float(regap.gate.threshold),
@@ -77,19 +82,6 @@ def _pack_regap(regap: ReGap, refusal: Direction) -> Correction:  # noqa: ARG001
     return Correction(settings, regap.probe.vectors.float(), _directions(regap.refusal, regap.read_layers))
 
 
-def _require_one_site(regap: ReGap) -> None:
-    """Raise PackError for a recipe that is more than a named signal, read after the very shift that it gates."""
-    probe, removed = regap.probe, regap.removed
-    same = removed.site == probe.site and torch.equal(removed.vectors, probe.vectors)
-    if regap.signal not in SIGNALS or regap.passes != "probe" or not same:
-        known = ", ".join(SIGNALS)
-        raise PackError(
-            f"a pack holds ReGap that reads one of {known} after a probe where it corrects; this one reads "
-            f"{regap.signal} after block {max(probe.site.layers)}, corrects block {max(removed.site.layers)} and is of "
-            f"passes {regap.passes!r}: calibrate with one of these signals, or pack the fixed strength"
-        )
-
-
 def _unpack_shift(correction: Correction) -> Shift:
     known = correction.settings
     return Shift(correction.site, correction.vectors, known.strength, known.part)
@@ -104,7 +96,9 @@ def _unpack_regap(correction: Correction) -> ReGap:
         vectors / vectors.norm(dim=-1, keepdim=True), thresholds, known.refusal_layers, "text"
     )
     probe = Shift(correction.site, correction.vectors, facts.probe, known.part)
-    return ReGap(probe, direction, facts.read_layers, gate, known.strength, cast(Signal, facts.signal))
+    signal = cast(Signal, facts.signal)
+    weights = facts.reading() if signal in FITTED else None
+    return ReGap(probe, direction, facts.read_layers, gate, known.strength, signal, weights)
 
 
 PACKINGS: Mapping[Kind, Packing] = {

@@ -12,10 +12,11 @@ from regap.interventions.corrections import Correction
 from regap.interventions.plain_blocks import Blocks, Change
 from regap.interventions.sites import Norm, Site, shifted
 
-BY_COLUMN = ("input_ids", "inputs_embeds", "attention_mask")
+TOKENS = ("input_ids", "inputs_embeds")
 BY_LAST = ("position_ids", "token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids", "cache_position")
 """Inputs with one entry a token, along their second or their last dimension."""
-EVERY_PART = ("past_key_values", "use_cache", "return_dict", "logits_to_keep")
+EVERY_PART = ("attention_mask", "past_key_values", "use_cache", "return_dict", "logits_to_keep")
+"""What the last token alone is run with besides; pictures are in the cache by then."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,15 +51,20 @@ class Call:
         """True if the last column of the prompt is the last of the call."""
         return self.first + self.columns == self.prompt
 
+    def all_but_last(self) -> "Call":
+        """Return the call of every token but the last."""
+        inputs = {name: _cut(name, value, slice(None, -1)) for name, value in self.inputs.items()}
+        return replace(self, inputs=inputs)
+
     def last_token(self) -> "Call":
-        """Run all but the last token of the call, and return the call of that token alone."""
-        whole = (*BY_COLUMN, *BY_LAST, *EVERY_PART)
-        self.forward(**{name: _cut(name, value, slice(None, -1)) for name, value in self.inputs.items()})
-        rest = {
-            name: _cut(name, value, slice(-1, None)) for name, value in self.inputs.items() if name in whole
+        """Return the call of the last token alone, to be run once all before it is in the cache."""
+        kept = {name: value for name, value in self.inputs.items() if name in EVERY_PART}
+        last = {
+            name: _cut(name, value, slice(-1, None))
+            for name, value in self.inputs.items()
+            if name in (*TOKENS, *BY_LAST)
         }
-        mask = {"attention_mask": self.inputs["attention_mask"]} if "attention_mask" in rest else {}
-        return replace(self, inputs={**rest, **mask}, first=self.first + self.columns - 1)
+        return replace(self, inputs={**kept, **last}, first=self.first + self.columns - 1)
 
     def marked(self, site: Site) -> Bool[Tensor, " token"]:
         """True at the columns of the call that the site edits."""
@@ -81,7 +87,8 @@ class PromptEnd:
     @torch.no_grad()
     def coordinates(self, strength: float) -> Float[Tensor, "prompt read"]:
         """Return z at the layers the gate reads, under the correction at one strength; 0 is none."""
-        self._go_to_the_last()
+        if self.one_token:
+            self._make_repeatable(strength)
         gate = self.correction.settings.gate
         layers = gate.read_layers if gate else ()
         kept: dict[int, Tensor] = {}
@@ -117,18 +124,20 @@ class PromptEnd:
 
         return {layer: keeper(layer) for layer in layers}
 
-    def _go_to_the_last(self) -> None:
-        if not self.one_token:
-            return
-        if self.call.columns > 1:
+    def _make_repeatable(self, strength: float) -> None:
+        """Have all but the last token in the cache, unless an uncorrected pass is about to put it there."""
+        slides = any(self.call.cache.is_sliding)
+        if self.call.columns > 1 and (strength or slides):
+            self.call.forward(**self.call.all_but_last().inputs)
             self.call = self.call.last_token()
-        if hasattr(self.call.cache, "activate_past_recording"):
-            self.call.cache.activate_past_recording()  # sliding windows can then be put back as they were
+        if slides:
+            self.call.cache.activate_past_recording()  # windows can then be put back as they were
 
     def _take_back(self) -> None:
-        """Leave the cache as it was before the pass."""
+        """Leave the cache as it was before the pass, or with all but the last token."""
         if self.one_token:
             self.call.cache.crop(-1)
+            self.call = self.call if self.call.columns == 1 else self.call.last_token()
         elif self.call.cache is not None:
             self.call.cache.reset()
 
@@ -157,6 +166,6 @@ def _shift(vector: Tensor, strength: Tensor, where: Tensor, norm: Norm) -> Chang
 def _cut(name: str, value: Any, part: slice) -> Any:
     if not isinstance(value, Tensor):
         return value
-    if name in BY_COLUMN:
+    if name in (*TOKENS, "attention_mask"):
         return value[:, part]
     return value[..., part] if name in BY_LAST else value

@@ -12,8 +12,8 @@ from regap.geometry.prompts import Positions
 from regap.interventions.fixed import Shift, fixed_correction
 from regap.interventions.gates import Gate, Kind
 from regap.interventions.regap import Passes, ReGap
+from regap.interventions.signals import FITTED, Signal
 from regap.interventions.sites import Site
-from regap.interventions.traces import FITTED, Signal
 
 Part = Literal["D", "D_along", "D_across"]
 
@@ -76,7 +76,8 @@ class Recipe:
             raise ValueError(
                 f"gate is {gate.kind!r} and the recipe's is {self.gate!r}; give one of that kind"
             )
-        correction = self.correction.shift(drift, refusal, self.positions).at(1.0)
+        same = (self.probe.layer, self.probe.part) == (self.correction.layer, self.correction.part)
+        correction = None if same else self.correction.shift(drift, refusal, self.positions).at(1.0)
         probe = self.probe.shift(drift, refusal, self.positions)
         kept = weights if self.signal in FITTED else None
         strongest, layers = self.correction.strength, self.read_layers

@@ -10,8 +10,9 @@ from torch import Tensor
 from regap.geometry.batches import BATCH_TOKENS, run_batches
 from regap.geometry.capture import Progress
 from regap.geometry.directions import Direction
-from regap.geometry.forward import Edit, prefill, run, run_last_token
+from regap.geometry.forward import Edit, run
 from regap.geometry.models import Model
+from regap.geometry.packed import run_versions
 from regap.geometry.pairs import Pairs
 from regap.geometry.prompts import Batch
 
@@ -40,22 +41,26 @@ def sweep(
 ) -> Sweep:
     """Return coordinates and first tokens of every pair in the arm under each list of edits.
 
-    Prompts are run once up to their last token; each list then costs one token where its edits act on the last
-    token alone, else a full pass. The numbers are those of full passes.
+    Prompts are run once up to their last token; lists whose edits act on the last token alone then cost one token
+    each, many of them in one pass, others a full pass. The numbers are those of full passes.
     """
     prompts = [pair.prompts[arm] for pair in pairs.where(arm=arm)]
     directions = torch.stack([refusal.at(layer) for layer in read_layers])
     coordinates = torch.empty(len(edits), len(prompts), len(read_layers), dtype=torch.float64)
     first_tokens = torch.empty(len(edits), len(prompts), dtype=torch.long)
 
+    short = [i for i, listed in enumerate(edits) if all(edit.only_last for edit in listed)]
+    long = [i for i in range(len(edits)) if i not in short]
+
     def run_edits(batch: Batch) -> None:
         rows = torch.tensor(batch.rows)
-        for i, listed in enumerate(edits):
-            if all(edit.only_last for edit in listed):
-                hooks = [hook for edit in listed for hook in edit.hooks(model, batch)]
-                seen = run_last_token(model, prefill(model, batch), read_layers, hooks)
-            else:
-                seen = run(model, batch, read_layers, listed)
+        hooks = [[hook for edit in edits[i] for hook in edit.hooks(model, batch)] for i in short]
+        for found in run_versions(model, batch, hooks, read_layers, directions):
+            places = torch.tensor([short[place] for place in found.places])
+            coordinates[places[:, None], rows] = found.coordinates
+            first_tokens[places[:, None], rows] = found.logits.argmax(-1)
+        for i in long:
+            seen = run(model, batch, read_layers, edits[i])
             coordinates[i, rows] = torch.einsum("pld,ld->pl", seen.states.double(), directions)
             first_tokens[i, rows] = seen.logits.argmax(-1)
 

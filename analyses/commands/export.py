@@ -12,7 +12,7 @@ Logs = Annotated[Path | None, typer.Option(help="Folder of the logs; RUN/inspect
 
 
 def inspect_logs(run_folder: Run, out: Logs = None, seed: Seed = None) -> None:
-    """Write a run's answers and all verdicts as logs of inspect_ai, for `inspect view`; needs regap[inspect]."""
+    """Write a run's answers and all verdicts as logs of inspect_ai, for `inspect view`; needs the extra `inspect`."""
     from regap.analyses.adapters.inspect_logs import write_inspect_logs
 
     written = write_inspect_logs(run_folder, out, seed or 0)

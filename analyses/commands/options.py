@@ -88,6 +88,10 @@ ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="TOML file with settings; flags win over it.")
 ]
 Run = Annotated[Path, typer.Argument(help="A run folder.")]
+Again = Annotated[
+    Path | None,
+    typer.Argument(help="A finished run folder, taken up with its settings; none for a run of its own."),
+]
 
 
 @contextmanager

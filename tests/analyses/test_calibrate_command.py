@@ -17,7 +17,7 @@ def test_the_settings_of_a_run_are_used_again_without_its_captions(tmp_path: Pat
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="holds no config.toml; name the folder of a run, or give --model"):
+    with pytest.raises(ConfigError, match=r"holds no config\.toml; name the folder of a run, or give --model"):
         config_of_run(tmp_path)
 
 

@@ -1,12 +1,21 @@
 """Corrected generation and one-token passes against plain Hugging Face, interleaved in one run, medians."""
 
 import torch
+from shapes import with_same_weights
 
+from regap.geometry.directions import Direction
 from regap.geometry.forward import prefill, run_last_token
+from regap.geometry.identity import identity_of
 from regap.geometry.pairs import Pair, Pairs, Prompt
 from regap.geometry.prompts import Batch
 from regap.interventions.fixed import Shift
+from regap.interventions.gates import Gate
 from regap.interventions.generation import generate
+from regap.interventions.pack_card import Source
+from regap.interventions.packing import correction_of
+from regap.interventions.packs import Pack
+from regap.interventions.protected import protect
+from regap.interventions.regap import ReGap
 from regap.interventions.sites import Site
 
 NEW_TOKENS = 64
@@ -41,6 +50,26 @@ def test_corrected_generation(subject, compared, monkeypatch):
         lambda: generate(subject.model, pairs, "typographic", [shift], max_new_tokens=NEW_TOKENS),
         lambda: _bare_generate(subject),
     )
+
+
+def test_generation_under_a_gated_pack(subject, compared):
+    """The plain model, protected, against itself as it is; the gate probes every prompt. Both write 64 tokens."""
+    plain = with_same_weights(subject.bare)
+    probe = Shift(Site((3,)), torch.full((1, subject.model.width), 0.01), 1.0, "D")
+    layers = tuple(range(4, subject.model.layers))
+    vectors = torch.eye(subject.model.layers, subject.model.width, dtype=torch.float64)
+    refusal = Direction(vectors, vectors[:, 0], tuple(range(subject.model.layers)), "text")
+    edit = ReGap(probe, refusal, layers, Gate("sigmoid", 0.0), 1.0)
+    source = Source(run="", pairs=1, pairs_sha256="", image_arm="", false_refusals=0.05, seed=0, versions={})
+    protect(plain, Pack.of("timed", identity_of(plain), correction_of(edit, refusal), source))
+    length = {"max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS, "do_sample": False}
+
+    @torch.inference_mode()
+    def protected_generate():
+        return plain.generate(**subject.batch.inputs, **length)
+
+    assert protected_generate().shape == _bare_generate(subject).shape
+    compared(protected_generate, lambda: _bare_generate(subject))
 
 
 def test_one_token_pass_against_a_full_pass(subject, compared):

@@ -44,7 +44,8 @@ def compared(
     flags += [f"--model={model}", f"--out={folder / 'run'}"]
     monkeypatch.setenv("REGAP_STRENGTHS", "[1.0]")
     for name in ("analyses.captions.LONGEST", "interventions.methods.ecso.CAPTION"):
-        monkeypatch.setattr(f"regap.{name}", 8)  # what a random model writes is not worth the time
+        monkeypatch.setattr(f"regap.{name}", 4)  # what a random model writes is not worth the time
+    monkeypatch.setattr("regap.analyses.method_answers.ROUNDS", 1)
     capsys.readouterr()
     monkeypatch.setattr(sys, "argv", ["regap", "compare", *flags])
     with pytest.raises(SystemExit) as stopped:

@@ -52,3 +52,10 @@ def test_it_is_drawn_where_its_table_is_and_missed_nowhere(
     assert write_figures(run_folder) == []
     methods.save(run_folder)
     assert [path.stem for path in write_figures(run_folder)] == ["methods"]
+
+
+def test_contrasts_have_a_panel_where_there_are_any(methods: Record) -> None:
+    rows = methods.table[methods.table["measure"] == "over_refusal"].assign(measure="contrast_over_refusal")
+    wider = draw(Record("methods", pd.concat([methods.table, rows])))
+    assert [len(found.layout.annotations) for found in (draw(methods), wider)] == [3, 4]
+    assert any("over-refusal of contrasts" in note.text for note in wider.layout.annotations)

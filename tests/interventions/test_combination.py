@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score
 
 from regap.geometry.pairs import PairError
 from regap.interventions.combination import cross_fitted, fit_weights, folds_of
-from regap.interventions.traces import Traces
+from regap.interventions.signals import Traces
 
 HARMFUL = torch.tensor([True, False] * 60)
 CLUSTERS = [f"c{place // 2}-{place % 2}" for place in range(120)]

@@ -137,6 +137,7 @@ DAMAGE: list[tuple[str, Callable[[Path], object]]] = [
     (r"read layers \[1\] must come after the corrected layer 1", put("correction.gate.read_layers", [1])),
     (r"read layers \[3\] have no refusal direction", put("correction.refusal_layers", [1, 2])),
     ("signal 'x' is not known; known are rho", put("correction.gate.signal", "x")),
+    ("weights of signal .rho. must be two rows of", put("correction.gate.weights", [[1.0], [1.0, 2.0, 3.0]])),
     ("gate width is 0.0", put("correction.gate.width", 0.0)),
     ("vectors 32 wide for a model 64 wide", put("model.width", 64)),
     (r"vectors has shape \[1, 32\], and there are 2 layers", put("correction.site.layers", [0, 1])),

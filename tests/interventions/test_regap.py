@@ -19,7 +19,7 @@ from regap.interventions.fixed import fixed_correction
 from regap.interventions.gates import Gate, Kind
 from regap.interventions.generation import Completion, generate
 from regap.interventions.regap import ReGap, calibrate_regap, traces_of
-from regap.interventions.traces import FITTED, Signal
+from regap.interventions.signals import FITTED, Signal
 from regap.interventions.sites import Positions, Site
 
 ARM = "typographic"

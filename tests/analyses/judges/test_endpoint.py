@@ -96,7 +96,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
             known.paths.append(self.path)
             step(self)
 
-        def log_message(self, *_: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

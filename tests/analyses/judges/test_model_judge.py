@@ -209,7 +209,7 @@ def tiny_llama_4(folder: Path) -> Path:
         bos_token_id=words.bos_token_id,
         max_position_embeddings=4096,
     )
-    sides = {"vision_output_dim": 16, "projector_input_dim": 16, "projector_output_dim": 16}
+    sides: dict[str, Any] = {"vision_output_dim": 16, "projector_input_dim": 16, "projector_output_dim": 16}
     torch.manual_seed(0)
     config = Llama4Config(text_config=text, vision_config=Llama4VisionConfig(**layers, **sides))
     Llama4ForConditionalGeneration(config).save_pretrained(folder)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from regap.geometry.models import ModelError
-from regap.interventions.traces import FITTED, Traces, weights_of
+from regap.interventions.signals import FITTED, Traces, weights_of
 
 
 def traces() -> Traces:

@@ -1,0 +1,156 @@
+"""What each part of each layer does for refusal: heat maps of the change when it is replaced."""
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from regap.analyses.records import Record
+from regap.figures import style
+from regap.figures.heat import heat_map, largest
+from regap.figures.menus import View, view_menu, views
+from regap.figures.wording import INTERVAL, caption_of, counted
+
+MEASURES = {
+    "log_odds": ("log-odds of a refusal, first token", "nats"),
+    "z": ("refusal coordinate z, last block", "units"),
+    "first_token": ("refusals by first token", "share"),
+    "refusal": ("refusals, judged", "share"),
+    "attack_success": ("attack success, judged", "share"),
+    "over_refusal": ("over-refusal, judged", "share"),
+    "utility": ("utility, judged", "share"),
+}
+COMPONENTS = ("attention", "mlp", "block", "state", "refusal", "drift", "head")
+NAMES = {"mlp": "MLP", "refusal": "refusal direction", "drift": "drift direction"}
+CONTROLS = {"none": "", "random": "random, as far", "self": "patched with itself"}
+REPLACED = {
+    "patch-text": "patched from the text run",
+    "patch-image": "patched from the image run",
+    "mean": "replaced by the mean",
+    "resample": "replaced by a harmless prompt's",
+    "zero": "replaced by zero",
+}
+LABELS = ("harmful", "harmless")
+
+
+def draw(ablation: Record) -> go.Figure:
+    """A map of layer by component for each label: how much the replacement changes a quantity.
+
+    A menu chooses quantity, arm, replacement and model; controls are rows of the same map. Positions and heads are
+    rows too where there are several. ablation: the table of that name.
+    """
+    table = with_lines(at_last_block(ablation.table))
+    found = chosen(table)
+    labels = [label for label in LABELS if label in set(table["label"])]
+    figure = make_subplots(
+        rows=1,
+        cols=len(labels),
+        shared_yaxes=True,
+        horizontal_spacing=0.04,
+        column_titles=[f"{label} prompts" for label in labels],
+    )
+    owner = []
+    for place, view in enumerate(found):
+        bound = largest(view.rows["value"])
+        for column, label in enumerate(labels, 1):
+            rows = view.rows[view.rows["label"] == label]
+            if rows.empty:
+                continue
+            lines = lines_of(view.rows)
+            map_ = heat_map(
+                rows,
+                "layer",
+                "line",
+                lines,
+                lines,
+                bound=bound,
+                unit=MEASURES[rows["measure"].iloc[0]][1],
+                visible=place == 0,
+                showscale=column == 1,
+                colorbar=bar(rows.iloc[0]),
+            )
+            figure.add_trace(map_, 1, column)
+            owner.append(place)
+    tallest = max(view.rows["line"].nunique() for view in found)
+    style.dress(
+        figure, "What each part of each layer does", "Change when it is replaced; a dot: the interval holds 0"
+    )
+    figure.update_xaxes(title_text="layer", showgrid=False, dtick=style.layer_steps(table["layer"]))
+    figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")
+    figure.update_layout(
+        updatemenus=view_menu(found, owner),
+        plot_bgcolor=style.RULE,
+        margin={"t": 130},
+        height=max(420, 240 + 24 * tallest),
+    )
+    return figure
+
+
+def caption(ablation: Record) -> str:
+    """What the figure shows, on how many prompts, and what its controls are."""
+    return caption_of(
+        "Each cell: what the component writes at this layer is replaced, and the change (after minus before, the same "
+        "test prompts) of the quantity is the colour.",
+        "random: what is written to moves as far as the replacement would move it, in a random direction; patched with "
+        "itself: nothing may change.",
+        INTERVAL,
+        counted(ablation.table["n"], "prompts per estimate") + ".",
+    )
+
+
+def at_last_block(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that are drawn: of z, those read at the last block."""
+    z = table["measure"] == "z"
+    return table[~z | (table["read_layer"] == table.loc[z, "read_layer"].max())]
+
+
+def chosen(table: pd.DataFrame) -> list[View]:
+    """A view for each quantity, replacement and arm."""
+    order = {name: place for place, name in enumerate((*MEASURES, *REPLACED))}
+    return views(
+        table,
+        {
+            "measure": lambda name: MEASURES[name][0],
+            "replacement": lambda name: REPLACED[name],
+            "arm": style.arm_label,
+            "model": style.shown,
+        },
+        order=lambda name: (order.get(name, len(order)), name),
+    )
+
+
+def with_lines(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the name of each row's line."""
+    places = table["positions"].nunique() > 1
+    return table.assign(line=[line_of(row, places) for row in table.to_dict("records")])
+
+
+def line_of(row: dict[Any, Any], places: bool) -> str:
+    """What one line of a map is called."""
+    part = NAMES.get(row["component"], row["component"])
+    part = f"head {row['head']}" if row["head"] >= 0 else part
+    where = f" at {row['positions']}" if places else ""
+    span = f" of {row['layers']}" if row["layers"] != str(row["layer"]) else ""
+    control = f" ({CONTROLS[row['control']]})" if CONTROLS[row["control"]] else ""
+    return f"{part}{span}{where}{control}"
+
+
+def lines_of(rows: pd.DataFrame) -> list[str]:
+    """Lines in order: what was done to each component, and below all of it the controls."""
+    place = {name: at for at, name in enumerate(COMPONENTS)}
+    controls = {name: at for at, name in enumerate(CONTROLS)}
+    order = {
+        row["line"]: (controls[row["control"]], place[row["component"]], row["head"], row["line"])
+        for row in rows.to_dict("records")
+    }
+    return sorted(order, key=lambda line: order[line])
+
+
+def bar(row: "pd.Series[Any]") -> dict[str, Any]:
+    """The colour bar of a view, which says what is shown: quantity, replacement and arm."""
+    named, unit = MEASURES[row["measure"]]
+    told = f"change of {named}{'' if unit == 'share' else f' ({unit})'}"
+    below = f"{REPLACED[row['replacement']]}, {style.arm_label(row['arm'])}"
+    title = {"text": f"{told}<br>{below}", "side": "right", "font": {"size": 12}}
+    return {"title": title, "tickformat": "+.0%" if unit == "share" else "+.2~g", "thickness": 14}

@@ -1,0 +1,172 @@
+"""The application: callbacks that carry an address to the views, and what they show back to the page."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, no_update
+
+from regap.figures.explorer.detail import detail
+from regap.figures.explorer.explored import Explored, Missing
+from regap.figures.explorer.live_view import live_view
+from regap.figures.explorer.page import controls_of, layout, problem
+from regap.figures.explorer.query import Query
+from regap.figures.explorer.selection import resolved
+from regap.figures.explorer.server import guarded
+from regap.figures.explorer.theme import on_paper
+from regap.figures.explorer.view import Shown, View
+from regap.figures.explorer.views import VIEWS
+
+HIDDEN = {"display": "none"}
+
+
+def application(runs: Sequence[Explored], live: Any = None) -> Dash:
+    """The explorer of one run, or of two side by side; with `live`, a model to intervene in."""
+    views = {**VIEWS, "live": live_view(live)}
+    app = Dash(
+        __name__,
+        title="regap explore",
+        update_title="",
+        serve_locally=True,
+        suppress_callback_exceptions=True,
+        add_log_handler=False,
+    )
+    app.layout = layout(runs, list(views.values()))
+    _to_controls(app, runs, views)
+    _to_address(app, len(runs))
+    for place, run in enumerate(runs):
+        _to_side(app, place, run, views)
+    _to_detail(app, runs)
+    return guarded(app)
+
+
+def _to_controls(app: Dash, runs: Sequence[Explored], views: dict[str, View]) -> None:
+    @app.callback(
+        Output("controls", "children"),
+        Output("hint", "children"),
+        Input("arrived", "data"),
+        prevent_initial_call=True,
+    )
+    def controls(address: dict[str, str]) -> tuple[Any, str]:
+        query = asked(address, runs[0])
+        view = views.get(query.view)
+        if view is None:
+            return [], f"There is no view {query.view!r}; choose one above."
+        return controls_of(view, runs, query), view.hint
+
+
+def _to_address(app: Dash, sides: int) -> None:
+    """In the browser, so that a slider writes the address without a way to the server and back."""
+    app.clientside_callback(
+        ClientsideFunction("explorer", "arrived"), Output("arrived", "data"), Input("arrived", "id")
+    )
+    app.clientside_callback(
+        ClientsideFunction("explorer", "controlled"),
+        Output("address", "data"),
+        Input({"type": "control", "name": ALL}, "value"),
+        Input("controls", "children"),
+        State({"type": "control", "name": ALL}, "id"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        ClientsideFunction("explorer", "settled"),
+        Output("item", "data"),
+        Output({"type": "tab", "view": ALL}, "href"),
+        Output({"type": "tab", "view": ALL}, "className"),
+        Input("address", "data"),
+        State("item", "data"),
+        State({"type": "tab", "view": ALL}, "id"),
+    )
+    app.clientside_callback(
+        ClientsideFunction("explorer", "ticked"),
+        Output("clock", "n_intervals"),
+        Input("clock", "n_intervals"),
+    )
+    for place in range(sides):
+        app.clientside_callback(
+            ClientsideFunction("explorer", "clicked"),
+            Output(f"graph-{place}", "clickData"),
+            Input(f"graph-{place}", "clickData"),
+            State(f"graph-{place}", "id"),
+            prevent_initial_call=True,
+        )
+        app.clientside_callback(
+            ClientsideFunction("explorer", "zoomed"),
+            Output(f"graph-{place}", "relayoutData"),
+            Input(f"graph-{place}", "relayoutData"),
+            prevent_initial_call=True,
+        )
+
+
+def _to_side(app: Dash, place: int, run: Explored, views: dict[str, View]) -> None:
+    @app.callback(
+        Output(f"graph-{place}", "figure"),
+        Output(f"graph-{place}", "style"),
+        Output(f"parts-{place}", "children"),
+        Output(f"caption-{place}", "children"),
+        Output(f"command-{place}", "children"),
+        Output(f"command-{place}", "title"),
+        Input("address", "data"),
+    )
+    def side(address: dict[str, str] | None) -> tuple[Any, ...]:
+        if not address:
+            return (no_update,) * 6
+        query = asked(address, run)
+        view, here = views.get(query.view), address["path"] + address["search"]
+        if view is None:
+            return go.Figure(), HIDDEN, [], "", "", here
+        shown = attempted(lambda: view.show(run, query))
+        figure, look = no_update, HIDDEN
+        if shown.figure is not None:
+            figure, look = on_paper(shown.figure, query.theme), {"height": shown.height}
+            figure.update_layout(height=None, width=None, autosize=True)
+        return figure, look, shown.parts, shown.caption, view.command(run, query), here
+
+    @app.callback(
+        Output("download", "data", allow_duplicate=True),
+        Input(f"save-{place}", "n_clicks"),
+        State("address", "data"),
+        prevent_initial_call=True,
+    )
+    def save(clicks: int | None, address: dict[str, str] | None) -> Any:
+        if not clicks or not address:
+            return no_update
+        query = asked(address, run)
+        try:
+            table = views[query.view].data(run, query)
+        except (Missing, KeyError):
+            return no_update
+        return dcc.send_data_frame(table.to_csv, f"{run.folder.name}-{query.view}.csv", index=False)
+
+
+def _to_detail(app: Dash, runs: Sequence[Explored]) -> None:
+    @app.callback(
+        Output("detail", "children"),
+        Output("detail", "className"),
+        Input("item", "data"),
+        State("address", "data"),
+    )
+    def read(item: str | None, address: dict[str, str] | None) -> tuple[Any, str]:
+        if not item or not address:
+            return [], ""
+        first = asked(address, runs[0])
+        run = runs[min(first.side, len(runs) - 1)]
+        shown = attempted(lambda: Shown(parts=detail(run, asked(address, run))))
+        return shown.parts, "open"
+
+
+def asked(address: dict[str, str], run: Explored) -> Query:
+    """The query that an address asks of a run."""
+    return resolved(Query.of(address.get("path"), address.get("search")), run)
+
+
+def attempted(show: Callable[[], Shown]) -> Shown:
+    """What is shown, or in words what is missing; a failure is told on the page and stops nothing else."""
+    try:
+        return show()
+    except Missing as error:
+        return Shown(parts=[problem(str(error))])
+    except Exception as error:
+        if ctx and getattr(ctx, "debug", False):
+            raise
+        return Shown(parts=[problem(f"This could not be drawn: {type(error).__name__}: {error}")])

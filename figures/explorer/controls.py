@@ -1,0 +1,197 @@
+"""The controls of the views: what can be chosen, offered from what the runs have."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from dash import dcc, html
+
+from regap.figures import style
+from regap.figures.explorer.attributes import aria
+from regap.figures.explorer.doses import MOVING
+from regap.figures.explorer.explored import Explored, Missing
+from regap.figures.explorer.figure_view import drawings
+from regap.figures.explorer.query import Query
+from regap.figures.explorer.selection import known_arms
+
+NAMES = {
+    "layer": "layer",
+    "at": "edited layer",
+    "strength": "strength α",
+    "arm": "arms",
+    "condition": "condition",
+    "label": "class",
+    "category": "category",
+    "verdict": "verdict",
+    "only": "only items",
+    "search": "name or request contains",
+    "measure": "measure",
+    "dose_measure": "measure",
+    "direction": "direction",
+    "vector": "vector",
+    "density": "show",
+    "figure": "figure",
+    "method": "intervention",
+    "positions": "positions",
+    "gate": "gate",
+}
+VERDICTS = ("refused", "complied", "degenerate", "not_judged")
+CHOICES: dict[str, dict[str, str]] = {
+    "label": {"any": "both", "harmful": "harmful ●", "harmless": "harmless ×"},
+    "verdict": {"any": "any", **{name: name.replace("_", " ") for name in VERDICTS}},
+    "measure": {name: style.short(name) for name in ("d_prime", "auroc", "usable", "gap")},
+    "direction": dict(style.DIRECTIONS),
+    "vector": {name: style.VECTORS[name][0] for name in MOVING},
+    "method": {"none": "none", "fixed": "fixed strength", "regap": "ReGap"},
+    "positions": {
+        "last": "last token",
+        "after_instruction": "after the instruction",
+        "image": "image",
+        "request": "request",
+        "all": "all",
+    },
+    "gate": {"hard": "hard", "sigmoid": "sigmoid", "line": "clipped line"},
+}
+TICKED = {
+    "only": {"disagree": "judges disagree", "flipped": "flipped by the correction"},
+    "density": {"on": "density"},
+}
+
+
+def control(name: str, runs: Sequence[Explored], query: Query) -> html.Div:
+    """One control with its label, set to what the query says."""
+    made = widget(name, runs, query)
+    label = html.Div(NAMES[name], className="label", id=f"label-{name}")
+    return html.Div(
+        [label, made], className=f"control of-{name}", role="group", **aria(labelledby=f"label-{name}")
+    )
+
+
+def widget(name: str, runs: Sequence[Explored], query: Query) -> Any:
+    """The control itself; its id says which part of the query it sets."""
+    if name in ("layer", "at"):
+        return layer_slider(name, layers_of(runs), getattr(query, name))
+    if name == "strength":
+        marks = {value: f"{value:g}" for value in (-1, 0, 1, 2, 3)}
+        return dcc.Slider(
+            -1,
+            3,
+            0.05,
+            value=query.strength,
+            marks=marks,
+            updatemode="drag",
+            id=ident("strength"),
+            allow_direct_input=False,
+            included=False,
+        )
+    if name == "arm":
+        return arm_list(runs, query)
+    if name in TICKED:
+        return dcc.Checklist(options(TICKED[name]), list(getattr(query, name)), id=ident(name))
+    if name == "search":
+        return dcc.Input(query.search, type="text", debounce=0.4, maxLength=200, id=ident("search"))
+    return menu(name, runs, query)
+
+
+def ident(name: str) -> dict[str, str]:
+    """The id of a control, by which its value finds its way into the address."""
+    return {"type": "control", "name": name}
+
+
+def menu(name: str, runs: Sequence[Explored], query: Query) -> dcc.Dropdown:
+    """A menu of what the runs have."""
+    field = "measure" if name == "dose_measure" else name
+    return dcc.Dropdown(
+        options(choices(name, runs)),
+        getattr(query, field) or "any",
+        id=ident(field),
+        clearable=False,
+        searchable=name in ("category", "figure"),
+    )
+
+
+def choices(name: str, runs: Sequence[Explored]) -> dict[str, str]:
+    """What a menu offers, each value with its name in words."""
+    if name in CHOICES:
+        return CHOICES[name]
+    if name == "figure":
+        return {key: drawing.heading for key, drawing in drawings().items()}
+    if name == "dose_measure":
+        found = gathered(runs, lambda run: run.record("strength").table["measure"].unique())
+        return {measure: style.short(measure) for measure in found or ["d_prime"]}
+    found = gathered(runs, lambda run: run.items.rows[name].cat.categories)
+    if name == "condition":
+        found = style.ordered(found or ["baseline"], style.CONDITIONS)
+        return {each: style.CONDITIONS.get(each, (each,))[0] for each in found}
+    return {"any": "any", **{each: each for each in found}}
+
+
+def gathered(runs: Sequence[Explored], read: Any) -> list[str]:
+    """What all the runs have of something, each once; nothing from a run that lacks it."""
+    found: dict[str, None] = {}
+    for run in runs:
+        try:
+            found |= dict.fromkeys(str(each) for each in read(run))
+        except Missing:
+            continue
+    return list(found)
+
+
+def layers_of(runs: Sequence[Explored]) -> list[int]:
+    """The layers of the deepest run; one layer while none was read."""
+    found = [0]
+    for run in runs:
+        try:
+            layers = list(run.items.layers)
+        except Missing:
+            try:
+                layers = sorted(set(run.record("separability").table["layer"].tolist()))
+            except Missing:
+                continue
+        found = max(found, layers, key=len)
+    return found
+
+
+def layer_slider(name: str, layers: list[int], value: int | None) -> html.Div:
+    """A slider over the layers; that of the views has a button that plays through them."""
+    step = style.layer_steps(layers) if len(layers) > 1 else 1
+    slider = dcc.Slider(
+        layers[0],
+        max(layers[-1], layers[0] + 1),
+        1,
+        value=layers[-1] if value is None else value,
+        marks={
+            layer: str(layer)
+            for layer in layers
+            if (layer - layers[0]) % max(step, len(layers) // 8 + 1) == 0
+        },
+        updatemode="drag",
+        included=False,
+        allow_direct_input=False,
+        tooltip={"placement": "bottom"},
+        id=ident(name),
+    )
+    if name != "layer":
+        return html.Div(slider)
+    play = html.Button("▶", type="button", id="play", title="play through the layers (space)")
+    return html.Div([slider, play, html.Output(id="layer-now")], className="layers")
+
+
+def arm_list(runs: Sequence[Explored], query: Query) -> dcc.Checklist:
+    """The arms with their colours, which every figure keeps to."""
+    arms = list(dict.fromkeys(arm for run in runs for arm in known_arms(run)))
+    colours = style.arm_colours(arms)
+    offered = [
+        {
+            "label": html.Span(
+                [html.Span(className="dot", style={"background": colours[arm]}), arm], className="arm-name"
+            ),
+            "value": arm,
+        }
+        for arm in sorted(arms, key=style.arm_order)
+    ]
+    return dcc.Checklist(offered, list(query.arm), id=ident("arm"))
+
+
+def options(names: dict[str, str]) -> list[dict[str, str]]:
+    """Values and names as Dash wants them."""
+    return [{"value": value, "label": name} for value, name in names.items()]

@@ -1,0 +1,113 @@
+"""Every prompt of a run at every layer, as arrays that a view can take one layer of in no time."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as parquet
+
+NEEDED = ("pair_id", "label", "arm", "layer", "refusal", "drift")
+GIVEN = {"model": "", "condition": "baseline", "split": "test", "category": ""}
+"""Columns that old runs may lack, and what is taken for them."""
+IDENTITY = ("arm", "condition", "pair_id")
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """One item a row: a prompt in one arm under one condition, with its coordinates at every layer."""
+
+    rows: pd.DataFrame = field(repr=False)
+    """pair_id, arm, condition, label, category, split: categorical columns."""
+    layers: tuple[int, ...]
+    refusal: np.ndarray = field(repr=False)
+    """z, [layer, item], float32; NaN where a layer is missing."""
+    drift: np.ndarray = field(repr=False)
+    """The drift strength δ, like `refusal`."""
+
+    def __post_init__(self) -> None:
+        shape = (len(self.layers), len(self.rows))
+        if self.refusal.shape != shape or self.drift.shape != shape:
+            raise ValueError(f"coordinates of {self.refusal.shape} do not fit {shape} layers and items")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def place(self, layer: int) -> int:
+        """Which row of the arrays a layer is; the nearest one if it was not read."""
+        return int(np.argmin(np.abs(np.array(self.layers) - layer)))
+
+    def of(self, pair_id: str) -> pd.DataFrame:
+        """The rows of one pair; the index says where in the arrays they are."""
+        return self.rows[self.rows["pair_id"] == pair_id]
+
+
+def read_items(path: Path, model: str | None = None) -> Items:
+    """The items in a table of coordinates, of the model named or of the first one in the table.
+
+    Reads texts as dictionary codes: three million rows take about a second. Raises ValueError for a table that
+    lacks a column, or has no rows.
+    """
+    known = parquet.read_schema(path).names
+    missing = [column for column in NEEDED if column not in known]
+    if missing:
+        raise ValueError(
+            f"table 'coordinates' has no column {', '.join(missing)}; give the run's command again"
+        )
+    texts = [column for column in ("pair_id", "label", "arm", *GIVEN) if column in known]
+    table = parquet.read_table(
+        path, columns=[*texts, "layer", "refusal", "drift"], read_dictionary=texts
+    ).to_pandas()
+    for column, value in GIVEN.items():
+        if column not in table:
+            table[column] = pd.Categorical.from_codes(np.zeros(len(table), np.int8), [value])
+    if table["model"].nunique() > 1:
+        own = model if (table["model"] == model).any() else table["model"].iloc[0]
+        table = table[table["model"] == own].reset_index(drop=True)
+    if table.empty:
+        raise ValueError("table 'coordinates' has no rows; give the run's command again")
+    return regular(table) or scattered(table)
+
+
+def regular(table: pd.DataFrame) -> Items | None:
+    """The items of a table that goes through all layers item by item, as runs write them; None for another."""
+    layers = table["layer"].to_numpy()
+    count = len(np.unique(layers))
+    if len(layers) % count or not (layers.reshape(-1, count) == layers[:count]).all():
+        return None
+    codes = identities(table).reshape(-1, count)
+    if not (codes == codes[:, :1]).all() or len(np.unique(codes[:, 0])) < len(codes):
+        return None
+    order = np.argsort(layers[:count])
+    arrays = [
+        np.ascontiguousarray(table[name].to_numpy(np.float32).reshape(-1, count).T[order])
+        for name in ("refusal", "drift")
+    ]
+    return Items(facts(table.iloc[::count]), tuple(layers[:count][order].tolist()), *arrays)
+
+
+def scattered(table: pd.DataFrame) -> Items:
+    """The items of a table in any order, with layers that may be missing."""
+    layers, at = np.unique(table["layer"].to_numpy(), return_inverse=True)
+    _, first, item = np.unique(identities(table), return_index=True, return_inverse=True)
+    arrays = []
+    for name in ("refusal", "drift"):
+        filled = np.full((len(layers), len(first)), np.nan, np.float32)
+        filled[at, item] = table[name].to_numpy(np.float32)
+        arrays.append(filled)
+    return Items(facts(table.iloc[first]), tuple(layers.tolist()), *arrays)
+
+
+def identities(table: pd.DataFrame) -> np.ndarray:
+    """One number for each arm, condition and pair."""
+    code = np.zeros(len(table), np.int64)
+    for column in IDENTITY:
+        values = table[column].cat
+        code = code * len(values.categories) + values.codes.to_numpy(np.int64)
+    return code
+
+
+def facts(rows: pd.DataFrame) -> pd.DataFrame:
+    """What is known of each item apart from its coordinates."""
+    columns = ["pair_id", "arm", "condition", "label", "category", "split"]
+    return rows[columns].reset_index(drop=True)

@@ -1,0 +1,93 @@
+"""What a view is asked to show, as its address says it: every view can be shared by its address."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+
+FIRST_VIEW = "plane"
+LONGEST = 200_000
+"""Characters of an address that are read."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """Everything a view is drawn from, besides the run; empty means all, or the run's own choice."""
+
+    view: str = FIRST_VIEW
+    layer: int | None = None
+    arm: tuple[str, ...] = ()
+    condition: str = "baseline"
+    label: str = ""
+    category: str = ""
+    verdict: str = ""
+    only: tuple[str, ...] = ()
+    """disagree: judges differ; flipped: the correction changed the verdict."""
+    search: str = ""
+    measure: str = "d_prime"
+    direction: str = "refusal"
+    vector: str = "D"
+    strength: float = 1.0
+    density: tuple[str, ...] = ("on",)
+    figure: str = "outcomes"
+    page: int = 0
+    zoom: tuple[float, ...] = ()
+    """x0, x1, y0, y1 of the part of the plane that is looked at."""
+    item: str = ""
+    item_arm: str = ""
+    side: int = 0
+    """The run that the item was chosen in."""
+    theme: str = "light"
+    method: str = "fixed"
+    at: int | None = None
+    """The layer that is edited live."""
+    positions: str = "last"
+    gate: str = "hard"
+
+    @classmethod
+    def of(cls, path: str | None, search: str | None) -> "Query":
+        """The query in an address; what is unknown or malformed in it is left at its default."""
+        found = parse_qs((search or "")[:LONGEST].lstrip("?"), keep_blank_values=True)
+        given = {
+            field.name: read
+            for field in fields(cls)
+            if field.name in found and (read := parsed(field.name, found[field.name])) is not None
+        }
+        return cls(**{**given, "view": (path or "").strip("/") or FIRST_VIEW})
+
+    def but(self, **changed: Any) -> "Query":
+        """The same query with some of it changed."""
+        return replace(self, **changed)
+
+    def address(self) -> str:
+        """The path and search that lead here, with what differs from the defaults."""
+        plain = Query()
+        given = {
+            field.name: value if isinstance(value, tuple) else [value]
+            for field in fields(self)
+            if field.name != "view" and (value := getattr(self, field.name)) != getattr(plain, field.name)
+        }
+        pairs = [(name, one) for name, values in given.items() for one in values or ("",)]
+        return f"/{self.view}" + (f"?{urlencode(pairs)}" if pairs else "")
+
+
+WHOLE = ("layer", "page", "side", "at")
+FILTERED = ("label", "category", "verdict")
+MANY = ("arm", "only", "density", "zoom")
+
+
+def parsed(name: str, values: list[str]) -> Any:
+    """The values of one key as the query holds them; None if they are no such thing."""
+    try:
+        if name in WHOLE:
+            return max(0, int(values[0]))
+        if name == "strength":
+            number = float(values[0])
+            return number if abs(number) <= 100 else None
+        if name == "zoom":
+            numbers = tuple(float(value) for value in values if value)
+            return numbers if len(numbers) == 4 and all(abs(each) < 1e12 for each in numbers) else None
+    except ValueError:
+        return None
+    if name in MANY:
+        return tuple(value for value in values if value)
+    return "" if name in FILTERED and values[0] == "any" else values[0]

@@ -1,0 +1,76 @@
+"""Light and dark: the same figure on either paper, with the same colours except black and white."""
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+from regap.figures import style
+
+DARK = {
+    "paper": "#161719",
+    "ink": "#E6E6E6",
+    "faint": "#A5A5A5",
+    "rule": "#34373B",
+    "line": "#55595E",
+}
+SWAPPED = {
+    style.BLACK: "#F2F2F2",
+    "rgba(0, 0, 0,": "rgba(242, 242, 242,",
+    style.INK: DARK["ink"],
+    style.FAINT: DARK["faint"],
+    "rgba(255, 255, 255, 0.8)": "rgba(22, 23, 25, 0.8)",
+    style.RULE: DARK["rule"],
+    "#B8B8B8": DARK["line"],
+    "white": DARK["paper"],
+}
+COLOURED = ("color", "fillcolor", "bgcolor", "bordercolor", "gridcolor", "linecolor", "tickcolor")
+
+
+def on_paper(figure: go.Figure, theme: str) -> go.Figure:
+    """The figure for a light page, or recoloured for a dark one; data and texts are the same."""
+    if theme != "dark":
+        return figure
+    for trace in figure.data:
+        recolour(trace)
+    for part in (*figure.layout.shapes, *figure.layout.annotations, *figure.layout.updatemenus):
+        recolour(part)
+    axis = {"gridcolor": DARK["rule"], "linecolor": DARK["line"], "tickcolor": DARK["line"]}
+    figure.update_xaxes(axis)
+    figure.update_yaxes(axis)
+    figure.update_layout(
+        paper_bgcolor=DARK["paper"],
+        plot_bgcolor=DARK["paper"],
+        font_color=DARK["ink"],
+        title_text=swapped(figure.layout.title.text),
+        hoverlabel={"bgcolor": DARK["rule"], "font_color": DARK["ink"]},
+    )
+    return figure
+
+
+def recolour(part: Any) -> None:
+    """Swaps black and white in the colours of one trace, shape or annotation, and of what is inside them."""
+    for name in ("line", "marker", "font", "error_x", "error_y"):
+        if name in part and part[name] is not None:
+            recolour(part[name])
+    for name in COLOURED:
+        if name in part and isinstance(part[name], str):
+            part[name] = swapped(part[name])
+
+
+def swapped(text: Any) -> Any:
+    """The text with the colours of a light page turned into those of a dark one."""
+    if not isinstance(text, str):
+        return text
+    for light, dark in SWAPPED.items():
+        text = dark if text == light else text.replace(light, dark) if light != "white" else text
+    return text
+
+
+def dressed(figure: go.Figure) -> go.Figure:
+    """The common look for a page that says titles itself: no title, and little margin."""
+    figure.update_layout(
+        template=style.template(),
+        margin={"l": 60, "r": 16, "t": 24, "b": 48},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom"},
+    )
+    return figure

@@ -1,0 +1,46 @@
+"""What a view is: a name in the address, its controls, and pure functions from a run and a query."""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from regap.figures.explorer.explored import Explored
+from regap.figures.explorer.query import Query
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What a view shows of one run: a figure, or parts of a page, and what is said below them."""
+
+    figure: go.Figure | None = None
+    parts: list[Any] = field(default_factory=list)
+    caption: str = ""
+    height: str = "max(400px, calc(100vh - 236px))"
+    """Of the figure: what the window leaves between the tabs and the caption."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A view by name. Both functions raise Missing when the run lacks what they need."""
+
+    name: str
+    heading: str
+    hint: str
+    controls: tuple[str, ...]
+    show: Callable[[Explored, Query], Shown]
+    data: Callable[[Explored, Query], pd.DataFrame]
+    figure: str = ""
+    """The figure of `regap figures` that shows the same; empty if only the explorer does."""
+
+    def command(self, run: Explored, query: Query) -> str:
+        """The command that makes this figure again."""
+        folder = shlex.quote(str(run.folder))
+        name = self.figure or (query.figure if self.name == "figures" else "")
+        return f"regap figures {folder} --only {shlex.quote(name)}" if name else f"regap explore {folder}"
+
+
+FILTERS = ("arm", "label", "category", "verdict", "only", "search")

@@ -1,0 +1,61 @@
+"""Run folders to explore: one full of hostile texts, an empty one, and ones with some tables alone."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import hostile_run
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from regap.analyses.records import Record
+from regap.figures.explorer.explored import Explored
+
+
+@pytest.fixture(scope="session")
+def explored_folder(planted_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every table of a run, its items hostile; not to be written into."""
+    folder = tmp_path_factory.mktemp("explored") / "first"
+    shutil.copytree(planted_run, folder)
+    for name, table in (
+        ("coordinates", hostile_run.coordinates()),
+        ("completions", hostile_run.completions()),
+        ("verdicts", hostile_run.verdicts()),
+    ):
+        Record(name, table).save(folder)
+    hostile_run.prompts().to_parquet(folder / "prompts.parquet", index=False)
+    drift, refusal = np.zeros((3, 4), np.float32), np.zeros((3, 4), np.float32)
+    drift[:, :2], refusal[:, 0] = (3.0, 4.0), 1.0
+    save_file({"refusal": refusal, "drift.typographic": drift}, folder / "directions.safetensors")
+    summary = json.loads((folder / "summary.json").read_text())
+    summary |= {"image_arm": "typographic", "fixed": {"site": "layers 1 / last / prefill / norm plain"}}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def explored(explored_folder: Path) -> Explored:
+    return Explored(explored_folder)
+
+
+@pytest.fixture(scope="session")
+def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was just begun."""
+    folder = tmp_path_factory.mktemp("empty") / "begun"
+    (folder / "tables").mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def with_tables(explored_folder: Path, tmp_path: Path) -> Callable[..., Explored]:
+    """Makes a run with only these of the tables."""
+
+    def make(*names: str) -> Explored:
+        (tmp_path / "tables").mkdir()
+        for name in names:
+            shutil.copy(explored_folder / "tables" / f"{name}.parquet", tmp_path / "tables")
+        return Explored(tmp_path)
+
+    return make

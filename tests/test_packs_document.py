@@ -1,0 +1,41 @@
+"""The example of docs/packs.md runs as it stands, on a pack of the bundled organism, and does what it says."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+
+def test_the_example_protects_the_plain_organism(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForImageTextToText
+
+    from regap.geometry.identity import identity_of
+    from regap.geometry.models import load, organism_folder
+    from regap.geometry.prompts import collate
+    from regap.interventions.corrections import Correction, Settings, SiteFacts
+    from regap.interventions.pack_card import Source
+    from regap.interventions.packs import Pack, write_pack
+    from regap.organism.prompts import HeldOut, held_out_pairs
+
+    [example] = re.findall(r"```python\n(.*?)```", (root / "docs" / "packs.md").read_text("utf-8"), re.DOTALL)
+    model = AutoModelForImageTextToText.from_pretrained(organism_folder(), dtype="float32").eval()
+    identity = identity_of(model)
+    site = SiteFacts(layers=(8,), positions="last", phase="prefill", norm="plain")
+    settings = Settings(kind="fixed", site=site, strength=30.0, part="D", refusal_layers=(8,), gate=None)
+    direction = torch.nn.functional.normalize(torch.ones(1, identity.width))
+    source = Source(run="", pairs=1, pairs_sha256="", image_arm="", false_refusals=0.05, seed=0, versions={})
+    pack = Pack.of("organism", identity, Correction(settings, direction, direction), source)
+    write_pack(pack, tmp_path / "packs" / "mine")
+    monkeypatch.chdir(tmp_path)
+
+    prompts = [pair.prompts["text"] for pair in held_out_pairs(HeldOut(1, 2, 2)).test]
+    inputs = dict(collate(load("organism"), prompts, range(len(prompts))).inputs)
+    bare = model.generate(**inputs, max_new_tokens=32)
+    names: dict[str, Any] = {"model": model, "inputs": inputs}
+    exec(example, names)
+    assert names["answers"].tolist() != bare.tolist()
+    assert torch.equal(model.generate(**inputs, max_new_tokens=32), bare)
