@@ -37,6 +37,10 @@ def calibrate_recipe(
     `beside` a finished run nothing of it is written anew, only tables added. With `held_out`, test pairs are then
     asked once, by first tokens, under all that was chosen; else no test pair is run.
     """
+    if beside and held_out:
+        raise ConfigError(
+            "held_out goes with --model and a folder of its own: a run has answered its test pairs"
+        )
     check_out(Path(config.out), None)
     pairs = pairs_of(config).require_both_labels()
     chosen_arms(pairs, config)

@@ -76,7 +76,8 @@ class Recipe:
             raise ValueError(
                 f"gate is {gate.kind!r} and the recipe's is {self.gate!r}; give one of that kind"
             )
-        correction = self.correction.shift(drift, refusal, self.positions).at(1.0)
+        same = (self.probe.layer, self.probe.part) == (self.correction.layer, self.correction.part)
+        correction = None if same else self.correction.shift(drift, refusal, self.positions).at(1.0)
         probe = self.probe.shift(drift, refusal, self.positions)
         kept = weights if self.signal in FITTED else None
         strongest, layers = self.correction.strength, self.read_layers
