@@ -19,7 +19,7 @@ from regap.figures.export import BROWSERS
 
 FLAGS = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-first-run")
 SIZE: ViewportSize = {"width": 1280, "height": 720}
-PATIENCE = 15_000
+PATIENCE = 60_000
 """Milliseconds to wait for what should come at once: other work may be going on."""
 POINT = """([graph, name, place]) => {
   const plot = document.querySelector(`#${graph} .js-plotly-plot`), layout = plot._fullLayout;
