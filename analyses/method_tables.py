@@ -52,8 +52,9 @@ def _row(study: Study, measure: str, name: str, judged: Mapping[str, Sequence[Ju
     found = outcomes(judged[name], seed)
     if counted not in found:
         raise PairError(f"nothing of method {name} was judged for {measure}; choose another judge")
-    untested = dict.fromkeys(TESTED, math.nan)  # no defence is compared with nothing
-    tested = against(judged["none"], judged[name], counted, seed) if name != "none" else untested
+    tested: dict[str, float] = dict.fromkeys(TESTED, math.nan)  # no defence is compared with nothing
+    if name != "none":
+        tested = against(judged["none"], judged[name], counted, seed)
     return {"method": name, "measure": measure, **vars(found[counted]), **tested}
 
 
