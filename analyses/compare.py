@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from regap.analyses.asked_pairs import pairs_of
+from regap.analyses.bench import Bench, bench
 from regap.analyses.captions import with_captions
 from regap.analyses.config import RunConfig
 from regap.analyses.contrasts import contrasts_of
@@ -29,7 +30,6 @@ from regap.analyses.observed import Observed, chosen_arms, image_arm_of, observe
 from regap.analyses.records import Record, table_path
 from regap.analyses.run import load_model, open_folder
 from regap.analyses.run_folder import RunFolder, check_out
-from regap.analyses.study import Study, calibrate
 from regap.analyses.tracking import Tracker, silent
 from regap.analyses.utility.tables import save_utility, scored, utility_records
 from regap.geometry.models import Model
@@ -106,7 +106,7 @@ def _compared(
     """Return the tables of one model; captions that are to be made are its own."""
     asked = asked.again(_captioned(config, model, asked.everything, folder, track))
     seen = observe(model, asked.pairs, config, folder.path, track)
-    study = calibrate(seen, folder.path, track)
+    study = bench(seen, folder.path, track)
     calibration = calibration_of(study, asked.everything)
     found, gaps = _fitted(study, calibration, names, may_leave_out, track)
     answers = answers_of(study, found, asked.pairs.test)
@@ -148,7 +148,7 @@ def _has(contrasts: Pairs | None, arm: str, config: RunConfig) -> bool:
 
 
 def _fitted(
-    study: Study, calibration: Calibration, names: Sequence[str], may_leave_out: bool, track: Tracker
+    study: Bench, calibration: Calibration, names: Sequence[str], may_leave_out: bool, track: Tracker
 ) -> tuple[list[Chosen], dict[str, str]]:
     """Return the methods with what was chosen for each, and why others could not be fitted."""
     found, reasons = [], {}

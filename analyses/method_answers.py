@@ -6,10 +6,10 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+from regap.analyses.bench import Bench
 from regap.analyses.captions import with_captions
 from regap.analyses.method_choice import Chosen
 from regap.analyses.observed import Observed
-from regap.analyses.study import Study
 from regap.analyses.tracking import Advance
 from regap.analyses.verdicts import Judged, judge_all
 from regap.geometry.pairs import Pairs
@@ -29,7 +29,7 @@ class Answers:
     """Answers written for each input beyond the one that counts, by methods that ask the model on the way."""
 
 
-def answers_of(study: Study, chosen: Sequence[Chosen], pairs: Pairs) -> Answers:
+def answers_of(study: Bench, chosen: Sequence[Chosen], pairs: Pairs) -> Answers:
     """Return the answers to these pairs in the corrected arm under each method, all with the same budget and judge."""
     arm = study.seen.image_arm
     edited = {one.name: one.edits for one in chosen if not one.rewrite}

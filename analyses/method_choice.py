@@ -6,10 +6,11 @@ One grid of layers and strengths for all, at the last prompt token; a method tha
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from regap.analyses.bench import Bench
 from regap.analyses.config import ConfigError
 from regap.analyses.observed import Observed
 from regap.analyses.organism_wording import wording_for
-from regap.analyses.study import Study, are_harmful, are_refusals, most_refusals_within_budget
+from regap.analyses.study import are_harmful, are_refusals, most_refusals_within_budget
 from regap.analyses.tracking import Tracker, silent
 from regap.geometry.forward import Edit
 from regap.geometry.pairs import Pairs
@@ -68,7 +69,7 @@ def available(names: Sequence[str], arms: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(["none", *(name for name in names or METHODS if name not in reasons)]))
 
 
-def calibration_of(study: Study, pairs: Pairs) -> Calibration:
+def calibration_of(study: Bench, pairs: Pairs) -> Calibration:
     """Return what methods may be fitted on: calibration states alone, and which calibration images are refused.
 
     pairs: every pair that will be asked, contrasts too.
@@ -89,7 +90,7 @@ def calibration_of(study: Study, pairs: Pairs) -> Calibration:
     )
 
 
-def refused_images(study: Study) -> frozenset[str]:
+def refused_images(study: Bench) -> frozenset[str]:
     """Return the calibration pairs that the model as it is refuses in the corrected arm, by its first token."""
     seen = study.seen
     asked = seen.pairs.calibration.where(arm=seen.image_arm)
@@ -98,7 +99,7 @@ def refused_images(study: Study) -> frozenset[str]:
     return frozenset(pair.pair_id for pair, is_refused in zip(asked, refused, strict=True) if is_refused)
 
 
-def choose(study: Study, calibration: Calibration, name: str, track: Tracker = silent) -> Chosen:
+def choose(study: Bench, calibration: Calibration, name: str, track: Tracker = silent) -> Chosen:
     """Return the method at the site and strength with the most harmful refusals within the budget of harmless ones."""
     seen = study.seen
     candidates = _candidates(seen, calibration, name)

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from regap.analyses import statistics
+from regap.analyses.bench import Bench
 from regap.analyses.method_answers import Answers
 from regap.analyses.method_choice import Chosen
 from regap.analyses.outcomes import outcomes
 from regap.analyses.records import Record
-from regap.analyses.study import Study
 from regap.analyses.verdicts import Judged
 from regap.geometry.estimates import proportion
 from regap.geometry.pairs import PairError
@@ -36,7 +36,7 @@ TESTED = ("change", "change_low", "change_high", "p", "detectable")
 BY_CATEGORY = ("attack_success", "over_refusal", CONTRAST)
 
 
-def outcome_table(study: Study, answers: Answers, contrasts: Answers | None = None) -> Record:
+def outcome_table(study: Bench, answers: Answers, contrasts: Answers | None = None) -> Record:
     """Return the table `methods`: each measure of each method, and its change against no defence."""
     rows = []
     for measure in MEASURES if contrasts else COUNTED:
@@ -47,7 +47,7 @@ def outcome_table(study: Study, answers: Answers, contrasts: Answers | None = No
     return Record("methods", table)
 
 
-def _row(study: Study, measure: str, name: str, judged: Mapping[str, Sequence[Judged]]) -> dict[str, object]:
+def _row(study: Bench, measure: str, name: str, judged: Mapping[str, Sequence[Judged]]) -> dict[str, object]:
     counted, seed = counted_as(measure), study.seen.config.seed
     found = outcomes(judged[name], seed)
     if counted not in found:
@@ -89,7 +89,7 @@ def both(before: Sequence[Judged], after: Sequence[Judged], measure: str) -> tup
     return torch.tensor(turned, dtype=torch.bool), [one.pair.cluster for one in kept]
 
 
-def category_table(study: Study, answers: Answers, contrasts: Answers | None = None) -> Record:
+def category_table(study: Bench, answers: Answers, contrasts: Answers | None = None) -> Record:
     """Return the table `methods_by_category`: attack success and both over-refusals, category by category."""
     rows = []
     for measure in BY_CATEGORY if contrasts else BY_CATEGORY[:2]:
@@ -102,7 +102,7 @@ def category_table(study: Study, answers: Answers, contrasts: Answers | None = N
     return Record("methods_by_category", table)
 
 
-def _categories(judged: Sequence[Judged], measure: str, study: Study) -> list[dict[str, object]]:
+def _categories(judged: Sequence[Judged], measure: str, study: Bench) -> list[dict[str, object]]:
     label, verdict = COUNTED[counted_as(measure)]
     kept = [one for one in judged if one.pair.label == label and one.verdict != "not_judged"]
     rows = []
@@ -114,7 +114,7 @@ def _categories(judged: Sequence[Judged], measure: str, study: Study) -> list[di
     return rows
 
 
-def settings_table(study: Study, chosen: Sequence[Chosen], answers: Answers, wording: str) -> Record:
+def settings_table(study: Bench, chosen: Sequence[Chosen], answers: Answers, wording: str) -> Record:
     """Return the table `method_settings`: where and how strongly each method acts, what it needs and runs."""
     rows = [
         {
@@ -136,7 +136,7 @@ def settings_table(study: Study, chosen: Sequence[Chosen], answers: Answers, wor
     return Record("method_settings", pd.DataFrame(rows))
 
 
-def times_table(study: Study, times: Mapping[str, float]) -> Record:
+def times_table(study: Bench, times: Mapping[str, float]) -> Record:
     """Return the table `method_times`, the one that is another on every run: time as a multiple of no defence."""
     rows = [{"model": study.seen.model.name, "method": name, "time": time} for name, time in times.items()]
     return Record("method_times", pd.DataFrame(rows))

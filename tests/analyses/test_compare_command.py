@@ -85,7 +85,7 @@ def test_all_but_the_times_is_the_same_byte_for_byte(regap, pairs_file: Path, tm
         "--contrast",
         "world",
         "--limit",
-        4,
+        5,
         "--max-new-tokens",
         8,
     )

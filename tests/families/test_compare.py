@@ -15,7 +15,7 @@ from regap.interventions.methods.catalogue import METHODS
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 DATA = Path(__file__).parents[3] / "shared" / "data"
-FEW = 4
+FEW = 5
 """Pairs of each split and label; calibration texts then have fewer pairs than the model has dimensions."""
 
 
