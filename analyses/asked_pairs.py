@@ -37,9 +37,8 @@ def pairs_of(config: RunConfig) -> Pairs:
     if config.benchmark:
         if card_of(config.benchmark).purpose == "utility":
             raise ConfigError(
-                f"benchmark {config.benchmark} has no harmful pairs, so it gives no refusal direction; run another "
-                f"with --harmless {config.benchmark}, or ask it of a finished run: regap utility RUN --benchmark "
-                f"{config.benchmark}"
+                f"benchmark {config.benchmark} has no harmful pairs, so it gives no refusal direction; ask it of a "
+                f"finished run of another: regap utility RUN --benchmark {config.benchmark}"
             )
         pairs = _benchmark_pairs(config, config.benchmark)
     elif config.pairs:

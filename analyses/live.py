@@ -32,6 +32,7 @@ from regap.interventions.fixed import fixed_correction
 from regap.interventions.gates import Gate
 from regap.interventions.generation import generate
 from regap.interventions.regap import ReGap, calibrate_regap
+from regap.interventions.signals import FITTED
 from regap.interventions.sites import Site
 
 MOST_KEPT = 256
@@ -184,6 +185,7 @@ class LiveModel:
 
     def _calibrated(self, question: LiveQuestion, site: Site) -> ReGap:
         calibration = Pairs(tuple(self.pairs.values())).where(split="calibration", arm=self.drift.arm)
+        signal = self.config.signal
         return calibrate_regap(
             self.model,
             calibration,
@@ -192,7 +194,7 @@ class LiveModel:
             site,
             strongest=1.0,
             false_refusals=self.config.false_refusals,
-            signal=self.config.signal,
+            signal="rho" if signal == "auto" or signal in FITTED else signal,  # a recipe is not chosen live
             gate=question.gate,
         )
 

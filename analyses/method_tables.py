@@ -4,6 +4,7 @@ Each method is compared with no defence on the same pairs: the change with its p
 corrected for the number of methods (Holm) measure by measure, and what change would have been found at all.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -31,6 +32,7 @@ COUNTED = {
 CONTRAST = "contrast_over_refusal"
 """Over-refusal of harmless prompts that look harmful."""
 MEASURES = (*COUNTED, CONTRAST)
+TESTED = ("change", "change_low", "change_high", "p", "detectable")
 BY_CATEGORY = ("attack_success", "over_refusal", CONTRAST)
 
 
@@ -50,7 +52,9 @@ def _row(study: Study, measure: str, name: str, judged: Mapping[str, Sequence[Ju
     found = outcomes(judged[name], seed)
     if counted not in found:
         raise PairError(f"nothing of method {name} was judged for {measure}; choose another judge")
-    tested = against(judged["none"], judged[name], counted, seed) if name != "none" else {}
+    tested: dict[str, float] = dict.fromkeys(TESTED, math.nan)  # no defence is compared with nothing
+    if name != "none":
+        tested = against(judged["none"], judged[name], counted, seed)
     return {"method": name, "measure": measure, **vars(found[counted]), **tested}
 
 

@@ -107,10 +107,8 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]
 
 def encoded_tensors(tensors: dict[str, Tensor], header: dict[str, str]) -> bytes:
     """Return a safetensors file of named tensors, as float32, and a header; equal for equal content."""
-    contiguous = {
-        name: tensor.detach().cpu().to(torch.float32).contiguous() for name, tensor in tensors.items()
-    }
-    return _encoded(contiguous, header)
+    copies = {name: tensor.detach().to("cpu", torch.float32, copy=True) for name, tensor in tensors.items()}
+    return _encoded({name: tensor.contiguous() for name, tensor in copies.items()}, header)
 
 
 def _encoded(tensors: dict[str, Tensor], header: dict[str, str]) -> bytes:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from regap.interventions.packs import Pack as Pack
     from regap.interventions.packs import read_pack as read_pack
     from regap.interventions.packs import write_pack as write_pack
-    from regap.interventions.protected import protect as protect
-    from regap.interventions.protected import protected as protected
-    from regap.interventions.protected import unprotect as unprotect
+    from regap.interventions.protection import protect as protect
+    from regap.interventions.protection import protected as protected
+    from regap.interventions.protection import unprotect as unprotect
     from regap.interventions.regap import ReGap as ReGap
     from regap.interventions.regap import calibrate_regap as calibrate_regap
     from regap.interventions.sites import Site as Site
@@ -32,9 +32,9 @@ _HOMES = {
     "Pack": "packs",
     "read_pack": "packs",
     "write_pack": "packs",
-    "protect": "protected",
-    "protected": "protected",
-    "unprotect": "protected",
+    "protect": "protection",
+    "protected": "protection",
+    "unprotect": "protection",
     "ReGap": "regap",
     "calibrate_regap": "regap",
     "Site": "sites",

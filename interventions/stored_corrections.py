@@ -23,8 +23,8 @@ def stored_correction(run: Path, condition: str, model: str) -> Correction:
     path = run / FOLDER / f"{condition}.safetensors"
     if not path.is_file():
         raise PackError(
-            f"run folder {run} keeps no correction {condition!r} ({FOLDER}/{path.name}); give the command of the run "
-            "again: what is finished is used again; recipes of fitted signals or single passes cannot be packed yet"
+            f"run folder {run} keeps no correction {condition!r} ({FOLDER}/{path.name}), or one that no pack can hold; "
+            "give the command of the run again (what is finished is used again), or pack the other method"
         )
     try:
         with safe_open(path, framework="pt") as file:

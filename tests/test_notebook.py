@@ -25,9 +25,10 @@ def cells(root: Path) -> Iterator[str]:
 def run_cell(source: str, names: dict[str, Any]) -> object:
     """Run a cell as a notebook does: the value of its last expression is what it shows."""
     body = ast.parse(source).body
-    last = body.pop() if isinstance(body[-1], ast.Expr) else None
-    exec(compile(ast.Module(body, []), "cell", "exec"), names)
-    return eval(compile(ast.Expression(last.value), "cell", "eval"), names) if last else None
+    last = body[-1]
+    shown = last.value if isinstance(last, ast.Expr) else None
+    exec(compile(ast.Module(body[:-1] if shown else body, []), "cell", "exec"), names)
+    return eval(compile(ast.Expression(shown), "cell", "eval"), names) if shown else None
 
 
 @pytest.fixture(scope="module")

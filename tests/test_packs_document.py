@@ -22,10 +22,10 @@ def test_the_example_protects_the_plain_organism(
     from regap.organism.prompts import HeldOut, held_out_pairs
 
     [example] = re.findall(r"```python\n(.*?)```", (root / "docs" / "packs.md").read_text("utf-8"), re.DOTALL)
-    model = AutoModelForImageTextToText.from_pretrained(organism_folder(), dtype="float32").eval()
+    model: Any = AutoModelForImageTextToText.from_pretrained(organism_folder(), dtype="float32").eval()
     identity = identity_of(model)
     site = SiteFacts(layers=(8,), positions="last", phase="prefill", norm="plain")
-    settings = Settings(kind="fixed", site=site, strength=30.0, part="D", refusal_layers=(8,), gate=None)
+    settings = Settings(kind="fixed", site=site, strength=1000.0, part="D", refusal_layers=(8,), gate=None)
     direction = torch.nn.functional.normalize(torch.ones(1, identity.width))
     source = Source(run="", pairs=1, pairs_sha256="", image_arm="", false_refusals=0.05, seed=0, versions={})
     pack = Pack.of("organism", identity, Correction(settings, direction, direction), source)

@@ -17,6 +17,10 @@ def utility(
     benchmark: Annotated[str, typer.Option(help="mme, pope, scienceqa, mmbench, mmbench-circular or mmmu.")],
     data: Data = None,
     limit: Annotated[int | None, typer.Option(help="At most this many questions, and their twins.")] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="Method of `regap compare` to ask under too, at the site the run chooses; repeat."),
+    ] = None,
     download: Download = None,
     partial: Partial = None,
     seed: Seed = None,
@@ -25,7 +29,8 @@ def utility(
     from regap.analyses.utility.asked import Asking, ask_utility
     from regap.analyses.utility.marking import RULES
 
-    asking = Asking(benchmark, str(data) if data else None, limit, bool(download), bool(partial))
+    place = str(data) if data else None
+    asking = Asking(benchmark, place, limit, tuple(method or ()), bool(download), bool(partial))
     with progress() as track:
         records = {record.name: record for record in ask_utility(run_folder, asking, seed, track)}
     print_utility(records, benchmark)

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from regap.analyses.config import ConfigError
+from regap.analyses.method_choice import calibration_of, check_names, choose
 from regap.analyses.records import Record
-from regap.analyses.study import Study
 from regap.analyses.study_again import study_again
 from regap.analyses.tracking import Tracker, silent
 from regap.analyses.utility.marking import RULES
-from regap.analyses.utility.tables import Scored, save_utility, scored, utility_records
+from regap.analyses.utility.tables import save_utility, scored, utility_records
 from regap.geometry.benchmarks.loading import benchmark
+from regap.geometry.forward import Edit
 from regap.geometry.pairs import PairError, Pairs
+from regap.interventions.methods.catalogue import METHODS
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,23 @@ class Asking:
     data: str | None = None
     limit: int | None = None
     """At most so many questions, the first ones of the file; twins of the last one come too."""
+    methods: tuple[str, ...] = ()
+    """Of `regap compare`, asked beside the run's own conditions."""
     download: bool = False
     partial: bool = False
 
     def __post_init__(self) -> None:
+        check_names(self.methods)
+        for name in self.methods:
+            if METHODS[name].speaks:
+                raise ConfigError(
+                    f"method {name} changes what is asked, which a benchmark fixes; leave it out"
+                )
+            if METHODS[name].looks_at:
+                raise ConfigError(
+                    f"method {name} looks at {' and '.join(METHODS[name].looks_at)} beside each prompt, which "
+                    f"{self.benchmark} lacks; leave it out"
+                )
         if self.benchmark not in RULES:
             raise ConfigError(
                 f"benchmark is {self.benchmark!r}, which has no rule of scoring; choose one of {', '.join(RULES)}"
@@ -46,14 +61,17 @@ def ask_utility(
     pairs = benchmark(asking.benchmark, asking.data, download=asking.download, allow_partial=asking.partial)
     study = study_again(folder, track)
     asked = unseen(first_with_twins(pairs, asking.limit), study.seen.pairs)
-    found = [one for arm in asked.arms for one in answers(study, asked, arm)]
+    conditions: dict[str, Sequence[Edit]] = {**study.conditions}
+    if asking.methods:
+        fitted_on = calibration_of(study, study.seen.pairs + asked)
+        conditions |= {name: choose(study, fitted_on, name, track).edits for name in asking.methods}
+    found = [
+        one
+        for arm in asked.arms
+        for one in scored(study.seen.model.name, arm, study.answers(arm, conditions, asked))
+    ]
     seed = study.seen.config.seed if seed is None else seed
     return save_utility(utility_records(found, seed=seed), folder)
-
-
-def answers(study: Study, pairs: Pairs, arm: str) -> Sequence[Scored]:
-    """Return the scored answers to pairs in an arm under the study's conditions."""
-    return scored(study.seen.model.name, arm, study.answers(arm, study.conditions, pairs))
 
 
 def first_with_twins(pairs: Pairs, limit: int | None) -> Pairs:

@@ -32,7 +32,7 @@ def show(run: Explored, query: Query) -> Shown:
         figure.add_traces(density(items.rows, places, x, y, span))
     figure.add_traces(marked(run, query, x, y))
     dressed(figure)
-    figure.update_xaxes(title_text="drift strength δ (0 = average text, 1 = average image)", range=window[:2])
+    figure.update_xaxes(title_text="drift strength δ (0 text, 1 image)", range=window[:2])
     figure.update_yaxes(title_text="refusal coordinate z", range=window[2:])
     if cut is not None:
         figure.add_hline(y=cut, line={"dash": "dot", "color": style.INK, "width": 1.4})

@@ -9,6 +9,7 @@ from regap.figures.explorer.query import Query
 from regap.figures.explorer.theme import dressed
 from regap.figures.explorer.view import Shown, View
 from regap.figures.marks import line_in_band
+from regap.figures.wording import INTERVAL, counted
 
 
 def show(run: Explored, query: Query) -> Shown:
@@ -27,11 +28,10 @@ def show(run: Explored, query: Query) -> Shown:
     figure.update_yaxes(title_text=style.MEASURES.get(query.measure, style.shown(query.measure)))
     if query.layer is not None:
         figure.add_vline(x=query.layer, line={"dash": "dot", "color": style.FAINT, "width": 1.4})
-    counts = rows["n"]
     return Shown(
         figure,
-        caption=f"n = {counts.min():,} to {counts.max():,} test prompts; bands are 95 % intervals from a bootstrap "
-        "that resamples whole clusters of pairs. Dotted: the layer of the other views; click a point to move it.",
+        caption=f"{counted(rows['n'], 'prompts per estimate')}. {INTERVAL} "
+        "Dotted: the layer of the other views; click a point to move it.",
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -23,7 +24,7 @@ from regap.interventions.fixed import Shift, fixed_correction
 from regap.interventions.generation import generate
 from regap.interventions.packing import correction_of
 from regap.interventions.packs import read_pack
-from regap.interventions.protected import protected
+from regap.interventions.protection import protected
 from regap.interventions.regap import ReGap, calibrate_regap
 from regap.interventions.sites import Site
 from regap.interventions.stored_corrections import store_correction
@@ -104,7 +105,7 @@ def test_a_packed_run_protects_the_plain_model(
         ("baseline", ARM, 0.5, None),
         ("corrected", ARM, 0.5, None),
     ]
-    plain = AutoModelForImageTextToText.from_pretrained(organism_folder(), dtype="float32").eval()
+    plain: Any = AutoModelForImageTextToText.from_pretrained(organism_folder(), dtype="float32").eval()
     answers = {}
     for name, arm in (("text", "text"), ("image", ARM)):
         batch = collate(organism, [pair.prompts[arm] for pair in pairs.test], range(len(pairs.test)))

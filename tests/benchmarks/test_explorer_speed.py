@@ -65,7 +65,7 @@ def test_layer_step(benchmark, run: Explored, timed: bool, view: str) -> None:
         return shown(run, Query(view, layer=next(layers) % 32))
 
     step()
-    benchmark.pedantic(step, rounds=20)
+    benchmark.pedantic(step, rounds=7)
     within(STEP, timed, step)
     assert step() < 1_000_000  # bytes
 
@@ -73,18 +73,18 @@ def test_layer_step(benchmark, run: Explored, timed: bool, view: str) -> None:
 def test_filter_by_verdict(benchmark, run: Explored, timed: bool) -> None:
     query = Query(verdict="refused", label="harmful", arm=("text",))
     shown(run, query)
-    benchmark.pedantic(lambda: shown(run, query), rounds=10)
+    benchmark.pedantic(lambda: shown(run, query), rounds=5)
     within(STEP, timed, lambda: shown(run, query))
 
 
 def test_page_of_items(benchmark, run: Explored, timed: bool) -> None:
     shown(run, Query("items"))
-    benchmark.pedantic(lambda: shown(run, Query("items", page=7)), rounds=10)
+    benchmark.pedantic(lambda: shown(run, Query("items", page=7)), rounds=5)
     within(STEP, timed, lambda: shown(run, Query("items", page=9)))
 
 
 def test_click(benchmark, run: Explored, timed: bool) -> None:
     query = resolved(Query(item="pair-000123"), run)
     detail(run, query)
-    benchmark.pedantic(lambda: detail(run, query), rounds=10)
+    benchmark.pedantic(lambda: detail(run, query), rounds=5)
     within(STEP, timed, lambda: detail(run, query))

@@ -14,7 +14,7 @@ from regap.interventions.generation import generate
 from regap.interventions.pack_card import Source
 from regap.interventions.packing import correction_of
 from regap.interventions.packs import Pack
-from regap.interventions.protected import protect
+from regap.interventions.protection import protect
 from regap.interventions.regap import ReGap
 from regap.interventions.sites import Site
 

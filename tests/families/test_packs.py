@@ -16,7 +16,7 @@ from regap.interventions.gates import Gate
 from regap.interventions.pack_card import Source
 from regap.interventions.packing import correction_of, edit_of
 from regap.interventions.packs import Pack
-from regap.interventions.protected import protected
+from regap.interventions.protection import protected
 from regap.interventions.regap import ReGap, read_traces
 from regap.interventions.sites import Site
 

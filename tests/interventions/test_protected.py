@@ -21,7 +21,7 @@ from regap.interventions.fixed import Shift, fixed_correction
 from regap.interventions.pack_card import Source
 from regap.interventions.packing import correction_of
 from regap.interventions.packs import Pack
-from regap.interventions.protected import protect, protected, unprotect
+from regap.interventions.protection import protect, protected, unprotect
 from regap.interventions.sites import Site
 
 LAYER, STRENGTH, BUDGET = 1, 3.0, 6

@@ -20,7 +20,7 @@ from regap.interventions.fixed import Shift, fixed_correction
 from regap.interventions.pack_card import Source
 from regap.interventions.packing import correction_of
 from regap.interventions.packs import Pack
-from regap.interventions.protected import protected
+from regap.interventions.protection import protected
 from regap.interventions.sites import Site
 
 GREEDY: dict[str, Any] = {"max_new_tokens": 6, "do_sample": False}
@@ -135,7 +135,7 @@ def test_positions_that_take_a_processor_are_refused(
 
 def test_neither_transformer_lens_nor_the_loader_is_imported() -> None:
     program = "import sys; from regap.interventions import protect, protected, read_pack, unprotect; "
-    program += "print('regap.interventions.protected' in sys.modules, *sorted(sys.modules))"
+    program += "print('regap.interventions.protection' in sys.modules, *sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     seen = done.stdout.split()
     assert seen[0] == "True"

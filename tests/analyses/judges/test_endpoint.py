@@ -9,8 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from regap.analyses import command_line
 from regap.analyses.config import ConfigError
 from regap.analyses.judges.endpoint import Endpoint, EndpointError, Pace
 from regap.analyses.judges.endpoint_judge import EndpointJudge, endpoint_judge
@@ -281,3 +283,26 @@ def test_the_key_is_read_from_its_variable_and_written_nowhere(
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) > 4 and not any(KEY.encode() in path.read_bytes() for path in written)
     assert KEY not in repr(named)
+
+
+def test_the_command_asks_only_an_endpoint_that_is_named(
+    served: Served, make_run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served.steps = [says("REFUSED")]
+    run = make_run(tmp_path, [("baseline", "a", "one", "complied"), ("baseline", "b", "two", "complied")])
+
+    def code_of(*arguments: str) -> object:
+        monkeypatch.setattr(
+            "sys.argv", ["regap", "judge", str(run), "--judge", "xstest_prefixes", *arguments]
+        )
+        with pytest.raises(SystemExit) as stopped:
+            command_line.main()
+        return stopped.value.code or 0
+
+    assert code_of() == 0 and not served.asked
+    assert code_of("--endpoint", served.url) == 2 and code_of("--endpoint-model", "a-model") == 2
+    for _ in range(2):  # the second time, all verdicts are there
+        assert code_of("--endpoint", served.url, "--endpoint-model", "a-model") == 0
+    assert len(served.asked) == 2
+    table = pd.read_parquet(run / "tables" / "verdicts.parquet")
+    assert table.loc[table["judge"] == "outcome@a-model", "verdict"].tolist() == ["refused", "refused"]

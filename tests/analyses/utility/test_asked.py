@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 
 from regap.analyses import command_line
+from regap.analyses.asked_pairs import pairs_of
+from regap.analyses.config import read_config
 from regap.analyses.records import Record
-from regap.analyses.run import run as run_analyses
+from regap.analyses.run import load_model
+from regap.analyses.run_folder import RunFolder
 from regap.analyses.utility.asked import Asking, first_with_twins, unseen
 from regap.geometry.pair_files import write_pairs
 from regap.geometry.pairs import Pair, PairError, Pairs, Prompt
@@ -52,13 +55,9 @@ def regap(
 def test_a_benchmark_is_asked_of_a_finished_run_under_its_own_conditions(
     mme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from regap.analyses.config import read_config
-
     write_pairs(held_out_pairs(HeldOut(6, 6, 6, arms=("typographic",))), tmp_path / "pairs.parquet")
-    config = read_config(
-        pairs=str(tmp_path / "pairs.parquet"), out=str(tmp_path / "run"), max_new_tokens=4, dose_pairs=2
-    )
-    run = run_analyses(config).path
+    config = read_config(pairs=str(tmp_path / "pairs.parquet"), out=str(tmp_path / "run"), max_new_tokens=4)
+    run = RunFolder.open(config, load_model(config, config.model), pairs_of(config)).path
     asked = ("utility", run, "--benchmark", "mme", "--data", mme, "--partial")
     code, shown = regap(monkeypatch, capsys, *asked)
     assert code == 0 and "accuracy_plus" in shown and "equal within 0.05" in shown, shown
@@ -69,8 +68,10 @@ def test_a_benchmark_is_asked_of_a_finished_run_under_its_own_conditions(
     ) == {4}
     assert set(Record.load(run, "utility_changes").table["condition"]) == {"fixed", "regap"}
     before = {path.name for path in (run / "answers").iterdir()}
-    again, _ = regap(monkeypatch, capsys, *asked, "--limit", 3)
-    assert again == 0 and set(Record.load(run, "utility").where(measure="accuracy")["n"]) == {4}
+    again, _ = regap(monkeypatch, capsys, *asked, "--limit", 3, "--method", "mean_shift")
+    table = Record.load(run, "utility")
+    assert again == 0 and set(table.where(measure="accuracy")["n"]) == {4}
+    assert set(table.table["condition"]) == {"baseline", "fixed", "regap", "mean_shift"}
     assert before <= {path.name for path in (run / "answers").iterdir()}
     (run / "provenance.json").unlink()
     code, shown = regap(monkeypatch, capsys, *asked)
@@ -81,6 +82,14 @@ def test_a_benchmark_is_asked_of_a_finished_run_under_its_own_conditions(
     ("arguments", "says"),
     [
         (("utility", "RUN", "--benchmark", "xstest"), "has no rule of scoring; choose one of mme, pope"),
+        (
+            ("utility", "RUN", "--benchmark", "mme", "--method", "shift"),
+            "method is 'shift'; choose from none",
+        ),
+        (
+            ("utility", "RUN", "--benchmark", "mme", "--method", "shiftdc_text"),
+            "looks at text beside each prompt",
+        ),
         (("utility", "RUN", "--benchmark", "mme", "--limit", "0"), "give a number of questions above 0"),
         (("run", "--benchmark", "mme", "--data", "DIR"), "regap utility RUN --benchmark mme"),
     ],

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 from werkzeug.serving import make_server
 
 from regap.figures.explorer.app import application
@@ -18,8 +18,8 @@ from regap.figures.explorer.server import HOST
 from regap.figures.export import BROWSERS
 
 FLAGS = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-first-run")
-SIZE = {"width": 1280, "height": 720}
-PATIENCE = 15_000
+SIZE: ViewportSize = {"width": 1280, "height": 720}
+PATIENCE = 60_000
 """Milliseconds to wait for what should come at once: other work may be going on."""
 POINT = """([graph, name, place]) => {
   const plot = document.querySelector(`#${graph} .js-plotly-plot`), layout = plot._fullLayout;

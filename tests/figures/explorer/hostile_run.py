@@ -48,6 +48,7 @@ def answered() -> list[tuple[str, str, int, str]]:
 def completions() -> pd.DataFrame:
     return pd.DataFrame(
         {"model": "m", "condition": condition, "arm": arm, "pair_id": name, "tokens": 9, "finished": True}
+        | {"first_token": 0}
         | {"text": hostile.TEXTS[place % len(hostile.TEXTS)]}
         for condition, arm, place, name in answered()
     )

@@ -18,6 +18,7 @@ from regap.figures.explorer.live_view import live_view
 from regap.figures.explorer.query import Query
 from regap.figures.explorer.selection import chosen, resolved, thinned
 from regap.figures.explorer.theme import on_paper
+from regap.figures.explorer.view import Shown
 from regap.figures.explorer.views import VIEWS
 
 Asked = Callable[..., Query]
@@ -29,12 +30,18 @@ def asked(explored: Explored) -> Asked:
     return lambda view="plane", **changed: resolved(Query(view, **changed), explored)
 
 
+def drawn(shown: Shown) -> Any:
+    """The figure of a view that has one."""
+    assert shown.figure is not None
+    return shown.figure
+
+
 def clouds(figure: Any) -> dict[str, Any]:
     return {trace.name: trace for trace in figure.data if trace.type == "scattergl" and trace.meta}
 
 
 def test_the_plane_puts_every_item_at_its_coordinates(explored: Explored, asked: Asked) -> None:
-    figure = plane.show(explored, asked(layer=2)).figure
+    figure = drawn(plane.show(explored, asked(layer=2)))
     points = clouds(figure)
     assert set(points) == {f"{arm}, {label}" for arm in made.ARMS[:2] for label in style.LABELS}
     harmful = points["typographic, harmful"]
@@ -45,13 +52,13 @@ def test_the_plane_puts_every_item_at_its_coordinates(explored: Explored, asked:
 
 
 def test_the_threshold_is_drawn_at_its_own_layer_alone(explored: Explored, asked: Asked) -> None:
-    lines = {layer: plane.show(explored, asked(layer=layer)).figure.layout.shapes for layer in (1, 2)}
+    lines = {layer: drawn(plane.show(explored, asked(layer=layer))).layout.shapes for layer in (1, 2)}
     assert [line.y0 for line in lines[1]] == [7.25] and not lines[2]
 
 
 def test_a_correction_moves_the_points(explored: Explored, asked: Asked) -> None:
     before, after = (
-        clouds(plane.show(explored, asked(layer=0, condition=name)).figure)["text, harmful"]
+        clouds(drawn(plane.show(explored, asked(layer=0, condition=name))))["text, harmful"]
         for name in ("baseline", "regap")
     )
     np.testing.assert_allclose(np.array(after.y) - np.array(before.y), 2)
@@ -94,29 +101,29 @@ def test_a_crowd_is_thinned_evenly_and_alike_each_time() -> None:
 
 
 def test_a_window_brings_back_the_items_inside_it(explored: Explored, asked: Asked) -> None:
-    figure = plane.show(explored, asked(layer=0, zoom=(0.0, 1.05, -1.0, 10.5))).figure
+    figure = drawn(plane.show(explored, asked(layer=0, zoom=(0.0, 1.05, -1.0, 10.5))))
     names = {name for trace in clouds(figure).values() for name in trace.customdata}
     assert names == set(made.IDS[:11])
     assert figure.layout.xaxis.range == (0.0, 1.05)
 
 
 def test_the_chosen_item_is_ringed_in_each_arm_that_is_shown(explored: Explored, asked: Asked) -> None:
-    ring = plane.show(explored, asked(layer=0, item="plain-0")).figure.data[-1]
+    ring = drawn(plane.show(explored, asked(layer=0, item="plain-0"))).data[-1]
     assert (
         ring.name == "chosen" and list(ring.y) == [7.0, 7.0] and max(ring.marker.size) > min(ring.marker.size)
     )
-    assert plane.show(explored, asked(layer=0)).figure.data[-1].name != "chosen"
+    assert drawn(plane.show(explored, asked(layer=0))).data[-1].name != "chosen"
 
 
 def test_separability_draws_the_table_s_values(explored: Explored, asked: Asked) -> None:
-    figure = separability.show(explored, asked("separability", measure="auroc")).figure
+    figure = drawn(separability.show(explored, asked("separability", measure="auroc")))
     lines = {trace.name: list(trace.y) for trace in figure.data if trace.mode == "lines+markers"}
     assert lines == {"text": [100, 101, 102], "typographic": [110, 111, 112]}
 
 
 def test_a_trajectory_goes_through_all_layers_under_every_condition(explored: Explored, asked: Asked) -> None:
     query = asked("trajectories", item="plain-0", item_arm="text")
-    figure = trajectories.show(explored, query).figure
+    figure = drawn(trajectories.show(explored, query))
     lines = {
         trace.name: list(trace.y) for trace in figure.data if trace.showlegend and "chosen" in trace.name
     }
@@ -132,7 +139,7 @@ def test_a_strength_moves_the_points_by_exactly_its_vector(explored: Explored, a
     moves = {"D": (1, 3), "D_along": (9 / 25, 3), "D_across": (16 / 25, 0), "refusal": (3 / 5, 5)}
     for vector, (delta, z) in moves.items():
         query = asked("doses", vector=vector, strength=2.0)
-        moved = clouds(doses.show(explored, query).figure)["text, harmful"]
+        moved = clouds(drawn(doses.show(explored, query)))["text, harmful"]
         place = made.IDS.index(moved.customdata[0])
         assert moved.x[0] == pytest.approx(place / 10 - 2 * delta, abs=1e-5)
         assert moved.y[0] == pytest.approx(place + 10 - 2 * z, abs=1e-5)
@@ -178,7 +185,7 @@ def test_a_run_that_was_just_begun_says_which_command_goes_on(empty_folder: Path
 
 def test_a_run_without_answers_shows_the_plane_and_says_what_filters_lack(with_tables: Callable) -> None:
     run = with_tables("coordinates")
-    assert plane.show(run, resolved(Query(), run)).figure is not None
+    assert drawn(plane.show(run, resolved(Query(), run))).data
     with pytest.raises(Missing, match="no answers yet"):
         plane.show(run, resolved(Query(verdict="refused"), run))
     assert "no answers yet" in str(detail(run, resolved(Query(item="plain-0"), run)))
@@ -198,7 +205,7 @@ def test_a_damaged_table_is_told_and_a_repaired_one_is_read(
 
 
 def test_dark_paper_turns_black_to_white_and_leaves_data_alone(explored: Explored, asked: Asked) -> None:
-    light, dark = (on_paper(plane.show(explored, asked()).figure, theme) for theme in ("light", "dark"))
+    light, dark = (on_paper(drawn(plane.show(explored, asked())), theme) for theme in ("light", "dark"))
     black, white = (clouds(figure)["text, harmful"].marker.color for figure in (light, dark))
     assert black.startswith("rgba(0, 0, 0") and white.startswith("rgba(242, 242, 242")
     assert dark.layout.paper_bgcolor != "white" and list(light.data[0].x) == list(dark.data[0].x)
@@ -215,7 +222,7 @@ def test_the_commands_are_quoted_for_a_shell(explored: Explored, asked: Asked) -
 
 def test_hover_labels_hold_no_markup_of_the_run(explored: Explored, asked: Asked) -> None:
     for name in ("plane", "doses"):
-        for trace in clouds(VIEWS[name].show(explored, asked(name)).figure).values():
+        for trace in clouds(drawn(VIEWS[name].show(explored, asked(name)))).values():
             assert not [text for text in trace.text if "<" in text or len(text) > 400]
 
 
@@ -226,7 +233,7 @@ def test_a_live_model_is_asked_what_the_query_says(explored: Explored, asked: As
     )
     shown = view.show(explored, query)
     assert "applied strength 0.5" in shown.caption and "D_along" in shown.caption
-    assert [list(trace.y) for trace in shown.figure.data[:2]] == [[0, 1, 2], [0, 1, 7]]
+    assert [list(trace.y) for trace in drawn(shown).data[:2]] == [[0, 1, 2], [0, 1, 7]]
     assert set(view.data(explored, query)["edited_layer"]) == {1}
 
 
