@@ -16,8 +16,8 @@ from regap.analyses.drift_causes import vectors_of
 from regap.analyses.observed import Observed
 from regap.analyses.records import Record
 from regap.analyses.run_folder import RunFolder
+from regap.analyses.schemas.columns import VECTOR
 from regap.analyses.study import are_harmful, are_refusals, find_refusal_tokens
-from regap.analyses.tables import VECTOR
 from regap.analyses.tracking import Tracker, silent
 from regap.geometry.estimates import Resamples, estimates, mean_draws, proportion
 from regap.geometry.models import Model

@@ -1,0 +1,142 @@
+"""What a table may hold: its columns, its key and its intervals, and whether a table fits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one column holds; `values` names them all when they are few; an optional column may have gaps."""
+
+    kind: Literal["text", "integer", "number", "boolean"]
+    values: tuple[str, ...] = ()
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of one table, the columns no two rows share, and its (value, low, high) triples."""
+
+    columns: Mapping[str, Column]
+    key: tuple[str, ...]
+    analysis: str
+    intervals: tuple[tuple[str, str, str], ...] = ()
+
+
+TEXT, INTEGER, BOOLEAN = Column("text"), Column("integer"), Column("boolean")
+NUMBER, GAP = Column("number"), Column("number", optional=True)
+LABEL = Column("text", ("harmful", "harmless"))
+VECTOR = Column("text", ("D", "D_along", "D_across", "random", "shuffled", "refusal"))
+VERDICT = Column("text", ("refused", "complied", "degenerate", "not_judged"))
+LEVEL = Column("text", ("arm", "model", "bin"))
+ESTIMATE = {"value": GAP, "low": GAP, "high": GAP, "n": INTEGER}
+TRIPLE = (("value", "low", "high"),)
+
+
+def one_of(*values: str) -> Column:
+    """A text column that holds only these values."""
+    return Column("text", values)
+
+
+def estimates(analysis: str, **key: Column) -> Schema:
+    """A table with one estimate a row: the key columns, then value, low, high, n."""
+    return Schema({**key, **ESTIMATE}, tuple(key), analysis, TRIPLE)
+
+
+SEPARABILITY = ("gap", "d_prime", "auroc", "usable")
+OUTCOMES = ("attack_success", "over_refusal", "refusal", "utility")
+UTILITY = (
+    *("accuracy", "accuracy_plus", "score", "circular_accuracy"),
+    *("precision", "recall", "f1", "yes_share", "unread", "refused"),
+)
+DEGENERATE = ("degenerate_harmful", "degenerate_harmless", "not_judged")
+
+
+def conform(name: str, schema: Schema, table: pd.DataFrame) -> pd.DataFrame:
+    """The table in its schema's column order and types; a ValueError says what does not fit, and where."""
+    check_columns(name, schema, table)
+    if table.empty:
+        raise ValueError(f"table {name!r} has no rows; an empty result is an error, not a table")
+    columns = {
+        column: typed(name, column, kind, pd.Series(table[column])) for column, kind in schema.columns.items()
+    }
+    result = pd.DataFrame(columns).reset_index(drop=True)
+    check_key(name, schema, result)
+    for value, low, high in schema.intervals:
+        check_interval(name, result, value, low, high)
+    return result
+
+
+def check_columns(name: str, schema: Schema, table: pd.DataFrame) -> None:
+    """Exactly the schema's columns, in any order."""
+    missing = [column for column in schema.columns if column not in table.columns]
+    unknown = [str(column) for column in table.columns if column not in schema.columns]
+    if missing or unknown:
+        raise ValueError(
+            f"table {name!r} has the wrong columns: missing {missing}, unknown {unknown}; "
+            f"it needs exactly {list(schema.columns)}"
+        )
+
+
+def typed(name: str, column: str, kind: Column, values: pd.Series) -> np.ndarray:
+    """The column's values as numpy: float64, int64, bool or str objects."""
+    where = f"table {name!r}, column {column!r}"
+    if not kind.optional and values.isna().any():
+        raise ValueError(f"{where}: row {first(values.isna())} is empty; every row needs a value")
+    if kind.kind == "text":
+        return text_values(where, kind, values)
+    try:
+        numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: not numbers ({error})") from None
+    if kind.kind == "number":
+        return numbers
+    fraction = ~np.isfinite(numbers) | (np.floor(numbers) != numbers)
+    if fraction.any():
+        row = first(fraction)
+        raise ValueError(f"{where}: row {row} holds {numbers[row]}, which is not a whole number")
+    whole = numbers.astype(np.int64)
+    return whole.astype(bool) if kind.kind == "boolean" else whole
+
+
+def text_values(where: str, kind: Column, values: pd.Series) -> np.ndarray:
+    """The column as str objects, gaps as empty strings, each one of the allowed values when they are few."""
+    texts = np.array(["" if gap else text for gap, text in zip(values.isna(), values, strict=True)], object)
+    wrong = [not isinstance(text, str) for text in texts]
+    if any(wrong):
+        raise ValueError(f"{where}: row {first(wrong)} holds {texts[first(wrong)]!r}, which is not text")
+    unknown = sorted(set(texts) - set(kind.values)) if kind.values else []
+    if unknown:
+        raise ValueError(f"{where}: unknown values {unknown}; known are {list(kind.values)}")
+    return texts
+
+
+def check_key(name: str, schema: Schema, table: pd.DataFrame) -> None:
+    """No two rows speak of the same thing."""
+    repeated = table.duplicated(list(schema.key))
+    if repeated.any():
+        row = first(repeated)
+        same = {column: table[column].iloc[row] for column in schema.key}
+        raise ValueError(f"table {name!r}: row {row} repeats an earlier row's {same}; one observation a row")
+
+
+def check_interval(name: str, table: pd.DataFrame, value: str, low: str, high: str) -> None:
+    """low <= value <= high wherever two of them are finite, up to rounding."""
+    for below, above in ((low, value), (value, high), (low, high)):
+        slack = 1e-9 * (1 + table[above].abs())
+        wrong = np.isfinite(table[below]) & np.isfinite(table[above]) & (table[below] > table[above] + slack)
+        if wrong.any():
+            row = first(wrong)
+            raise ValueError(
+                f"table {name!r}: in row {row} {below}={table[below].iloc[row]:.6g} lies above "
+                f"{above}={table[above].iloc[row]:.6g}; an interval is ordered {low} <= {value} <= {high}"
+            )
+
+
+def first(flags: object) -> int:
+    """The position of the first true flag."""
+    return int(np.argmax(np.asarray(flags)))
