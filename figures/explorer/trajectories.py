@@ -39,7 +39,9 @@ def show(run: Explored, query: Query) -> Shown:
     if query.layer is not None:
         figure.add_vline(x=query.layer, line={"dash": "dot", "color": style.FAINT, "width": 1.2})
     drawn = min(len(places), MOST_LINES)
-    told = "The chosen item is black, white on dark paper." if query.item else "Click a line to choose an item."
+    told = (
+        "The chosen item is black, white on dark paper." if query.item else "Click a line to choose an item."
+    )
     return Shown(figure, caption=f"{drawn:,} of {len(places):,} items in pale lines; thick: medians. {told}")
 
 
