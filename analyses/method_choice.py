@@ -4,13 +4,19 @@ One grid of layers and strengths for all, at the last prompt token; a method tha
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from regap.analyses.bench import Bench
 from regap.analyses.config import ConfigError
 from regap.analyses.observed import Observed
 from regap.analyses.organism_wording import wording_for
-from regap.analyses.study import are_harmful, are_refusals, most_refusals_within_budget
+from regap.analyses.study import (
+    are_harmful,
+    are_refusals,
+    choose_corrections,
+    most_refusals_within_budget,
+    regap_of,
+)
 from regap.analyses.tracking import Tracker, silent
 from regap.geometry.forward import Edit
 from regap.geometry.pairs import Pairs
@@ -102,6 +108,8 @@ def refused_images(study: Bench) -> frozenset[str]:
 def choose(study: Bench, calibration: Calibration, name: str, track: Tracker = silent) -> Chosen:
     """Return the method at the site and strength with the most harmful refusals within the budget of harmless ones."""
     seen = study.seen
+    if METHODS[name].recipe:
+        return _recipe(study, name, track)
     candidates = _candidates(seen, calibration, name)
     if len(candidates) == 1:
         return candidates[0]
@@ -119,6 +127,15 @@ def choose(study: Bench, calibration: Calibration, name: str, track: Tracker = s
     )
     refused = are_refusals(found.first_tokens, study.refusal_tokens)
     return candidates[most_refusals_within_budget(refused, are_harmful(asked), seen.config.false_refusals)]
+
+
+def _recipe(study: Bench, name: str, track: Tracker) -> Chosen:
+    """Return ReGap by the recipe that cross-validation on calibration pairs chooses."""
+    seen = study.seen
+    _, _, choice = choose_corrections(seen, study.refusal_tokens, track)
+    regap, recipe = regap_of(seen, choice), choice.winner.recipe
+    entry = replace(METHODS[name], readings=recipe.readings)
+    return Chosen(name, entry, regap.removed.site, recipe.correction.strength, [regap])
 
 
 def _candidates(seen: Observed, calibration: Calibration, name: str) -> list[Chosen]:

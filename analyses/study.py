@@ -73,7 +73,7 @@ def calibrate(seen: Observed, folder: Path | None = None, track: Tracker = silen
     tokens = find_refusal_tokens(seen, folder, track)
     fixed, readings, choice = choose_corrections(seen, tokens, track)
     shift = fixed.shift(seen.drift, seen.refusal)
-    return Study(seen, shift, _regap(seen, choice), judge, tokens, readings, choice, folder, track)
+    return Study(seen, shift, regap_of(seen, choice), judge, tokens, readings, choice, folder, track)
 
 
 def choose_corrections(
@@ -99,7 +99,7 @@ def _asked_for(recipe: Recipe, seen: Observed) -> bool:
     return seen.config.signal in ("auto", recipe.signal)
 
 
-def _regap(seen: Observed, choice: Choice) -> ReGap:
+def regap_of(seen: Observed, choice: Choice) -> ReGap:
     """Return the chosen recipe as an edit; a gate that opens slowly keeps the hard one's threshold."""
     recipe = replace(choice.winner.recipe, gate=seen.config.gate)
     return replace(choice.winner, recipe=recipe).regap(seen.drift, seen.refusal)

@@ -34,8 +34,9 @@ NAMES = {
     "mean_shift": "mean-shift erasure",
     "fixed": "fixed correction",
     "regap": "ReGap",
+    "regap_rho": "ReGap, gate on ρ alone",
 }
-OURS = ("fixed", "regap")
+OURS = ("fixed", "regap", "regap_rho")
 
 
 def draw(methods: Record) -> go.Figure:

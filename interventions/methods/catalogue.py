@@ -45,6 +45,8 @@ class Entry:
     """Acts on all layers, all positions and every step; else where it is put."""
     strengths: tuple[float, ...] = ()
     """The only ones that mean something; empty for any."""
+    recipe: bool = False
+    """Chooses its own sites and strengths, by cross-validation on calibration pairs; not on the grid of the others."""
 
     @property
     def speaks(self) -> bool:
@@ -85,5 +87,6 @@ METHODS: Mapping[str, Entry] = {
     "leace": Entry("LEACE of modality", leace, strengths=(1.0,)),
     "mean_shift": Entry("mean-shift erasure", mean_shift, strengths=(1.0,)),
     "fixed": Entry("fixed correction", drift_fixed),
-    "regap": Entry("ReGap", drift_adaptive, readings=2),
+    "regap_rho": Entry("ReGap, gate on ρ alone", drift_adaptive, readings=2),
+    "regap": Entry("ReGap, recipe chosen", recipe=True),
 }

@@ -16,7 +16,7 @@ from regap.interventions.methods.catalogue import METHODS
 from regap.interventions.methods.shiftdc import shiftdc
 from regap.interventions.sites import Site
 
-EDITING = [name for name, entry in METHODS.items() if not entry.rewriting]
+EDITING = [name for name, entry in METHODS.items() if not (entry.rewriting or entry.recipe)]
 RUN = [name for name in EDITING if "caption" not in METHODS[name].looks_at and name != "none"]
 GATED = ("regap", "adasteer", "cast", "mars", "vlm_guard", "astra", "hiddendetect", "adasteer_both")
 """Methods that may leave an input as it is."""
