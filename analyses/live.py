@@ -32,9 +32,10 @@ from regap.interventions.fixed import fixed_correction
 from regap.interventions.gates import Gate
 from regap.interventions.generation import generate
 from regap.interventions.regap import ReGap, calibrate_regap
-from regap.interventions.signals import FITTED
 from regap.interventions.sites import Site
 
+PLAIN = ("rho", "z_before", "z_after", "growth")
+"""Signals that need no weights fitted on calibration pairs."""
 MOST_KEPT = 256
 """Answers that are kept, so that going back to one costs nothing."""
 
@@ -116,6 +117,7 @@ class LiveModel:
             strength if edit else 0.0,
             time.perf_counter() - start,
             *tokens,
+            signal=edit.signal if isinstance(edit, ReGap) else "",
         )
 
     def _state(self, pair: Pair, arm: str, batch: Batch, edits: Sequence[Edit]) -> LiveState:
@@ -176,16 +178,25 @@ class LiveModel:
     def _stored(self, question: LiveQuestion, site: Site) -> ReGap | None:
         """The run's own gate, if it was set for this site and this kind of gate."""
         own = self.summary.at("regap")
-        same = isinstance(own, dict) and own.get("site") == str(site) and question.part == "D"
-        if not same or own["gate"]["kind"] != question.gate:
+        if not isinstance(own, dict) or question.part != "D" or question.gate != own["gate"]["kind"]:
+            return None
+        probe = own.get("probe", {"site": own["site"], "strength": 1.0})
+        plain = (
+            own.get("passes", "probe") == "probe" and own.get("part", "D") == "D" and own["signal"] in PLAIN
+        )
+        if not plain or {own["site"], probe["site"]} != {str(site)} or probe["strength"] != 1.0:
             return None
         probe = fixed_correction(self.drift, site, 1.0)
         gate = Gate(own["gate"]["kind"], own["gate"]["threshold"], own["gate"]["width"])
         return ReGap(probe, self.refusal, tuple(own["read_layers"]), gate, own["strongest"], own["signal"])
 
+    def _signal(self) -> Any:
+        """The signal that the run's ReGap reads, if its name says all of it; else self-rectification."""
+        own = self.summary.at("regap", "signal") or self.config.signal
+        return own if own in PLAIN else "rho"
+
     def _calibrated(self, question: LiveQuestion, site: Site) -> ReGap:
         calibration = Pairs(tuple(self.pairs.values())).where(split="calibration", arm=self.drift.arm)
-        signal = self.config.signal
         return calibrate_regap(
             self.model,
             calibration,
@@ -194,7 +205,7 @@ class LiveModel:
             site,
             strongest=1.0,
             false_refusals=self.config.false_refusals,
-            signal="rho" if signal == "auto" or signal in FITTED else signal,  # a recipe is not chosen live
+            signal=self._signal(),
             gate=question.gate,
         )
 

@@ -54,6 +54,8 @@ class LiveAnswer:
     """δ likewise."""
     image_tokens: Sequence[int] = field(default=(), repr=False)
     """Which of the tokens stand for patches of the image."""
+    signal: str = ""
+    """What ReGap's gate read; empty for another intervention."""
 
 
 @runtime_checkable

@@ -31,7 +31,7 @@ def live_view(live: Live | None) -> View:
         harmful = len(rows) > 0 and rows["label"].iloc[0] == "harmful"
         caption = (
             f"{asked.arm}, {asked.pair_id}. Layer {asked.layer}, {asked.positions}, {asked.part}; applied strength "
-            f"{answer.strength:g}. {answer.seconds:.2f} s. Judge: {answer.judge}."
+            f"{answer.strength:g}{f', the gate reads {answer.signal}' if answer.signal else ''}. {answer.seconds:.2f} s. Judge: {answer.judge}."
         )
         return Shown(figure_of(answer), [spoken(answer, harmful), strip(answer)], caption, "290px")
 

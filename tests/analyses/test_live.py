@@ -69,7 +69,7 @@ def test_regap_applies_its_strength_where_its_gate_opens(live: LiveModel, questi
         live.ask(replace(question, pair_id=name, method="regap", layer=8, gate="line", strength=1.5))
         for name in [*live.pairs][-4:]
     ]
-    assert all(0 <= answer.strength <= 1.5 for answer in found)
+    assert all(0 <= answer.strength <= 1.5 and answer.signal == "rho" for answer in found)
     for answer in found:
         moved = answer.before.drift[8] - answer.after.drift[8]
         assert moved == pytest.approx(answer.strength, abs=1e-5)
