@@ -29,9 +29,10 @@ def live_view(live: Live | None) -> View:
         asked, answer = asked_of(live, query)
         rows = run.items.of(asked.pair_id)
         harmful = len(rows) > 0 and rows["label"].iloc[0] == "harmful"
+        gate = f", the gate reads {answer.signal}" if answer.signal else ""
         caption = (
             f"{asked.arm}, {asked.pair_id}. Layer {asked.layer}, {asked.positions}, {asked.part}; applied strength "
-            f"{answer.strength:g}{f', the gate reads {answer.signal}' if answer.signal else ''}. {answer.seconds:.2f} s. Judge: {answer.judge}."
+            f"{answer.strength:g}{gate}. {answer.seconds:.2f} s. Judge: {answer.judge}."
         )
         return Shown(figure_of(answer), [spoken(answer, harmful), strip(answer)], caption, "290px")
 
