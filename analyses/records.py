@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as parquet
@@ -64,7 +65,7 @@ class Record:
                 f"the run folder {str(run_folder)!r} has no table {name!r} (tables/{name}.parquet); "
                 f"`regap run` makes it with the analysis {SCHEMAS[name].analysis!r} switched on"
             )
-        return cls(name, parquet.read_table(path).to_pandas())
+        return cls(name, _with_gaps(name, parquet.read_table(path).to_pandas()))
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,16 @@ class RunRecords:
             except (ValueError, OSError) as error:  # one bad table must not hide the others
                 unreadable[name] = str(error)
         return cls(folder, records, unreadable, Summary.load(folder))
+
+
+def _with_gaps(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the optional columns that runs of an earlier version did not write, as gaps."""
+    absent = [
+        column
+        for column, kind in SCHEMAS[name].columns.items()
+        if kind.optional and column not in table.columns
+    ]
+    return table.assign(**dict.fromkeys(absent, np.nan))
 
 
 def digest_of_table(run_folder: Path | str, name: str) -> str:

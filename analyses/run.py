@@ -18,7 +18,7 @@ from regap.analyses import (
 from regap.analyses.asked_pairs import pairs_of
 from regap.analyses.captions import with_captions
 from regap.analyses.claims import Claim, Finding, claims_record
-from regap.analyses.config import RunConfig
+from regap.analyses.config import ConfigError, RunConfig
 from regap.analyses.judges.panel import remove_second_opinions
 from regap.analyses.judges.registry import judge_for
 from regap.analyses.observed import Observed, chosen_arms, observe
@@ -45,6 +45,9 @@ def run(config: RunConfig, track: Tracker = silent) -> RunFolder:
 
     Answers and residual streams that an earlier, interrupted run left in the folder are used again.
     """
+    for name, given in (("contrast", config.contrast), ("family", config.family)):
+        if given:
+            raise ConfigError(f"{name} is {given!r}, which `regap compare` takes; leave it out here")
     check_out(Path(config.out), None)
     pairs = pairs_of(config).require_both_labels()
     chosen_arms(pairs, config)

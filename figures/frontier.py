@@ -13,11 +13,8 @@ from regap.figures.wording import INTERVAL, caption_of, counted
 LOOKS = {
     "fixed": ("fixed strengths", style.BLUE, "solid"),
     "regap": ("ReGap", style.VERMILLION, "solid"),
-    "single_pass": ("ReGap, one pass", style.ORANGE, "solid"),
-    "gate_rho": ("gate on ρ alone", style.PURPLE, "dot"),
-    "gate_z_before": ("gate on plain z", style.GREEN, "dot"),
-    "gate_z_after": ("gate on z after a probe", style.SKY, "dot"),
-    "probe_image": ("ceiling: probe fitted on images", style.GREY, "dash"),
+    **{name: (label, colour, "dot") for name, (label, colour) in style.WAYS.items()},
+    "probe_image": (*style.WAYS["probe_image"], "dash"),
 }
 SHOWN = ("fixed", "regap", "probe_image")
 """Drawn at once; the others wait in the legend."""

@@ -43,10 +43,11 @@ def printed(figure: go.Figure, print_style: PrintStyle) -> Printed:
     """The figure in print: no title (the caption says it), no menus, the legend above, letters on its panels.
 
     The width is that of one column, or of two where panels stand side by side. What a menu would change is shown
-    as it is when the figure opens.
+    as it is when the figure opens; what waits in the legend is left out.
     """
     shown = first_choices(figure)
     copied = on_paper(figure)
+    copied.data = [trace for trace in copied.data if trace.visible != "legendonly"]
     copied.update_layout(title_text="", autosize=False)
     found = panels(copied)
     columns, rows = len({panel.left for panel in found}), len({panel.top for panel in found})

@@ -22,7 +22,7 @@ def draw(adaptive: Record) -> go.Figure:
     and the arm when there are several. adaptive: the table of that name.
     """
     found = split(adaptive.table)
-    methods = style.looks(adaptive.table["method"], style.CONDITIONS)
+    methods = style.looks(adaptive.table["method"], {**style.CONDITIONS, **style.WAYS})
     others = [method for method in methods if method not in SYMBOLS]
     symbols = {**SYMBOLS, **{name: OTHER_SYMBOLS[place % 5] for place, name in enumerate(others)}}
     figure, owner = go.Figure(), []

@@ -28,6 +28,15 @@ CONDITIONS = {
     "fixed": ("fixed strength", BLUE),
     "regap": ("ReGap", VERMILLION),
 }
+WAYS = {
+    "single_pass": ("ReGap, one pass", ORANGE),
+    "gate_rho": ("gate on ρ alone", PURPLE),
+    "gate_z_before": ("gate on plain z", GREEN),
+    "gate_z_after": ("gate on z after a probe", SKY),
+    "fixed_chosen": ("fixed strength, chosen", INK),
+    "probe_image": ("ceiling: probe fitted on images", BLACK),
+}
+"""Ways of correcting beside the conditions."""
 VECTORS = {
     "D": ("drift D", VERMILLION),
     "D_along": ("D along r", ORANGE),

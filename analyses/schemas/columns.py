@@ -10,7 +10,10 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Column:
-    """What one column holds; `values` names them all when they are few; an optional column may have gaps."""
+    """What one column holds; `values` names them all when they are few; an optional column may have gaps.
+
+    A gap is NaN in numbers, an empty text, -1 in whole numbers, which count or name things from 0.
+    """
 
     kind: Literal["text", "integer", "number", "boolean"]
     values: tuple[str, ...] = ()
@@ -95,6 +98,8 @@ def typed(name: str, column: str, kind: Column, values: pd.Series) -> np.ndarray
         raise ValueError(f"{where}: not numbers ({error})") from None
     if kind.kind == "number":
         return numbers
+    if kind.kind == "integer" and kind.optional:
+        numbers = np.where(np.isnan(numbers), -1, numbers)
     fraction = ~np.isfinite(numbers) | (np.floor(numbers) != numbers)
     if fraction.any():
         row = first(fraction)

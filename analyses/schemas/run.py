@@ -58,7 +58,7 @@ RUN: Mapping[str, Schema] = {
             **dict.fromkeys(("model", "condition", "arm", "pair_id", "text"), TEXT),
             "tokens": INTEGER,
             "finished": BOOLEAN,
-            "first_token": INTEGER,
+            "first_token": Column("integer", optional=True),
         },
         ("model", "condition", "arm", "pair_id"),
         "outcomes",

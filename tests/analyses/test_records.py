@@ -128,3 +128,14 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         write_whole(path, "not bytes")  # pyright: ignore[reportArgumentType]
     assert path.read_bytes() == b"old"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_table_of_before_a_column_was_added_is_read_with_gaps(tmp_path: Path) -> None:
+    row = {"model": "m", "condition": "c", "arm": "text", "pair_id": "p", "text": "", "tokens": 3}
+    path = Record("completions", pd.DataFrame([{**row, "finished": True, "first_token": 7}])).save(tmp_path)
+    parquet = pd.read_parquet(path)
+    parquet.drop(columns="first_token").to_parquet(path)
+    assert Record.load(tmp_path, "completions").table["first_token"].tolist() == [-1]
+    parquet.drop(columns="tokens").to_parquet(path)
+    with pytest.raises(ValueError, match=r"missing \['tokens'\]"):
+        Record.load(tmp_path, "completions")

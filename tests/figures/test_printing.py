@@ -96,3 +96,8 @@ def test_without_menus_nothing_was_chosen() -> None:
 def test_a_style_that_is_not_known_is_answered_with_those_there_are() -> None:
     with pytest.raises(ValueError, match="style='poster' is not known; choose one of paper, slides"):
         print_style("poster")
+
+
+def test_what_waits_in_the_legend_is_left_out() -> None:
+    lines = [go.Scatter(y=[0, 1], name="a"), go.Scatter(y=[1, 0], name="b", visible="legendonly")]
+    assert [trace.name for trace in printed(go.Figure(lines), print_style("paper")).figure.data] == ["a"]
