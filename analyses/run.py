@@ -1,7 +1,6 @@
 """One run from a model and pairs to tables and a summary: every analysis, in order, each step resumable."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,6 @@ from regap.analyses.utility.tables import save_utility, scored, utility_records
 from regap.analyses.verdicts import Judged
 from regap.geometry.models import Model, load
 from regap.geometry.pairs import Pairs
-from regap.interventions.corrections import PackError
 from regap.interventions.packing import correction_of
 from regap.interventions.stored_corrections import store_correction
 
@@ -106,11 +104,10 @@ def load_model(config: RunConfig, source: str) -> Model:
 
 
 def _store_corrections(study: Study, folder: RunFolder) -> None:
-    """Keep the corrections as they were chosen, vectors and all, for `regap pack`; of recipes, those it can hold."""
+    """Keep the corrections as they were chosen, vectors and all, for `regap pack`."""
     for condition, edit in (("fixed", study.fixed), ("regap", study.regap)):
-        with suppress(PackError):
-            correction = correction_of(edit, study.seen.refusal)
-            store_correction(correction, folder.path, condition, study.seen.model.fingerprint)
+        correction = correction_of(edit, study.seen.refusal)
+        store_correction(correction, folder.path, condition, study.seen.model.fingerprint)
 
 
 def _answers(study: Study) -> Answers:

@@ -15,6 +15,7 @@ from regap.interventions.corrections import Correction
 from regap.interventions.plain_blocks import Blocks
 from regap.interventions.prompt_end import Call, PromptEnd, changes_of
 from regap.interventions.rules import RULES
+from regap.interventions.single_pass import run_single_pass
 
 REFUSED = {
     "assistant_model": None,
@@ -31,6 +32,10 @@ REFUSED = {
 }
 """Settings of `generate` under which a call of the model is no longer a prompt or what follows it, and no others."""
 REPLACED = ("forward", "generate", "generate_batch")
+IN_PARTS = (
+    "the gate reads whole prompts of this model, and this one comes in parts; leave out prefill_chunk_size and "
+    "past_key_values"
+)
 
 
 @dataclass(eq=False)
@@ -40,7 +45,7 @@ class Prompt:
     columns: int
     """Where the prompts end; they are padded on the left."""
     strengths: Tensor | None = None
-    """[prompt, layer], once they have been decided."""
+    """Of each prompt, once they have been decided."""
 
 
 @dataclass(eq=False)
@@ -105,22 +110,31 @@ class Attached:
             _check_padding(inputs.get("attention_mask"))
             prompt = Prompt(Call(forward, inputs, 0, 0).columns)
         call = Call(forward, inputs, first, prompt.columns)
+        if self.correction.single:
+            return self._in_one_pass(call, prompt)
         if not bool(call.marked(self.correction.site).any()):
             return forward(*args, **kwargs)
         if prompt.strengths is None:
             return self._decide(call, prompt)
-        with self.blocks.changed(changes_of(self.correction, call, prompt.strengths)):
+        with self.blocks.changed(changes_of(self.correction.removed, call, prompt.strengths)):
             return forward(*args, **kwargs)
+
+    def _in_one_pass(self, call: Call, prompt: Prompt) -> Any:
+        """Return what the model says; the call in which the prompts end decides on the strengths on its way."""
+        ending = prompt.strengths is None and bool(call.marked(self.correction.site).any())
+        if ending and not (call.ends_prompt and (self.correction.site.only_last or not call.first)):
+            raise ModelError(IN_PARTS)
+        strengths = call.same_for_all(0.0) if prompt.strengths is None else prompt.strengths
+        answer = run_single_pass(self.correction, call, self.blocks, strengths, decided=not ending)
+        prompt.strengths = strengths if ending else prompt.strengths
+        return answer
 
     def _decide(self, call: Call, prompt: Prompt) -> Any:
         """Decide on the strengths where the prompt ends, and return what the model says under them."""
         gated = self.correction.settings.gate is not None
         one_token = gated and self._can_go_on(call)
         if gated and not one_token and (call.first or not call.ends_prompt):
-            raise ModelError(
-                "the gate reads whole prompts of this model, and this one comes in parts; leave out prefill_chunk_size "
-                "and past_key_values"
-            )
+            raise ModelError(IN_PARTS)
         end = PromptEnd(call, self.blocks, self.correction, one_token)
         prompt.strengths = RULES[self.correction.settings.kind](self.correction, end)
         return end.finish(prompt.strengths)
@@ -130,7 +144,7 @@ class Attached:
         text, inputs = self.model.config.get_text_config(), call.inputs
         mask = inputs.get("attention_mask")
         return (
-            self.correction.site.only_last
+            self.correction.only_last
             and call.ends_prompt
             and inputs.get("use_cache") is True
             and inputs.get("position_ids") is not None

@@ -1,68 +1,26 @@
 """A correction as data: everything that decides what is done to a prompt, and nothing of a model library."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from regap.geometry.positions import Positions
+from regap.interventions.correction_settings import GateFacts, PackError, Settings
 from regap.interventions.gates import Gate
-from regap.interventions.gates import Kind as GateKind
-from regap.interventions.signals import Signal, Weights
-from regap.interventions.sites import Norm, Phase, Site
+from regap.interventions.signals import Weights
+from regap.interventions.sites import Site
 
-Kind = Literal["fixed", "regap"]
-
-
-class PackError(ValueError):
-    """A pack cannot be used; the message says why, and the remedy."""
+NAMES = {"vectors": "vectors", "refusal": "refusal directions", "probe": "vectors of the probe"}
 
 
-class Facts(BaseModel):
-    """What is written to JSON and read back: frozen, unknown keys and numbers that are not finite are errors."""
+@dataclass(frozen=True, eq=False)
+class SiteVectors:
+    """A site, and the vectors that are taken off there."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class SiteFacts(Facts):
-    """Where it acts; the fields of Site."""
-
-    layers: tuple[int, ...]
-    positions: Positions
-    phase: Phase
-    norm: Norm
-
-
-class GateFacts(Facts):
-    """What a gated correction looks at before it decides, and how it decides."""
-
-    read_layers: tuple[int, ...] = Field(min_length=1)
-    signal: str = Field(description="rho, z_before, z_after, growth, or a fitted combination")
-    weights: tuple[tuple[float, ...], tuple[float, ...]] = Field(
-        description="of z at the read layers, without and with the probe: the signal is their weighted sum"
-    )
-    probe: float = Field(description="strength of the correction under which the read layers are read again")
-    kind: GateKind
-    threshold: float
-    width: float
-
-    def reading(self) -> Weights:
-        """Return the weights, float64."""
-        return torch.tensor(self.weights, dtype=torch.float64)
-
-
-class Settings(Facts):
-    """A correction but for its vectors."""
-
-    kind: Kind
-    site: SiteFacts
-    strength: float = Field(description="alpha of a fixed correction, alpha_max of a gated one")
-    part: str = Field(description="which vectors: D, D_along, D_across")
-    refusal_layers: tuple[int, ...] = Field(description="blocks whose refusal direction is kept")
-    gate: GateFacts | None = Field(description="None of a fixed correction")
+    site: Site
+    vectors: Float[Tensor, "layer d_model"] = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,13 +32,18 @@ class Correction:
     """One for each layer of the site, in the residual stream's own units."""
     refusal: Float[Tensor, "read d_model"] = field(repr=False)
     """Unit refusal directions of the layers the settings name."""
+    probe: Float[Tensor, "probed d_model"] | None = field(default=None, repr=False)
+    """Of a gated correction: one vector for each layer of its probe's site."""
 
     def __post_init__(self) -> None:
-        known, site = self.settings, self.site
-        for name, tensor, layers in (
-            ("vectors", self.vectors, site.layers),
-            ("refusal", self.refusal, known.refusal_layers),
-        ):
+        self.settings.check()
+        layers_of = self.settings.layers
+        if set(self.tensors) != set(layers_of):
+            raise PackError(
+                f"tensors are {_list(self.tensors)}, and must be {_list(layers_of)}; make the pack again"
+            )
+        for name, tensor in self.tensors.items():
+            layers = layers_of[name]
             if tensor.ndim != 2 or len(tensor) != len(layers):
                 raise PackError(
                     f"{name} has shape {list(tensor.shape)}, and there are {len(layers)} layers; make the pack again"
@@ -89,44 +52,79 @@ class Correction:
                 raise PackError(
                     f"{name} holds NaN or infinite numbers; make the pack again from finite states"
                 )
-        if self.vectors.shape[1] != self.refusal.shape[1]:
-            raise PackError(
-                f"vectors are {self.vectors.shape[1]} wide and refusal directions {self.refusal.shape[1]}; "
-                "make the pack again"
-            )
-        if min((*site.layers, *known.refusal_layers)) < 0:
-            raise PackError(
-                f"layers {list(site.layers)} and {list(known.refusal_layers)} must not be negative"
-            )
-        if (known.kind == "regap") != (known.gate is not None):
-            raise PackError(f"a {known.kind} correction {'has no' if known.gate else 'needs a'} gate")
-        if known.gate:
-            self._check_gate(known.gate)
-
-    def _check_gate(self, gate: GateFacts) -> None:
-        if gate.signal not in get_args(Signal):
-            raise PackError(f"signal {gate.signal!r} is not known; known are {', '.join(get_args(Signal))}")
-        early = [layer for layer in gate.read_layers if layer <= max(self.site.layers)]
-        if early:
-            raise PackError(
-                f"read layers {early} must come after the corrected layer {max(self.site.layers)}: "
-                "at or before it there is nothing to read"
-            )
-        unknown = [layer for layer in gate.read_layers if layer not in self.settings.refusal_layers]
-        if unknown:
-            raise PackError(f"read layers {unknown} have no refusal direction; make the pack again")
-        if any(len(row) != len(gate.read_layers) for row in gate.weights):
-            raise PackError(
-                f"weights of signal {gate.signal!r} must be two rows of {len(gate.read_layers)}, one number for each "
-                "read layer; make the pack again"
-            )
-        Gate(gate.kind, gate.threshold, gate.width)
+            if tensor.shape[1] != self.width:
+                raise PackError(
+                    f"vectors are {self.width} wide and {NAMES[name]} {tensor.shape[1]}; make the pack again"
+                )
 
     @property
     def site(self) -> Site:
         """Where it acts."""
-        facts = self.settings.site
-        return Site(facts.layers, facts.positions, facts.phase, facts.norm)
+        return self.settings.site.site()
+
+    @property
+    def removed(self) -> SiteVectors:
+        """What is taken off, by the strength that each prompt is given."""
+        return SiteVectors(self.site, self.vectors)
+
+    @property
+    def weights(self) -> Weights:
+        """Of z without and with the probe at the read layers, float64; raises PackError for a fixed correction."""
+        return self._gate_facts().reading()
+
+    @property
+    def probe_strength(self) -> float:
+        """By how much the probe's vectors are taken off; raises PackError for a fixed correction."""
+        return self._gate_facts().probe.strength
+
+    @property
+    def probed(self) -> SiteVectors:
+        """What is taken off before the gate reads; raises PackError for a fixed correction, which reads nothing."""
+        facts = self._gate_facts()
+        assert self.probe is not None  # checked when the correction was made
+        return SiteVectors(facts.probe.site.site(), self.probe)
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Where anything is taken off, the probe's site among them."""
+        gate = self.settings.gate
+        return (self.site, gate.probe.site.site()) if gate else (self.site,)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Every layer that is edited or read, or whose refusal direction is kept."""
+        return tuple({layer for layers in self.settings.layers.values() for layer in layers})
+
+    @property
+    def read_layers(self) -> tuple[int, ...]:
+        """Blocks that the gate reads; none of a fixed correction."""
+        return self.settings.gate.read_layers if self.settings.gate else ()
+
+    @property
+    def only_last(self) -> bool:
+        """True if the prompt below its last token runs unedited."""
+        return all(site.only_last for site in self.sites)
+
+    @property
+    def single(self) -> bool:
+        """True if the gate is read in the pass that is corrected."""
+        return self.settings.gate is not None and self.settings.gate.passes == "single"
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors by name: vectors, refusal and, of a gated correction, probe."""
+        found = {"vectors": self.vectors, "refusal": self.refusal}
+        return found if self.probe is None else {**found, "probe": self.probe}
+
+    @classmethod
+    def of(cls, settings: Settings, tensors: Mapping[str, Tensor]) -> "Correction":
+        """Return the correction of these settings and named tensors; raises PackError for any but those it takes."""
+        settings.check()
+        if set(tensors) != set(settings.layers):
+            raise PackError(
+                f"tensors are {_list(tensors)}, and must be {_list(settings.layers)}; make them again"
+            )
+        return cls(settings, **tensors)
 
     @property
     def width(self) -> int:
@@ -135,12 +133,22 @@ class Correction:
 
     def gate(self) -> Gate:
         """Return the gate; raises PackError for a fixed correction, which has none."""
-        facts = self.settings.gate
-        if facts is None:
-            raise PackError("a fixed correction has no gate")
+        facts = self._gate_facts()
         return Gate(facts.kind, facts.threshold, facts.width)
+
+    def _gate_facts(self) -> GateFacts:
+        if self.settings.gate is None:
+            raise PackError("a fixed correction has no gate")
+        return self.settings.gate
 
     def directions(self) -> Float[Tensor, "read d_model"]:
         """Return the refusal directions of the layers that the gate reads."""
-        layers = self.settings.gate.read_layers if self.settings.gate else ()
-        return self.refusal[[self.settings.refusal_layers.index(layer) for layer in layers]]
+        return self.refusal[[self.settings.refusal_layers.index(layer) for layer in self.read_layers]]
+
+    def strengths(self, signal: Float[Tensor, " prompt"]) -> Float[Tensor, " prompt"]:
+        """Return alpha of each prompt with such a signal; raises PackError for a fixed correction."""
+        return self.settings.strength * self.gate()(signal)
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from regap.geometry.identity import ModelIdentity
-from regap.interventions.corrections import Facts, Settings
+from regap.interventions.correction_settings import Facts, Settings
 
 Condition = Literal["baseline", "corrected"]
 
@@ -39,7 +39,7 @@ class Source(Facts):
 class Card(Facts):
     """Everything of a pack that is no tensor."""
 
-    format: Literal["regap correction pack 1"]
+    format: Literal["regap correction pack 2"]
     name: str = Field(min_length=1, description="what the model was called")
     model: ModelIdentity
     source: Source

@@ -10,7 +10,15 @@ from torch import Tensor
 
 from regap.geometry.directions import Direction
 from regap.geometry.forward import Edit
-from regap.interventions.corrections import Correction, GateFacts, Kind, PackError, Settings, SiteFacts
+from regap.interventions.correction_settings import (
+    GateFacts,
+    Kind,
+    PackError,
+    ProbeFacts,
+    Settings,
+    SiteFacts,
+)
+from regap.interventions.corrections import Correction
 from regap.interventions.fixed import Shift
 from regap.interventions.regap import ReGap
 from regap.interventions.signals import FITTED, Signal
@@ -55,31 +63,29 @@ def _pack_shift(shift: Shift, refusal: Direction) -> Correction:
     return Correction(settings, shift.vectors.float(), _directions(refusal, shift.site.layers))
 
 
-def _pack_regap(regap: ReGap, refusal: Direction) -> Correction:  # noqa: ARG001 - it has its own
-    if regap.passes == "single" or regap.correction is not None:
-        raise PackError(
-            "a pack cannot hold a ReGap that corrects at another site than it probes, or within one pass; "
-            "choose a recipe of passes probe without a correction of its own"
-        )
+def _pack_regap(regap: ReGap, refusal: Direction) -> Correction:
     before, after = regap.reading.tolist()
+    probe, removed = regap.probe, regap.removed
     gate = GateFacts(
+        passes=regap.passes,
+        probe=ProbeFacts(site=_facts(probe.site), strength=float(probe.strength), part=probe.name),
         read_layers=regap.read_layers,
         signal=regap.signal,
         weights=(tuple(before), tuple(after)),
-        probe=float(regap.probe.strength),
         kind=regap.gate.kind,
         threshold=float(regap.gate.threshold),
         width=float(regap.gate.width),
     )
     settings = Settings(
         kind="regap",
-        site=_facts(regap.probe.site),
+        site=_facts(removed.site),
         strength=float(regap.strongest),
-        part=regap.probe.name,
+        part=removed.name,
         refusal_layers=regap.read_layers,
         gate=gate,
     )
-    return Correction(settings, regap.probe.vectors.float(), _directions(regap.refusal, regap.read_layers))
+    refusal = _directions(regap.refusal, regap.read_layers)
+    return Correction(settings, removed.vectors.float(), refusal, probe.vectors.float())
 
 
 def _unpack_shift(correction: Correction) -> Shift:
@@ -95,10 +101,13 @@ def _unpack_regap(correction: Correction) -> ReGap:
     direction = Direction(
         vectors / vectors.norm(dim=-1, keepdim=True), thresholds, known.refusal_layers, "text"
     )
-    probe = Shift(correction.site, correction.vectors, facts.probe, known.part)
+    probed = correction.probed
+    probe = Shift(probed.site, probed.vectors, facts.probe.strength, facts.probe.part)
+    removed = Shift(correction.site, correction.vectors, 1.0, known.part)
     signal = cast(Signal, facts.signal)
     weights = facts.reading() if signal in FITTED else None
-    return ReGap(probe, direction, facts.read_layers, gate, known.strength, signal, weights)
+    layers, strongest = facts.read_layers, known.strength
+    return ReGap(probe, direction, layers, gate, strongest, signal, weights, removed, facts.passes)
 
 
 PACKINGS: Mapping[Kind, Packing] = {

@@ -1,7 +1,6 @@
 """Correction packs: a correction, the model it is for and what it did there, in a folder of their own."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,11 +12,12 @@ from torch import Tensor
 from regap.geometry.files import write_whole
 from regap.geometry.identity import ModelIdentity
 from regap.geometry.store import encoded_tensors
-from regap.interventions.corrections import Correction, PackError, Settings
+from regap.interventions.correction_settings import PackError
+from regap.interventions.corrections import Correction
 from regap.interventions.pack_card import Card, Outcome, Source
 from regap.interventions.pack_readme import readme
 
-FORMAT = "regap correction pack 1"
+FORMAT = "regap correction pack 2"
 CARD, TENSORS, README = "card.json", "pack.safetensors", "README.md"
 LARGEST_CARD = 2**20
 """Bytes."""
@@ -36,10 +36,10 @@ class Pack:
             raise PackError(
                 f"pack {name} has vectors {self.correction.width} wide for a model {model.width} wide; make it again"
             )
-        layers = (*self.correction.site.layers, *self.correction.settings.refusal_layers)
-        if max(layers) >= model.blocks:
+        last = max(self.correction.layers)
+        if last >= model.blocks:
             raise PackError(
-                f"pack {name} names layer {max(layers)}, and its model has {model.blocks} blocks; make it again"
+                f"pack {name} names layer {last}, and its model has {model.blocks} blocks; make it again"
             )
         if _digest(_tensors(self.correction)) != self.card.tensors_sha256:
             raise PackError(f"pack {name} has other tensors than its card tells of; make it again")
@@ -95,16 +95,7 @@ def read_pack(folder: str | Path) -> Pack:
         raise PackError(
             f"pack {folder}: {TENSORS} is cut off, or not the one {CARD} was written with; fetch or make it again"
         )
-    return Pack(card, correction_from(card.correction, _loaded(folder, content)))
-
-
-def correction_from(settings: Settings, tensors: Mapping[str, Tensor]) -> Correction:
-    """Return the correction of these settings and named tensors; raises PackError for any but the two it takes."""
-    if set(tensors) != {"vectors", "refusal"}:
-        raise PackError(
-            f"tensors are {', '.join(sorted(tensors)) or 'none'}, and must be refusal, vectors; make them again"
-        )
-    return Correction(settings, tensors["vectors"], tensors["refusal"])
+    return Pack(card, Correction.of(card.correction, _loaded(folder, content)))
 
 
 def _content(path: Path) -> bytes:
@@ -122,6 +113,11 @@ def _card(content: bytes) -> Card:
         return Card.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
+        if first["loc"] == ("format",) and isinstance(first["input"], str):
+            raise PackError(
+                f"{CARD}: format is {first['input'][:40]!r}, and this version of regap reads {FORMAT!r}; make the pack "
+                "again with `regap pack`"
+            ) from None
         where = ".".join(str(part) for part in first["loc"])
         raise PackError(
             f"{CARD}: {where + ': ' if where else ''}{first['msg']}; fetch or make the pack again"
@@ -138,7 +134,7 @@ def _loaded(folder: Path, content: bytes) -> dict[str, Tensor]:
 
 
 def _tensors(correction: Correction) -> bytes:
-    return encoded_tensors({"vectors": correction.vectors, "refusal": correction.refusal}, {"format": FORMAT})
+    return encoded_tensors(correction.tensors, {"format": FORMAT})
 
 
 def _digest(content: bytes) -> str:

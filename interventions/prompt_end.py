@@ -1,6 +1,6 @@
 """The call of a plain model that holds the end of a prompt, run as often as it takes to decide on a correction."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from regap.interventions.corrections import Correction
+from regap.geometry.decoders import ModelError
+from regap.interventions.corrections import Correction, SiteVectors
 from regap.interventions.plain_blocks import Blocks, Change
 from regap.interventions.sites import Norm, Site, shifted
 
@@ -66,6 +67,10 @@ class Call:
         }
         return replace(self, inputs={**kept, **last}, first=self.first + self.columns - 1)
 
+    def same_for_all(self, strength: float) -> Float[Tensor, " prompt"]:
+        """Return one strength for every prompt of the call."""
+        return torch.full((len(self.tokens),), float(strength))
+
     def marked(self, site: Site) -> Bool[Tensor, " token"]:
         """True at the columns of the call that the site edits."""
         column = torch.arange(self.first, self.first + self.columns)
@@ -86,43 +91,27 @@ class PromptEnd:
 
     @torch.no_grad()
     def coordinates(self, strength: float) -> Float[Tensor, "prompt read"]:
-        """Return z at the layers the gate reads, under the correction at one strength; 0 is none."""
+        """Return z at the layers the gate reads, under the probe at one strength; 0 is none."""
         if self.one_token:
             self._make_repeatable(strength)
-        gate = self.correction.settings.gate
-        layers = gate.read_layers if gate else ()
         kept: dict[int, Tensor] = {}
-        strengths = self.same_for_all(strength)
-        self._run({**(self._changes(strengths) if strength else {}), **self._keepers(layers, kept)})
+        keepers = {layer: keeper(self.call, layer, kept) for layer in self.correction.read_layers}
+        probe = changes_of(self.correction.probed, self.call, self.same_for_all(strength)) if strength else {}
+        self._run({**probe, **keepers})
         self._take_back()
-        states = torch.stack([kept[layer].to("cpu", torch.float32) for layer in layers], 1).double()
-        return torch.einsum("pld,ld->pl", states, self.correction.directions().double())
+        return coordinates_of(self.correction, kept)
 
-    def same_for_all(self, strength: float) -> Float[Tensor, "prompt layer"]:
-        """Return one strength for every prompt and every layer of the site."""
-        return torch.full((len(self.call.tokens), len(self.correction.vectors)), float(strength))
+    def same_for_all(self, strength: float) -> Float[Tensor, " prompt"]:
+        """Return one strength for every prompt."""
+        return self.call.same_for_all(strength)
 
-    def finish(self, strengths: Float[Tensor, "prompt layer"]) -> Any:
-        """Return what the model says with each prompt corrected by its own strengths."""
-        return self._run(self._changes(strengths))
+    def finish(self, strengths: Float[Tensor, " prompt"]) -> Any:
+        """Return what the model says with each prompt corrected by its own strength."""
+        return self._run(changes_of(self.correction.removed, self.call, strengths))
 
     def _run(self, changes: Mapping[int, Change]) -> Any:
         with self.blocks.changed(changes):
             return self.call.forward(**self.call.inputs)
-
-    def _changes(self, strengths: Float[Tensor, "prompt layer"]) -> dict[int, Change]:
-        return changes_of(self.correction, self.call, strengths)
-
-    def _keepers(self, layers: Sequence[int], kept: dict[int, Tensor]) -> dict[int, Change]:
-        column = self.call.prompt - 1 - self.call.first
-
-        def keeper(layer: int) -> Change:
-            def keep(residual: Tensor) -> None:
-                kept[layer] = residual[:, column].detach().clone()
-
-            return keep
-
-        return {layer: keeper(layer) for layer in layers}
 
     def _make_repeatable(self, strength: float) -> None:
         """Have all but the last token in the cache, unless an uncorrected pass is about to put it there."""
@@ -142,17 +131,40 @@ class PromptEnd:
             self.call.cache.reset()
 
 
-def changes_of(
-    correction: Correction, call: Call, strengths: Float[Tensor, "prompt layer"]
-) -> dict[int, Change]:
-    """Return what the correction does to the columns of a call, by layer; nothing if it edits none of them."""
-    where = call.marked(correction.site)
+def changes_of(removed: SiteVectors, call: Call, strengths: Float[Tensor, " prompt"]) -> dict[int, Change]:
+    """Return what is done to the columns of a call, by layer; nothing if the site has none of them.
+
+    The strengths are looked at when a block has run, and may be written to until then.
+    """
+    where, site = call.marked(removed.site), removed.site
     if not bool(where.any()):
         return {}
-    layers = zip(correction.site.layers, correction.vectors, strengths.T, strict=True)
-    return {
-        layer: _shift(vector, strength, where, correction.site.norm) for layer, vector, strength in layers
-    }
+    layers = zip(site.layers, removed.vectors, strict=True)
+    return {layer: _shift(vector, strengths, where, site.norm) for layer, vector in layers}
+
+
+def keeper(call: Call, layer: int, kept: dict[int, Tensor]) -> Change:
+    """Return what keeps a copy of the prompt's last column after a layer, and changes nothing."""
+    column = call.prompt - 1 - call.first
+
+    def keep(residual: Tensor) -> None:
+        kept[layer] = residual[:, column].detach().clone()
+
+    return keep
+
+
+def coordinates_of(
+    correction: Correction, kept: Mapping[int, Float[Tensor, "prompt d_model"]]
+) -> Float[Tensor, "prompt read"]:
+    """Return z at the layers the gate reads, float64, on the CPU; raises ModelError unless all are finite."""
+    states = torch.stack([kept[layer].to("cpu", torch.float32) for layer in correction.read_layers], 1)
+    z = torch.einsum("pld,ld->pl", states.double(), correction.directions().double())
+    if not bool(torch.isfinite(z).all()):
+        raise ModelError(
+            "residual streams hold NaN or infinity at the layers that the gate reads; run the model in float32 or "
+            "bfloat16"
+        )
+    return z
 
 
 def _shift(vector: Tensor, strength: Tensor, where: Tensor, norm: Norm) -> Change:

@@ -8,7 +8,7 @@ from typing import Any
 from regap.geometry.decoders import ModelError
 from regap.geometry.identity import identity_of
 from regap.interventions.attached import Attached
-from regap.interventions.corrections import PackError
+from regap.interventions.correction_settings import PackError
 from regap.interventions.packs import Pack, read_pack
 from regap.interventions.plain_blocks import Blocks
 
@@ -59,10 +59,10 @@ def unprotect(model: Any) -> Any:
 
 def check_fit(pack: Pack, model: Any) -> None:
     """Raise PackError, naming what differs, unless the pack was made for this very model."""
-    site = pack.correction.site
-    if site.positions not in ATTACHABLE:
+    unknown = [site.positions for site in pack.correction.sites if site.positions not in ATTACHABLE]
+    if unknown:
         raise PackError(
-            f"pack {pack.card.name} edits the positions {site.positions!r}, which a plain model cannot tell; "
+            f"pack {pack.card.name} edits the positions {unknown[0]!r}, which a plain model cannot tell; "
             f"make a pack that edits {' or '.join(ATTACHABLE)}"
         )
     different = pack.card.model.difference(identity_of(model))

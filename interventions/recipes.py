@@ -11,8 +11,8 @@ from regap.geometry.drift import Drift
 from regap.geometry.prompts import Positions
 from regap.interventions.fixed import Shift, fixed_correction
 from regap.interventions.gates import Gate, Kind
-from regap.interventions.regap import Passes, ReGap
-from regap.interventions.signals import FITTED, Signal
+from regap.interventions.regap import ReGap
+from regap.interventions.signals import FITTED, Passes, Signal
 from regap.interventions.sites import Site
 
 Part = Literal["D", "D_along", "D_across"]

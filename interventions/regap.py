@@ -4,7 +4,7 @@ The paper's abstract names the mechanism; signal, gate and calibration below are
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Float
@@ -21,11 +21,8 @@ from regap.geometry.store import digest_of, digest_of_tensor
 from regap.interventions.fixed import Shift, fixed_correction
 from regap.interventions.gates import Gate, Kind, budget_threshold
 from regap.interventions.in_flight import read_in_flight
-from regap.interventions.signals import FITTED, Signal, Traces, weights_of
+from regap.interventions.signals import FITTED, Passes, Signal, Traces, weights_of
 from regap.interventions.sites import Site
-
-Passes = Literal["probe", "single"]
-"""probe: one-token passes before the answer read the signal; single: it is read while the answer's own pass runs."""
 
 
 @dataclass(frozen=True, eq=False)

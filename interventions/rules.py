@@ -6,30 +6,29 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regap.interventions.corrections import Correction, Kind
+from regap.interventions.correction_settings import Kind
+from regap.interventions.corrections import Correction
 from regap.interventions.prompt_end import PromptEnd
 
-Rule = Callable[[Correction, PromptEnd], Float[Tensor, "prompt layer"]]
-"""Decides on the strength of every prompt at every layer of the site; may run the end of the prompts to read it."""
+Rule = Callable[[Correction, PromptEnd], Float[Tensor, " prompt"]]
+"""Decides on the strength of every prompt; may run the end of the prompts to read it."""
 
 
-def fixed(correction: Correction, end: PromptEnd) -> Float[Tensor, "prompt layer"]:
+def fixed(correction: Correction, end: PromptEnd) -> Float[Tensor, " prompt"]:
     """Return one strength for all prompts, and run nothing."""
     return end.same_for_all(correction.settings.strength)
 
 
-def self_rectified(correction: Correction, end: PromptEnd) -> Float[Tensor, "prompt layer"]:
+def self_rectified(correction: Correction, end: PromptEnd) -> Float[Tensor, " prompt"]:
     """Return alpha_max * gate(signal) of every prompt, from one pass of its last token or two."""
-    facts, gate = correction.settings.gate, correction.gate()
-    assert facts is not None  # checked when the correction was made
-    before, after = facts.reading().unbind(0)
-    runs = {0.0: before, facts.probe: after} if facts.probe else {0.0: before + after}
+    before, after = correction.weights.unbind(0)
+    probe = correction.probe_strength
+    runs = {0.0: before, probe: after} if probe else {0.0: before + after}
     signal = sum(
         (end.coordinates(strength) @ weights for strength, weights in runs.items() if bool(weights.any())),
         start=torch.zeros(len(end.call.tokens), dtype=torch.float64),
     )
-    strengths = correction.settings.strength * gate(signal)
-    return strengths[:, None].expand(-1, len(correction.vectors))
+    return correction.strengths(signal)
 
 
 RULES: Mapping[Kind, Rule] = {"fixed": fixed, "regap": self_rectified}

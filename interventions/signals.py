@@ -16,6 +16,8 @@ from regap.geometry.decoders import ModelError
 Signal = Literal["rho", "z_before", "z_after", "growth", "fitted_before", "fitted_after", "fitted"]
 FITTED: tuple[Signal, ...] = ("fitted_before", "fitted_after", "fitted")
 """Signals whose weights are fitted on calibration pairs, and not given by their name."""
+Passes = Literal["probe", "single"]
+"""probe: one-token passes before the answer read z; single: it is read while the answer's own pass runs."""
 Weights = Float[Tensor, "2 layer"]
 """Of z before (row 0) and of z after the probe (row 1), at each read layer."""
 

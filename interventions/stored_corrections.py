@@ -6,7 +6,8 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
 from regap.geometry.store import write_tensors
-from regap.interventions.corrections import Correction, PackError, Settings
+from regap.interventions.correction_settings import PackError, Settings
+from regap.interventions.corrections import Correction
 
 FOLDER = "corrections"
 
@@ -14,8 +15,7 @@ FOLDER = "corrections"
 def store_correction(correction: Correction, run: Path, condition: str, model: str) -> None:
     """Write RUN/corrections/CONDITION.safetensors, the settings and the model's fingerprint in its header."""
     header = {"settings": correction.settings.model_dump_json(), "model": model}
-    tensors = {"vectors": correction.vectors, "refusal": correction.refusal}
-    write_tensors(run / FOLDER / f"{condition}.safetensors", tensors, header)
+    write_tensors(run / FOLDER / f"{condition}.safetensors", correction.tensors, header)
 
 
 def stored_correction(run: Path, condition: str, model: str) -> Correction:
@@ -23,17 +23,19 @@ def stored_correction(run: Path, condition: str, model: str) -> Correction:
     path = run / FOLDER / f"{condition}.safetensors"
     if not path.is_file():
         raise PackError(
-            f"run folder {run} keeps no correction {condition!r} ({FOLDER}/{path.name}), or one that no pack can hold; "
-            "give the command of the run again (what is finished is used again), or pack the other method"
+            f"run folder {run} keeps no correction {condition!r} ({FOLDER}/{path.name}); give the command of the run "
+            "again (what is finished is used again)"
         )
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            vectors, refusal = file.get_tensor("vectors"), file.get_tensor("refusal")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
         settings = Settings.model_validate_json(header.get("settings", ""))
     except (SafetensorError, ValidationError, OSError) as error:
         said = str(error).splitlines()[0]
-        raise PackError(f"{path} is damaged ({said}); give the command of the run again") from None
+        raise PackError(
+            f"{path} is damaged, or of another version ({said}); give the command of the run again"
+        ) from None
     if header.get("model") != model:
         raise PackError(f"{path} is of another model than the run; give the command of the run again")
-    return Correction(settings, vectors, refusal)
+    return Correction.of(settings, tensors)

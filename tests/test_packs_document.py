@@ -16,7 +16,8 @@ def test_the_example_protects_the_plain_organism(
     from regap.geometry.identity import identity_of
     from regap.geometry.models import load, organism_folder
     from regap.geometry.prompts import collate
-    from regap.interventions.corrections import Correction, Settings, SiteFacts
+    from regap.interventions.correction_settings import Settings, SiteFacts
+    from regap.interventions.corrections import Correction
     from regap.interventions.pack_card import Source
     from regap.interventions.packs import Pack, write_pack
     from regap.organism.prompts import HeldOut, held_out_pairs

@@ -1,14 +1,17 @@
 """Directions, drifts and packs of the random model, found on its own calibration pairs."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 from regap.geometry.activations import Activations
 from regap.geometry.capture import capture
 from regap.geometry.directions import Direction, refusal_direction
 from regap.geometry.drift import Drift, modality_drift
+from regap.geometry.forward import Edit
 from regap.geometry.identity import identity_of
 from regap.geometry.models import Model
 from regap.geometry.pairs import Pairs
@@ -61,26 +64,67 @@ def shift(drift: Drift) -> Shift:
 
 
 @pytest.fixture(scope="session")
-def regap(tiny: Model, pictured: Batch, shift: Shift, refusal: Direction) -> ReGap:
+def edits(tiny: Model, pictured: Batch, shift: Shift, drift: Drift, refusal: Direction) -> dict[str, Edit]:
+    """One of each kind that a pack can hold; gates open for some of the prompts, by as much as each asks for."""
+
+    def opening(gated: ReGap, upper: float = 0.5) -> ReGap:
+        z = read_traces(tiny, pictured, gated.probe, refusal, gated.read_layers)
+        signal = z.weighted(gated.reading)
+        low, high = signal.min().item(), signal.max().item()
+        return replace(gated, gate=Gate("line", low + upper * (high - low), (high - low) / 1.5))
+
+    shut, late = Gate("line", 0.0), fixed_correction(drift, Site((2,)), 1.0)
+    early, weights = (
+        fixed_correction(drift, Site((0,)), 1.0),
+        torch.tensor([[0.3, -1.0, 0.2], [0.5, 0.4, -0.7]]),
+    )
+    edited_twice = fixed_correction(drift, Site((2, 3)), 1.0)
+    return {
+        "fixed": shift,
+        "regap": opening(ReGap(shift.at(1.0), refusal, (2, 3), shut, 3.0)),
+        "elsewhere": opening(ReGap(early, refusal, (1, 2, 3), shut, 4.0, "fitted", weights, late)),
+        "before": opening(ReGap(late, refusal, (3,), shut, 3.0, "z_before", None, shift.at(1.0))),
+        "single": opening(ReGap(early.at(1.5), refusal, (1, 2), shut, 4.0, "z_after", None, late, "single")),
+        "single, no probe": opening(
+            ReGap(early.at(0.0), refusal, (1, 2), shut, 4.0, "growth", None, edited_twice, "single")
+        ),
+    }
+
+
+@pytest.fixture(scope="session")
+def regap(edits: dict[str, Edit]) -> ReGap:
     """Opens for some of the prompts, by as much as each asks for."""
-    layers = (2, 3)
-    signal = read_traces(tiny, pictured, shift.at(1.0), refusal, layers).signal("rho")
-    low, high = signal.min().item(), signal.max().item()
-    return ReGap(shift.at(1.0), refusal, layers, Gate("line", (low + high) / 2, (high - low) / 1.5), 3.0)
+    found = edits["regap"]
+    assert isinstance(found, ReGap)
+    return found
 
 
 @pytest.fixture(scope="session")
-def strengths(tiny: Model, pictured: Batch, regap: ReGap) -> dict[str, list[float]]:
+def strengths(tiny: Model, pictured: Batch, edits: dict[str, Edit]) -> dict[str, list[float]]:
     """Of every prompt, by the bridge."""
-    gated = regap.strengths(tiny, pictured).tolist()
-    assert min(gated) == 0.0 and len(set(gated)) > 2  # shut, open, and in between
-    return {"fixed": [3.0] * len(pictured), "regap": gated}
+    found = {"fixed": [3.0] * len(pictured)}
+    for name, edit in edits.items():
+        if isinstance(edit, ReGap):
+            found[name] = edit.strengths(tiny, pictured).tolist()
+            assert min(found[name]) == 0.0 and len(set(found[name])) > 2  # shut, open, and in between
+    return found
 
 
 @pytest.fixture(scope="session")
-def packs(plain: Any, refusal: Direction, shift: Shift, regap: ReGap, source: Source) -> dict[str, Pack]:
+def taken_off(edits: dict[str, Edit], strengths: dict[str, list[float]]) -> dict[str, list[list[Shift]]]:
+    """Of every prompt, the shifts that it is answered under."""
+    found = {}
+    for name, edit in edits.items():
+        removed = edit.removed if isinstance(edit, ReGap) else edit
+        stays = [edit.probe] if isinstance(edit, ReGap) and edit.passes == "single" else []
+        assert isinstance(removed, Shift)
+        found[name] = [[*stays, removed.at(strength)] for strength in strengths[name]]
+    return found
+
+
+@pytest.fixture(scope="session")
+def packs(plain: Any, refusal: Direction, edits: dict[str, Edit], source: Source) -> dict[str, Pack]:
     identity = identity_of(plain)
-    edits = {"fixed": shift, "regap": regap}
     return {
         name: Pack.of("tiny", identity, correction_of(edit, refusal), source) for name, edit in edits.items()
     }

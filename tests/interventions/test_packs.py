@@ -15,7 +15,7 @@ from regap.geometry.directions import Direction
 from regap.geometry.forward import run
 from regap.geometry.models import Model
 from regap.geometry.prompts import Batch
-from regap.interventions.corrections import PackError
+from regap.interventions.correction_settings import PackError
 from regap.interventions.fixed import Shift
 from regap.interventions.pack_card import Outcome
 from regap.interventions.pack_readme import escaped, readme
@@ -28,7 +28,7 @@ BEFORE = Outcome(condition="baseline", arm="text", measure="refusal", value=0.25
 OUTCOMES = (BEFORE, BEFORE.model_copy(update={"condition": "corrected", "value": 0.75}))
 
 
-@pytest.fixture(params=["fixed", "regap"])
+@pytest.fixture(params=["fixed", "regap", "elsewhere", "single"])
 def pack(request: pytest.FixtureRequest, packs: dict[str, Pack]) -> Pack:
     kept = packs[request.param]
     return Pack.of("tiny", kept.card.model, kept.correction, kept.card.source, OUTCOMES)
@@ -134,7 +134,10 @@ DAMAGE: list[tuple[str, Callable[[Path], object]]] = [
     ("names layer 3, and its model has 2 blocks", put("model.blocks", 2)),
     ("a fixed correction has no gate", put("correction.kind", "fixed")),
     ("a regap correction needs a gate", put("correction.gate", None)),
-    (r"read layers \[1\] must come after the corrected layer 1", put("correction.gate.read_layers", [1])),
+    (
+        r"read layers \[1, 3\] must come|read layers \[1\] have no refusal",
+        put("correction.gate.read_layers", [1]),
+    ),
     (r"read layers \[3\] have no refusal direction", put("correction.refusal_layers", [1, 2])),
     ("signal 'x' is not known; known are rho", put("correction.gate.signal", "x")),
     ("weights of signal .rho. must be two rows of", put("correction.gate.weights", [[1.0], [1.0, 2.0, 3.0]])),
@@ -142,7 +145,10 @@ DAMAGE: list[tuple[str, Callable[[Path], object]]] = [
     ("vectors 32 wide for a model 64 wide", put("model.width", 64)),
     (r"vectors has shape \[1, 32\], and there are 2 layers", put("correction.site.layers", [0, 1])),
     ("must be at least one layer, each named once", put("correction.site.layers", [])),
-    (r"layers \[-1\] and \[2, 3\] must not be negative", put("correction.site.layers", [-1])),
+    (
+        r"layers \[-1\] of vectors must be at least one layer, each named once, none negative",
+        put("correction.site.layers", [-1]),
+    ),
 ]
 
 
@@ -167,7 +173,10 @@ def test_no_safetensors_file_is_refused_even_under_its_own_digest(folder: Path) 
 @pytest.mark.parametrize(
     ("message", "change"),
     [
-        ("tensors are more, refusal, vectors", {"more": torch.zeros(1)}),
+        (
+            "tensors are more, probe, refusal, vectors, and must be probe, refusal, vectors",
+            {"more": torch.zeros(1)},
+        ),
         ("vectors holds NaN or infinite", {"vectors": torch.full((1, 32), torch.nan)}),
         ("refusal holds NaN or infinite", {"refusal": torch.full((2, 32), torch.inf)}),
         ("vectors has shape \\[32\\]", {"vectors": torch.zeros(32)}),

@@ -1,7 +1,7 @@
 """A protected model answers as the same edits under raw hooks do, prompt by prompt, however it is made to answer."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from threading import Thread
 from typing import Any
@@ -24,13 +24,24 @@ from regap.interventions.packs import Pack
 from regap.interventions.protection import protect, protected, unprotect
 from regap.interventions.sites import Site
 
-LAYER, STRENGTH, BUDGET = 1, 3.0, 6
+BUDGET = 6
+KINDS = ["fixed", "regap", "elsewhere", "before", "single", "single, no probe"]
 GREEDY: dict[str, Any] = {"max_new_tokens": BUDGET, "do_sample": False}
 
 
 @contextmanager
-def raw(model: Any, vector: Tensor, strength: float, end: int) -> Iterator[None]:
-    """PyTorch's own hook: subtract at the end of the prompt, wherever a call without or with a cache has it."""
+def raw(model: Any, shifts: list[Shift], end: int) -> Iterator[None]:
+    """PyTorch's own hooks: subtract at the end of the prompt, wherever a call without or with a cache has it."""
+    with ExitStack() as stack:
+        for shift in shifts:
+            for layer, vector in zip(shift.site.layers, shift.vectors, strict=True):
+                hook = subtraction(vector, shift.strength, end)
+                handle = model.model.language_model.layers[layer].register_forward_hook(hook)
+                stack.callback(handle.remove)
+        yield
+
+
+def subtraction(vector: Tensor, strength: float, end: int) -> Callable[..., Any]:
     seen = 0
 
     def change(module: Any, inputs: Any, output: Any) -> Any:
@@ -44,11 +55,7 @@ def raw(model: Any, vector: Tensor, strength: float, end: int) -> Iterator[None]
         seen += residual.shape[1]
         return moved if isinstance(output, Tensor) else (moved, *output[1:])
 
-    handle = model.model.language_model.layers[LAYER].register_forward_hook(change)
-    try:
-        yield
-    finally:
-        handle.remove()
+    return change
 
 
 def row(batch: Batch, index: int) -> dict[str, Tensor]:
@@ -59,14 +66,13 @@ def row(batch: Batch, index: int) -> dict[str, Tensor]:
 def one_by_one(
     model: Any,
     pictured: Batch,
-    shift: Shift,
-    strengths: list[float],
+    taken_off: list[list[Shift]],
     run: Callable[[dict[str, Tensor]], Tensor],
 ) -> list[list[Any]]:
     """What raw hooks give each prompt alone."""
     end, found = pictured.real.shape[1], []
-    for index, strength in enumerate(strengths):
-        with raw(model, shift.vectors[0], strength, end), torch.no_grad():
+    for index, shifts in enumerate(taken_off):
+        with raw(model, shifts, end), torch.no_grad():
             found += run(row(pictured, index)).tolist()
     return found
 
@@ -85,13 +91,13 @@ def tokens(answer: Any) -> Tensor:
     return answer if isinstance(answer, Tensor) else answer.sequences
 
 
-@pytest.mark.parametrize("kind", ["fixed", "regap"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_batch_is_answered_as_by_raw_hooks_one_by_one(
-    way: str, kind: str, model: Any, packs: dict[str, Pack], pictured: Batch, shift: Shift, strengths: Any
+    way: str, kind: str, model: Any, packs: dict[str, Pack], pictured: Batch, taken_off: Any
 ) -> None:
     expected = one_by_one(
-        model, pictured, shift, strengths[kind], lambda one: tokens(model.generate(**one, **WAYS[way]))
+        model, pictured, taken_off[kind], lambda one: tokens(model.generate(**one, **WAYS[way]))
     )
     bare = tokens(model.generate(**pictured.inputs, **WAYS[way]))
     with protected(model, packs[kind]):
@@ -102,9 +108,9 @@ def test_a_batch_is_answered_as_by_raw_hooks_one_by_one(
     assert torch.equal(tokens(model.generate(**pictured.inputs, **WAYS[way])), bare)
 
 
-@pytest.mark.parametrize("kind", ["fixed", "regap"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_samples_are_those_of_raw_hooks_under_the_same_seed(
-    kind: str, model: Any, packs: dict[str, Pack], pictured: Batch, shift: Shift, strengths: Any
+    kind: str, model: Any, packs: dict[str, Pack], pictured: Batch, taken_off: Any
 ) -> None:
     options = {"max_new_tokens": BUDGET, "do_sample": True, "num_return_sequences": 3, "top_k": 20}
 
@@ -112,14 +118,14 @@ def test_samples_are_those_of_raw_hooks_under_the_same_seed(
         torch.manual_seed(1)
         return model.generate(**one, **options)
 
-    expected = one_by_one(model, pictured, shift, strengths[kind], sampled)
+    expected = one_by_one(model, pictured, taken_off[kind], sampled)
     with protected(model, packs[kind]):
         found = [answer for i in range(len(pictured)) for answer in sampled(row(pictured, i)).tolist()]
     assert found == expected
     assert len({tuple(answer) for answer in found}) > len(pictured)
 
 
-@pytest.mark.parametrize("kind", ["fixed", "regap"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [1, 4, 1000])
 def test_prompts_may_come_in_chunks(
     size: int, kind: str, model: Any, packs: dict[str, Pack], words: Batch, pictured: Batch
@@ -132,7 +138,7 @@ def test_prompts_may_come_in_chunks(
         assert not torch.equal(whole, bare)
 
 
-@pytest.mark.parametrize("kind", ["fixed", "regap"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_cache_that_holds_part_of_the_prompt_is_gone_on_from(
     kind: str, model: Any, packs: dict[str, Pack], words: Batch
 ) -> None:
@@ -154,7 +160,7 @@ def test_a_cache_that_holds_part_of_the_prompt_is_gone_on_from(
     assert torch.equal(rest[:, 3:], whole[:, ids.shape[1] :])
 
 
-@pytest.mark.parametrize("kind", ["fixed", "regap"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_embeddings_are_prompts_too(kind: str, model: Any, packs: dict[str, Pack], words: Batch) -> None:
     embeddings = model.get_input_embeddings()(words.inputs["input_ids"]).detach()
     with protected(model, packs[kind]):
@@ -165,9 +171,9 @@ def test_embeddings_are_prompts_too(kind: str, model: Any, packs: dict[str, Pack
     assert torch.equal(found, whole[:, words.real.shape[1] :])
 
 
-@pytest.mark.parametrize("kind", ["fixed", "regap"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_call_without_a_past_is_a_prompt_and_one_with_a_past_is_not(
-    kind: str, model: Any, packs: dict[str, Pack], pictured: Batch, shift: Shift, strengths: Any
+    kind: str, model: Any, packs: dict[str, Pack], pictured: Batch, taken_off: Any
 ) -> None:
     end = pictured.real.shape[1]
     with torch.no_grad():
@@ -177,8 +183,8 @@ def test_a_call_without_a_past_is_a_prompt_and_one_with_a_past_is_not(
             following = model(
                 input_ids=pictured.inputs["input_ids"][:, -1:], past_key_values=found.past_key_values
             )
-        for index, strength in enumerate(strengths[kind]):
-            with raw(model, shift.vectors[0], strength, end):
+        for index, shifts in enumerate(taken_off[kind]):
+            with raw(model, shifts, end):
                 expected = model(**row(pictured, index))
             torch.testing.assert_close(found.logits[index], expected.logits[0], rtol=1e-5, atol=1e-5)
             alone = model(
@@ -249,7 +255,7 @@ def test_answers_stream_from_threads_that_do_not_disturb_each_other(
     assert [streamer.given[1:] for streamer in streamers] == expected  # the prompt comes first
 
 
-@pytest.mark.parametrize("kind", ["fixed", "regap"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_after_an_exception_nothing_is_left(
     kind: str, model: Any, packs: dict[str, Pack], pictured: Batch
 ) -> None:

@@ -15,7 +15,7 @@ from regap.geometry.drift import Drift
 from regap.geometry.identity import identity_of
 from regap.geometry.models import Model
 from regap.geometry.prompts import Batch
-from regap.interventions.corrections import PackError
+from regap.interventions.correction_settings import PackError
 from regap.interventions.fixed import Shift, fixed_correction
 from regap.interventions.pack_card import Source
 from regap.interventions.packing import correction_of
