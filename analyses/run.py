@@ -43,9 +43,8 @@ def run(config: RunConfig, track: Tracker = silent) -> RunFolder:
 
     Answers and residual streams that an earlier, interrupted run left in the folder are used again.
     """
-    for name, given in (("contrast", config.contrast), ("family", config.family)):
-        if given:
-            raise ConfigError(f"{name} is {given!r}, which `regap compare` takes; leave it out here")
+    if config.contrast:
+        raise ConfigError(f"contrast is {config.contrast!r}, which `regap compare` takes; leave it out here")
     check_out(Path(config.out), None)
     pairs = pairs_of(config).require_both_labels()
     chosen_arms(pairs, config)
