@@ -57,7 +57,7 @@ def compared(
 
 def check(shown: str, run: Path, contrasts: int) -> None:
     table = Record.load(run, "methods").table.set_index(["method", "measure"])
-    left_out = {"adasteer_both"} if "adasteer_both is left out on" in shown else set()
+    left_out = {name for name in ("adasteer_both", "regap") if f"{name} is left out on" in shown}
     assert set(table.index.get_level_values("method")) == set(METHODS) - left_out
     assert table.loc[("none", "attack_success"), "n"] == FEW
     assert table.loc[("ecso", "contrast_over_refusal"), "n"] == contrasts
