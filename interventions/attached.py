@@ -32,10 +32,7 @@ REFUSED = {
 }
 """Settings of `generate` under which a call of the model is no longer a prompt or what follows it, and no others."""
 REPLACED = ("forward", "generate", "generate_batch")
-IN_PARTS = (
-    "the gate reads whole prompts of this model, and this one comes in parts; leave out prefill_chunk_size and "
-    "past_key_values"
-)
+IN_PARTS = "the gate reads whole prompts, and this one comes in parts; leave out prefill_chunk_size and past_key_values"
 
 
 @dataclass(eq=False)

@@ -84,8 +84,8 @@ def _pack_regap(regap: ReGap, refusal: Direction) -> Correction:
         refusal_layers=regap.read_layers,
         gate=gate,
     )
-    refusal = _directions(regap.refusal, regap.read_layers)
-    return Correction(settings, removed.vectors.float(), refusal, probe.vectors.float())
+    directions = _directions(regap.refusal, regap.read_layers)
+    return Correction(settings, removed.vectors.float(), directions, probe.vectors.float())
 
 
 def _unpack_shift(correction: Correction) -> Shift:

@@ -1,5 +1,6 @@
 """A pack on a plain Hugging Face model of a family answers, token for token, as the same edit does under the bridge."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -37,6 +38,9 @@ FAMILIES = [
 OPTIONS: dict[str, Any] = {"max_new_tokens": 6, "do_sample": False}
 SOURCE = Source(run="", pairs=1, pairs_sha256="", image_arm="", false_refusals=0.05, seed=0, versions={})
 SHIFT = Shift(Site((1,)), torch.linspace(-1, 1, WIDTH)[None], 12.0, "planted")
+EARLY = Shift(Site((0,)), torch.linspace(1, -1, WIDTH).roll(5)[None], 2.0, "planted")
+LATE = Shift(Site((2,)), torch.linspace(-1, 1, WIDTH).roll(9)[None], 1.0, "planted")
+GATED = ["regap", "elsewhere", "single", "single, no probe"]
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -52,24 +56,32 @@ def refusal() -> Direction:
     )
 
 
-def gated(of: Subject, batch: Batch, refusal: Direction) -> ReGap:
+def gated(of: Subject, batch: Batch, refusal: Direction, kind: str) -> ReGap:
     """Opens for the upper half of these prompts."""
-    signal = read_traces(of.model, batch, SHIFT, refusal, (2,)).signal("rho").sort().values
-    return ReGap(SHIFT, refusal, (2,), Gate("hard", float(signal[:2].mean())), 15.0)
+    shut = Gate("hard", 0.0)
+    edit = {
+        "regap": ReGap(SHIFT, refusal, (2,), shut, 15.0),
+        "elsewhere": ReGap(EARLY, refusal, (1, 2), shut, 15.0, correction=SHIFT),
+        "single": ReGap(EARLY, refusal, (1,), shut, 15.0, "z_after", None, SHIFT, "single"),
+        "single, no probe": ReGap(EARLY.at(0.0), refusal, (1, 2), shut, 40.0, "growth", None, LATE, "single"),
+    }[kind]
+    z = read_traces(of.model, batch, edit.probe, refusal, edit.read_layers)
+    signal = z.weighted(edit.reading).sort().values
+    return replace(edit, gate=Gate("hard", float(signal[:2].mean())))
 
 
 def packed(of: Subject, edit: Edit, refusal: Direction) -> Pack:
     return Pack.of(of.family, identity_of(of.bare), correction_of(edit, refusal), SOURCE)
 
 
-@pytest.mark.parametrize("kind", ["fixed", "regap"])
+@pytest.mark.parametrize("kind", ["fixed", *GATED])
 def test_a_protected_model_answers_as_under_the_bridge(kind: str, of: Subject, refusal: Direction) -> None:
     assert identity_of(of.bare) == identity_of(of.model.hf)
     kinds = [*of.kinds, *(["several"] if of.model.sees_images else [])]
     differing = 0
     for asked in kinds:
         batch = of.batch(asked)
-        edit = SHIFT if kind == "fixed" else gated(of, batch, refusal)
+        edit = SHIFT if kind == "fixed" else gated(of, batch, refusal, kind)
         pack = packed(of, edit, refusal)
         under = edit_of(pack.correction)
         with hooked(of.model, under.hooks(of.model, batch)), torch.inference_mode():
@@ -83,11 +95,12 @@ def test_a_protected_model_answers_as_under_the_bridge(kind: str, of: Subject, r
     assert differing == len(kinds)
 
 
-def test_prompts_in_chunks_are_those_in_one(of: Subject, refusal: Direction) -> None:
+@pytest.mark.parametrize("kind", GATED)
+def test_prompts_in_chunks_are_those_in_one(kind: str, of: Subject, refusal: Direction) -> None:
     """Chunks of words alone: some families cannot cut raw images, and their own `generate` says so."""
     if "words" not in of.kinds or not of.model.one_token_passes:
         pytest.skip("prompts of this family are read whole")
     batch = of.batch("words")
-    with protected(of.bare, packed(of, gated(of, batch, refusal), refusal)):
+    with protected(of.bare, packed(of, gated(of, batch, refusal, kind), refusal)):
         whole = of.bare.generate(**batch.inputs, **OPTIONS)
         assert torch.equal(of.bare.generate(**batch.inputs, **OPTIONS, prefill_chunk_size=5), whole)

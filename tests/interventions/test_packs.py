@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from regap.geometry.directions import Direction
-from regap.geometry.forward import run
+from regap.geometry.forward import Edit, run
 from regap.geometry.models import Model
 from regap.geometry.prompts import Batch
 from regap.interventions.correction_settings import PackError
@@ -24,6 +24,7 @@ from regap.interventions.packs import Pack, read_pack, write_pack
 from regap.interventions.regap import ReGap
 from regap.interventions.stored_corrections import store_correction, stored_correction
 
+KINDS = ["fixed", "regap", "elsewhere", "before", "single", "single, no probe"]
 BEFORE = Outcome(condition="baseline", arm="text", measure="refusal", value=0.25, low=None, high=0.9, n=6)
 OUTCOMES = (BEFORE, BEFORE.model_copy(update={"condition": "corrected", "value": 0.75}))
 
@@ -43,29 +44,32 @@ def test_what_is_written_is_read(pack: Pack, tmp_path: Path) -> None:
     first, second = write_pack(pack, tmp_path / "first"), write_pack(pack, tmp_path / "second")
     found = read_pack(first)
     assert found.card == pack.card
-    assert torch.equal(found.correction.vectors, pack.correction.vectors)
-    assert torch.equal(found.correction.refusal, pack.correction.refusal)
+    assert found.correction.tensors.keys() == pack.correction.tensors.keys()
+    for name, tensor in found.correction.tensors.items():
+        assert torch.equal(tensor, pack.correction.tensors[name])
     files = {path.name: path.read_bytes() for path in first.iterdir()}
     assert files == {path.name: path.read_bytes() for path in second.iterdir()}
     assert set(files) == {"card.json", "pack.safetensors", "README.md"}
     assert str(tmp_path) not in files["card.json"].decode() + files["README.md"].decode()
 
 
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_edit_comes_back_as_it_was(
-    shift: Shift, regap: ReGap, refusal: Direction, tiny: Model, pictured: Batch
+    kind: str, edits: dict[str, Edit], refusal: Direction, tiny: Model, pictured: Batch
 ) -> None:
-    back = edit_of(correction_of(shift, refusal))
-    assert torch.equal(run(tiny, pictured, [3], [back]).logits, run(tiny, pictured, [3], [shift]).logits)
-    gated = edit_of(correction_of(regap, refusal))
-    assert isinstance(gated, ReGap)
-    torch.testing.assert_close(
-        gated.strengths(tiny, pictured), regap.strengths(tiny, pictured), rtol=1e-4, atol=1e-4
-    )
-    assert (gated.gate, gated.strongest, gated.read_layers) == (
-        regap.gate,
-        regap.strongest,
-        regap.read_layers,
-    )
+    edit, back = edits[kind], edit_of(correction_of(edits[kind], refusal))
+    logits = run(tiny, pictured, [3], [edit]).logits
+    torch.testing.assert_close(run(tiny, pictured, [3], [back]).logits, logits, rtol=1e-4, atol=1e-4)
+    assert not torch.equal(run(tiny, pictured, [3]).logits, logits)
+    if isinstance(edit, ReGap):
+        assert isinstance(back, ReGap)
+        for name in ("gate", "strongest", "read_layers", "signal", "passes"):
+            assert getattr(back, name) == getattr(edit, name)
+        assert torch.equal(back.reading, edit.reading)
+        assert back.probe.strength == edit.probe.strength
+        for one, other in ((back.probe, edit.probe), (back.removed, edit.removed)):
+            assert (one.site, one.name) == (other.site, other.name)
+            assert torch.equal(one.vectors, other.vectors.float())
 
 
 def test_an_edit_that_no_pack_holds_is_refused(refusal: Direction) -> None:
@@ -130,14 +134,25 @@ DAMAGE: list[tuple[str, Callable[[Path], object]]] = [
     ("card.json: correction.strength: Input should be a valid number", put("correction.strength", "3")),
     ("card.json: correction.strength: Input should be a finite", put("correction.strength", float("nan"))),
     ("correction.gate.threshold: Input should be a finite", put("correction.gate.threshold", float("inf"))),
-    ("card.json: format", put("format", "regap correction pack 9")),
+    (
+        "card.json: format is 'regap correction pack 1', and this version",
+        put("format", "regap correction pack 1"),
+    ),
+    ("card.json: format: Input should be", put("format", 2)),
     ("names layer 3, and its model has 2 blocks", put("model.blocks", 2)),
     ("a fixed correction has no gate", put("correction.kind", "fixed")),
     ("a regap correction needs a gate", put("correction.gate", None)),
+    (r"read layers \[2\] must come after the probed layer 2", put("correction.gate.probe.site.layers", [2])),
+    (r"layers \[1, 1\] of probe must be", put("correction.gate.probe.site.layers", [1, 1])),
+    (r"probe has shape \[1, 32\], and there are 2 layers", put("correction.gate.probe.site.layers", [0, 1])),
+    (r"read layers \[2, 2\] must each be named once", put("correction.gate.read_layers", [2, 2])),
+    ("weights are not those of signal 'z_after'", put("correction.gate.signal", "z_after")),
+    ("correction.gate.passes: Input should be 'probe' or 'single'", put("correction.gate.passes", "both")),
     (
-        r"read layers \[1, 3\] must come|read layers \[1\] have no refusal",
-        put("correction.gate.read_layers", [1]),
+        "correction.gate.probe.strength: Input should be a finite",
+        put("correction.gate.probe.strength", float("nan")),
     ),
+    ("correction.gate.probe: Input should be an object", put("correction.gate.probe", 1.0)),
     (r"read layers \[3\] have no refusal direction", put("correction.refusal_layers", [1, 2])),
     ("signal 'x' is not known; known are rho", put("correction.gate.signal", "x")),
     ("weights of signal .rho. must be two rows of", put("correction.gate.weights", [[1.0], [1.0, 2.0, 3.0]])),
@@ -150,6 +165,27 @@ DAMAGE: list[tuple[str, Callable[[Path], object]]] = [
         put("correction.site.layers", [-1]),
     ),
 ]
+
+
+def uncorrected(card: dict[str, Any]) -> None:
+    """Have the gate of a single pass compare with what it does not see."""
+    card["correction"]["gate"] |= {"signal": "fitted", "weights": [[1.0, 0.0], [0.0, 1.0]]}
+
+
+SINGLE: list[tuple[str, Callable[[Path], object]]] = [
+    (r"the correction at \[1\] comes before read layer 2", put("correction.site.layers", [1])),
+    (r"read layers \[1\] must come after the probed layer 1", put("correction.gate.probe.site.layers", [1])),
+    ("signal 'fitted' has weights of the uncorrected state", edited(uncorrected)),
+]
+
+
+@pytest.mark.parametrize(("message", "damage"), SINGLE)
+def test_a_single_pass_is_read_in_order(
+    message: str, damage: Callable[[Path], object], packs: dict[str, Pack], tmp_path: Path, unchecked: None
+) -> None:
+    test_a_damaged_pack_is_one_clear_line(
+        message, damage, write_pack(packs["single"], tmp_path / "pack"), None
+    )
 
 
 @pytest.mark.parametrize(("message", "damage"), DAMAGE)
@@ -179,8 +215,11 @@ def test_no_safetensors_file_is_refused_even_under_its_own_digest(folder: Path) 
         ),
         ("vectors holds NaN or infinite", {"vectors": torch.full((1, 32), torch.nan)}),
         ("refusal holds NaN or infinite", {"refusal": torch.full((2, 32), torch.inf)}),
+        ("probe holds NaN or infinite", {"probe": torch.full((1, 32), torch.nan)}),
         ("vectors has shape \\[32\\]", {"vectors": torch.zeros(32)}),
+        ("probe has shape \\[2, 32\\], and there are 1 layers", {"probe": torch.zeros(2, 32)}),
         ("vectors are 8 wide and refusal directions 32", {"vectors": torch.zeros(1, 8)}),
+        ("vectors are 32 wide and vectors of the probe 8", {"probe": torch.zeros(1, 8)}),
     ],
 )
 def test_tensors_that_a_matching_card_tells_of_are_checked_too(
@@ -191,6 +230,21 @@ def test_tensors_that_a_matching_card_tells_of_are_checked_too(
     save_file({**load_file(path), **change}, path)
     put("tensors_sha256", sha256(path.read_bytes()).hexdigest())(folder)
     with pytest.raises(PackError, match=message):
+        read_pack(folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"), [("fixed", "refusal, vectors"), ("single", "probe, refusal, vectors")]
+)
+def test_tensors_are_those_that_the_kind_takes(
+    kind: str, names: str, packs: dict[str, Pack], tmp_path: Path
+) -> None:
+    folder = write_pack(packs[kind], tmp_path / "pack")
+    path = folder / "pack.safetensors"
+    probe = {"probe": torch.zeros(1, 32)} if kind == "fixed" else {}
+    save_file({name: value for name, value in load_file(path).items() if name != "probe"} | probe, path)
+    put("tensors_sha256", sha256(path.read_bytes()).hexdigest())(folder)
+    with pytest.raises(PackError, match=f"and must be {names}; make them again"):
         read_pack(folder)
 
 
@@ -208,6 +262,17 @@ def test_what_came_from_outside_is_only_text_on_the_page(packs: dict[str, Pack])
     assert "\n# head" not in page and "[x](y)" not in page
     assert escaped("D_along") == "D\\_along"
     assert "| text | refusal | 0.25 | 0.75 | 6 |" in page
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_keeps_whatever_was_chosen(
+    kind: str, edits: dict[str, Edit], refusal: Direction, tmp_path: Path
+) -> None:
+    correction = correction_of(edits[kind], refusal)
+    store_correction(correction, tmp_path, "regap", "model")
+    found = stored_correction(tmp_path, "regap", "model")
+    assert found.settings == correction.settings and found.tensors.keys() == correction.tensors.keys()
+    assert all(torch.equal(found.tensors[name], correction.tensors[name]) for name in found.tensors)
 
 
 def test_a_run_keeps_its_corrections(shift: Shift, refusal: Direction, tmp_path: Path) -> None:
