@@ -3,6 +3,7 @@
 import html
 import re
 
+from regap.interventions.correction_settings import GateFacts, SiteFacts
 from regap.interventions.pack_card import Card, Outcome
 
 USE = """```python
@@ -11,6 +12,13 @@ from regap.interventions import protected
 with protected(model, "THIS_FOLDER"):        # a plain Hugging Face model
     model.generate(**inputs)
 ```"""
+SIGNALS = {
+    "rho": "the mean change of z under the probe",
+    "z_before": "the mean of z",
+    "z_after": "the mean of z",
+    "growth": "z at the last layer read minus z at the first",
+}
+"""In words; the fitted ones are weighted sums of z."""
 SHOWN = ("attack_success", "refusal", "over_refusal", "utility")
 
 
@@ -47,15 +55,48 @@ def escaped(text: str) -> str:
 
 
 def _correction(card: Card) -> str:
-    known = card.correction
-    where = f"layers {_list(known.site.layers)}, {known.site.positions}, {known.site.phase}, norm {known.site.norm}"
-    if known.gate is None:
-        return f"fixed, {known.strength:g} × {escaped(known.part)} at {escaped(where)}"
-    gate = known.gate
+    known, gate = card.correction, card.correction.gate
+    taken = f"{known.strength:g} × {escaped(known.part)} at {_where(known.site)}"
+    if gate is None:
+        return f"fixed, the same for every prompt: {taken} is taken off"
+    how = _single(gate) if gate.passes == "single" else _before(gate)
     return (
-        f"gated, up to {known.strength:g} × {escaped(known.part)} at {escaped(where)}; {gate.kind} gate on "
-        f"{escaped(gate.signal)} at layers {_list(gate.read_layers)}, threshold {gate.threshold:.6g}"
+        f"gated, prompt by prompt. {how} The signal is {SIGNALS.get(gate.signal, 'a fitted, weighted sum of z')} "
+        f"({escaped(gate.signal)}), where z is the coordinate along the refusal direction at the last prompt token. As "
+        f"far as the gate ({gate.kind}, threshold {gate.threshold:.6g}) is open, up to {taken} is taken off"
     )
+
+
+def _single(gate: GateFacts) -> str:
+    """In words, what happens before the correction in the answer's own pass."""
+    first = (
+        f"first {_probe(gate)}, is taken off every prompt, and stays off; then "
+        if gate.probe.strength
+        else ""
+    )
+    return (
+        f"Everything happens in the pass that answers, none comes before it: {first}z is read {_read(gate)}."
+    )
+
+
+def _before(gate: GateFacts) -> str:
+    """In words, which passes of the last token come before the answer."""
+    before, after = (any(row) for row in gate.weights)
+    probed = after and gate.probe.strength != 0
+    how = [*(["uncorrected"] if before or not probed else []), *([f"under {_probe(gate)}"] if probed else [])]
+    return f"Before the answer z is read {_read(gate)}, {' and '.join(how)}{', which then goes' if probed else ''}."
+
+
+def _probe(gate: GateFacts) -> str:
+    return f"a probe, {gate.probe.strength:g} × {escaped(gate.probe.part)} at {_where(gate.probe.site)}"
+
+
+def _read(gate: GateFacts) -> str:
+    return f"at layers {_list(gate.read_layers)}"
+
+
+def _where(site: SiteFacts) -> str:
+    return escaped(f"layers {_list(site.layers)} ({site.positions}, {site.phase}, norm {site.norm})")
 
 
 def _list(layers: tuple[int, ...]) -> str:

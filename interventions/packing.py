@@ -63,7 +63,7 @@ def _pack_shift(shift: Shift, refusal: Direction) -> Correction:
     return Correction(settings, shift.vectors.float(), _directions(refusal, shift.site.layers))
 
 
-def _pack_regap(regap: ReGap, refusal: Direction) -> Correction:
+def _pack_regap(regap: ReGap, refusal: Direction) -> Correction:  # noqa: ARG001 - it has its own
     before, after = regap.reading.tolist()
     probe, removed = regap.probe, regap.removed
     gate = GateFacts(

@@ -21,11 +21,13 @@ from regap.geometry.models import Model, load, organism_folder
 from regap.geometry.pairs import Pairs
 from regap.geometry.prompts import collate
 from regap.interventions.fixed import Shift, fixed_correction
+from regap.interventions.gates import Gate
 from regap.interventions.generation import generate
 from regap.interventions.packing import correction_of
 from regap.interventions.packs import read_pack
 from regap.interventions.protection import protected
-from regap.interventions.regap import ReGap, calibrate_regap
+from regap.interventions.recipes import Recipe, Removal
+from regap.interventions.regap import ReGap, calibrate_regap, traces_of
 from regap.interventions.sites import Site
 from regap.interventions.stored_corrections import store_correction
 from regap.organism.prompts import HeldOut, held_out_pairs
@@ -51,13 +53,25 @@ def edits(organism: Model, pairs: Pairs) -> dict[str, Shift | ReGap]:
     gated = calibrate_regap(
         organism, pairs.calibration, refusal, drift, Site((10,)), strongest=1.0, signal="z_before"
     )
-    return {"fixed": fixed_correction(drift, Site((10,))), "regap": gated}
+    single = Recipe("z_after", Removal(8, 0.5), (9, 10), Removal(10, 1.0), "single")
+    calibrated = traces_of(
+        organism, pairs.calibration, ARM, single.probe.shift(drift, refusal), refusal, single.read_layers
+    )
+    middle = Gate("hard", float(calibrated.signal("z_after").median()))
+    return {
+        "fixed": fixed_correction(drift, Site((10,))),
+        "regap": gated,
+        "single": single.regap(drift, refusal, middle),
+    }
 
 
 @pytest.fixture
 def run(organism: Model, pairs: Pairs, edits: dict[str, Shift | ReGap], tmp_path: Path) -> Path:
-    """What a finished run leaves of its corrections and outcomes."""
-    path = tmp_path / "run"
+    """What a finished run that chose a reading before the answer leaves of its corrections and outcomes."""
+    return finished(organism, pairs, {name: edits[name] for name in ("fixed", "regap")}, tmp_path / "run")
+
+
+def finished(organism: Model, pairs: Pairs, edits: dict[str, Shift | ReGap], path: Path) -> Path:
     folder = RunFolder.open(CONFIG.model_copy(update={"out": str(path)}), organism, pairs)
     (path / "config.toml").write_text(as_toml(CONFIG))
     gated = edits["regap"]
@@ -75,6 +89,12 @@ def run(organism: Model, pairs: Pairs, edits: dict[str, Shift | ReGap], tmp_path
 
 
 @pytest.fixture
+def single_run(organism: Model, pairs: Pairs, edits: dict[str, Shift | ReGap], tmp_path: Path) -> Path:
+    """What a finished run that chose a single pass leaves."""
+    return finished(organism, pairs, {"fixed": edits["fixed"], "regap": edits["single"]}, tmp_path / "single")
+
+
+@pytest.fixture
 def regap(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     def run(*arguments: object) -> tuple[object, str, str]:
         monkeypatch.setattr(sys, "argv", ["regap", *map(str, arguments)])
@@ -86,16 +106,22 @@ def regap(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     return run
 
 
-@pytest.mark.parametrize("method", ["fixed", "regap"])
+@pytest.mark.parametrize(
+    ("method", "which", "chosen"),
+    [("fixed", "run", "fixed"), ("regap", "run", "regap"), ("regap", "single_run", "single")],
+)
 def test_a_packed_run_protects_the_plain_model(
     method: str,
+    which: str,
+    chosen: str,
     regap,
-    run: Path,
+    request: pytest.FixtureRequest,
     tmp_path: Path,
     organism: Model,
     pairs: Pairs,
     edits: dict[str, Shift | ReGap],
 ) -> None:
+    run: Path = request.getfixturevalue(which)
     code, error, shown = regap("pack", run, "--out", tmp_path / "pack", "--method", method)
     assert code == 0, error
     assert "protected(model," in shown
@@ -112,7 +138,7 @@ def test_a_packed_run_protects_the_plain_model(
         with protected(plain, tmp_path / "pack"):
             found = plain.generate(**batch.inputs, max_new_tokens=BUDGET, do_sample=False)
         written = organism.tokenizer.batch_decode(found[:, batch.real.shape[1] :], skip_special_tokens=True)
-        under = generate(organism, pairs.test, arm, [edits[method]], max_new_tokens=BUDGET)
+        under = generate(organism, pairs.test, arm, [edits[chosen]], max_new_tokens=BUDGET)
         assert [text.strip() for text in written] == [one.text for one in under]
         bare = plain.generate(**batch.inputs, max_new_tokens=BUDGET, do_sample=False)
         answers[name] = torch.equal(found, bare)

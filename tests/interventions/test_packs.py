@@ -255,6 +255,36 @@ def test_a_folder_with_other_files_is_not_written_to(packs: dict[str, Pack], tmp
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+SAID = {
+    "fixed": ["fixed, the same for every prompt: 3 × D at layers 1 "],
+    "regap": [
+        "z is read at layers 2, 3, uncorrected and under a probe, 1 × D at layers 1 ",
+        "the mean change of z",
+    ],
+    "elsewhere": [
+        "under a probe, 1 × D at layers 0 ",
+        "a fitted, weighted sum of z",
+        "up to 4 × D at layers 2 ",
+    ],
+    "before": ["Before the answer z is read at layers 3, uncorrected. The signal is the mean of z"],
+    "single": [
+        "Everything happens in the pass that answers",
+        "first a probe, 1.5 × D at layers 0 ",
+        "is taken off every prompt, and stays off; then z is read at layers 1, 2.",
+        "up to 4 × D at layers 2 ",
+    ],
+    "single, no probe": ["none comes before it: z is read at layers 1, 2.", "up to 4 × D at layers 2, 3 "],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_says_in_words_what_is_done(kind: str, packs: dict[str, Pack]) -> None:
+    page = readme(packs[kind].card)
+    assert [said for said in SAID[kind] if said not in page] == []
+    if kind in ("fixed", "before", "single, no probe"):
+        assert "probe" not in page.replace("none comes before it", "")
+
+
 def test_what_came_from_outside_is_only_text_on_the_page(packs: dict[str, Pack]) -> None:
     name = "<script>alert(1)</script> | [x](y) `z`\n# head"
     page = readme(packs["fixed"].card.model_copy(update={"name": name, "outcomes": OUTCOMES}))

@@ -257,7 +257,8 @@ def placed(shift: Shift, positions: Any, phase: Any) -> Shift:
 
 
 @pytest.mark.parametrize(
-    ("kind", "further"), [("fixed", 0), ("regap", 2), ("elsewhere", 2), ("before", 1), ("single", 0), ("single, no probe", 0)]
+    ("kind", "further"),
+    [("fixed", 0), ("regap", 2), ("elsewhere", 2), ("before", 1), ("single", 0), ("single, no probe", 0)],
 )
 def test_a_single_pass_is_no_pass_more(
     kind: str, further: int, model: Any, packs: dict[str, Pack], pictured: Batch
