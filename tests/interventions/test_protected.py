@@ -256,14 +256,14 @@ def placed(shift: Shift, positions: Any, phase: Any) -> Shift:
     return replace(shift, site=Site(shift.site.layers, positions, phase))
 
 
-@pytest.mark.parametrize(
-    ("kind", "further"),
-    [("fixed", 0), ("regap", 2), ("elsewhere", 2), ("before", 1), ("single", 0), ("single, no probe", 0)],
-)
+FURTHER = {"fixed": 0, "regap": 2, "elsewhere": 2, "before": 1, "single": 0, "single, no probe": 0}
+
+
+@pytest.mark.parametrize(("kind", "further"), FURTHER.items())
 def test_a_single_pass_is_no_pass_more(
     kind: str, further: int, model: Any, packs: dict[str, Pack], pictured: Batch
 ) -> None:
-    """Calls of the first block beside those of a bare answer: all but the last token, and each reading of it."""
+    """Calls of the first block beside those of a bare answer: one for each reading of the last token."""
     calls = []
     handle = model.model.language_model.layers[0].register_forward_hook(lambda *_: calls.append(1))
     try:
