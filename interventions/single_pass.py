@@ -18,7 +18,8 @@ def run_single_pass(
     Unless they are decided, the strengths are written to when the last layer that the gate reads has run; the call
     must then hold the end of the prompts.
     """
-    probe = changes_of(correction.probed, call, call.same_for_all(correction.probe_strength))
+    by = correction.probe_strength
+    probe = changes_of(correction.probed, call, call.same_for_all(by)) if by else {}
     readers = {} if decided else _readers(correction, call, strengths)
     removed = changes_of(correction.removed, call, strengths)
     # At a layer that is read and corrected, hooks run in the order in which they were put.

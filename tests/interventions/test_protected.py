@@ -305,11 +305,12 @@ class Collected:
         pass
 
 
+@pytest.mark.parametrize("kind", ["regap", "single"])
 def test_answers_stream_from_threads_that_do_not_disturb_each_other(
-    model: Any, packs: dict[str, Pack], pictured: Batch
+    kind: str, model: Any, packs: dict[str, Pack], pictured: Batch
 ) -> None:
     streamers = [Collected() for _ in range(len(pictured))]
-    with protected(model, packs["regap"]):
+    with protected(model, packs[kind]):
         expected = [
             model.generate(**row(pictured, i), **GREEDY)[0, -BUDGET:].tolist() for i in range(len(pictured))
         ]
@@ -341,13 +342,16 @@ def test_after_an_exception_nothing_is_left(
         assert torch.equal(model(**pictured.inputs).logits, before)
 
 
-def test_a_failing_pass_leaves_no_hook(model: Any, packs: dict[str, Pack], pictured: Batch) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_failing_pass_leaves_no_hook(
+    kind: str, model: Any, packs: dict[str, Pack], pictured: Batch
+) -> None:
     def fails(*args: Any) -> None:
         raise RuntimeError("no memory")
 
     handle = model.model.language_model.layers[3].register_forward_hook(fails)
     try:
-        with pytest.raises(RuntimeError, match="no memory"), protected(model, packs["regap"]):
+        with pytest.raises(RuntimeError, match="no memory"), protected(model, packs[kind]):
             model.generate(**pictured.inputs, **GREEDY)
     finally:
         handle.remove()
