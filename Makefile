@@ -34,8 +34,10 @@ build: .venv/.development  ## sdist and wheel in dist/, proved in an environment
 	cd dist && installed/bin/python -I ../.ci/installed_wheel.py $(FOLDERS)
 	cd dist && installed/bin/regap --help
 
-benchmark: .venv/.development  ## how long things take
-	.venv/bin/pytest tests/benchmarks --benchmark-enable --benchmark-only
+# Without the checks of types that tests run under: users do not run them either, and only regap's own code would pay.
+benchmark: .venv/.development  ## how long things take; ONLY="name" chooses some
+	.venv/bin/pytest tests/benchmarks -o addopts="-p no:dash --import-mode=importlib" -s \
+	  --benchmark-enable --benchmark-only $(if $(ONLY),-k "$(ONLY)")
 
 screenshots: .venv/.development  ## every view of the explorer on runs/demo, as pictures in runs/screenshots
 	.venv/bin/python tests/figures/explorer/screenshots.py runs/demo runs/screenshots
