@@ -1,28 +1,13 @@
 """`regap ablate` and `regap sweep` on the organism: a run folder is taken up, controls hold, nothing is run twice."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from regap.analyses import ablation_readings, command_line
+from regap.analyses import ablation_readings
 from regap.analyses.records import Record
 from regap.geometry.pair_files import write_pairs
 from regap.organism.prompts import HeldOut, held_out_pairs
-
-
-@pytest.fixture
-def regap(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Run the command line in this process; returns exit code, standard error and standard output."""
-
-    def run(*arguments: object) -> tuple[object, str, str]:
-        monkeypatch.setattr(sys, "argv", ["regap", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            command_line.main()
-        printed = capsys.readouterr()
-        return stopped.value.code or 0, " ".join(printed.err.split()), printed.out
-
-    return run
 
 
 @pytest.fixture(scope="module")

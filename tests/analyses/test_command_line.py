@@ -9,25 +9,10 @@ import sys
 import pandas as pd
 import pytest
 
-from regap.analyses import command_line
 from regap.geometry import files
 from regap.geometry.models import organism_folder
 from regap.geometry.pair_files import write_pairs
 from regap.organism.prompts import HeldOut, held_out_pairs
-
-
-@pytest.fixture
-def regap(monkeypatch, capsys):
-    """Run the command line in this process; returns exit code and what was printed to standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["regap", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            command_line.main()
-        printed = capsys.readouterr()
-        return stopped.value.code or 0, " ".join(printed.err.split()), printed.out
-
-    return run
 
 
 @pytest.fixture(scope="module")

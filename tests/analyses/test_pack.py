@@ -1,7 +1,6 @@
 """From a run folder to a pack that makes the plain model answer as the run's own correction did."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText
 
-from regap.analyses import command_line
 from regap.analyses.config import as_toml, read_config
 from regap.analyses.records import Record
 from regap.analyses.run_folder import RunFolder
@@ -92,18 +90,6 @@ def finished(organism: Model, pairs: Pairs, edits: dict[str, Shift | ReGap], pat
 def single_run(organism: Model, pairs: Pairs, edits: dict[str, Shift | ReGap], tmp_path: Path) -> Path:
     """What a finished run that chose a single pass leaves."""
     return finished(organism, pairs, {"fixed": edits["fixed"], "regap": edits["single"]}, tmp_path / "single")
-
-
-@pytest.fixture
-def regap(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def run(*arguments: object) -> tuple[object, str, str]:
-        monkeypatch.setattr(sys, "argv", ["regap", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            command_line.main()
-        printed = capsys.readouterr()
-        return stopped.value.code or 0, " ".join(printed.err.split()), printed.out
-
-    return run
 
 
 @pytest.mark.parametrize(
