@@ -6,11 +6,11 @@ from pathlib import Path
 from regap.analyses import regap_against_fixed
 from regap.analyses.asked_pairs import pairs_of
 from regap.analyses.claims import Claim, claims_record
-from regap.analyses.config import ConfigError, RunConfig, read_config
+from regap.analyses.config import ConfigError, RunConfig, stored_config
 from regap.analyses.observed import chosen_arms, observe
 from regap.analyses.recipe_table import recipes_record
 from regap.analyses.run import load_model, open_folder
-from regap.analyses.run_folder import RunFolder, check_out
+from regap.analyses.run_folder import RunFolder, check_out, check_pairs
 from regap.analyses.study import Study, calibrate
 from regap.analyses.tracking import Tracker, silent
 from regap.interventions.recipes import Removal
@@ -47,10 +47,8 @@ def calibrate_recipe(
     model = load_model(config, config.model)
     check_out(Path(config.out), model.fingerprint)
     folder = RunFolder(Path(config.out))
-    if beside and held_out:
-        raise ConfigError(
-            "held_out goes with --model and a folder of its own: a run has answered its test pairs"
-        )
+    if beside and "caption" not in stored_config(folder.path / "config.toml").make:
+        check_pairs(folder.path, pairs)
     if not beside:
         folder, pairs = open_folder(config, model, pairs, track)
     seen = observe(model, pairs, config, folder.path, track)
@@ -79,7 +77,7 @@ def config_of_run(run: Path, **flags: object) -> RunConfig:
         raise ConfigError(
             f"run is {run}, which holds no config.toml; name the folder of a run, or give --model"
         )
-    config = read_config(resolved, **{**flags, "out": str(run)})
+    config = stored_config(resolved, **{**flags, "out": str(run)})
     without = {
         name: tuple(arm for arm in arms if arm != "caption")
         for name, arms in (("make", config.make), ("arms", config.arms))

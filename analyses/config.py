@@ -123,6 +123,15 @@ def read_config(path: str | Path | None = None, **flags: Any) -> RunConfig:
     return _validated({**given, **environment, **set_flags})
 
 
+def stored_config(path: Path, **changes: Any) -> RunConfig:
+    """Return the settings that a run was made with; no variable changes them, only what is said here.
+
+    Raises ConfigError for a file that cannot be read or used.
+    """
+    changed = {name: value for name, value in changes.items() if value is not None}
+    return _validated({**_toml(path), **changed})
+
+
 def _check_variables() -> None:
     """A misspelt variable would otherwise be passed over, and the run be another than the one asked for."""
     known = {f"REGAP_{name.upper()}" for name in RunConfig.model_fields}

@@ -1,6 +1,5 @@
 """A loaded model that can be asked about single prompts of a run: without and with an intervention, in full."""
 
-import json
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -14,11 +13,12 @@ from torch import Tensor
 
 from regap.analyses.asked_pairs import pairs_of
 from regap.analyses.captions import with_captions
-from regap.analyses.config import ConfigError, RunConfig, read_config
+from regap.analyses.config import ConfigError, RunConfig, stored_config
 from regap.analyses.judges.registry import judge_for
 from regap.analyses.live_question import LiveAnswer, LiveQuestion, LiveState
 from regap.analyses.records import Summary
 from regap.analyses.run import load_model
+from regap.analyses.run_folder import check_pairs, provenance_of
 from regap.analyses.tracking import Tracker, silent
 from regap.analyses.verdicts import Judge
 from regap.geometry.directions import Direction
@@ -67,9 +67,9 @@ class LiveModel:
             raise ConfigError(
                 f"run folder {folder} has no {' and no '.join(missing)}; give its `regap run` command again"
             )
-        config = read_config(folder / "config.toml", model=source)
+        config = stored_config(folder / "config.toml", model=source, out=str(folder))
         model = load_model(config, config.model)
-        known = json.loads((folder / "provenance.json").read_text()).get("fingerprint")
+        known = provenance_of(folder).get("fingerprint")
         if known != model.fingerprint:
             raise ConfigError(
                 f"model is {config.model!r}, which is not the model that run folder {folder} measured; name that one"
@@ -79,6 +79,7 @@ class LiveModel:
             pairs = with_captions(
                 model, pairs, batch_size=config.batch_size, store=folder / "answers", track=track
             )
+        check_pairs(folder, pairs)
         refusal, drift = directions_of(folder)
         by_name = {pair.pair_id: pair for pair in pairs}
         judge = judge_for(pairs, config.judge)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from regap.analyses.config import ConfigError, read_config
+from regap.analyses.config import ConfigError, stored_config
 from regap.analyses.records import Record, Summary
 from regap.analyses.run import load_model
 from regap.geometry.identity import identity_of
@@ -30,7 +30,7 @@ def pack_of(run: Path, method: str) -> Pack:
         raise ConfigError(f"run folder {run} has no finished summary.json; give the command of the run again")
     correction = stored_correction(run, method, provenance["fingerprint"])
     outcomes = _outcomes(run, method)
-    config = read_config(run / "config.toml")
+    config = stored_config(run / "config.toml", out=str(run))
     model = load_model(config, config.model)
     if model.fingerprint != provenance["fingerprint"]:
         raise ConfigError(

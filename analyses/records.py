@@ -63,7 +63,7 @@ class Record:
         if not path.is_file():
             raise FileNotFoundError(
                 f"the run folder {str(run_folder)!r} has no table {name!r} (tables/{name}.parquet); "
-                f"`regap run` makes it with the analysis {SCHEMAS[name].analysis!r} switched on"
+                f"`regap run` makes it, in the analysis {SCHEMAS[name].analysis!r}, or a command of that name"
             )
         return cls(name, _with_gaps(name, parquet.read_table(path).to_pandas()))
 

@@ -1,14 +1,14 @@
 """A run folder taken up again: its settings, its model and what was observed, nothing of it computed twice."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 from regap.analyses.asked_pairs import pairs_of
 from regap.analyses.captions import with_captions
-from regap.analyses.config import ConfigError, RunConfig, read_config
+from regap.analyses.config import ConfigError, RunConfig, stored_config
 from regap.analyses.observed import Observed, observe
 from regap.analyses.run import load_model
+from regap.analyses.run_folder import check_pairs, provenance_of
 from regap.analyses.tracking import Tracker, silent
 from regap.geometry.models import Model
 
@@ -20,7 +20,7 @@ def settings_of_run(folder: Path) -> RunConfig:
         raise ConfigError(
             f"run folder {folder} has no {' and no '.join(missing)}; name a folder that `regap run` made"
         )
-    return read_config(folder / "config.toml", out=str(folder))
+    return stored_config(folder / "config.toml", out=str(folder))
 
 
 def observe_again(
@@ -28,10 +28,10 @@ def observe_again(
 ) -> Observed:
     """Return model and pairs of a run as they were observed in it; `check` sees the model before it is run.
 
-    Raises ConfigError when the model of the run's settings is no longer the one that the folder belongs to.
+    Raises ConfigError when model or pairs of the run's settings is no longer the one that the folder belongs to.
     """
     model = load_model(config, config.model)
-    if json.loads((folder / "provenance.json").read_text()).get("fingerprint") != model.fingerprint:
+    if provenance_of(folder).get("fingerprint") != model.fingerprint:
         raise ConfigError(
             f"run folder {folder} belongs to another {config.model} than the one there is now; run it again"
         )
@@ -41,4 +41,5 @@ def observe_again(
         pairs = with_captions(
             model, pairs, batch_size=config.batch_size, store=folder / "answers", track=track
         )
+    check_pairs(folder, pairs)
     return observe(model, pairs, config, folder, track)

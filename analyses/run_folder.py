@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from regap.analyses.config import ConfigError, RunConfig, as_toml
+from regap.analyses.config import ConfigError, RunConfig, as_toml, stored_config
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
 from regap.geometry.files import write_whole
@@ -54,10 +54,26 @@ class RunFolder:
         path = Path(config.out)
         check_out(path, model.fingerprint)
         folder = cls(path)
+        folder._forget_another_run(config, pairs)
         write_whole(path / "config.toml", as_toml(config).encode())
         write_whole(path / "provenance.json", _json(_provenance(config, model, pairs)))
         folder._write_prompts(model, pairs)
         return folder
+
+    def _forget_another_run(self, config: RunConfig, pairs: Pairs) -> None:
+        """Remove the tables, figures and report of other pairs or settings: one folder tells of one run."""
+        if not (self.path / "config.toml").is_file():
+            return
+        try:
+            before = stored_config(self.path / "config.toml", out=config.out)
+            known = provenance_of(self.path).get("pairs_sha256")
+        except ConfigError:
+            before = known = None  # damaged: what they told of is not known
+        if before == config and known == pairs_digest(pairs):
+            return
+        for name in ("tables/*.parquet", "figures/*.html", "report.html", "summary.json"):
+            for path in self.path.glob(name):
+                path.unlink()
 
     def write_directions(self, refusal: Direction, drifts: dict[str, Drift], model: Model) -> None:
         """Write refusal direction, thresholds and the drift of each arm to directions.safetensors."""
@@ -125,7 +141,31 @@ def check_out(path: Path, fingerprint: str | None) -> None:
             )
 
 
-def _provenance(config: RunConfig, model: Model, pairs: Pairs) -> dict[str, Any]:
+def provenance_of(path: Path) -> dict[str, Any]:
+    """Return what a run folder says of its model and pairs; raises ConfigError if it is no run folder, or damaged."""
+    try:
+        known = json.loads((path / "provenance.json").read_text())
+    except (OSError, ValueError):
+        known = None
+    if not isinstance(known, dict):
+        raise ConfigError(
+            f"run folder {path} has no provenance.json that can be read; name a folder of `regap run`, or give its "
+            "command again"
+        )
+    return known
+
+
+def check_pairs(path: Path, pairs: Pairs) -> None:
+    """Raise ConfigError unless these are the pairs that the run in the folder asked."""
+    if provenance_of(path).get("pairs_sha256") != pairs_digest(pairs):
+        raise ConfigError(
+            f"run folder {path} asked other pairs than its settings give now: a file has changed; give the command "
+            "of the run again"
+        )
+
+
+def pairs_digest(pairs: Pairs) -> str:
+    """Return a digest of all that is asked: requests, labels, splits, prompts and pictures."""
     requests = hashlib.sha256()
     for pair in pairs:
         arms = [
@@ -133,11 +173,15 @@ def _provenance(config: RunConfig, model: Model, pairs: Pairs) -> dict[str, Any]
             for arm, prompt in pair.prompts.items()
         ]
         requests.update(json.dumps([pair.pair_id, pair.label, pair.split, arms]).encode())
+    return requests.hexdigest()
+
+
+def _provenance(config: RunConfig, model: Model, pairs: Pairs) -> dict[str, Any]:
     return {
         "model": model.name,
         "fingerprint": model.fingerprint,
         "pairs": len(pairs),
-        "pairs_sha256": requests.hexdigest(),
+        "pairs_sha256": pairs_digest(pairs),
         "notes": list(pairs.notes),
         "seed": config.seed,
         "command": " ".join(["regap", *sys.argv[1:]]) if sys.argv[0].endswith("regap") else "python",

@@ -91,7 +91,7 @@ def caption(ablation: Record) -> str:
     """What the figure shows, on how many prompts, and what its controls are."""
     return caption_of(
         "Each cell: what the component writes at this layer is replaced, and the change (after minus before, the same "
-        "test prompts) of the quantity is the colour.",
+        "test prompts) of the quantity is the colour; a dot marks an interval that holds 0.",
         "random: what is written to moves as far as the replacement would move it, in a random direction; patched with "
         "itself: nothing may change.",
         INTERVAL,

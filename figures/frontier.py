@@ -55,7 +55,7 @@ def caption(frontier: Record) -> str:
     """What the figure shows, on how many prompts, and what is the paper's."""
     return caption_of(
         "Each line is the lowest attack success on test images that settings chosen on calibration pairs, and "
-        "mixtures of two of them, reach at an over-refusal; all start at the model without correction.",
+        "mixtures of two of them, reach at an over-refusal; the model without correction is one of them.",
         "The ceiling gates on a probe that was fitted on harmful and harmless images themselves.",
         INTERVAL,
         counted(frontier.table["n"], "harmful prompts per estimate") + ".",

@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 import plotly.graph_objects as go
@@ -116,6 +117,9 @@ def _letters(figure: go.Figure, print_style: PrintStyle) -> None:
     for trace in figure.data:
         if "textfont" in trace:
             trace.textfont = {"size": small}
+        if trace.type == "heatmap" and trace.colorbar.title.text:
+            lines = [part for line in trace.colorbar.title.text.split("<br>") for part in wrap(line, 34)]
+            trace.colorbar.title.update(text="<br>".join(lines), font={"size": small})
 
 
 def _lines(figure: go.Figure, print_style: PrintStyle) -> None:

@@ -71,7 +71,7 @@ def caption(coordinates: Record, *, most_points: int = MOST_POINTS) -> str:
     all_of_them = len(split(table, None)[0].rows) // layers
     drawn = len(shown) // layers
     return caption_of(
-        "Each point is one prompt in one arm, at the output of one block.",
+        "Each point is one prompt in one arm, at the output of one block; circles are harmful, crosses harmless.",
         "The axes are fitted to each layer anew, since residual streams grow with depth.",
         f"n = {drawn:,} points per layer"
         + (f", a fixed random draw from {all_of_them:,}." if drawn < all_of_them else ", all of them."),

@@ -25,7 +25,8 @@ strength</em> δ is 0 for the average text and 1 for the average image.</p>
 the pooled standard deviation), AUROC, and usable separation (balanced accuracy at the threshold fitted on text).
 A <em>fixed correction</em> subtracts α·D from every input alike. <em>Self-rectification</em> ρ is how much further
 along r an input moves by itself in the layers after a correction. <em>ReGap</em> chooses α for each input by
-passing ρ through a gate, whose threshold keeps false refusals of harmless calibration prompts within a budget.</p>
+passing a signal of those layers (ρ, or z itself) through a gate, whose threshold keeps false refusals of harmless
+calibration prompts within a budget.</p>
 <p>Intervals are 95 % intervals from a bootstrap that resamples whole clusters of pairs, unless a caption says
 otherwise. Refused, complied, degenerate and not judged are four different verdicts.</p>
 """

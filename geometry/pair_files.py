@@ -9,6 +9,7 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 
+from regap.geometry.files import write_whole
 from regap.geometry.pairs import (
     IMAGE_SLOT,
     Label,
@@ -55,7 +56,12 @@ def read_pairs(path: str | Path) -> Pairs:
 
 
 def write_pairs(pairs: Pairs, path: str | Path) -> None:
-    """Write pairs to one parquet file that `read_pairs` reads back unchanged, pictures included."""
+    """Write pairs to one parquet file that `read_pairs` reads back unchanged, pictures included.
+
+    Raises PairError for a file name with another ending.
+    """
+    if Path(path).suffix != ".parquet":
+        raise PairError(f"pairs file {path} is written as parquet; give it a name that ends in .parquet")
     rows = [
         {
             "pair_id": pair.pair_id,
@@ -75,7 +81,9 @@ def write_pairs(pairs: Pairs, path: str | Path) -> None:
         for pair in pairs
         for arm, prompt in pair.prompts.items()
     ]
-    pd.DataFrame(rows).to_parquet(Path(path), index=False)
+    content = io.BytesIO()
+    pd.DataFrame(rows).to_parquet(content, index=False)
+    write_whole(Path(path), content.getvalue())
 
 
 def _table(path: Path) -> pd.DataFrame:

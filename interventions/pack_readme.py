@@ -29,15 +29,15 @@ def readme(card: Card) -> str:
         [
             f"# Correction pack for {escaped(card.name)}",
             "",
-            "Removes the drift that images put into the residual stream, so that what is refused as text is refused "
-            "as an image too. The numbers below are of this model, these pairs and this number format alone.",
+            "Removes drift that images put into the residual stream, to bring back refusals of what is refused as "
+            "text. What it does is measured below, on this model, these pairs and in this number format alone.",
             "",
             USE,
             "",
             f"- **Model:** {escaped(model.architecture)}, {model.blocks} blocks, width {model.width}, "
             f"{escaped(model.dtype)}, revision {escaped(model.revision or 'none')}, weights {escaped(model.weights)}",
             f"- **Correction:** {_correction(card)}",
-            f"- **Chosen on:** arm {escaped(source.image_arm)} of {source.pairs} pairs "
+            f"- **Chosen on:** arm {escaped(source.image_arm)} of the calibration pairs among {source.pairs} pairs "
             f"({escaped(source.pairs_sha256[:16])}…), false refusals allowed {source.false_refusals:g}, "
             f"seed {source.seed}",
             f"- **Versions:** {escaped(', '.join(f'{name} {number}' for name, number in source.versions.items()))}",

@@ -211,7 +211,7 @@ def _settings(run_folder: Path | None, flags: dict[str, Any]) -> "RunConfig":
     from regap.analyses.reopened import settings_of_run
 
     for name in SETTINGS:
-        if flags[name]:
+        if flags[name] is not None:
             flag = f"--{name.replace('_', '-')}"
             raise ConfigError(f"{flag} is settled by the run folder {run_folder}; leave one of the two out")
     return settings_of_run(run_folder)

@@ -89,10 +89,11 @@ def calibrate(
     from regap.analyses.calibrate_recipe import calibrate_recipe, config_of_run
     from regap.analyses.config import ConfigError
 
-    if run and (model or pairs or benchmark or out or config):
-        raise ConfigError(
-            f"run is {run}, and model, pairs, benchmark, out and config are that run's: leave them out"
-        )
+    own = {"run", "false_refusals", "signal", "held_out"}
+    for name, value in flags.items() if run else ():
+        if name not in own and value not in (None, ()):
+            flag = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{flag} is settled by the run folder {run}; leave one of the two out")
     settings = (
         config_of_run(run, false_refusals=false_refusals, signal=signal or "auto")
         if run

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from regap.analyses.commands.options import Run, screen
+from regap.analyses.commands.options import Run, check_run, screen
 
 
 def figures(
@@ -15,7 +15,9 @@ def figures(
     formats: Annotated[
         str | None, typer.Option("--format", help="For print: pdf, svg, png, or several with commas between.")
     ] = None,
-    style: Annotated[str, typer.Option(help="Of what is printed: paper or slides.")] = "paper",
+    style: Annotated[
+        str | None, typer.Option(help="Of what is printed: paper, the default, or slides.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for what is printed; RUN/figures/STYLE by default.")
     ] = None,
@@ -27,15 +29,19 @@ def figures(
     from regap.figures.gallery import write_figures
     from regap.figures.publishing import publish, publish_together
 
-    kinds = (formats or "pdf").split(",")
+    for run_folder in run_folders:
+        check_run(run_folder)
+    kinds, look = (formats or "pdf").split(","), style or "paper"
+    if len(run_folders) == 1 and not formats and (style or out):
+        raise ValueError("--style and --out are for what is printed; add --format pdf, svg or png")
     if len(run_folders) > 1:
         if out is None or only is not None:
             raise ValueError(
                 f"{len(run_folders)} runs are drawn in one figure: name its folder with --out, and leave out --only"
             )
-        written = publish_together(run_folders, kinds, style, out)
+        written = publish_together(run_folders, kinds, look, out)
     elif formats:
-        written = publish(run_folders[0], kinds, style, only, out)
+        written = publish(run_folders[0], kinds, look, only, out)
     else:
         written = write_figures(run_folders[0], only=only)
     for path in written:
@@ -46,4 +52,5 @@ def report(run_folder: Run) -> None:
     """Write report.html of a run again: one file that opens offline."""
     from regap.figures.report import write_report
 
+    check_run(run_folder)
     screen.print(escape(str(write_report(run_folder))))

@@ -65,7 +65,7 @@ Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, float16 or a
 DeviceMap = Annotated[
     str | None, typer.Option(help="Split the model over devices: auto, balanced or sequential.")
 ]
-Quantize = Annotated[str | None, typer.Option(help="8bit or 4bit weights; needs regap[quantized].")]
+Quantize = Annotated[str | None, typer.Option(help="8bit or 4bit weights; needs the extra `quantized`.")]
 Attention = Annotated[
     str | None, typer.Option(help="sdpa, eager or flash_attention_2; the model's own by default.")
 ]
@@ -92,6 +92,13 @@ Again = Annotated[
     Path | None,
     typer.Argument(help="A finished run folder, taken up with its settings; none for a run of its own."),
 ]
+
+
+def check_run(folder: Path) -> None:
+    """Raise ValueError for a folder that holds nothing of a run, so that nothing is written into a stranger's."""
+    known = ("config.toml", "provenance.json", "summary.json", "tables")
+    if not any((folder / name).exists() for name in known):
+        raise ValueError(f"run folder {folder} holds no run; name a folder that `regap run` made")
 
 
 @contextmanager

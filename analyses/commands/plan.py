@@ -37,7 +37,9 @@ def plan(
     max_new_tokens: MaxNewTokens = None,
     tflops: Annotated[
         float | None,
-        typer.Option(help="What the device does in large matrix products; this processor's by default."),
+        typer.Option(
+            help="What the device does in large matrix products; this processor's by default.", min=1e-3
+        ),
     ] = None,
 ) -> None:
     """Estimate parameters, memory, disk and time of a run from the configuration alone; no weight is loaded."""
@@ -55,7 +57,9 @@ def plan(
     else:
         work = planning.work_of_counts(unloaded, prompts, tokens, size, *limits)
     rate = tflops * 1e12 if tflops else None
-    found = planning.plan(unloaded, work, max_new_tokens=max_new_tokens or 64, rate=rate)
+    found = planning.plan(
+        unloaded, work, max_new_tokens=64 if max_new_tokens is None else max_new_tokens, rate=rate
+    )
     screen.print(_table_of_plan(found))
 
 
