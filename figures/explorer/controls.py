@@ -53,7 +53,7 @@ CHOICES: dict[str, dict[str, str]] = {
     },
     "gate": {"hard": "hard", "sigmoid": "sigmoid", "line": "clipped line"},
     "along": {"refusal": "z, along r", "drift": "δ, along D"},
-    "heat": {"ablation": "each part of each layer", "sweep": "every strength and layer"},
+    "heat": {"ablation": "parts by layer", "sweep": "strengths by layer"},
 }
 TICKED = {
     "only": {"disagree": "judges disagree", "flipped": "flipped by the correction"},

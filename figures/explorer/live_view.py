@@ -31,12 +31,12 @@ def live_view(live: Live | None) -> View:
         rows = run.items.of(asked.pair_id)
         harmful = len(rows) > 0 and rows["label"].iloc[0] == "harmful"
         gate = f", the gate reads {answer.signal}" if answer.signal else ""
-        told = f" ReGap: {answer.gate_told}." if answer.gate_told else ""
+        told = f" {gate_of(answer)}" if answer.gate_told else ""
         caption = (
             f"{asked.arm}, {asked.pair_id}. Layer {asked.layer}, {asked.positions}, {asked.part}; applied strength "
             f"{answer.strength:g}{gate}.{told} {answer.seconds:.2f} s. Judge: {answer.judge}."
         )
-        parts = [*back(run, query), spoken(answer, harmful), *strips(answer, query.along)]
+        parts = [*back(run, query, answer), spoken(answer, harmful), *strips(answer, query.along)]
         return Shown(figure_of(answer), parts, caption, "260px")
 
     def data(run: Explored, query: Query) -> pd.DataFrame:  # noqa: ARG001
@@ -98,13 +98,19 @@ def figure_of(answer: LiveAnswer) -> go.Figure:
     return dressed(figure)
 
 
-def back(run: Explored, query: Query) -> list[Any]:
-    """A way to the run's own ReGap, where it is not what is shown."""
+def gate_of(answer: LiveAnswer) -> str:
+    """In words, whose gate ReGap has."""
+    return f"ReGap: {answer.gate_told}."
+
+
+def back(run: Explored, query: Query, answer: LiveAnswer) -> list[Any]:
+    """Whose gate ReGap has, and a way to the run's own where that is not what is shown."""
+    said: list[Any] = [html.Span(f"{gate_of(answer)} ", dir="auto")] if answer.gate_told else []
     own = as_the_run(query, run)
-    if own is None or own == query:
-        return []
-    link = dcc.Link(f"ReGap as the run has it: layer {own.at}, strength {own.strength:g}", href=own.address())
-    return [html.P(link, className="back")]
+    if own is not None and own != query:
+        link = f"ReGap as the run has it: layer {own.at}, strength {own.strength:g}"
+        said.append(dcc.Link(link, href=own.address()))
+    return [html.P(said, className="back")] if said else []
 
 
 def spoken(answer: LiveAnswer, harmful: bool) -> html.Div:

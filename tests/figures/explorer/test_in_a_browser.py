@@ -214,7 +214,8 @@ def test_the_run_s_own_regap_is_one_click_away(visit: Visit) -> None:
     visit.wait("() => document.querySelector('#caption-0').textContent.includes('strength 2.5')")
     visit.settled()
     assert {"method=regap", "at=0", "gate=line", "positions=image"} <= set(visit.search()[1:].split("&"))
-    assert hostile.SCRIPT in visit.text("#caption-0") and visit.page.locator(".back").count() == 0
+    assert hostile.SCRIPT in visit.text("#caption-0") and visit.page.locator(".back a").count() == 0
+    assert hostile.SCRIPT in visit.text(".back")
 
 
 def test_cells_of_the_heat_maps_tell_their_interval(visit: Visit) -> None:
