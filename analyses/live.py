@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from regap.analyses.asked_pairs import pairs_of
 from regap.analyses.captions import with_captions
 from regap.analyses.config import ConfigError, RunConfig, stored_config
 from regap.analyses.judges.registry import judge_for
+from regap.analyses.live_picture import live_picture
 from regap.analyses.live_question import LiveAnswer, LiveQuestion, LiveState
+from regap.analyses.live_regap import ChosenReGap, calibrated_now, is_asked, kept_by_run
 from regap.analyses.records import Summary
 from regap.analyses.run import load_model
 from regap.analyses.run_folder import check_pairs, provenance_of
@@ -29,13 +31,10 @@ from regap.geometry.models import Model
 from regap.geometry.pairs import Pair, Pairs
 from regap.geometry.prompts import Batch, collate, render
 from regap.interventions.fixed import fixed_correction
-from regap.interventions.gates import Gate
 from regap.interventions.generation import generate
-from regap.interventions.regap import ReGap, calibrate_regap
+from regap.interventions.regap import ReGap
 from regap.interventions.sites import Site
 
-PLAIN = ("rho", "z_before", "z_after", "growth")
-"""Signals that need no weights fitted on calibration pairs."""
 MOST_KEPT = 256
 """Answers that are kept, so that going back to one costs nothing."""
 
@@ -51,9 +50,11 @@ class LiveModel:
     drift: Drift = field(repr=False)
     judge: Judge = field(repr=False)
     summary: Summary = field(repr=False)
+    own: ReGap | None = field(default=None, repr=False)
+    """The run's ReGap."""
     lock: Any = field(default_factory=threading.Lock, repr=False)
     kept: dict[LiveQuestion, LiveAnswer] = field(default_factory=dict, repr=False)
-    gates: dict[tuple[Any, ...], ReGap] = field(default_factory=dict, repr=False)
+    gates: dict[tuple[Any, ...], ChosenReGap] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of_run(cls, folder: Path, source: str | None = None, track: Tracker = silent) -> "LiveModel":
@@ -82,8 +83,9 @@ class LiveModel:
         check_pairs(folder, pairs)
         refusal, drift = directions_of(folder)
         by_name = {pair.pair_id: pair for pair in pairs}
-        judge = judge_for(pairs, config.judge)
-        return cls(model, by_name, config, refusal, drift, judge, Summary.load(folder))
+        judge, summary = judge_for(pairs, config.judge), Summary.load(folder)
+        own = kept_by_run(folder, model, refusal, drift, summary)
+        return cls(model, by_name, config, refusal, drift, judge, summary, own)
 
     def ask(self, question: LiveQuestion) -> LiveAnswer:
         """The answer to a question; equal questions are answered once. ValueError says what cannot be asked."""
@@ -101,7 +103,8 @@ class LiveModel:
             raise ConfigError(
                 f"item is {question.pair_id!r} in arm {question.arm!r}, which the run did not ask"
             )
-        edit = self._edit(question)
+        chosen = self._edit(question)
+        edit = chosen.edit if isinstance(chosen, ChosenReGap) else chosen
         batch = collate(self.model, [pair.prompts[question.arm]], [0])
         with torch.inference_mode():
             strength = (
@@ -118,7 +121,9 @@ class LiveModel:
             strength if edit else 0.0,
             time.perf_counter() - start,
             *tokens,
+            picture=live_picture(self.model, pair.prompts[question.arm], batch),
             signal=edit.signal if isinstance(edit, ReGap) else "",
+            gate_told=chosen.told if isinstance(chosen, ChosenReGap) else "",
         )
 
     def _state(self, pair: Pair, arm: str, batch: Batch, edits: Sequence[Edit]) -> LiveState:
@@ -155,60 +160,31 @@ class LiveModel:
         site = Site((question.layer,), question.positions)
         if question.method == "fixed":
             return fixed_correction(self._part(question.part), site, question.strength)
-        if question.layer >= self.model.layers - 1:
-            raise ConfigError(
-                f"layer is {question.layer}, the last one: ReGap reads later layers, so choose an earlier one"
-            )
-        return self._regap(question, site)
+        return self._regap(question)
 
     def _part(self, part: str) -> Drift:
         if part == "D":
             return self.drift
         return self.drift.along(self.refusal) if part == "D_along" else self.drift.across(self.refusal)
 
-    def _regap(self, question: LiveQuestion, site: Site) -> ReGap:
-        """ReGap at the site: as the run set it, or with its gate set on calibration pairs now."""
+    def _regap(self, question: LiveQuestion) -> ChosenReGap:
+        """The run's own ReGap where the question asks for it; else one with its gate set on calibration pairs now."""
+        if self.own is not None and is_asked(self.own, question):
+            return ChosenReGap(self.own, "as the run keeps it").at(question.strength)
+        if question.layer >= self.model.layers - 1:
+            raise ConfigError(
+                f"layer is {question.layer}, the last one: ReGap reads later layers, so choose an earlier one"
+            )
         key = (question.layer, question.part, question.positions, question.gate)
         if key not in self.gates:
-            self.gates[key] = self._stored(question, site) or self._calibrated(question, site)
-        found = self.gates[key]
-        return ReGap(
-            found.probe, found.refusal, found.read_layers, found.gate, question.strength, found.signal
-        )
+            self.gates[key] = self._calibrated(question)
+        return replace(self.gates[key], edit=replace(self.gates[key].edit, strongest=question.strength))
 
-    def _stored(self, question: LiveQuestion, site: Site) -> ReGap | None:
-        """The run's own gate, if it was set for this site and this kind of gate."""
-        own = self.summary.at("regap")
-        if not isinstance(own, dict) or question.part != "D" or question.gate != own["gate"]["kind"]:
-            return None
-        probe = own.get("probe", {"site": own["site"], "strength": 1.0})
-        plain = (
-            own.get("passes", "probe") == "probe" and own.get("part", "D") == "D" and own["signal"] in PLAIN
-        )
-        if not plain or {own["site"], probe["site"]} != {str(site)} or probe["strength"] != 1.0:
-            return None
-        probe = fixed_correction(self.drift, site, 1.0)
-        gate = Gate(own["gate"]["kind"], own["gate"]["threshold"], own["gate"]["width"])
-        return ReGap(probe, self.refusal, tuple(own["read_layers"]), gate, own["strongest"], own["signal"])
-
-    def _signal(self) -> Any:
-        """The signal that the run's ReGap reads, if its name says all of it; else self-rectification."""
-        own = self.summary.at("regap", "signal") or self.config.signal
-        return own if own in PLAIN else "rho"
-
-    def _calibrated(self, question: LiveQuestion, site: Site) -> ReGap:
+    def _calibrated(self, question: LiveQuestion) -> ChosenReGap:
         calibration = Pairs(tuple(self.pairs.values())).where(split="calibration", arm=self.drift.arm)
-        return calibrate_regap(
-            self.model,
-            calibration,
-            self.refusal,
-            self._part(question.part),
-            site,
-            strongest=1.0,
-            false_refusals=self.config.false_refusals,
-            signal=self._signal(),
-            gate=question.gate,
-        )
+        named = self.summary.at("regap", "signal") or self.config.signal
+        part = self._part(question.part)
+        return calibrated_now(self.model, calibration, self.refusal, part, question, str(named), self.config)
 
 
 def generated(live: LiveModel, pair: Pair, arm: str, edits: Sequence[Edit]) -> Any:

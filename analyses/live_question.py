@@ -35,6 +35,21 @@ class LiveState:
 
 
 @dataclass(frozen=True)
+class LivePicture:
+    """The part of a picture that the model sees, and where the patches of it lie."""
+
+    png: bytes = field(repr=False)
+    width: int
+    """Pixels of the PNG."""
+    height: int
+    rows: int
+    """Of the patches, line by line; rows and columns are 0 where they make no rectangle over the picture."""
+    columns: int
+    problem: str = ""
+    """Why they make none."""
+
+
+@dataclass(frozen=True)
 class LiveAnswer:
     """The same prompt without and with the intervention."""
 
@@ -54,8 +69,11 @@ class LiveAnswer:
     """δ likewise."""
     image_tokens: Sequence[int] = field(default=(), repr=False)
     """Which of the tokens stand for patches of the image."""
+    picture: LivePicture | None = None
     signal: str = ""
     """What ReGap's gate read; empty for another intervention."""
+    gate_told: str = ""
+    """In words, whether that gate is the run's own or was calibrated now."""
 
 
 @runtime_checkable

@@ -38,6 +38,9 @@ PACKAGES = (
 THUMBNAIL = 160
 """Longest side, in pixels, of the pictures kept for the report."""
 
+PROMPTS_A_GROUP = 128
+"""Rows of prompts.parquet that are read together: whoever opens one item reads the pictures of so many."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -112,7 +115,9 @@ class RunFolder:
             for rendered in (render(model, prompt),)
         ]
         table = io.BytesIO()
-        pd.DataFrame(rows).to_parquet(table, index=False)
+        pd.DataFrame(rows).to_parquet(
+            table, index=False, row_group_size=PROMPTS_A_GROUP, write_statistics=["pair_id", "arm"]
+        )
         write_whole(self.path / "prompts.parquet", table.getvalue())
 
 

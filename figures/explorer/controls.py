@@ -32,7 +32,9 @@ NAMES = {
     "figure": "figure",
     "method": "intervention",
     "positions": "positions",
-    "gate": "gate",
+    "gate": "gate of ReGap",
+    "along": "colour of tokens and patches",
+    "heat": "heat maps",
 }
 VERDICTS = ("refused", "complied", "degenerate", "not_judged")
 CHOICES: dict[str, dict[str, str]] = {
@@ -50,6 +52,8 @@ CHOICES: dict[str, dict[str, str]] = {
         "all": "all",
     },
     "gate": {"hard": "hard", "sigmoid": "sigmoid", "line": "clipped line"},
+    "along": {"refusal": "z, along r", "drift": "δ, along D"},
+    "heat": {"ablation": "parts by layer", "sweep": "strengths by layer"},
 }
 TICKED = {
     "only": {"disagree": "judges disagree", "flipped": "flipped by the correction"},

@@ -153,7 +153,13 @@ class LazyRecords(Mapping[str, Record]):
         return sum(1 for _ in self)
 
 
-MADE_BY = {"judge": "regap judge RUN", "compare": "regap compare", "read_back": "regap run --read-back"}
+MADE_BY = {
+    "judge": "regap judge RUN",
+    "compare": "regap compare",
+    "read_back": "regap run --read-back",
+    "ablate": "regap ablate RUN",
+    "sweep": "regap sweep RUN",
+}
 
 
 def missing_table(folder: Path, name: str) -> str:

@@ -3,10 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from dash import html
+from dash import dcc, html
 from plotly.subplots import make_subplots
 
 from regap.analyses.live_question import Live, LiveAnswer, LiveQuestion, LiveState
@@ -15,6 +14,8 @@ from regap.figures.examples import HARMFUL_LETTERS, shortened
 from regap.figures.explorer.detail import folded
 from regap.figures.explorer.explored import Explored, Missing
 from regap.figures.explorer.query import Query
+from regap.figures.explorer.selection import as_the_run
+from regap.figures.explorer.strips import strips
 from regap.figures.explorer.theme import dressed
 from regap.figures.explorer.view import Shown, View
 
@@ -30,11 +31,13 @@ def live_view(live: Live | None) -> View:
         rows = run.items.of(asked.pair_id)
         harmful = len(rows) > 0 and rows["label"].iloc[0] == "harmful"
         gate = f", the gate reads {answer.signal}" if answer.signal else ""
+        told = f" {gate_of(answer)}" if answer.gate_told else ""
         caption = (
             f"{asked.arm}, {asked.pair_id}. Layer {asked.layer}, {asked.positions}, {asked.part}; applied strength "
-            f"{answer.strength:g}{gate}. {answer.seconds:.2f} s. Judge: {answer.judge}."
+            f"{answer.strength:g}{gate}.{told} {answer.seconds:.2f} s. Judge: {answer.judge}."
         )
-        return Shown(figure_of(answer), [spoken(answer, harmful), strip(answer)], caption, "290px")
+        parts = [*back(run, query, answer), spoken(answer, harmful), *strips(answer, query.along)]
+        return Shown(figure_of(answer), parts, caption, "260px")
 
     def data(run: Explored, query: Query) -> pd.DataFrame:  # noqa: ARG001
         return table_of(*asked_of(live, query))
@@ -95,6 +98,21 @@ def figure_of(answer: LiveAnswer) -> go.Figure:
     return dressed(figure)
 
 
+def gate_of(answer: LiveAnswer) -> str:
+    """In words, whose gate ReGap has."""
+    return f"ReGap: {answer.gate_told}."
+
+
+def back(run: Explored, query: Query, answer: LiveAnswer) -> list[Any]:
+    """Whose gate ReGap has, and a way to the run's own where that is not what is shown."""
+    said: list[Any] = [html.Span(f"{gate_of(answer)} ", dir="auto")] if answer.gate_told else []
+    own = as_the_run(query, run)
+    if own is not None and own != query:
+        link = f"ReGap as the run has it: layer {own.at}, strength {own.strength:g}"
+        said.append(dcc.Link(link, href=own.address()))
+    return [html.P(said, className="back")] if said else []
+
+
 def spoken(answer: LiveAnswer, harmful: bool) -> html.Div:
     """Both answers side by side with their verdicts, and the prompt as the model was given it."""
     columns = [reply(label, getattr(answer, side), harmful) for side, label, *_ in SIDES]
@@ -117,38 +135,6 @@ def reply(label: str, state: LiveState, harmful: bool) -> html.Div:
     )
 
 
-def strip(answer: LiveAnswer) -> html.Details:
-    """Every token of the prompt, coloured by its z; patches of the image lie in rows."""
-    if not answer.tokens:
-        return html.Details()
-    scale = float(np.quantile(np.abs(np.array(answer.token_refusal)), 0.98)) or 1.0
-    patches = set(answer.image_tokens)
-    words = [token(answer, place, scale) for place in range(len(answer.tokens)) if place not in patches]
-    grid = [token(answer, place, scale, shown="") for place in answer.image_tokens]
-    parts: list[Any] = [html.Div(words, className="tokens")]
-    if grid:
-        wide = max(1, round(len(grid) ** 0.5))
-        parts.append(
-            html.Div(grid, className="patches", style={"gridTemplateColumns": f"repeat({wide}, 16px)"})
-        )
-    note = "Colour: z at the edited layer, without the intervention; red towards refusal. Squares: patches."
-    return html.Details(
-        [html.Summary("tokens and patches along r"), html.P(note, className="faint"), *parts], open=True
-    )
-
-
-def token(answer: LiveAnswer, place: int, scale: float, shown: str | None = None) -> html.Span:
-    """One token on the colour of its z, with its numbers in words for a pointer."""
-    z, delta = answer.token_refusal[place], answer.token_drift[place]
-    colour = style.clear(style.VERMILLION if z > 0 else style.BLUE, min(abs(z) / scale, 1) * 0.75)
-    text = answer.tokens[place]
-    return html.Span(
-        text if shown is None else shown,
-        title=f"{text}: z {z:.3g}, δ {delta:.3g}",
-        style={"background": colour},
-    )
-
-
 def table_of(question: LiveQuestion, answer: LiveAnswer) -> pd.DataFrame:
     """One row per layer and side, with what was asked."""
     rows = [
@@ -168,7 +154,7 @@ VIEW = View(
     "live",
     "Live",
     "Intervene in the model itself, on the chosen item",
-    ("method", "at", "vector", "positions", "strength", "gate"),
+    ("method", "at", "vector", "positions", "strength", "gate", "along"),
     _nothing,
     _nothing,
 )

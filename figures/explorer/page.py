@@ -14,7 +14,7 @@ from regap.figures.gallery import CONFIG
 
 GRAPH: Any = {**CONFIG, "scrollZoom": True, "doubleClick": "reset"}
 KEYS = (
-    ("1 – 8", "the views"),
+    ("1 – 9", "the views"),
     ("← →", "a layer up or down"),
     ("space", "play through the layers, and stop"),
     ("b", "show or blur the picture"),

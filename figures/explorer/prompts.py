@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as parquet
@@ -22,36 +23,46 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Prompts:
-    """The prompts of a run: requests in memory, everything else read for the one that is asked for."""
+    """The prompts of a run: names and requests in memory, everything else read for the one that is asked for."""
 
     path: Path
     columns: tuple[str, ...]
     requests: pd.Series = field(repr=False)
     """By pair_id."""
+    names: pd.MultiIndex = field(repr=False)
+    """pair_id and arm of every row."""
 
     @classmethod
     def of(cls, path: Path) -> "Prompts":
         """The prompts in a file; none if it is not there or names no pairs."""
         columns = tuple(parquet.read_schema(path).names) if path.is_file() else ()
         if not {"pair_id", "arm", "request"} <= set(columns):
-            return cls(path, (), pd.Series(dtype=object))
-        table = parquet.read_table(path, columns=["pair_id", "request"]).to_pandas()
+            return cls(path, (), pd.Series(dtype=object), pd.MultiIndex.from_arrays([[], []]))
+        table = parquet.read_table(path, columns=["pair_id", "arm", "request"]).to_pandas()
         requests = table.drop_duplicates("pair_id").set_index("pair_id")["request"]
-        return cls(path, columns, requests)
+        return cls(path, columns, requests, pd.MultiIndex.from_frame(table[["pair_id", "arm"]]))
 
     def one(self, pair_id: str, arm: str) -> Asked:
         """The prompt of a pair in an arm; an empty one if the run does not keep it."""
         wanted = [name for name in ("request", "answer", "prompt", "image_png") if name in self.columns]
-        if not wanted:
-            return Asked()
-        where = [("pair_id", "==", pair_id), ("arm", "==", arm)]
-        rows = parquet.read_table(self.path, columns=wanted, filters=where).to_pylist()
-        if not rows:
+        places = self.names.get_indexer_for([(pair_id, arm)]) if wanted else [-1]
+        if places[0] < 0:
             return Asked(request=str(self.requests.get(pair_id, "")))
-        row = rows[0]
+        row = row_of(self.path, int(places[0]), wanted)
         return Asked(
             row["request"] or "", row.get("prompt") or "", row.get("answer") or "", safe(row.get("image_png"))
         )
+
+
+def row_of(path: Path, place: int, columns: list[str]) -> dict[str, Any]:
+    """One row of a parquet file by its position; only the row group that it is in is read."""
+    with parquet.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            count = file.metadata.row_group(group).num_rows
+            if place < count:
+                return file.read_row_group(group, columns=columns).slice(place, 1).to_pylist()[0]
+            place -= count
+    raise IndexError(f"row {place} is past the end of {path.name}")
 
 
 def safe(image: object) -> bytes | None:

@@ -42,6 +42,10 @@ class Query:
     """The layer that is edited live."""
     positions: str = "last"
     gate: str = "hard"
+    along: str = "refusal"
+    """What colours tokens and patches: z along refusal, or δ along drift."""
+    heat: str = ""
+    """Which heat maps: ablation or sweep; empty: those that the run has."""
 
     @classmethod
     def of(cls, path: str | None, search: str | None) -> "Query":

@@ -24,6 +24,8 @@ def resolved(query: Query, run: Explored) -> Query:
         changed["arm"] = own_arms(run)
     if not query.item_arm:
         changed["item_arm"] = next((arm for arm in query.arm or changed["arm"] if arm != "text"), "text")
+    if not query.heat:
+        changed["heat"] = "sweep" if run.has("sweep") and not run.has("ablation") else "ablation"
     return query.but(**changed)
 
 
@@ -40,6 +42,25 @@ def edited_layer(run: Explored) -> int:
     site = run.summary.at("fixed", "site")
     digits = "".join(site.split("/")[0].split(",")[0]).strip("layers ") if isinstance(site, str) else ""
     return int(digits) if digits.isdigit() else run.chosen_layer or 0
+
+
+def as_the_run(query: Query, run: Explored) -> Query | None:
+    """The query with ReGap live as the run set it; None where summary.json does not tell of one site and a gate."""
+    own = run.summary.at("regap")
+    if not isinstance(own, dict) or not isinstance(own.get("gate"), dict):
+        return None
+    layers, *rest = [part.strip() for part in str(own.get("site")).split("/")]
+    layer, strongest = layers.removeprefix("layers "), own.get("strongest")
+    if not layer.isdigit() or not rest or not isinstance(strongest, int | float):
+        return None
+    return query.but(
+        method="regap",
+        at=int(layer),
+        positions=rest[0],
+        vector=str(own.get("part", "D")),
+        gate=str(own["gate"].get("kind")),
+        strength=float(strongest),
+    )
 
 
 def own_arms(run: Explored) -> tuple[str, ...]:

@@ -39,7 +39,8 @@ class View:
     def command(self, run: Explored, query: Query) -> str:
         """The command that makes this figure again."""
         folder = shlex.quote(str(run.folder))
-        name = self.figure or (query.figure if self.name == "figures" else "")
+        chosen = {"figures": query.figure, "ablation": query.heat}
+        name = self.figure or chosen.get(self.name, "")
         return f"regap figures {folder} --only {shlex.quote(name)}" if name else f"regap explore {folder}"
 
 

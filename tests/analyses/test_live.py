@@ -7,12 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from regap.analyses.capture_only import capture_only
 from regap.analyses.config import ConfigError, read_config
-from regap.analyses.live import LiveModel
+from regap.analyses.live import LiveModel, generated
 from regap.analyses.live_question import LiveQuestion
+from regap.analyses.live_regap import kept_by_run, told_by_summary
 from regap.analyses.records import Record
+from regap.geometry.forward import run
+from regap.geometry.pairs import Picture
+from regap.geometry.prompts import collate
+from regap.interventions.correction_settings import PackError
+from regap.interventions.fixed import fixed_correction
+from regap.interventions.gates import Gate
+from regap.interventions.packing import correction_of
+from regap.interventions.regap import ReGap
+from regap.interventions.sites import Site
+from regap.interventions.stored_corrections import store_correction
 
 LAYER = 10
 
@@ -73,6 +85,79 @@ def test_regap_applies_its_strength_where_its_gate_opens(live: LiveModel, questi
     for answer in found:
         moved = answer.before.drift[8] - answer.after.drift[8]
         assert moved == pytest.approx(answer.strength, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def odd(live: LiveModel) -> ReGap:
+    """A recipe that nothing but the correction itself tells of: fitted, in a single pass, corrected elsewhere."""
+    probe = fixed_correction(live.drift, Site((6,)), 0.25)
+    across = fixed_correction(live.drift.across(live.refusal), Site((LAYER,)), 1.0)
+    weights = torch.tensor([[0.0, 0.0], [0.5, -2.0]], dtype=torch.float64)
+    gate = Gate("sigmoid", -1e9)
+    return ReGap(probe, live.refusal, (7, 9), gate, 1.5, "fitted_after", weights, across, "single")
+
+
+@pytest.fixture(scope="module")
+def kept(live: LiveModel, folder: Path, odd: ReGap, tmp_path_factory: pytest.TempPathFactory) -> LiveModel:
+    """The live model of a run that keeps the odd recipe."""
+    out = tmp_path_factory.mktemp("kept")
+    store_correction(correction_of(odd, live.refusal), out, "regap", live.model.fingerprint)
+    own = kept_by_run(out, live.model, live.refusal, live.drift, live.summary)
+    return replace(live, own=own, kept={}, gates={})
+
+
+def test_regap_at_the_run_s_settings_is_the_correction_that_the_run_keeps(
+    kept: LiveModel, odd: ReGap, question: LiveQuestion
+) -> None:
+    own = replace(question, method="regap", part="D_across", gate="sigmoid", strength=1.5)
+    answer = kept.ask(own)
+    assert (answer.gate_told, answer.signal, answer.strength) == ("as the run keeps it", "fitted_after", 1.5)
+    pair = kept.pairs[question.pair_id]
+    batch = collate(kept.model, [pair.prompts["typographic"]], [0])
+    states = run(kept.model, batch, kept.refusal.layers, [odd]).states[0].double()
+    np.testing.assert_allclose(
+        answer.after.refusal, (states * kept.refusal.vectors).sum(-1).numpy(), atol=1e-3
+    )
+    moved = np.array(answer.after.drift) - np.array(answer.before.drift)
+    assert not moved[:6].any() and moved[6] == pytest.approx(-0.25, abs=1e-4)  # the probe stays
+    assert answer.after.text == generated(kept, pair, "typographic", [odd]).text
+    weaker = kept.ask(replace(own, strength=0.5))
+    assert weaker.strength == 0.5 and weaker.gate_told.endswith("at strength 0.5 in place of 1.5")
+
+
+@pytest.mark.parametrize("changed", [{"layer": 8}, {"part": "D"}, {"gate": "hard"}, {"positions": "all"}])
+def test_regap_at_other_settings_is_calibrated_now_and_says_so(
+    kept: LiveModel, question: LiveQuestion, changed: dict
+) -> None:
+    own = replace(question, method="regap", part="D_across", gate="sigmoid", strength=1.5)
+    told = kept.ask(replace(own, **changed)).gate_told
+    assert told.startswith("a gate on rho calibrated now on") and "harmless prompts" in told
+
+
+def test_a_damaged_or_foreign_correction_is_told(live: LiveModel, tmp_path: Path) -> None:
+    (tmp_path / "corrections").mkdir()
+    (tmp_path / "corrections" / "regap.safetensors").write_bytes(b"nothing")
+    with pytest.raises(PackError, match="is damaged"):
+        kept_by_run(tmp_path, live.model, live.refusal, live.drift, live.summary)
+
+
+def test_an_older_run_s_regap_is_as_its_summary_tells(live: LiveModel, question: LiveQuestion) -> None:
+    site = f"layers {LAYER} / last / prefill / norm plain"
+    told = {"site": site, "signal": "rho", "read_layers": [11], "strongest": 2.0}
+    told |= {"gate": {"kind": "line", "threshold": 1e9, "width": 1.0}}
+    own = told_by_summary(told, live.refusal, live.drift)
+    assert own and (own.strongest, own.gate.threshold, own.probe.site.layers) == (2.0, 1e9, (LAYER,))
+    shut = replace(live, own=own, kept={}).ask(replace(question, method="regap", gate="line", strength=2.0))
+    assert shut.strength == 0 and shut.before == shut.after and shut.gate_told == "as the run keeps it"
+    assert told_by_summary(told | {"passes": "single"}, live.refusal, live.drift) is None
+    assert told_by_summary(told | {"signal": "fitted"}, live.refusal, live.drift) is None
+
+
+def test_the_patches_of_a_picture_make_a_grid_over_it(live: LiveModel, question: LiveQuestion) -> None:
+    seen = live.ask(question).picture
+    assert seen and seen.rows * seen.columns == len(live.ask(question).image_tokens)
+    assert Picture(seen.png).open().size == (seen.width, seen.height) and not seen.problem
+    assert live.ask(replace(question, arm="text")).picture is None
 
 
 def test_tokens_of_the_image_are_told_apart_and_the_last_token_is_the_one_that_is_read(

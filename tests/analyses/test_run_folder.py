@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as parquet
 import pytest
 import torch
 from safetensors import safe_open
 
+from regap.analyses import run_folder
 from regap.analyses.config import ConfigError, RunConfig, read_config
 from regap.analyses.run_folder import THUMBNAIL, RunFolder, check_out
 from regap.geometry.capture import capture
@@ -63,6 +65,17 @@ def test_the_same_inputs_give_the_same_bytes(
     before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
     RunFolder.open(config, tiny, tiny_pairs)
     assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before
+
+
+def test_prompts_lie_in_small_groups(
+    config: RunConfig, tiny: Model, tiny_pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = pd.read_parquet(RunFolder.open(config, tiny, tiny_pairs).path / "prompts.parquet")
+    monkeypatch.setattr(run_folder, "PROMPTS_A_GROUP", 10)
+    path = RunFolder.open(config, tiny, tiny_pairs).path / "prompts.parquet"
+    metadata = parquet.read_metadata(path)
+    assert [metadata.row_group(at).num_rows for at in range(metadata.num_row_groups)] == [10] * 7 + [2]
+    pd.testing.assert_frame_equal(pd.read_parquet(path), whole)
 
 
 def test_directions_are_written_with_what_they_mean(

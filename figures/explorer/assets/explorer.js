@@ -151,7 +151,10 @@
     else if (event.key === "ArrowLeft") stepLayer(-1);
     else if (event.key === " " && !onControl) { event.preventDefault(); play(!playing); }
     else if (event.key === "d") send({ theme: themed() === "dark" ? "" : "dark" });
-    else if (event.key === "b") document.querySelector("button.picture")?.classList.toggle("clear");
+    else if (event.key === "b") {
+      const pictures = [...document.querySelectorAll("button.picture")], blurred = pictures.some((each) => !each.classList.contains("clear"));
+      pictures.forEach((each) => each.classList.toggle("clear", blurred));
+    }
   });
 
   themed();

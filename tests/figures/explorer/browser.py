@@ -1,5 +1,6 @@
 """A real browser without a window, and an explorer for it to look at."""
 
+import logging
 import os
 import shutil
 import threading
@@ -56,6 +57,7 @@ def browsing() -> Iterator[Browser]:
 @contextmanager
 def serving(*folders: Path, live: Any = None) -> Iterator[str]:
     """The address of an explorer of these run folders."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     app = application([Explored(folder) for folder in folders], live)
     server = make_server(HOST, 0, app.server, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -23,6 +23,7 @@ def explored_folder(planted_run: Path, tmp_path_factory: pytest.TempPathFactory)
         ("coordinates", hostile_run.coordinates()),
         ("completions", hostile_run.completions()),
         ("verdicts", hostile_run.verdicts()),
+        ("ablation", hostile_run.ablation()),
     ):
         Record(name, table).save(folder)
     hostile_run.prompts().to_parquet(folder / "prompts.parquet", index=False)
@@ -31,6 +32,12 @@ def explored_folder(planted_run: Path, tmp_path_factory: pytest.TempPathFactory)
     save_file({"refusal": refusal, "drift.typographic": drift}, folder / "directions.safetensors")
     summary = json.loads((folder / "summary.json").read_text())
     summary |= {"image_arm": "typographic", "fixed": {"site": "layers 1 / last / prefill / norm plain"}}
+    summary["regap"] = {
+        "site": "layers 0 / image / prefill / norm plain",
+        "strongest": 2.5,
+        "part": "D_across",
+    }
+    summary["regap"]["gate"] = {"kind": "line"}
     (folder / "summary.json").write_text(json.dumps(summary))
     return folder
 

@@ -7,7 +7,7 @@ import hostile
 import pandas as pd
 from PIL import Image
 
-from regap.analyses.live_question import LiveAnswer, LiveQuestion, LiveState
+from regap.analyses.live_question import LiveAnswer, LivePicture, LiveQuestion, LiveState
 
 ARMS = ("text", "typographic", "typographic-cluttered")
 LAYERS = (0, 1, 2)
@@ -78,6 +78,18 @@ def prompts() -> pd.DataFrame:
     )
 
 
+def ablation() -> pd.DataFrame:
+    """A block changes z by its layer for harmful prompts, and by nothing for harmless ones."""
+    row = {"model": "m", "arm": "typographic", "component": "block", "head": -1, "replacement": "mean"}
+    row |= {"control": "none", "positions": "last", "measure": "log_odds", "read_layer": -1, "n": 40}
+    return pd.DataFrame(
+        {**row, "layers": str(layer), "layer": layer, "label": label}
+        | {"value": value, "low": value - 0.125, "high": value + 0.125}
+        for layer, (label, times) in product(LAYERS, (("harmful", 1), ("harmless", 0)))
+        for value in (float(layer * times),)
+    )
+
+
 class Planted:
     """A model whose answers are hostile texts, and whose z is what was asked of it."""
 
@@ -88,4 +100,7 @@ class Planted:
         after = LiveState(hostile.SCRIPT, "refused", "said sorry", [0.0, 1.0, 7.0], [1.0, 0.0, 0.0])
         tokens = (hostile.SCRIPT, "<image>", "word")
         said = ("judge", hostile.LINK, before, after, question.strength, 0.1)
-        return LiveAnswer(*said, tokens, (1.0, 2.0, -3.0), (0.0, 0.0, 0.0), (1,))
+        picture = LivePicture(png(), 32, 32, 1, 1)
+        return LiveAnswer(
+            *said, tokens, (1.0, 2.0, -3.0), (0.0, 0.5, 0.0), (1,), picture, "rho", hostile.SCRIPT
+        )

@@ -6,6 +6,8 @@ from pathlib import Path
 from browser import SIZE, Visit, browsing, serving
 
 from regap.figures.explorer.explored import Explored, Missing
+from regap.figures.explorer.query import Query
+from regap.figures.explorer.selection import as_the_run
 from regap.figures.explorer.views import VIEWS
 
 
@@ -19,6 +21,12 @@ def an_item(run: Explored) -> str:
     return f"item={kept['pair_id'].iloc[0]}&item_arm={kept['arm'].iloc[0]}" if len(kept) else ""
 
 
+def live_regap(run: Explored, item: str) -> str:
+    """The address of the run's own ReGap on an item; that of ReGap as it comes where the run does not tell."""
+    query = Query.of("live", item)
+    return (as_the_run(query, run) or query.but(method="regap")).address()
+
+
 def main(run: Path, out: Path, model: str = "organism") -> None:
     """Writes one PNG per view, light, dark and beside a second run, and says what went wrong in the browser."""
     from regap.analyses.live import LiveModel
@@ -30,6 +38,8 @@ def main(run: Path, out: Path, model: str = "organism") -> None:
     shots |= {f"{name}-item": f"/{name}?{item}" for name in ("plane", "trajectories", "items")}
     shots |= {
         "live": f"/live?{item}",
+        "live-regap": live_regap(Explored(run), item),
+        "live-drift": f"/live?{item}&along=drift",
         "plane-dark": f"/plane?theme=dark&{item}",
         "doses-dark": "/doses?theme=dark",
     }

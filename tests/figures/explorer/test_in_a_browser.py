@@ -192,13 +192,41 @@ def test_live_interventions_answer_and_say_what_cannot_be_asked(visit: Visit) ->
     visit.open(f"/live?{item(8)}&at=1&strength=1").drawn()
     assert hostile.SCRIPT in visit.text(".replies") and hostile.IMAGE in visit.text(".replies")
     assert (
-        visit.page.locator(".tokens span").count() == 2 and visit.page.locator(".patches span").count() == 1
+        visit.page.locator(".tokens span").count() == 2
+        and visit.page.locator(".patched > span > span").count() == 1
     )
+    over, under = (visit.page.locator(f".patched > {part}").bounding_box() for part in ("span", "img"))
+    assert over == under and over
+    blur = "getComputedStyle(document.querySelector('.patched img')).filter"
+    assert visit.page.evaluate(blur).startswith("blur")
+    visit.page.keyboard.press("b")
+    visit.wait(f"() => {blur} === 'none'")
     visit.page.locator(".of-strength [role=slider]").press("ArrowRight")
     visit.wait("() => document.querySelector('#caption-0').textContent.includes('strength 1.05')")
     visit.page.locator(".of-at [role=slider]").press("ArrowRight")
     visit.page.locator(".problem").wait_for()
     assert visit.text(".problem") == f"layer is 2; {hostile.SCRIPT}"
+
+
+def test_the_run_s_own_regap_is_one_click_away(visit: Visit) -> None:
+    visit.open(f"/live?{item(8)}&at=1").drawn()
+    visit.page.locator(".back a").click()
+    visit.wait("() => document.querySelector('#caption-0').textContent.includes('strength 2.5')")
+    visit.settled()
+    assert {"method=regap", "at=0", "gate=line", "positions=image"} <= set(visit.search()[1:].split("&"))
+    assert hostile.SCRIPT in visit.text("#caption-0") and visit.page.locator(".back a").count() == 0
+    assert hostile.SCRIPT in visit.text(".back")
+
+
+def test_cells_of_the_heat_maps_tell_their_interval(visit: Visit) -> None:
+    visit.open("/ablation").drawn()
+    box = visit.page.locator("#graph-0 .nsewdrag[data-subplot=xy]").bounding_box()
+    assert box
+    visit.page.mouse.move(box["x"] + box["width"] / 2 - 5, box["y"] + box["height"] / 2)
+    visit.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    visit.page.locator("#graph-0 .hoverlayer .hovertext").first.wait_for()
+    told = visit.page.locator("#graph-0 .hoverlayer").evaluate("part => part.textContent")
+    assert "layer 1" in told and "+1" in told and "[+0.875, +1.1" in told and "n = 40" in told
 
 
 def test_data_and_command_can_be_taken_away(visit: Visit) -> None:

@@ -60,7 +60,7 @@ def test_a_run_fills_in_what_it_quotes_itself(explored: Explored) -> None:
         ("text", "typographic"),
         "typographic",
     )
-    asked = Query(layer=0, at=2, arm=("text",), item_arm="text")
+    asked = Query(layer=0, at=2, arm=("text",), item_arm="text", heat="sweep")
     assert resolved(asked, explored) == asked
 
 

@@ -16,7 +16,7 @@ from regap.figures.explorer.detail import detail
 from regap.figures.explorer.explored import Explored, Missing
 from regap.figures.explorer.live_view import live_view
 from regap.figures.explorer.query import Query
-from regap.figures.explorer.selection import chosen, resolved, thinned
+from regap.figures.explorer.selection import as_the_run, chosen, resolved, thinned
 from regap.figures.explorer.theme import on_paper
 from regap.figures.explorer.view import Shown
 from regap.figures.explorer.views import VIEWS
@@ -178,7 +178,7 @@ def test_the_table_pages_through_all_items(explored: Explored, asked: Asked) -> 
 @pytest.mark.parametrize("name", VIEWS)
 def test_a_run_that_was_just_begun_says_which_command_goes_on(empty_folder: Path, name: str) -> None:
     run = Explored(empty_folder)
-    with pytest.raises(Missing, match=r"regap run|no answers yet"):
+    with pytest.raises(Missing, match=r"regap run|regap ablate|no answers yet"):
         VIEWS[name].show(run, resolved(Query(name), run))
     assert detail(run, resolved(Query(item="p"), run))
 
@@ -235,6 +235,29 @@ def test_a_live_model_is_asked_what_the_query_says(explored: Explored, asked: As
     assert "applied strength 0.5" in shown.caption and "D_along" in shown.caption
     assert [list(trace.y) for trace in drawn(shown).data[:2]] == [[0, 1, 2], [0, 1, 7]]
     assert set(view.data(explored, query)["edited_layer"]) == {1}
+    assert f"ReGap: {hostile.SCRIPT}" in shown.caption
+
+
+def test_the_way_back_leads_to_the_run_s_own_regap(explored: Explored, asked: Asked) -> None:
+    own = as_the_run(asked("live", item="plain-0"), explored)
+    assert own and (own.at, own.positions, own.vector, own.gate) == (0, "image", "D_across", "line")
+    assert own.strength == 2.5 and own.item == "plain-0"
+    shown = [str(live_view(made.Planted()).show(explored, query).parts) for query in (own.but(at=1), own)]
+    assert "as the run has it" in shown[0] and "as the run has it" not in shown[1]
+
+
+def test_heat_maps_are_a_view_of_their_own(
+    explored: Explored, asked: Asked, with_tables: Callable[..., Explored]
+) -> None:
+    figure = drawn(VIEWS["ablation"].show(explored, asked("ablation")))
+    assert [list(trace.z[0]) for trace in figure.data] == [[0, 1, 2], [0, 0, 0]]
+    assert VIEWS["ablation"].command(explored, asked("ablation")).endswith("--only ablation")
+    bare = with_tables("coordinates")
+    for heat, command in (("ablation", "regap ablate RUN"), ("sweep", "regap sweep RUN")):
+        with pytest.raises(Missing, match=command):
+            VIEWS["ablation"].show(bare, resolved(Query("ablation", heat=heat), bare))
+    with pytest.raises(Missing, match="no heat maps 'x'"):
+        VIEWS["ablation"].show(explored, asked("ablation", heat="x"))
 
 
 @pytest.mark.parametrize(

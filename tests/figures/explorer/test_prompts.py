@@ -1,0 +1,49 @@
+"""One prompt is read from its own row group alone."""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as parquet
+import pytest
+
+from regap.figures.explorer.prompts import PNG, Prompts
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    rows = [
+        {"pair_id": f"p{place}", "arm": arm, "request": f"r{place}", "prompt": f"{arm} {place}"}
+        | {"answer": None, "image_png": PNG + bytes([place]) * 50 if arm == "picture" else None}
+        for place in range(30)
+        for arm in ("text", "picture")
+    ]
+    path = tmp_path / "prompts.parquet"
+    pd.DataFrame(rows).to_parquet(path, index=False, row_group_size=7)
+    return path
+
+
+def test_each_prompt_is_found_in_whichever_group_it_is(kept: Path) -> None:
+    prompts = Prompts.of(kept)
+    for place in range(30):
+        asked = prompts.one(f"p{place}", "picture")
+        assert (asked.request, asked.rendered, asked.picture) == (
+            f"r{place}",
+            f"picture {place}",
+            PNG + bytes([place]) * 50,
+        )
+        assert prompts.one(f"p{place}", "text").picture is None
+    assert prompts.one("p3", "nowhere").request == "r3" and prompts.one("nobody", "text").request == ""
+
+
+def test_no_other_group_is_read(kept: Path) -> None:
+    """Pictures of the first group are damaged: who asks for one fails, and nobody else notices."""
+    metadata = parquet.read_metadata(kept)
+    column = metadata.row_group(0).column(metadata.schema.names.index("image_png"))
+    start = column.dictionary_page_offset or column.data_page_offset
+    content = bytearray(kept.read_bytes())
+    content[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
+    kept.write_bytes(content)
+    prompts = Prompts.of(kept)
+    assert prompts.one("p29", "picture").picture
+    with pytest.raises(OSError):
+        prompts.one("p0", "picture")
