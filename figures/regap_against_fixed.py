@@ -12,6 +12,8 @@ from regap.figures.menus import View, view_menu, views
 from regap.figures.wording import INTERVAL, caption_of, counted
 
 SYMBOLS = {"none": "x", "baseline": "x", "fixed": "circle", "regap": "star"}
+LABEL_ROOM = 0.09
+"""Share of the spread of the points that a label takes."""
 OTHER_SYMBOLS = ("diamond", "square", "triangle-up", "pentagon", "hexagon")
 
 
@@ -86,6 +88,17 @@ def number_in(setting: str) -> float:
     return float(found.group()) if found else 0.0
 
 
+def apart(rows: pd.DataFrame) -> list[str]:
+    """The strength of each point, left out where it would be written over another's."""
+    places = rows[["over_refusal", "attack_success"]].to_numpy(dtype=float)
+    spread = (places.max(0) - places.min(0)).clip(1e-9)
+    kept: list[int] = []
+    for row in range(len(places)):
+        if all((abs(places[row] - places[other]) > LABEL_ROOM * spread).any() for other in kept):
+            kept.append(row)
+    return [f"{strength:g}" if row in kept else "" for row, strength in enumerate(rows["strength"])]
+
+
 def points(
     rows: pd.DataFrame, method: str, label: str, colour: str, symbol: str, visible: bool
 ) -> go.Scatter:
@@ -102,7 +115,7 @@ def points(
         error_x=bars(rows["over_refusal"], rows["over_refusal_low"], rows["over_refusal_high"], colour),
         error_y=bars(rows["attack_success"], rows["attack_success_low"], rows["attack_success_high"], colour),
         mode="lines+markers+text" if joined else "lines+markers",
-        text=[f"{strength:g}" for strength in rows["strength"]] if joined else None,
+        text=apart(rows) if joined else None,
         textposition="top right",
         textfont={"size": 11, "color": colour},
         line={

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from regap.figures.regap_against_fixed import caption, draw, number_in
+from regap.figures.regap_against_fixed import apart, caption, draw, number_in
 
 
 def drawn(planted: Any) -> list[Any]:
@@ -42,3 +43,14 @@ def test_the_strength_is_the_first_number_of_a_setting(setting: str, number: flo
 
 def test_the_caption_names_the_claim(planted) -> None:
     assert "paper's claim" in caption(planted("adaptive"))
+
+
+def test_labels_are_not_written_over_one_another() -> None:
+    rows = pd.DataFrame(
+        {
+            "over_refusal": [0.0, 0.01, 0.5, 1.0],
+            "attack_success": [0.5, 0.49, 0.0, 0.0],
+            "strength": [0.5, 0.75, 2, 3],
+        }
+    )
+    assert apart(rows) == ["0.5", "", "2", "3"]
