@@ -33,10 +33,14 @@ def draw(adaptive: Record) -> go.Figure:
         for method, (label, colour) in methods.items():
             rows = wide[wide["method"] == method]
             if len(rows):
-                figure.add_trace(points(rows, method, label, colour, symbols[method], place == 0))
+                at_once = True if method not in style.WAYS or method == "probe_image" else "legendonly"
+                look = points(rows, method, label, colour, symbols[method], place == 0 and at_once)
+                figure.add_trace(look)
                 owner.append(place)
     style.dress(
-        figure, "ReGap against fixed strengths", "Lower and further left is better; hover for utility"
+        figure,
+        "ReGap against fixed strengths",
+        "Lower and further left is better; click in the legend for gates on one signal",
     )
     figure.update_xaxes(
         title_text=style.MEASURES["over_refusal"], tickformat=".0%", autorangeoptions_include=0
@@ -100,7 +104,7 @@ def apart(rows: pd.DataFrame) -> list[str]:
 
 
 def points(
-    rows: pd.DataFrame, method: str, label: str, colour: str, symbol: str, visible: bool
+    rows: pd.DataFrame, method: str, label: str, colour: str, symbol: str, visible: bool | str
 ) -> go.Scatter:
     """One method's settings; joined and labelled when the method is a fixed strength."""
     joined = method == "fixed"
