@@ -9,34 +9,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from regap.analyses.commands.options import (
+    CAPTURING,
     Again,
-    Arms,
-    Attention,
-    BatchSize,
-    BatchTokens,
-    Benchmark,
-    ConfigFile,
-    Data,
-    Device,
-    DeviceMap,
-    Download,
-    Dtype,
-    Harmless,
-    ImageArm,
-    Limit,
-    Make,
-    MaxNewTokens,
-    Model,
-    Out,
-    PairsFile,
-    Partial,
-    Quantize,
-    Revision,
-    Seed,
-    Style,
     progress,
+    refuse_settled,
     screen,
     settings_of,
+    takes,
 )
 
 if TYPE_CHECKING:
@@ -46,22 +25,6 @@ if TYPE_CHECKING:
 
 WIDTH = 128
 """Columns of the printed table: a narrower screen wraps its lines rather than its cells."""
-SETTINGS = (
-    "model",
-    "pairs",
-    "benchmark",
-    "data",
-    "harmless",
-    "partial",
-    "make",
-    "style",
-    "out",
-    "arm",
-    "image_arm",
-)
-SETTINGS += ("limit", "device", "dtype", "device_map", "quantize", "attention", "revision", "download")
-SETTINGS += ("batch_size", "batch_tokens", "max_new_tokens", "seed", "config")
-"""Flags that a finished run has answered already."""
 Components = Annotated[
     list[str] | None,
     typer.Option(
@@ -101,6 +64,7 @@ Vectors = Annotated[
 ]
 
 
+@takes(*CAPTURING, "arm", "image_arm", "max_new_tokens", "seed")
 def ablate(
     run_folder: Again = None,
     component: Components = None,
@@ -111,33 +75,10 @@ def ablate(
     together: Together = False,
     controls: Controls = True,
     answers: Answers = False,
-    model: Model = None,
-    pairs: PairsFile = None,
-    benchmark: Benchmark = None,
-    data: Data = None,
-    harmless: Harmless = None,
-    partial: Partial = None,
-    make: Make = None,
-    style: Style = None,
-    out: Out = None,
-    arm: Arms = None,
-    image_arm: ImageArm = None,
-    limit: Limit = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    device_map: DeviceMap = None,
-    quantize: Quantize = None,
-    attention: Attention = None,
-    revision: Revision = None,
-    download: Download = None,
-    batch_size: BatchSize = None,
-    batch_tokens: BatchTokens = None,
-    max_new_tokens: MaxNewTokens = None,
-    seed: Seed = None,
-    config: ConfigFile = None,
+    **flags: Any,
 ) -> None:
     """Replace attention, MLP, heads, blocks or directions, layer by layer, and measure refusal before and after."""
-    settings = _settings(run_folder, locals())
+    settings = _settings(run_folder, flags)
     from regap.analyses.ablate import ablate as ablate_parts
     from regap.analyses.ablation_cells import Wanted, read_layers
     from regap.analyses.records import Record
@@ -158,37 +99,15 @@ def ablate(
     _draw(folder.path, "ablation", again=run_folder is not None)
 
 
+@takes(*CAPTURING, "arm", "image_arm", "max_new_tokens", "seed")
 def sweep(
     run_folder: Again = None,
     vector: Vectors = None,
     layers: Layers = None,
-    model: Model = None,
-    pairs: PairsFile = None,
-    benchmark: Benchmark = None,
-    data: Data = None,
-    harmless: Harmless = None,
-    partial: Partial = None,
-    make: Make = None,
-    style: Style = None,
-    out: Out = None,
-    arm: Arms = None,
-    image_arm: ImageArm = None,
-    limit: Limit = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    device_map: DeviceMap = None,
-    quantize: Quantize = None,
-    attention: Attention = None,
-    revision: Revision = None,
-    download: Download = None,
-    batch_size: BatchSize = None,
-    batch_tokens: BatchTokens = None,
-    max_new_tokens: MaxNewTokens = None,
-    seed: Seed = None,
-    config: ConfigFile = None,
+    **flags: Any,
 ) -> None:
     """Shift image states at every layer by every strength of the drift and its parts, by one-token passes."""
-    settings = _settings(run_folder, locals())
+    settings = _settings(run_folder, flags)
     from regap.analyses.ablation_cells import read_layers
     from regap.analyses.layer_sweep import layer_sweep
 
@@ -207,13 +126,9 @@ def _settings(run_folder: Path | None, flags: dict[str, Any]) -> "RunConfig":
     """Return the settings of the run folder that is named, or those that the flags ask for."""
     if run_folder is None:
         return settings_of(flags)
-    from regap.analyses.config import ConfigError
     from regap.analyses.reopened import settings_of_run
 
-    for name in SETTINGS:
-        if flags[name] is not None:
-            flag = f"--{name.replace('_', '-')}"
-            raise ConfigError(f"{flag} is settled by the run folder {run_folder}; leave one of the two out")
+    refuse_settled(run_folder, flags)
     return settings_of_run(run_folder)
 
 

@@ -1,7 +1,7 @@
 """`regap calibrate`: which recipe of ReGap calibration pairs choose, and why."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -9,32 +9,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from regap.analyses.commands.options import (
-    Attention,
-    BatchSize,
-    BatchTokens,
-    Benchmark,
+    CAPTURING,
     Budget,
-    ConfigFile,
-    Data,
-    Device,
-    DeviceMap,
-    Download,
-    Dtype,
-    Harmless,
-    ImageArm,
-    Limit,
-    Make,
-    Model,
-    Out,
-    PairsFile,
-    Partial,
-    Quantize,
-    Revision,
-    Seed,
-    Style,
     progress,
+    refuse_settled,
     screen,
     settings_of,
+    takes,
 )
 
 WIDTH = 110
@@ -56,48 +37,23 @@ HeldOut = Annotated[
 ]
 
 
+@takes(*CAPTURING, "image_arm", "seed")
 def calibrate(
     run: RunOrNone = None,
     false_refusals: Budget = None,
     signal: SignalOption = None,
     held_out: HeldOut = False,
-    model: Model = None,
-    pairs: PairsFile = None,
-    benchmark: Benchmark = None,
-    data: Data = None,
-    harmless: Harmless = None,
-    partial: Partial = None,
-    make: Make = None,
-    style: Style = None,
-    out: Out = None,
-    image_arm: ImageArm = None,
-    limit: Limit = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    device_map: DeviceMap = None,
-    quantize: Quantize = None,
-    attention: Attention = None,
-    revision: Revision = None,
-    download: Download = None,
-    batch_size: BatchSize = None,
-    batch_tokens: BatchTokens = None,
-    seed: Seed = None,
-    config: ConfigFile = None,
+    **flags: Any,
 ) -> None:
     """Choose ReGap's recipe on calibration pairs for a budget of false refusals, and write all that were tried."""
-    flags = {**locals(), "arm": ()}
     from regap.analyses.calibrate_recipe import calibrate_recipe, config_of_run
-    from regap.analyses.config import ConfigError
 
-    own = {"run", "false_refusals", "signal", "held_out"}
-    for name, value in flags.items() if run else ():
-        if name not in own and value not in (None, ()):
-            flag = f"--{name.replace('_', '-')}"
-            raise ConfigError(f"{flag} is settled by the run folder {run}; leave one of the two out")
+    if run:
+        refuse_settled(run, flags)
     settings = (
         config_of_run(run, false_refusals=false_refusals, signal=signal or "auto")
         if run
-        else settings_of(flags)
+        else settings_of({**flags, "false_refusals": false_refusals, "signal": signal})
     )
     with progress() as track:
         found = calibrate_recipe(settings, track, beside=run is not None, held_out=held_out)

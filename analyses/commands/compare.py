@@ -1,42 +1,16 @@
 """`regap compare`: every method on the same pairs, with the same budgets and judge."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from regap.analyses.commands.options import (
-    Arms,
-    Attention,
-    BatchSize,
-    BatchTokens,
-    Benchmark,
-    Budget,
-    ConfigFile,
-    Contrast,
-    ContrastData,
-    Data,
-    Device,
-    DeviceMap,
-    Download,
-    Dtype,
-    Family,
-    Harmless,
-    ImageArm,
-    Limit,
-    Make,
-    MaxNewTokens,
-    Model,
-    Out,
-    PairsFile,
-    Partial,
-    Quantize,
-    Revision,
-    Seed,
-    Style,
+    CAPTURING,
     progress,
     screen,
     settings_of,
+    takes,
 )
 
 Methods = Annotated[
@@ -45,39 +19,23 @@ Methods = Annotated[
 ]
 
 
+@takes(
+    *CAPTURING,
+    "family",
+    "contrast",
+    "contrast_data",
+    "arm",
+    "image_arm",
+    "max_new_tokens",
+    "false_refusals",
+    "seed",
+)
 def compare(
     method: Methods = None,
-    model: Model = None,
-    family: Family = None,
-    pairs: PairsFile = None,
-    benchmark: Benchmark = None,
-    data: Data = None,
-    harmless: Harmless = None,
-    partial: Partial = None,
-    contrast: Contrast = None,
-    contrast_data: ContrastData = None,
-    make: Make = None,
-    style: Style = None,
-    out: Out = None,
-    arm: Arms = None,
-    image_arm: ImageArm = None,
-    limit: Limit = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    device_map: DeviceMap = None,
-    quantize: Quantize = None,
-    attention: Attention = None,
-    revision: Revision = None,
-    download: Download = None,
-    batch_size: BatchSize = None,
-    batch_tokens: BatchTokens = None,
-    max_new_tokens: MaxNewTokens = None,
-    false_refusals: Budget = None,
-    seed: Seed = None,
-    config: ConfigFile = None,
+    **flags: Any,
 ) -> None:
     """Compare defences, each at the site and strength that calibration pairs choose within one budget."""
-    settings = settings_of(locals())
+    settings = settings_of(flags)
     from regap.analyses.commands.compared import print_comparison
     from regap.analyses.compare import compare as compare_methods
     from regap.figures.gallery import write_figures

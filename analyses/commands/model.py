@@ -7,37 +7,25 @@ from rich.markup import escape
 from rich.table import Table
 
 from regap.analyses.commands.options import (
-    Attention,
-    Device,
-    DeviceMap,
-    Download,
-    Dtype,
-    Quantize,
-    Revision,
+    LOADING,
     screen,
+    takes,
 )
 
 if TYPE_CHECKING:
     from regap.analyses.self_tests import Check
 
 
+@takes(*LOADING)
 def doctor(
     model: Annotated[str | None, typer.Argument(help="organism, a checkpoint folder or a hub id.")] = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    device_map: DeviceMap = None,
-    quantize: Quantize = None,
-    attention: Attention = None,
-    revision: Revision = None,
-    download: Download = None,
+    **flags: Any,
 ) -> None:
     """Check the installation and, on a model, that hooks read and write what they say."""
     from regap.analyses.config import read_config
     from regap.analyses.doctor import check_environment, check_model, shown_prompt
     from regap.analyses.run import load_model
 
-    flags: dict[str, Any] = {"device": device, "dtype": dtype, "device_map": device_map, "quantize": quantize}
-    flags |= {"attention": attention, "revision": revision, "download": download}
     config = read_config(model=model, **flags)
     loaded = load_model(config, config.model)
     checks = [*check_environment(), *check_model(loaded)]

@@ -1,7 +1,8 @@
 """Flags that several commands share, and where commands print."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,11 +95,75 @@ Again = Annotated[
 ]
 
 
+def refuse_settled(run: Path, flags: dict[str, Any]) -> None:
+    """Raise ValueError for a flag that sets what the run has settled."""
+    for name, value in flags.items():
+        if value is not None:
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{flag} is settled by the run folder {run}; leave one of the two out")
+
+
 def check_run(folder: Path) -> None:
     """Raise ValueError for a folder that holds nothing of a run, so that nothing is written into a stranger's."""
     known = ("config.toml", "provenance.json", "summary.json", "tables")
     if not any((folder / name).exists() for name in known):
         raise ValueError(f"run folder {folder} holds no run; name a folder that `regap run` made")
+
+
+FLAGS: dict[str, Any] = {
+    "model": Model,
+    "family": Family,
+    "pairs": PairsFile,
+    "benchmark": Benchmark,
+    "data": Data,
+    "harmless": Harmless,
+    "partial": Partial,
+    "contrast": Contrast,
+    "contrast_data": ContrastData,
+    "make": Make,
+    "style": Style,
+    "read_back": ReadBack,
+    "out": Out,
+    "arm": Arms,
+    "image_arm": ImageArm,
+    "limit": Limit,
+    "device": Device,
+    "dtype": Dtype,
+    "device_map": DeviceMap,
+    "quantize": Quantize,
+    "attention": Attention,
+    "revision": Revision,
+    "download": Download,
+    "batch_size": BatchSize,
+    "batch_tokens": BatchTokens,
+    "max_new_tokens": MaxNewTokens,
+    "false_refusals": Budget,
+    "seed": Seed,
+    "config": ConfigFile,
+}
+"""Every flag that sets a setting, in the order of help."""
+LOADING = ("device", "dtype", "device_map", "quantize", "attention", "revision", "download")
+"""How a model is loaded."""
+ASKING = ("pairs", "benchmark", "data", "harmless", "partial", "make", "style", "limit")
+"""What is asked."""
+CAPTURING = ("model", *ASKING, "out", *LOADING, "batch_size", "batch_tokens", "config")
+"""What every command takes that reads residual streams."""
+
+
+def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command these flags, after its own parameters; it is handed them by name, None where they are not set."""
+
+    def extended(command: Callable[..., None]) -> Callable[..., None]:
+        own = [each for each in signature(command).parameters.values() if each.kind is not each.VAR_KEYWORD]
+        flags = [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=FLAGS[name])
+            for name in FLAGS
+            if name in names
+        ]
+        command.__signature__ = Signature([*own, *flags])  # type: ignore[attr-defined] - typer reads it
+        return command
+
+    return extended
 
 
 @contextmanager
@@ -115,6 +180,6 @@ def settings_of(flags: dict[str, Any]) -> "RunConfig":
     from regap.analyses.config import RunConfig, read_config
 
     set_flags = {name: value for name, value in flags.items() if name in RunConfig.model_fields}
-    set_flags |= {"arms": tuple(flags["arm"] or ()), "make": tuple(flags["make"] or ())}
+    set_flags |= {"arms": tuple(flags.get("arm") or ()), "make": tuple(flags["make"] or ())}
     as_text = {name: str(value) if isinstance(value, Path) else value for name, value in set_flags.items()}
     return read_config(flags["config"], **as_text)

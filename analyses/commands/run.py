@@ -1,40 +1,19 @@
 """`regap demo`, `regap run` and `regap capture`: from a model and pairs to a run folder."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
 from regap.analyses.commands.options import (
-    Arms,
-    Attention,
-    BatchSize,
-    BatchTokens,
-    Benchmark,
-    Budget,
-    ConfigFile,
-    Data,
-    Device,
-    DeviceMap,
-    Download,
-    Dtype,
-    Harmless,
-    ImageArm,
+    CAPTURING,
     Limit,
-    Make,
-    MaxNewTokens,
-    Model,
     Out,
-    PairsFile,
-    Partial,
-    Quantize,
-    ReadBack,
-    Revision,
     Seed,
-    Style,
     progress,
     screen,
     settings_of,
+    takes,
 )
 
 if TYPE_CHECKING:
@@ -59,63 +38,20 @@ def demo(out: Out = None, limit: Limit = None, seed: Seed = None) -> None:
     _run(config)
 
 
+@takes(*CAPTURING, "read_back", "arm", "image_arm", "max_new_tokens", "false_refusals", "seed")
 def run(
-    model: Model = None,
-    pairs: PairsFile = None,
-    benchmark: Benchmark = None,
-    data: Data = None,
-    harmless: Harmless = None,
-    partial: Partial = None,
-    make: Make = None,
-    style: Style = None,
-    read_back: ReadBack = None,
-    out: Out = None,
-    arm: Arms = None,
-    image_arm: ImageArm = None,
-    limit: Limit = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    device_map: DeviceMap = None,
-    quantize: Quantize = None,
-    attention: Attention = None,
-    revision: Revision = None,
-    download: Download = None,
-    batch_size: BatchSize = None,
-    batch_tokens: BatchTokens = None,
-    max_new_tokens: MaxNewTokens = None,
-    false_refusals: Budget = None,
-    seed: Seed = None,
-    config: ConfigFile = None,
+    **flags: Any,
 ) -> None:
     """Run every analysis on any model and any pairs, and write tables, figures, report and summary."""
-    _run(settings_of(locals()))
+    _run(settings_of(flags))
 
 
+@takes(*CAPTURING, "arm")
 def capture(
-    model: Model = None,
-    pairs: PairsFile = None,
-    benchmark: Benchmark = None,
-    data: Data = None,
-    harmless: Harmless = None,
-    partial: Partial = None,
-    make: Make = None,
-    style: Style = None,
-    out: Out = None,
-    arm: Arms = None,
-    limit: Limit = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    device_map: DeviceMap = None,
-    quantize: Quantize = None,
-    attention: Attention = None,
-    revision: Revision = None,
-    download: Download = None,
-    batch_size: BatchSize = None,
-    batch_tokens: BatchTokens = None,
-    config: ConfigFile = None,
+    **flags: Any,
 ) -> None:
     """Capture residual streams and write directions, drift and separability, without generating any answer."""
-    settings = settings_of(locals())
+    settings = settings_of(flags)
     from regap.analyses.capture_only import capture_only
 
     with progress() as track:
