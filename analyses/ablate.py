@@ -20,7 +20,7 @@ from regap.analyses.judges.registry import judge_for
 from regap.analyses.observed import Observed, chosen_arms, observe
 from regap.analyses.outcomes import difference
 from regap.analyses.records import Record
-from regap.analyses.reopened import observe_again
+from regap.analyses.reopened import reopen
 from regap.analyses.run import load_model, open_folder
 from regap.analyses.run_folder import RunFolder, check_out
 from regap.analyses.statistics import paired_difference
@@ -60,7 +60,7 @@ def observed_in(
     """Return the model on its pairs, observed in a finished run or anew, and the run folder."""
     path = Path(config.out)
     if again:
-        return observe_again(path, config, check, track), RunFolder(path)
+        return reopen(path, config, track, check).observe(track), RunFolder(path)
     check_out(path, None)
     pairs = pairs_of(config).require_both_labels()
     chosen_arms(pairs, config)

@@ -7,9 +7,9 @@ from typing import Protocol, runtime_checkable
 
 from regap.analyses.judges.registry import judge_for
 from regap.analyses.observed import Observed
-from regap.analyses.study import find_refusal_tokens
+from regap.analyses.study import find_refusal_tokens, judged_answers
 from regap.analyses.tracking import Tracker, silent
-from regap.analyses.verdicts import Judge, Judged, judge_all
+from regap.analyses.verdicts import Judge, Judged
 from regap.geometry.forward import Edit
 from regap.geometry.pairs import Pairs
 
@@ -65,9 +65,7 @@ class Plain:
     ) -> dict[str, tuple[Judged, ...]]:
         """Return judged answers of pairs, of all test pairs by default, in an arm under each condition."""
         asked = (pairs or self.seen.pairs.test).where(arm=arm)
-        advance = self.track(f"answers, {arm}, {len(conditions)} conditions", len(asked) * len(conditions))
-        found = self.seen.generate(asked, arm, conditions, self.folder, advance)
-        return {name: judge_all(self.judge, asked, answers) for name, answers in found.items()}
+        return judged_answers(self.seen, self.judge, asked, arm, conditions, self.folder, self.track)
 
 
 def bench(seen: Observed, folder: Path | None = None, track: Tracker = silent) -> Plain:

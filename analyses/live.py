@@ -11,16 +11,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from regap.analyses.asked_pairs import pairs_of
-from regap.analyses.captions import with_captions
-from regap.analyses.config import ConfigError, RunConfig, stored_config
+from regap.analyses.config import ConfigError, RunConfig
 from regap.analyses.judges.registry import judge_for
 from regap.analyses.live_picture import live_picture
 from regap.analyses.live_question import LiveAnswer, LiveQuestion, LiveState
 from regap.analyses.live_regap import ChosenReGap, calibrated_now, is_asked, kept_by_run
 from regap.analyses.records import Summary
-from regap.analyses.run import load_model
-from regap.analyses.run_folder import check_pairs, provenance_of
+from regap.analyses.reopened import reopen, settings_of_run
 from regap.analyses.tracking import Tracker, silent
 from regap.analyses.verdicts import Judge
 from regap.geometry.directions import Direction
@@ -62,25 +59,8 @@ class LiveModel:
 
         Raises ConfigError when the folder lacks them, or when the model is not the one that the run measured.
         """
-        needed = [folder / name for name in ("config.toml", "provenance.json", "directions.safetensors")]
-        missing = [path.name for path in needed if not path.is_file()]
-        if missing:
-            raise ConfigError(
-                f"run folder {folder} has no {' and no '.join(missing)}; give its `regap run` command again"
-            )
-        config = stored_config(folder / "config.toml", model=source, out=str(folder))
-        model = load_model(config, config.model)
-        known = provenance_of(folder).get("fingerprint")
-        if known != model.fingerprint:
-            raise ConfigError(
-                f"model is {config.model!r}, which is not the model that run folder {folder} measured; name that one"
-            )
-        pairs = pairs_of(config)
-        if "caption" in config.make:
-            pairs = with_captions(
-                model, pairs, batch_size=config.batch_size, store=folder / "answers", track=track
-            )
-        check_pairs(folder, pairs)
+        reopened = reopen(folder, settings_of_run(folder, source), track)
+        config, model, pairs = reopened.config, reopened.model, reopened.pairs
         refusal, drift = directions_of(folder)
         by_name = {pair.pair_id: pair for pair in pairs}
         judge, summary = judge_for(pairs, config.judge), Summary.load(folder)
@@ -195,6 +175,10 @@ def generated(live: LiveModel, pair: Pair, arm: str, edits: Sequence[Edit]) -> A
 def directions_of(folder: Path) -> tuple[Direction, Drift]:
     """The refusal direction of a run, and the drift of the arm that it corrects."""
     path = folder / "directions.safetensors"
+    if not path.is_file():
+        raise ConfigError(
+            f"run folder {folder} has no directions.safetensors; give its `regap run` command again"
+        )
     tensors = {name: tensor.double() for name, tensor in load_file(path).items()}
     arm = Summary.load(folder).text("image_arm") or "typographic"
     if f"drift.{arm}" not in tensors:

@@ -1,6 +1,7 @@
-"""A run folder taken up again: its settings, its model and what was observed, nothing of it computed twice."""
+"""A run folder taken up again: its settings, its model and its pairs; what it keeps is not computed twice."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from regap.analyses.asked_pairs import pairs_of
@@ -9,37 +10,63 @@ from regap.analyses.config import ConfigError, RunConfig, stored_config
 from regap.analyses.observed import Observed, observe
 from regap.analyses.run import load_model
 from regap.analyses.run_folder import check_pairs, provenance_of
+from regap.analyses.study import Study, calibrate
 from regap.analyses.tracking import Tracker, silent
 from regap.geometry.models import Model
+from regap.geometry.pairs import Pairs
 
 
-def settings_of_run(folder: Path) -> RunConfig:
-    """Return the settings of a run, its folder the one named; raises ConfigError if it is no run folder."""
+@dataclass(frozen=True, eq=False)
+class Reopened:
+    """A run's model and pairs, the ones that its folder belongs to."""
+
+    folder: Path
+    config: RunConfig
+    model: Model = field(repr=False)
+    pairs: Pairs = field(repr=False)
+
+    def observe(self, track: Tracker = silent) -> Observed:
+        """Return the model as it was observed on the pairs; what the folder keeps is not run again."""
+        return observe(self.model, self.pairs, self.config, self.folder, track)
+
+
+def settings_of_run(folder: Path, model: str | None = None) -> RunConfig:
+    """Return the settings of a run, its folder the one named; raises ConfigError if it is no run folder.
+
+    model: where the run's model is found now, if no longer where it was.
+    """
     missing = [name for name in ("config.toml", "provenance.json") if not (folder / name).is_file()]
     if missing:
         raise ConfigError(
             f"run folder {folder} has no {' and no '.join(missing)}; name a folder that `regap run` made"
         )
-    return stored_config(folder / "config.toml", out=str(folder))
+    return stored_config(folder / "config.toml", model=model, out=str(folder))
 
 
-def observe_again(
-    folder: Path, config: RunConfig, check: Callable[[Model], None], track: Tracker = silent
-) -> Observed:
-    """Return model and pairs of a run as they were observed in it; `check` sees the model before it is run.
+def reopen(
+    folder: Path, config: RunConfig, track: Tracker = silent, check: Callable[[Model], None] | None = None
+) -> Reopened:
+    """Return the run's model and pairs; `check` sees the model before it is run.
 
-    Raises ConfigError when model or pairs of the run's settings is no longer the one that the folder belongs to.
+    Raises ConfigError when model or pairs of the settings are no longer those that the folder belongs to.
     """
     model = load_model(config, config.model)
     if provenance_of(folder).get("fingerprint") != model.fingerprint:
         raise ConfigError(
-            f"run folder {folder} belongs to another {config.model} than the one there is now; run it again"
+            f"run folder {folder} belongs to another model than the {config.model} that is there now; run it again"
         )
-    check(model)
+    if check:
+        check(model)
     pairs = pairs_of(config)
     if "caption" in config.make:
         pairs = with_captions(
             model, pairs, batch_size=config.batch_size, store=folder / "answers", track=track
         )
     check_pairs(folder, pairs)
-    return observe(model, pairs, config, folder, track)
+    return Reopened(folder, config, model, pairs)
+
+
+def study_again(folder: Path, track: Tracker = silent) -> Study:
+    """Return the study of a run folder, under whose conditions more can be asked; ConfigError as above."""
+    reopened = reopen(folder, settings_of_run(folder), track)
+    return calibrate(reopened.observe(track), folder, track)

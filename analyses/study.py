@@ -62,9 +62,22 @@ class Study:
         if self.first_tokens:
             advance = self.track(f"first tokens, {arm}, {len(conditions)} conditions", len(asked))
             return judged_by_first_token(self.seen, asked, arm, conditions, self.refusal_tokens, advance)
-        advance = self.track(f"answers, {arm}, {len(conditions)} conditions", len(asked) * len(conditions))
-        found = self.seen.generate(asked, arm, conditions, self.folder, advance)
-        return {name: judge_all(self.judge, asked, answers) for name, answers in found.items()}
+        return judged_answers(self.seen, self.judge, asked, arm, conditions, self.folder, self.track)
+
+
+def judged_answers(
+    seen: Observed,
+    judge: Judge,
+    asked: Pairs,
+    arm: str,
+    conditions: Mapping[str, Sequence[Edit]],
+    folder: Path | None = None,
+    track: Tracker = silent,
+) -> dict[str, tuple[Judged, ...]]:
+    """Return judged answers of these pairs in an arm under each condition; those that the folder keeps are used."""
+    advance = track(f"answers, {arm}, {len(conditions)} conditions", len(asked) * len(conditions))
+    found = seen.generate(asked, arm, conditions, folder, advance)
+    return {name: judge_all(judge, asked, answers) for name, answers in found.items()}
 
 
 def calibrate(seen: Observed, folder: Path | None = None, track: Tracker = silent) -> Study:

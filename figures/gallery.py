@@ -4,12 +4,13 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 import plotly.graph_objects as go
 from plotly.io import to_html
 from plotly.offline import get_plotlyjs
 
-from regap.analyses.records import RunRecords
+from regap.analyses.records import Record, RunRecords
 from regap.figures import (
     ablation,
     dose_response,
@@ -62,6 +63,24 @@ class Drawn:
     """SHA-256 of the file of each table it was drawn from; in the figure's own `meta` too."""
 
 
+def from_records(
+    name: str, heading: str, figure: ModuleType, table: str, also: tuple[str, ...] = ()
+) -> Drawing:
+    """A drawing of tables alone: the figure's own draw and caption are given the records, None for those not there."""
+
+    def records(run: RunRecords) -> list[Record | None]:
+        return [run.records[table], *(run.records.get(other) for other in also)]
+
+    return Drawing(
+        name,
+        heading,
+        table,
+        lambda run: figure.draw(*records(run)),
+        lambda run: figure.caption(*records(run)),
+        also,
+    )
+
+
 DRAWINGS = (
     Drawing(
         "separability_by_layer",
@@ -79,78 +98,26 @@ DRAWINGS = (
         ),
         lambda run: refusal_drift_plane.caption(run.records["coordinates"]),
     ),
-    Drawing(
+    from_records(
         "drift_and_separability",
         "Does drift predict the loss?",
+        drift_and_separability,
         "prediction",
-        lambda run: drift_and_separability.draw(run.records["prediction"], run.records.get("correlations")),
-        lambda run: drift_and_separability.caption(
-            run.records["prediction"], run.records.get("correlations")
-        ),
         ("correlations",),
     ),
-    Drawing(
-        "dose_response",
-        "Does drift cause the loss?",
-        "strength",
-        lambda run: dose_response.draw(run.records["strength"]),
-        lambda run: dose_response.caption(run.records["strength"]),
+    from_records("dose_response", "Does drift cause the loss?", dose_response, "strength"),
+    from_records(
+        "self_rectification", "Self-rectification", self_rectification, "self_rectification", ("detectors",)
     ),
-    Drawing(
-        "self_rectification",
-        "Self-rectification",
-        "self_rectification",
-        lambda run: self_rectification.draw(run.records["self_rectification"], run.records.get("detectors")),
-        lambda run: self_rectification.caption(
-            run.records["self_rectification"], run.records.get("detectors")
-        ),
-        ("detectors",),
-    ),
-    Drawing(
-        "regap_against_fixed",
-        "ReGap against fixed strengths",
-        "adaptive",
-        lambda run: regap_against_fixed.draw(run.records["adaptive"]),
-        lambda run: regap_against_fixed.caption(run.records["adaptive"]),
-    ),
-    Drawing(
-        "outcomes",
-        "What the model did",
-        "outcomes",
-        lambda run: outcomes.draw(run.records["outcomes"]),
-        lambda run: outcomes.caption(run.records["outcomes"]),
-    ),
+    from_records("regap_against_fixed", "ReGap against fixed strengths", regap_against_fixed, "adaptive"),
+    from_records("outcomes", "What the model did", outcomes, "outcomes"),
 )
 NAMES = tuple(drawing.name for drawing in DRAWINGS)
 OTHERS = (
-    Drawing(
-        "frontier",
-        "Attack success at equal over-refusal",
-        "frontier",
-        lambda run: frontier.draw(run.records["frontier"]),
-        lambda run: frontier.caption(run.records["frontier"]),
-    ),
-    Drawing(
-        "methods",
-        "Methods under the same rules",
-        "methods",
-        lambda run: methods.draw(run.records["methods"]),
-        lambda run: methods.caption(run.records["methods"]),
-    ),
-    Drawing(
-        "ablation",
-        "What each part of each layer does",
-        "ablation",
-        lambda run: ablation.draw(run.records["ablation"]),
-        lambda run: ablation.caption(run.records["ablation"]),
-    ),
-    Drawing(
-        "sweep",
-        "Every strength at every layer",
-        "sweep",
-        lambda run: layer_sweep.draw(run.records["sweep"]),
-        lambda run: layer_sweep.caption(run.records["sweep"]),
-    ),
+    from_records("frontier", "Attack success at equal over-refusal", frontier, "frontier"),
+    from_records("methods", "Methods under the same rules", methods, "methods"),
+    from_records("ablation", "What each part of each layer does", ablation, "ablation"),
+    from_records("sweep", "Every strength at every layer", layer_sweep, "sweep"),
 )
 """Figures of commands other than `regap run`: drawn where their table is there, and missed nowhere."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from regap.analyses.config import ConfigError
-from regap.analyses.study_again import study_again
+from regap.analyses.reopened import study_again
 from regap.geometry.forward import Edit
 from regap.geometry.models import Model
 from regap.geometry.pairs import IMAGE_SLOT, Pair, PairError, Pairs, Prompt

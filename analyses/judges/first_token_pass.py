@@ -9,8 +9,8 @@ import pandas as pd
 from regap.analyses.judges.first_token import first_token_judge, first_token_log_odds
 from regap.analyses.judges.stored_answers import StoredAnswers
 from regap.analyses.records import Record
+from regap.analyses.reopened import study_again
 from regap.analyses.study import Study
-from regap.analyses.study_again import study_again
 from regap.analyses.tracking import Tracker, silent
 from regap.analyses.verdicts import Judged
 from regap.geometry.forward import Edit

@@ -7,7 +7,7 @@ from pathlib import Path
 from regap.analyses.config import ConfigError
 from regap.analyses.method_choice import calibration_of, check_names, choose
 from regap.analyses.records import Record
-from regap.analyses.study_again import study_again
+from regap.analyses.reopened import study_again
 from regap.analyses.tracking import Tracker, silent
 from regap.analyses.utility.marking import RULES
 from regap.analyses.utility.tables import save_utility, scored, utility_records

@@ -195,9 +195,9 @@ def test_what_cannot_be_asked_is_one_line(
 
 
 def test_another_model_s_run_is_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="not the model that run folder"):
+    with pytest.raises(ConfigError, match="belongs to another model than the organism:none"):
         LiveModel.of_run(folder, "organism:none")
     (tmp_path / "config.toml").write_text("")
-    with pytest.raises(ConfigError, match=r"no provenance\.json and no directions"):
+    with pytest.raises(ConfigError, match=r"has no provenance\.json; name a folder"):
         LiveModel.of_run(tmp_path)
     assert json.loads((folder / "provenance.json").read_text())["fingerprint"]

@@ -75,7 +75,7 @@ def test_a_benchmark_is_asked_of_a_finished_run_under_its_own_conditions(
     assert before <= {path.name for path in (run / "answers").iterdir()}
     (run / "provenance.json").unlink()
     code, shown = regap(monkeypatch, capsys, *asked)
-    assert code == 2 and "has no config.toml and provenance.json" in shown
+    assert code == 2 and "has no provenance.json; name a folder" in shown
 
 
 @pytest.mark.parametrize(
