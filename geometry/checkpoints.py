@@ -67,6 +67,15 @@ def commit_of(found: str, revision: str | None) -> str:
     return Path(str(path)).parent.name
 
 
+def known_device(name: str) -> torch.device:
+    """Return the device of this name; raises ModelError, before any weight is read, for one that is not here."""
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError):  # torch has a kind of error for each way a device can be missing
+        here = "cpu or cuda" if torch.cuda.is_available() else "cpu"
+        raise ModelError(f"device {name!r} is not here; write {here}") from None
+
+
 def known_dtype(dtype: str) -> str:
     """Return the number format; raises ModelError unless torch has it."""
     if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):

@@ -13,6 +13,7 @@ from regap.geometry.adapter import ModelError, bridge
 from regap.geometry.checkpoints import (
     Quantize,
     commit_of,
+    known_device,
     known_dtype,
     quantization,
     read_configuration,
@@ -146,6 +147,7 @@ def load(
             raise ModelError("processor is missing; give the processor that belongs to the model built")
         return _wrap(source, as_processor(processor), type(source).__name__, digest_of_parameters(source))
     weights: dict[str, Any] = {"dtype": known_dtype(dtype)}
+    place = known_device(device)
     if device_map is not None:
         weights["device_map"] = device_map
     if attention is not None:
@@ -160,7 +162,7 @@ def load(
         raise ModelError(_no_template(str(source)))
     hf = read_weights(str(source), found, config, {**weights, **options})
     if device_map is None and quantize is None:
-        hf = hf.to(device=device)
+        hf = hf.to(device=place)
     digest = (
         digest_of_folder(Path(found)) if Path(found).is_dir() else f"{found}@{commit_of(found, revision)}"
     )

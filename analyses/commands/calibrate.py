@@ -78,3 +78,7 @@ def calibrate(
         )
     path = found.folder.path / "tables" / "recipes.parquet"
     screen.print(f"all {len(choice.trials)} recipes: {escape(str(path))}", soft_wrap=True)
+    if run:
+        screen.print(
+            "the run keeps the correction it was made with; `regap run --false-refusals` makes it anew"
+        )

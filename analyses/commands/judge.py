@@ -63,6 +63,12 @@ def judge(
     from regap.analyses.records import Record
     from regap.analyses.utility.tables import save_utility, stored_utility
 
+    if not (endpoint or endpoint_model) and (endpoint_key or endpoint_rate):
+        raise ValueError(
+            "--endpoint-key and --endpoint-rate go with --endpoint; name it too, or leave them out"
+        )
+    if device and not model_judge:
+        raise ValueError("--device is where a --model-judge is loaded; name one too, or leave it out")
     named = judges_named(judge or [])
     stored = stored_answers(run_folder)
     if model_judge:

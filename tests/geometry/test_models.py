@@ -265,3 +265,14 @@ def test_padding_goes_to_the_left(plain: Any, tiny_architecture: Any) -> None:
     processor = build_processor(tiny_architecture)
     processor.tokenizer.padding_side = "right"
     assert load(deepcopy(plain), processor=processor).tokenizer.padding_side == "left"
+
+
+@pytest.mark.parametrize("device", ["cuda", "bogus", "cuda:99"])
+def test_a_device_that_is_not_here_is_named_before_weights_are_read(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("it is here")
+    monkeypatch.setattr("regap.geometry.models.read_weights", None)
+    with pytest.raises(ModelError, match=f"device '{device}' is not here; write cpu"):
+        load("organism", device=device)

@@ -1,4 +1,4 @@
-"""`regap figures` and `regap report` write into run folders alone, and pass no flag over in silence."""
+"""No flag is passed over in silence, and nothing is written into a folder that holds no run."""
 
 from pathlib import Path
 
@@ -30,3 +30,18 @@ def test_pairs_are_written_as_parquet_alone(regap, tmp_path: Path) -> None:
 def test_what_a_run_settles_cannot_be_set_again(regap, tmp_path: Path) -> None:
     code, told, _ = regap("calibrate", tmp_path, "--device", "cuda")
     assert code == 2 and f"--device is settled by the run folder {tmp_path}" in told
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--endpoint-key", "KEY"), "--endpoint-key and --endpoint-rate go with --endpoint"),
+        (("--endpoint-rate", "3"), "--endpoint-key and --endpoint-rate go with --endpoint"),
+        (("--device", "cpu"), "--device is where a --model-judge is loaded"),
+    ],
+)
+def test_flags_of_a_judge_that_is_not_asked_for_are_refused(
+    regap, flags: tuple[str, str], says: str, tmp_path: Path
+) -> None:
+    code, told, _ = regap("judge", tmp_path, *flags)
+    assert code == 2 and says in told
