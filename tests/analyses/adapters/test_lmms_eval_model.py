@@ -143,7 +143,7 @@ def test_what_it_cannot_do_says_so(lmms_eval: None, tiny: Model) -> None:
         model.generate_until_multi_round([])
     with pytest.raises(ConfigError, match="write run=RUN"):
         type(model)()
-    with pytest.raises(ConfigError, match="name a folder that `regap run` has finished"):
+    with pytest.raises(ConfigError, match="name a folder that `regap run` made"):
         type(model)(run="nowhere")
 
 
