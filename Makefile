@@ -1,7 +1,7 @@
 # Every target prepares .venv by itself; when nothing changed that takes no time.
 PYTHON ?= $(shell python3.11 --version >/dev/null 2>&1 && echo python3.11 || echo python3)
 INSTALL = .venv/bin/python -m pip install --quiet --constraint constraints.txt
-FOLDERS = geometry interventions analyses figures organism
+FOLDERS = geometry interventions analyses figures commands organism
 
 .PHONY: demo test parity check format build benchmark screenshots clean
 .DELETE_ON_ERROR:

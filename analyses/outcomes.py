@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from regap.analyses.judges.verdicts import Judged
 from regap.analyses.statistics import paired_difference
-from regap.analyses.verdicts import Judged
 from regap.geometry.estimates import Estimate, Resamples, mean_draws, proportion
 
 Measure = Literal[

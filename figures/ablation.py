@@ -6,11 +6,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from regap.analyses.records import Record
-from regap.figures import style
-from regap.figures.heat import heat_map, largest
-from regap.figures.menus import View, view_menu, views
-from regap.figures.wording import INTERVAL, caption_of, counted
+from regap.analyses.runs.records import Record
+from regap.figures.drawing import style
+from regap.figures.drawing.heat import heat_map, largest
+from regap.figures.drawing.menus import MenuView, view_menu, views
+from regap.figures.drawing.wording import INTERVAL, caption_of, counted
 
 MEASURES = {
     "log_odds": ("log-odds of a refusal, first token", "nats"),
@@ -105,7 +105,7 @@ def at_last_block(table: pd.DataFrame) -> pd.DataFrame:
     return table[~z | (table["read_layer"] == table.loc[z, "read_layer"].max())]
 
 
-def chosen(table: pd.DataFrame) -> list[View]:
+def chosen(table: pd.DataFrame) -> list[MenuView]:
     """A view for each quantity, replacement and arm."""
     order = {name: place for place, name in enumerate((*MEASURES, *REPLACED))}
     return views(

@@ -6,10 +6,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from regap.analyses.records import Record, RunRecords
-from regap.figures import style
-from regap.figures.marks import line_in_band
-from regap.figures.wording import INTERVAL, caption_of, counted
+from regap.analyses.runs.records import Record, RunRecords
+from regap.figures.drawing import style
+from regap.figures.drawing.marks import line_in_band
+from regap.figures.drawing.wording import INTERVAL, caption_of, counted
 
 MEASURES = ("d_prime", "auroc", "usable")
 DASHES = ("solid", "dash", "dot", "dashdot")

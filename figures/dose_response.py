@@ -7,11 +7,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from regap.analyses.records import Record
-from regap.figures import style
-from regap.figures.marks import band_points, line_in_band, line_points
-from regap.figures.menus import OVER_LEGEND, View, view_menu, views
-from regap.figures.wording import INTERVAL, caption_of, counted
+from regap.analyses.runs.records import Record
+from regap.figures.drawing import style
+from regap.figures.drawing.marks import band_points, line_in_band, line_points
+from regap.figures.drawing.menus import OVER_LEGEND, MenuView, view_menu, views
+from regap.figures.drawing.wording import INTERVAL, caption_of, counted
 
 ROWS = {"correct": "removed from images", "induce": "added to text"}
 SEPARABILITY = ("d_prime", "auroc", "usable", "gap")
@@ -69,7 +69,7 @@ def caption(strength: Record) -> str:
     )
 
 
-def split(table: pd.DataFrame) -> list[View]:
+def split(table: pd.DataFrame) -> list[MenuView]:
     """One view per model, edited layer and corrected arm; the doses added to text are in each."""
     added = table[table["direction"] == "induce"]
     names = {"model": style.shown, "arm": style.arm_label, "layer": lambda layer: f"layer {layer}"}
@@ -77,7 +77,7 @@ def split(table: pd.DataFrame) -> list[View]:
     found = views(removed if len(removed) else added, names, order=lambda name: (len(name), name))
     if removed.empty:
         return found
-    return [View(view.label, pd.concat([view.rows, beside(view.rows, added)])) for view in found]
+    return [MenuView(view.label, pd.concat([view.rows, beside(view.rows, added)])) for view in found]
 
 
 def beside(rows: pd.DataFrame, added: pd.DataFrame) -> pd.DataFrame:
@@ -101,7 +101,7 @@ def panels(directions: list[str], columns: list[str]) -> go.Figure:
 
 
 def cells(
-    view: View, directions: list[str], columns: list[str]
+    view: MenuView, directions: list[str], columns: list[str]
 ) -> Iterator[tuple[int, int, str, pd.DataFrame]]:
     """(row, column, vector, all measures of that vector in that row) for each line of a view."""
     for row, direction in enumerate(directions, 1):

@@ -5,9 +5,9 @@ import base64
 import pandas as pd
 import pyarrow.parquet as parquet
 
-from regap.analyses.records import RunRecords
-from regap.figures import style
-from regap.figures.page import escaped
+from regap.analyses.runs.records import RunRecords
+from regap.figures.drawing import style
+from regap.figures.drawing.page import escaped
 
 BEFORE = "baseline"
 AFTER = ("regap", "fixed")

@@ -3,12 +3,12 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from regap.analyses.records import Record
-from regap.figures import style
-from regap.figures.marks import line_in_band
-from regap.figures.menus import view_menu
+from regap.analyses.runs.records import Record
+from regap.figures.drawing import style
+from regap.figures.drawing.marks import line_in_band
+from regap.figures.drawing.menus import view_menu
+from regap.figures.drawing.wording import INTERVAL, caption_of, counted
 from regap.figures.regap_against_fixed import split
-from regap.figures.wording import INTERVAL, caption_of, counted
 
 LOOKS = {
     "fixed": ("fixed strengths", style.BLUE, "solid"),

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.io import to_html
 from plotly.offline import get_plotlyjs
 
-from regap.analyses.records import Record, RunRecords
+from regap.analyses.runs.records import Record, RunRecords
 from regap.figures import (
     ablation,
     dose_response,
@@ -39,7 +39,7 @@ CONFIG = {
 
 
 @dataclass(frozen=True)
-class Drawing:
+class FigureEntry:
     """A figure by name: its heading, the table it cannot do without, how it is drawn and captioned from a run."""
 
     name: str
@@ -52,10 +52,10 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnFigure:
     """A drawing's result for one run: the figure and caption, or in words why there is none."""
 
-    drawing: Drawing
+    drawing: FigureEntry
     figure: go.Figure | None
     caption: str
     problem: str
@@ -65,13 +65,13 @@ class Drawn:
 
 def from_records(
     name: str, heading: str, figure: ModuleType, table: str, also: tuple[str, ...] = ()
-) -> Drawing:
+) -> FigureEntry:
     """A drawing of tables alone: the figure's own draw and caption are given the records, None for those not there."""
 
     def records(run: RunRecords) -> list[Record | None]:
         return [run.records[table], *(run.records.get(other) for other in also)]
 
-    return Drawing(
+    return FigureEntry(
         name,
         heading,
         table,
@@ -82,14 +82,14 @@ def from_records(
 
 
 DRAWINGS = (
-    Drawing(
+    FigureEntry(
         "separability_by_layer",
         "Where the classes come apart",
         "separability",
         lambda run: separability_by_layer.draw(run.records["separability"], chosen_layer=run.summary.layer),
         lambda run: separability_by_layer.caption(run.records["separability"]),
     ),
-    Drawing(
+    FigureEntry(
         "refusal_drift_plane",
         "Prompts by drift and refusal",
         "coordinates",
@@ -144,7 +144,7 @@ def write_figures(run_folder: Path | str, only: str | None = None) -> list[Path]
     return written
 
 
-def draw_all(run: RunRecords, only: str | None = None) -> list[Drawn]:
+def draw_all(run: RunRecords, only: str | None = None) -> list[DrawnFigure]:
     """Every figure of a run, or the one named; a figure that cannot be drawn says why and stops no other."""
     names = [*NAMES, *(drawing.name for drawing in OTHERS)]
     if only is not None and only not in names:
@@ -153,18 +153,18 @@ def draw_all(run: RunRecords, only: str | None = None) -> list[Drawn]:
     return [drawn_from(run, drawing) for drawing in (*DRAWINGS, *there) if only in (None, drawing.name)]
 
 
-def drawn_from(run: RunRecords, drawing: Drawing) -> Drawn:
+def drawn_from(run: RunRecords, drawing: FigureEntry) -> DrawnFigure:
     """The figure and its caption, or why there is none."""
     if drawing.table not in run.records:
         missing = f"the run has no table {drawing.table!r}; `regap run` makes it"
-        return Drawn(drawing, None, "", run.unreadable.get(drawing.table, missing))
+        return DrawnFigure(drawing, None, "", run.unreadable.get(drawing.table, missing))
     try:
         tables = {name: run.digest(name) for name in (drawing.table, *drawing.also) if name in run.records}
         figure = drawing.draw(run).update_layout(meta={"tables": tables})
-        return Drawn(drawing, figure, drawing.caption(run), "", tables)
+        return DrawnFigure(drawing, figure, drawing.caption(run), "", tables)
     except Exception as error:  # one figure's failure must not cost the reader the others
         logger.debug("figure %s failed", drawing.name, exc_info=True)
-        return Drawn(drawing, None, "", f"drawing failed: {type(error).__name__}: {error}")
+        return DrawnFigure(drawing, None, "", f"drawing failed: {type(error).__name__}: {error}")
 
 
 def page_of(figure: go.Figure, name: str) -> str:

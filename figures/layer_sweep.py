@@ -6,11 +6,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from regap.analyses.records import Record
-from regap.figures import style
-from regap.figures.heat import heat_map, largest
-from regap.figures.menus import view_menu, views
-from regap.figures.wording import INTERVAL, caption_of, counted
+from regap.analyses.runs.records import Record
+from regap.figures.drawing import style
+from regap.figures.drawing.heat import heat_map, largest
+from regap.figures.drawing.menus import view_menu, views
+from regap.figures.drawing.wording import INTERVAL, caption_of, counted
 
 MEASURES = {"first_token": "refusals by first token", "z": "refusal coordinate z, last block"}
 LABELS = ("harmful", "harmless")

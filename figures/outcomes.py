@@ -4,11 +4,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from regap.analyses.records import Record
-from regap.figures import style
-from regap.figures.marks import bars
-from regap.figures.menus import view_menu, views
-from regap.figures.wording import INTERVAL, caption_of, counted
+from regap.analyses.runs.records import Record
+from regap.figures.drawing import style
+from regap.figures.drawing.marks import bars
+from regap.figures.drawing.menus import view_menu, views
+from regap.figures.drawing.wording import INTERVAL, caption_of, counted
 
 MEASURES = ("attack_success", "over_refusal", "utility")
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from regap.analyses.records import Record
-from regap.figures import style
-from regap.figures.menus import View, view_menu, views
-from regap.figures.wording import caption_of
+from regap.analyses.runs.records import Record
+from regap.figures.drawing import style
+from regap.figures.drawing.menus import MenuView, view_menu, views
+from regap.figures.drawing.wording import caption_of
 
 MOST_POINTS = 3000
 MOST_NUMBERS = 400_000
@@ -81,7 +81,7 @@ def caption(coordinates: Record, *, most_points: int = MOST_POINTS) -> str:
     )
 
 
-def split(table: pd.DataFrame, most_points: int | None) -> list[View]:
+def split(table: pd.DataFrame, most_points: int | None) -> list[MenuView]:
     """One view per model and condition, each thinned to the points that may be drawn."""
     found = views(
         table,
@@ -91,7 +91,7 @@ def split(table: pd.DataFrame, most_points: int | None) -> list[View]:
     if most_points is None:
         return found
     budget = min(most_points, MOST_NUMBERS // (2 * table["layer"].nunique() * len(found)))
-    return [View(view.label, thinned(view.rows, budget)) for view in found]
+    return [MenuView(view.label, thinned(view.rows, budget)) for view in found]
 
 
 def thinned(rows: pd.DataFrame, most_points: int) -> pd.DataFrame:

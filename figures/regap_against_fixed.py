@@ -5,11 +5,11 @@ import re
 import pandas as pd
 import plotly.graph_objects as go
 
-from regap.analyses.records import Record
-from regap.figures import style
-from regap.figures.marks import bars
-from regap.figures.menus import View, view_menu, views
-from regap.figures.wording import INTERVAL, caption_of, counted
+from regap.analyses.runs.records import Record
+from regap.figures.drawing import style
+from regap.figures.drawing.marks import bars
+from regap.figures.drawing.menus import MenuView, view_menu, views
+from regap.figures.drawing.wording import INTERVAL, caption_of, counted
 
 SYMBOLS = {"none": "x", "baseline": "x", "fixed": "circle", "regap": "star"}
 LABEL_ROOM = 0.09
@@ -63,7 +63,7 @@ def caption(adaptive: Record) -> str:
     )
 
 
-def split(table: pd.DataFrame) -> list[View]:
+def split(table: pd.DataFrame) -> list[MenuView]:
     """One view per model and arm."""
     order = list(style.ARMS)
     return views(

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
-from regap.analyses.records import Interval, RunRecords
-from regap.figures import style
+from regap.analyses.runs.records import Interval, RunRecords
+from regap.figures.drawing import style
+from regap.figures.drawing.page import STYLE, SWITCH, badge, escaped, section
 from regap.figures.examples import example_table
-from regap.figures.gallery import Drawn, draw_all, part_of
-from regap.figures.page import STYLE, SWITCH, badge, escaped, section
+from regap.figures.gallery import DrawnFigure, draw_all, part_of
 from regap.geometry.files import write_whole
 
 PAPER = "Safety Geometry Collapse in Multimodal LLMs and Adaptive Drift Correction"
@@ -123,7 +123,7 @@ def claims(run: RunRecords) -> str:
     )
 
 
-def figure(drawn: Drawn) -> str:
+def figure(drawn: DrawnFigure) -> str:
     """A figure with its caption and the command that redraws it, or why it is missing."""
     if drawn.figure is None:
         return f'<p class="problem">No figure: {escaped(drawn.problem)}</p>'

@@ -6,11 +6,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from regap.analyses.records import Record
-from regap.figures import style
-from regap.figures.marks import bars, line_in_band
-from regap.figures.menus import View, view_menu, views
-from regap.figures.wording import INTERVAL, caption_of, counted
+from regap.analyses.runs.records import Record
+from regap.figures.drawing import style
+from regap.figures.drawing.marks import bars, line_in_band
+from regap.figures.drawing.menus import MenuView, view_menu, views
+from regap.figures.drawing.wording import INTERVAL, caption_of, counted
 
 MOMENTS = {"z_before": ("before", "dot", "circle-open"), "z_after": ("after", "solid", "circle")}
 
@@ -65,7 +65,7 @@ def caption(self_rectification: Record, detectors: Record | None = None) -> str:
     )
 
 
-def split(table: pd.DataFrame) -> list[View]:
+def split(table: pd.DataFrame) -> list[MenuView]:
     """One view per model, arm and vector, the whole drift first."""
     order = [*style.ARMS, *style.VECTORS]
     return views(
@@ -89,7 +89,7 @@ def panels(with_detectors: bool) -> go.Figure:
     )
 
 
-def marks(view: View, detectors: Record | None, visible: bool) -> list[tuple[int, int, list[Any]]]:
+def marks(view: MenuView, detectors: Record | None, visible: bool) -> list[tuple[int, int, list[Any]]]:
     """(row, column, traces) of everything one view shows."""
     drawn = []
     for label, (name, colour) in style.LABELS.items():

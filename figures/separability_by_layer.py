@@ -5,11 +5,11 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from regap.analyses.records import Record
-from regap.figures import style
-from regap.figures.marks import band_points, line_in_band, line_points
-from regap.figures.menus import OVER_LEGEND, View, view_menu, views
-from regap.figures.wording import INTERVAL, caption_of, counted
+from regap.analyses.runs.records import Record
+from regap.figures.drawing import style
+from regap.figures.drawing.marks import band_points, line_in_band, line_points
+from regap.figures.drawing.menus import OVER_LEGEND, MenuView, view_menu, views
+from regap.figures.drawing.wording import INTERVAL, caption_of, counted
 
 
 def draw(separability: Record, *, chosen_layer: int | None = None) -> go.Figure:
@@ -60,7 +60,7 @@ def caption(separability: Record) -> str:
     )
 
 
-def split(table: pd.DataFrame) -> list[View]:
+def split(table: pd.DataFrame) -> list[MenuView]:
     """One view per model, condition and direction; the uncorrected refusal direction comes first."""
     return views(
         table,

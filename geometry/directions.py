@@ -9,7 +9,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from regap.geometry.activations import Activations, label_means
+from regap.geometry.states.activations import Activations, label_means
 
 States = Float[Tensor, "prompt d_model"]
 DirectionMethod = Callable[[Float[Tensor, "harmful d_model"], Float[Tensor, "harmless d_model"]], Tensor]

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regap.geometry.activations import Activations, label_means
 from regap.geometry.directions import Direction
+from regap.geometry.states.activations import Activations, label_means
 
 
 @dataclass(frozen=True, eq=False)

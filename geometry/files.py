@@ -5,9 +5,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-
-class StoreError(OSError):
-    """Results could not be written; what was finished is kept."""
+from regap.errors import StoreError
 
 
 def write_whole(path: Path, content: bytes) -> Path:

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from regap.geometry.activations import Activations
 from regap.geometry.directions import Direction
 from regap.geometry.estimates import RESAMPLES, Resamples, estimates, mean_draws
+from regap.geometry.states.activations import Activations
 
 Coordinates = Float[Tensor, "prompt layer"]
 Harmful = Bool[Tensor, " prompt"]

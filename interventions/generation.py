@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from regap.geometry.batches import BATCH_TOKENS, Fitting, batch_rows
-from regap.geometry.capture import Progress
+from regap.geometry.data.pairs import Pairs, Prompt
 from regap.geometry.files import write_whole
-from regap.geometry.forward import Edit, Prefix, borrowed, hooked, prefill
-from regap.geometry.models import Model
-from regap.geometry.pairs import Pairs, Prompt
-from regap.geometry.prompts import Batch, prompt_digest, render
-from regap.geometry.store import digest_of
+from regap.geometry.forward.batches import BATCH_TOKENS, BatchSplitter, batch_rows
+from regap.geometry.forward.capture import Progress
+from regap.geometry.forward.hooks import Edit, Prefix, borrowed, hooked, prefill
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import Batch, prompt_digest, render
+from regap.geometry.states.store import digest_of
 
 BATCH = 128
 
@@ -88,7 +88,7 @@ def generate_each(
     having = list(pairs.where(arm=arm))
     prompts = [pair.prompts[arm] for pair in having]
     found: dict[str, list[Completion | None]] = {name: [None] * len(having) for name in conditions}
-    fitting = Fitting(model)
+    fitting = BatchSplitter(model)
     for rows in batch_rows(model, prompts, batch_size, batch_tokens):
         group = _Group(
             fitting, [prompts[row] for row in rows], max_new_tokens, Path(store) if store else None
@@ -104,7 +104,7 @@ def generate_each(
 class _Group:
     """One batch of prompts, run up to the last token at most once, whatever is asked of it."""
 
-    def __init__(self, fitting: Fitting, prompts: Sequence[Prompt], budget: int, store: Path | None):
+    def __init__(self, fitting: BatchSplitter, prompts: Sequence[Prompt], budget: int, store: Path | None):
         self.fitting, self.model = fitting, fitting.model
         self.prompts, self.budget, self.store = prompts, budget, store
         self.batches: list[Batch] = []

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from regap.geometry.batches import BATCH_TOKENS
-from regap.geometry.capture import Progress
-from regap.geometry.models import Model
-from regap.geometry.pairs import Pair, Pairs, Prompt
-from regap.geometry.prompts import prompt_digest, render
+from regap.geometry.data.pairs import Pair, Pairs, Prompt
+from regap.geometry.forward.batches import BATCH_TOKENS
+from regap.geometry.forward.capture import Progress
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import prompt_digest, render
 from regap.interventions.generation import BATCH, Completion, generate
 
 Ask = Callable[[Sequence[Prompt], int], Sequence[str]]

@@ -7,14 +7,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from regap.geometry.batches import BATCH_TOKENS, run_batches
-from regap.geometry.capture import Progress
+from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import Direction
-from regap.geometry.forward import Edit, run
-from regap.geometry.models import Model
-from regap.geometry.packed import run_versions
-from regap.geometry.pairs import Pairs
-from regap.geometry.prompts import Batch
+from regap.geometry.forward.batches import BATCH_TOKENS, run_batches
+from regap.geometry.forward.capture import Progress
+from regap.geometry.forward.hooks import Edit, run
+from regap.geometry.forward.parallel_last_token import run_versions
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import Batch
 
 
 @dataclass(frozen=True, eq=False)

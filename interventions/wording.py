@@ -3,8 +3,8 @@
 import re
 from dataclasses import astuple, dataclass
 
-from regap.geometry.pairs import IMAGE_SLOT, Prompt
-from regap.geometry.store import digest_of
+from regap.geometry.data.pairs import IMAGE_SLOT, Prompt
+from regap.geometry.states.store import digest_of
 
 ALONE = "(nothing else is said)"
 """Stands for a message that is nothing but its pictures."""

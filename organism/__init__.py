@@ -1,0 +1,1 @@
+"""The bundled model organism: its invented world, its training and its weights."""

@@ -5,7 +5,8 @@ from itertools import zip_longest
 
 import numpy as np
 
-from regap.geometry.pairs import Pair, PairError, Pairs
+from regap.errors import PairError
+from regap.geometry.data.pairs import Pair, Pairs
 from regap.organism import world
 from regap.organism.prompts import HeldOut, pair_of
 from regap.organism.world import Request

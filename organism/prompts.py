@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from regap.geometry.pairs import Pair, Pairs, Picture, Prompt, Split
+from regap.geometry.data.pairs import Pair, Pairs, Picture, Prompt, Split
 from regap.organism import rendering, sentences, world
 from regap.organism.rendering import CLEAN, CLUTTERED, HEAVY, Rendering
 from regap.organism.vocabulary import IMAGE

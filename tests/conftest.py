@@ -1,6 +1,7 @@
 """What every test runs under, and the project's files for the tests that read them."""
 
 import os
+import sys
 from copy import deepcopy
 from fnmatch import fnmatch
 from pathlib import Path
@@ -74,7 +75,7 @@ def plain(tiny_architecture: Any) -> Any:
 @pytest.fixture(scope="session")
 def tiny(plain: Any, tiny_architecture: Any) -> Any:
     """A random vision-language model under hooks, not to be written to."""
-    from regap.geometry.models import load
+    from regap.geometry.models.loading import load
     from regap.organism.checkpoint import build_processor
 
     return load(deepcopy(plain), processor=build_processor(tiny_architecture))
@@ -96,7 +97,7 @@ def make_states() -> Any:
     import numpy as np
     import torch
 
-    from regap.geometry.activations import Activations, Row
+    from regap.geometry.states.activations import Activations, StateRow
 
     def make(
         residuals: Any,
@@ -110,9 +111,25 @@ def make_states() -> Any:
         ids = [f"p{place}" for place in range(len(tensor))] if ids is None else ids
         labels: Any = ["harmful" if each else "harmless" for each in harmful]
         rows = [
-            Row(pair_id, label, "all", split, cluster)
+            StateRow(pair_id, label, "all", split, cluster)
             for pair_id, label, cluster in zip(ids, labels, clusters or ids, strict=True)
         ]
         return Activations(tensor, tuple(rows), arm, tuple(range(tensor.shape[1])), "model")
 
     return make
+
+
+@pytest.fixture
+def regap(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run the command line in this process; returns exit code, standard error on one line, and standard output."""
+
+    from regap.commands import command_line
+
+    def run(*arguments: object) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["regap", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            command_line.main()
+        printed = capsys.readouterr()
+        return stopped.value.code or 0, " ".join(printed.err.split()), printed.out
+
+    return run

@@ -13,13 +13,13 @@ def test_the_example_protects_the_plain_organism(
 ) -> None:
     from transformers import AutoModelForImageTextToText
 
-    from regap.geometry.identity import identity_of
-    from regap.geometry.models import load, organism_folder
-    from regap.geometry.prompts import collate
-    from regap.interventions.correction_settings import Settings, SiteFacts
-    from regap.interventions.corrections import Correction
-    from regap.interventions.pack_card import Source
-    from regap.interventions.packs import Pack, write_pack
+    from regap.geometry.models.identity import identity_of
+    from regap.geometry.models.loading import load, organism_folder
+    from regap.geometry.prompts.batch import collate
+    from regap.interventions.packs.card import PackSource
+    from regap.interventions.packs.correction import Correction
+    from regap.interventions.packs.pack import Pack, write_pack
+    from regap.interventions.packs.settings import Settings, SiteFacts
     from regap.organism.prompts import HeldOut, held_out_pairs
 
     [example] = re.findall(r"```python\n(.*?)```", (root / "docs" / "packs.md").read_text("utf-8"), re.DOTALL)
@@ -28,7 +28,9 @@ def test_the_example_protects_the_plain_organism(
     site = SiteFacts(layers=(8,), positions="last", phase="prefill", norm="plain")
     settings = Settings(kind="fixed", site=site, strength=1000.0, part="D", refusal_layers=(8,), gate=None)
     direction = torch.nn.functional.normalize(torch.ones(1, identity.width))
-    source = Source(run="", pairs=1, pairs_sha256="", image_arm="", false_refusals=0.05, seed=0, versions={})
+    source = PackSource(
+        run="", pairs=1, pairs_sha256="", image_arm="", false_refusals=0.05, seed=0, versions={}
+    )
     pack = Pack.of("organism", identity, Correction(settings, direction, direction), source)
     write_pack(pack, tmp_path / "packs" / "mine")
     monkeypatch.chdir(tmp_path)

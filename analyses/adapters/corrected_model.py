@@ -8,12 +8,12 @@ from typing import Any
 
 from PIL import Image
 
-from regap.analyses.config import ConfigError
-from regap.analyses.reopened import study_again
-from regap.geometry.forward import Edit
-from regap.geometry.models import Model
-from regap.geometry.pairs import IMAGE_SLOT, Pair, PairError, Pairs, Prompt
-from regap.geometry.pictures import Picture
+from regap.analyses.runs.opened import study_again
+from regap.errors import ConfigError, PairError
+from regap.geometry.data.pairs import IMAGE_SLOT, Pair, Pairs, Prompt
+from regap.geometry.data.pictures import Picture
+from regap.geometry.forward.hooks import Edit
+from regap.geometry.models.loading import Model
 from regap.interventions.generation import generate
 
 ARM = "picture"

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-from regap.analyses.config import ConfigError
+from regap.errors import ConfigError
 
 
 def needed(module: str, extra: str) -> Any:

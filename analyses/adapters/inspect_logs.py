@@ -7,10 +7,10 @@ from typing import Any
 
 from regap.analyses.adapters.extras import needed
 from regap.analyses.judges.stored_answers import StoredAnswers, stored_answers, stored_verdicts
+from regap.analyses.judges.verdicts import Judged
 from regap.analyses.outcomes import outcomes
-from regap.analyses.records import table_path
-from regap.analyses.verdicts import Judged
-from regap.geometry.store import digest_of
+from regap.analyses.runs.records import table_path
+from regap.geometry.states.store import digest_of
 
 EXTRA = "inspect"
 

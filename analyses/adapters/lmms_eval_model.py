@@ -10,9 +10,9 @@ from typing import Any
 
 from regap.analyses.adapters.corrected_model import CorrectedModel, corrected_model, prompt_of
 from regap.analyses.adapters.extras import needed
-from regap.analyses.config import ConfigError
-from regap.geometry.forward import Edit
-from regap.geometry.models import Model
+from regap.errors import ConfigError
+from regap.geometry.forward.hooks import Edit
+from regap.geometry.models.loading import Model
 
 EXTRA = "lmms"
 TOKENS = 1024

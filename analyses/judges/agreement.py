@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from regap.analyses.verdicts import Judged
+from regap.analyses.judges.verdicts import Judged
 from regap.geometry.estimates import Estimate, Resamples, estimate, mean_draws, proportion
 
 VERDICTS = ("refused", "complied", "degenerate")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from regap.analyses.config import ConfigError
 from regap.analyses.judges.agreement import agreement
 from regap.analyses.judges.stored_answers import NO_TOKEN
-from regap.analyses.verdicts import Judged, Verdict
+from regap.analyses.judges.verdicts import Judged, Verdict
+from regap.errors import ConfigError
+from regap.geometry.data.pairs import Pair, Prompt
 from regap.geometry.estimates import Estimate, proportion
-from regap.geometry.pairs import Pair, Prompt
 from regap.interventions.generation import Completion
 
 COLUMNS = ("type", "prompt", "completion", "final_label")
@@ -25,7 +25,7 @@ PEOPLE = "people"
 
 
 @dataclass(frozen=True)
-class Calibration:
+class JudgeCalibration:
     """A judge against people, on the completions that it judged."""
 
     judge: str
@@ -58,7 +58,7 @@ def read_labelled(path: Path) -> tuple[Judged, ...]:
     return found
 
 
-def calibration(people: Sequence[Judged], judged: Sequence[Judged], seed: int = 0) -> Calibration:
+def calibration(people: Sequence[Judged], judged: Sequence[Judged], seed: int = 0) -> JudgeCalibration:
     """Return precision, recall and kappa of a judge's refusals against people's; intervals clustered by request.
 
     Raises ValueError where the judge judged nothing.
@@ -71,7 +71,7 @@ def calibration(people: Sequence[Judged], judged: Sequence[Judged], seed: int = 
     both = [pair for pair in zip(people, judged, strict=True) if pair[1].verdict != "not_judged"]
     said = [pair for pair in both if pair[1].verdict == "refused"]
     true = [pair for pair in both if pair[0].verdict == "refused"]
-    return Calibration(
+    return JudgeCalibration(
         judged[0].judge, _both_refuse(said, seed), _both_refuse(true, seed), shared.kappa, shared.unjudged
     )
 

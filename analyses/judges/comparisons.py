@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 
 from regap.analyses.judges.stored_answers import StoredAnswers
+from regap.analyses.judges.verdicts import Judged
 from regap.analyses.statistics import difference, equivalence, holm
-from regap.analyses.verdicts import Judged
 
 MARGIN = 0.05
 """A smaller change of utility does not matter: utility is called equivalent within it."""

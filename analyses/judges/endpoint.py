@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from regap.analyses.config import ConfigError
+from regap.errors import ConfigError
 
 NOT_TAKEN = (400, 413, 422)
 """Statuses that speak of one prompt, as one too long: asking again changes nothing, the next prompt may do."""

@@ -3,13 +3,13 @@
 import os
 from dataclasses import dataclass, field
 
-from regap.analyses.config import ConfigError
 from regap.analyses.judges.endpoint import Endpoint, Pace
 from regap.analyses.judges.judge_prompts import EXAMPLE, FOR_CHAT, JUDGE_PROMPTS, JudgePrompt
 from regap.analyses.judges.registry import NamedJudge
-from regap.analyses.verdicts import Judged
-from regap.geometry.pairs import Pair
-from regap.geometry.store import digest_of
+from regap.analyses.judges.verdicts import Judged
+from regap.errors import ConfigError
+from regap.geometry.data.pairs import Pair
+from regap.geometry.states.store import digest_of
 from regap.interventions.generation import Completion
 
 

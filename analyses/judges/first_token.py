@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regap.analyses.verdicts import Judge, Judged
-from regap.geometry.batches import BATCH_TOKENS, run_batches
-from regap.geometry.capture import Progress
-from regap.geometry.forward import Edit, prefill, run, run_last_token
-from regap.geometry.models import Model
-from regap.geometry.pairs import Pair, Pairs
-from regap.geometry.prompts import Batch
+from regap.analyses.judges.verdicts import Judge, Judged
+from regap.geometry.data.pairs import Pair, Pairs
+from regap.geometry.forward.batches import BATCH_TOKENS, run_batches
+from regap.geometry.forward.capture import Progress
+from regap.geometry.forward.hooks import Edit, prefill, run, run_last_token
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import Batch
 from regap.interventions.generation import Completion
 
 

@@ -8,12 +8,12 @@ import pandas as pd
 
 from regap.analyses.judges.first_token import first_token_judge, first_token_log_odds
 from regap.analyses.judges.stored_answers import StoredAnswers
-from regap.analyses.records import Record
-from regap.analyses.reopened import study_again
-from regap.analyses.study import Study
-from regap.analyses.tracking import Tracker, silent
-from regap.analyses.verdicts import Judged
-from regap.geometry.forward import Edit
+from regap.analyses.judges.verdicts import Judged
+from regap.analyses.runs.calibrated import Calibrated
+from regap.analyses.runs.opened import study_again
+from regap.analyses.runs.progress import Tracker, silent
+from regap.analyses.runs.records import Record
+from regap.geometry.forward.hooks import Edit
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def first_token_pass(folder: Path, stored: StoredAnswers, track: Tracker = silen
 
 
 def _scores(
-    study: Study, arm: str, conditions: Mapping[str, Sequence[Edit]], track: Tracker
+    study: Calibrated, arm: str, conditions: Mapping[str, Sequence[Edit]], track: Tracker
 ) -> dict[str, dict[str, float]]:
     asked, config = study.seen.pairs.test.where(arm=arm), study.seen.config
     return first_token_log_odds(

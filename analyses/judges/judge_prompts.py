@@ -13,7 +13,7 @@ from regap.analyses.judges.judge_readings import (
     read_safe_or_unsafe,
     read_wildguard,
 )
-from regap.geometry.pairs import Pair, Prompt
+from regap.geometry.data.pairs import Pair, Prompt
 
 NO_REFUSALS = "knows no refusal: {} is told apart by how the answer opens; judges harmful requests alone"
 EXAMPLE = Pair("example", "harmful", "all", "a request", "test", {"text": Prompt("a request")})

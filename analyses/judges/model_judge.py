@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
-from regap.analyses.config import ConfigError
 from regap.analyses.judges.judge_prompts import EXAMPLE, JUDGE_PROMPTS, Asked, JudgePrompt
 from regap.analyses.judges.registry import NamedJudge
-from regap.analyses.verdicts import Judged
-from regap.geometry.fingerprints import digest_of_folder
-from regap.geometry.pairs import Pair
-from regap.geometry.store import digest_of
+from regap.analyses.judges.verdicts import Judged
+from regap.errors import ConfigError
+from regap.geometry.data.pairs import Pair
+from regap.geometry.models.identity import digest_of_folder
+from regap.geometry.states.store import digest_of
 from regap.interventions.generation import Completion
 
 LEAST_GRADED = 0.5

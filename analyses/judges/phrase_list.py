@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from regap.analyses.verdicts import Judged, Verdict, why_degenerate
-from regap.geometry.pairs import Pair
+from regap.analyses.judges.verdicts import Judged, Verdict, why_degenerate
+from regap.geometry.data.pairs import Pair
 from regap.interventions.generation import Completion
 
 

@@ -5,9 +5,15 @@ from dataclasses import dataclass, field
 
 from regap.analyses.judges.phrase_list import PhraseList
 from regap.analyses.judges.published_lists import PUBLISHED
-from regap.analyses.verdicts import REFUSAL_PHRASES, Judge, answer_or_phrases, exact_answer, refusal_phrases
-from regap.geometry.pairs import Pairs
-from regap.geometry.store import digest_of
+from regap.analyses.judges.verdicts import (
+    REFUSAL_PHRASES,
+    Judge,
+    answer_or_phrases,
+    exact_answer,
+    refusal_phrases,
+)
+from regap.geometry.data.pairs import Pairs
+from regap.geometry.states.store import digest_of
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from typing import get_args
 
 from regap.analyses.judges.registry import NamedJudge
 from regap.analyses.judges.stored_answers import Answered
-from regap.analyses.tracking import Advance
-from regap.analyses.verdicts import Judged, Verdict
+from regap.analyses.judges.verdicts import Judged, Verdict
+from regap.analyses.runs.progress import Advance
 from regap.geometry.files import write_whole
-from regap.geometry.store import digest_of
+from regap.geometry.states.store import digest_of
 
 
 def judge_stored(

@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import pandas as pd
 
-from regap.analyses.config import ConfigError
-from regap.analyses.records import Record, table_path
-from regap.analyses.verdicts import Judged
-from regap.geometry.pairs import Pair, Prompt
+from regap.analyses.judges.verdicts import Judged
+from regap.analyses.runs.records import Record, table_path
+from regap.errors import ConfigError
+from regap.geometry.data.pairs import Pair, Prompt
 from regap.interventions.generation import Completion
 
 NO_TOKEN = -1

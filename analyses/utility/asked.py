@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from regap.analyses.config import ConfigError
-from regap.analyses.method_choice import calibration_of, check_names, choose
-from regap.analyses.records import Record
-from regap.analyses.reopened import study_again
-from regap.analyses.tracking import Tracker, silent
+from regap.analyses.comparison.choice import calibration_of, check_names, choose
+from regap.analyses.runs.opened import study_again
+from regap.analyses.runs.progress import Tracker, silent
+from regap.analyses.runs.records import Record
 from regap.analyses.utility.marking import RULES
 from regap.analyses.utility.tables import save_utility, scored, utility_records
-from regap.geometry.benchmarks.loading import benchmark
-from regap.geometry.forward import Edit
-from regap.geometry.pairs import PairError, Pairs
-from regap.interventions.methods.catalogue import METHODS
+from regap.errors import ConfigError, PairError
+from regap.geometry.data.benchmarks.loading import benchmark
+from regap.geometry.data.pairs import Pairs
+from regap.geometry.forward.hooks import Edit
+from regap.interventions.defences.catalogue import METHODS
 
 
 @dataclass(frozen=True)

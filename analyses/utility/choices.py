@@ -4,7 +4,7 @@ import re
 import string
 from collections.abc import Mapping
 
-from regap.geometry.benchmarks.choices import ASK_LETTER
+from regap.geometry.data.benchmarks.questions.choices import ASK_LETTER
 
 Choices = Mapping[str, str]
 """Letter -> what it stands for, in their order."""

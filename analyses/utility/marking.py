@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from regap.analyses.judges.verdicts import opens_with_refusal
 from regap.analyses.utility import choices as chosen
 from regap.analyses.utility import open_answers
 from regap.analyses.utility.yes_or_no import read_mme, read_pope, says_either
-from regap.analyses.verdicts import opens_with_refusal
-from regap.geometry.pairs import Pair
+from regap.geometry.data.pairs import Pair
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ Marks = Callable[[Pair, str], Marked]
 
 
 @dataclass(frozen=True)
-class Rule:
+class ScoringRule:
     """How a benchmark is scored."""
 
     benchmark: str
@@ -78,28 +78,28 @@ def answer_of(pair: Pair) -> str:
     return pair.answer
 
 
-RULES: Mapping[str, Rule] = {
+RULES: Mapping[str, ScoringRule] = {
     rule.benchmark: rule
     for rule in (
-        Rule(
+        ScoringRule(
             "mme", marked_yes_or_no(read_mme, lambda text: bool(read_mme(text))), ("accuracy_plus", "score"),
             "MME's evaluation script; score: 100 times accuracy and accuracy+, summed over kinds of question",
         ),
-        Rule(
+        ScoringRule(
             "pope", marked_yes_or_no(read_pope, says_either), ("precision", "recall", "f1", "yes_share"),
             "POPE's evaluate.py; yes is the positive answer",
             "what says neither no nor not is a yes, refusals and empty answers too: read it with unread and refused",
         ),
-        Rule("scienceqa", marked_choice(chosen.read_scienceqa), (), "LLaVA's eval_science_qa.py"),
-        Rule(
+        ScoringRule("scienceqa", marked_choice(chosen.read_scienceqa), (), "LLaVA's eval_science_qa.py"),
+        ScoringRule(
             "mmbench", marked_choice(chosen.read_mmbench), (), "VLMEvalKit, each question asked once",
             "a model that always says A is right for a quarter: mmbench-circular tells",
         ),
-        Rule(
+        ScoringRule(
             "mmbench-circular", marked_choice(chosen.read_mmbench), ("circular_accuracy",),
             "VLMEvalKit's CircularEval: a question is right if it is with its choices in every rotation",
         ),
-        Rule(
+        ScoringRule(
             "mmmu", marked_mmmu, (), "MMMU's eval_utils.py",
             "what cannot be read is wrong here, where MMMU draws a letter at random",
         ),

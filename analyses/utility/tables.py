@@ -9,11 +9,11 @@ import pandas as pd
 import torch
 
 from regap.analyses.judges.stored_answers import StoredAnswers
-from regap.analyses.records import Record, table_path
+from regap.analyses.judges.verdicts import Judged
+from regap.analyses.runs.records import Record, table_path
 from regap.analyses.statistics import difference, equivalence, holm
 from regap.analyses.utility.marking import RULES, Marked, marked
 from regap.analyses.utility.measures import COUNTED, by_category
-from regap.analyses.verdicts import Judged
 
 MARGIN = 0.05
 """A smaller change of a share does not matter: utility is called equivalent within it."""

@@ -7,20 +7,20 @@ import plotly.graph_objects as go
 from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, no_update
 
 from regap.figures.explorer.detail import detail
-from regap.figures.explorer.explored import Explored, Missing
-from regap.figures.explorer.live_view import live_view
 from regap.figures.explorer.page import controls_of, layout, problem
-from regap.figures.explorer.query import Query
-from regap.figures.explorer.selection import resolved
+from regap.figures.explorer.run.explored import ExploredRun, Missing
+from regap.figures.explorer.run.query import Query
+from regap.figures.explorer.run.selection import resolved
 from regap.figures.explorer.server import guarded
 from regap.figures.explorer.theme import on_paper
-from regap.figures.explorer.view import Shown, View
-from regap.figures.explorer.views import VIEWS
+from regap.figures.explorer.views.catalogue import VIEWS
+from regap.figures.explorer.views.live import live_view
+from regap.figures.explorer.views.view import Shown, View
 
 HIDDEN = {"display": "none"}
 
 
-def application(runs: Sequence[Explored], live: Any = None) -> Dash:
+def application(runs: Sequence[ExploredRun], live: Any = None) -> Dash:
     """The explorer of one run, or of two side by side; with `live`, a model to intervene in."""
     views = {**VIEWS, "live": live_view(live)}
     app = Dash(
@@ -40,7 +40,7 @@ def application(runs: Sequence[Explored], live: Any = None) -> Dash:
     return guarded(app)
 
 
-def _to_controls(app: Dash, runs: Sequence[Explored], views: dict[str, View]) -> None:
+def _to_controls(app: Dash, runs: Sequence[ExploredRun], views: dict[str, View]) -> None:
     @app.callback(
         Output("controls", "children"),
         Output("hint", "children"),
@@ -98,7 +98,7 @@ def _to_address(app: Dash, sides: int) -> None:
         )
 
 
-def _to_side(app: Dash, place: int, run: Explored, views: dict[str, View]) -> None:
+def _to_side(app: Dash, place: int, run: ExploredRun, views: dict[str, View]) -> None:
     @app.callback(
         Output(f"graph-{place}", "figure"),
         Output(f"graph-{place}", "style"),
@@ -139,7 +139,7 @@ def _to_side(app: Dash, place: int, run: Explored, views: dict[str, View]) -> No
         return dcc.send_data_frame(table.to_csv, f"{run.folder.name}-{query.view}.csv", index=False)
 
 
-def _to_detail(app: Dash, runs: Sequence[Explored]) -> None:
+def _to_detail(app: Dash, runs: Sequence[ExploredRun]) -> None:
     @app.callback(
         Output("detail", "children"),
         Output("detail", "className"),
@@ -155,7 +155,7 @@ def _to_detail(app: Dash, runs: Sequence[Explored]) -> None:
         return shown.parts, "open"
 
 
-def asked(address: dict[str, str], run: Explored) -> Query:
+def asked(address: dict[str, str], run: ExploredRun) -> Query:
     """The query that an address asks of a run."""
     return resolved(Query.of(address.get("path"), address.get("search")), run)
 

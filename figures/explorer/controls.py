@@ -5,13 +5,13 @@ from typing import Any
 
 from dash import dcc, html
 
-from regap.figures import style
+from regap.figures.drawing import style
 from regap.figures.explorer.attributes import aria
-from regap.figures.explorer.doses import MOVING
-from regap.figures.explorer.explored import Explored, Missing
-from regap.figures.explorer.figure_view import drawings
-from regap.figures.explorer.query import Query
-from regap.figures.explorer.selection import known_arms
+from regap.figures.explorer.run.explored import ExploredRun, Missing
+from regap.figures.explorer.run.query import Query
+from regap.figures.explorer.run.selection import known_arms
+from regap.figures.explorer.views.doses import MOVING
+from regap.figures.explorer.views.figure import drawings
 
 NAMES = {
     "layer": "layer",
@@ -61,7 +61,7 @@ TICKED = {
 }
 
 
-def control(name: str, runs: Sequence[Explored], query: Query) -> html.Div:
+def control(name: str, runs: Sequence[ExploredRun], query: Query) -> html.Div:
     """One control with its label, set to what the query says."""
     made = widget(name, runs, query)
     label = html.Div(NAMES[name], className="label", id=f"label-{name}")
@@ -70,7 +70,7 @@ def control(name: str, runs: Sequence[Explored], query: Query) -> html.Div:
     )
 
 
-def widget(name: str, runs: Sequence[Explored], query: Query) -> Any:
+def widget(name: str, runs: Sequence[ExploredRun], query: Query) -> Any:
     """The control itself; its id says which part of the query it sets."""
     if name in ("layer", "at"):
         return layer_slider(name, layers_of(runs), getattr(query, name))
@@ -101,7 +101,7 @@ def ident(name: str) -> dict[str, str]:
     return {"type": "control", "name": name}
 
 
-def menu(name: str, runs: Sequence[Explored], query: Query) -> dcc.Dropdown:
+def menu(name: str, runs: Sequence[ExploredRun], query: Query) -> dcc.Dropdown:
     """A menu of what the runs have."""
     field = "measure" if name == "dose_measure" else name
     return dcc.Dropdown(
@@ -113,7 +113,7 @@ def menu(name: str, runs: Sequence[Explored], query: Query) -> dcc.Dropdown:
     )
 
 
-def choices(name: str, runs: Sequence[Explored]) -> dict[str, str]:
+def choices(name: str, runs: Sequence[ExploredRun]) -> dict[str, str]:
     """What a menu offers, each value with its name in words."""
     if name in CHOICES:
         return CHOICES[name]
@@ -129,7 +129,7 @@ def choices(name: str, runs: Sequence[Explored]) -> dict[str, str]:
     return {"any": "any", **{each: each for each in found}}
 
 
-def gathered(runs: Sequence[Explored], read: Any) -> list[str]:
+def gathered(runs: Sequence[ExploredRun], read: Any) -> list[str]:
     """What all the runs have of something, each once; nothing from a run that lacks it."""
     found: dict[str, None] = {}
     for run in runs:
@@ -140,7 +140,7 @@ def gathered(runs: Sequence[Explored], read: Any) -> list[str]:
     return list(found)
 
 
-def layers_of(runs: Sequence[Explored]) -> list[int]:
+def layers_of(runs: Sequence[ExploredRun]) -> list[int]:
     """The layers of the deepest run; one layer while none was read."""
     found = [0]
     for run in runs:
@@ -180,7 +180,7 @@ def layer_slider(name: str, layers: list[int], value: int | None) -> html.Div:
     return html.Div([slider, play, html.Output(id="layer-now")], className="layers")
 
 
-def arm_list(runs: Sequence[Explored], query: Query) -> dcc.Checklist:
+def arm_list(runs: Sequence[ExploredRun], query: Query) -> dcc.Checklist:
     """The arms with their colours, which every figure keeps to."""
     arms = list(dict.fromkeys(arm for run in runs for arm in known_arms(run)))
     colours = style.arm_colours(arms)

@@ -7,19 +7,19 @@ import pandas as pd
 import plotly.graph_objects as go
 from dash import dcc, html
 
-from regap.figures import style
+from regap.figures.drawing import style
 from regap.figures.examples import HARMFUL_LETTERS, shortened
 from regap.figures.explorer.attributes import sends
-from regap.figures.explorer.explored import Explored, Missing
-from regap.figures.explorer.prompts import Asked
-from regap.figures.explorer.query import Query
+from regap.figures.explorer.run.explored import ExploredRun, Missing
+from regap.figures.explorer.run.prompts import Asked
+from regap.figures.explorer.run.query import Query
 from regap.figures.explorer.theme import on_paper
-from regap.figures.explorer.trajectories import DASHES
+from regap.figures.explorer.views.trajectories import DASHES
 
 HEIGHT = 190
 
 
-def detail(run: Explored, query: Query) -> list[Any]:
+def detail(run: ExploredRun, query: Query) -> list[Any]:
     """Everything the run knows of the chosen item, as parts of a page; all of its text stays text."""
     if not query.item:
         return []
@@ -41,7 +41,7 @@ def detail(run: Explored, query: Query) -> list[Any]:
     ]
 
 
-def heading(run: Explored, query: Query, rows: pd.DataFrame) -> html.Div:
+def heading(run: ExploredRun, query: Query, rows: pd.DataFrame) -> html.Div:
     """The item's name, and what is known of it in a few words."""
     known = [style.arm_label(query.item_arm) if query.item_arm in style.ARMS else query.item_arm]
     if len(rows):
@@ -78,7 +78,7 @@ def folded(name: str, text: str, open_: bool = False) -> html.Details:
     return html.Details([html.Summary(name), html.Div(text, className="text", dir="auto")], open=open_)
 
 
-def answers(run: Explored, query: Query, rows: pd.DataFrame) -> list[Any]:
+def answers(run: ExploredRun, query: Query, rows: pd.DataFrame) -> list[Any]:
     """The answer under each condition, and what each judge made of it."""
     known = run.answers
     if known is None:
@@ -116,7 +116,7 @@ def verdict(row: dict[Any, Any]) -> html.P:
     return html.P([*said, f": {reason}" if reason else ""], className="judged", dir="auto")
 
 
-def way(run: Explored, query: Query, rows: pd.DataFrame) -> list[Any]:
+def way(run: ExploredRun, query: Query, rows: pd.DataFrame) -> list[Any]:
     """The refusal coordinate of the item by layer, a line per condition."""
     rows = rows[rows["arm"] == query.item_arm] if len(rows) else rows
     if rows.empty:
@@ -150,7 +150,7 @@ def way(run: Explored, query: Query, rows: pd.DataFrame) -> list[Any]:
     return [html.H3("refusal coordinate by layer"), graph]
 
 
-def other_arms(run: Explored, query: Query, rows: pd.DataFrame) -> list[Any]:
+def other_arms(run: ExploredRun, query: Query, rows: pd.DataFrame) -> list[Any]:
     """A button to the item in each arm, with its verdicts before and after correction."""
     if rows.empty:
         return []

@@ -7,10 +7,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from scipy.ndimage import gaussian_filter
 
-from regap.figures import style
-from regap.figures.explorer.explored import Explored
-from regap.figures.explorer.query import Query
-from regap.figures.explorer.selection import thinned
+from regap.figures.drawing import style
+from regap.figures.explorer.run.explored import ExploredRun
+from regap.figures.explorer.run.query import Query
+from regap.figures.explorer.run.selection import thinned
 
 CELLS = 64
 LONGEST_NAME = 60
@@ -29,7 +29,7 @@ def groups_of(rows: pd.DataFrame) -> np.ndarray:
 
 
 def clouds(
-    run: Explored, places: np.ndarray, x: np.ndarray, y: np.ndarray, **common: Any
+    run: ExploredRun, places: np.ndarray, x: np.ndarray, y: np.ndarray, **common: Any
 ) -> list[go.Scattergl]:
     """The items at these places as points, one trace per arm and label; x and y are of all items."""
     rows = run.items.rows
@@ -119,7 +119,7 @@ def density(
     return found
 
 
-def marked(run: Explored, query: Query, x: np.ndarray, y: np.ndarray, **common: Any) -> list[go.Scattergl]:
+def marked(run: ExploredRun, query: Query, x: np.ndarray, y: np.ndarray, **common: Any) -> list[go.Scattergl]:
     """A ring round the chosen item, where it is among the arms that are shown."""
     if not query.item:
         return []

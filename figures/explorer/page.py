@@ -7,9 +7,9 @@ from dash import dcc, html
 
 from regap.figures.explorer.attributes import aria, sends
 from regap.figures.explorer.controls import control
-from regap.figures.explorer.explored import Explored
-from regap.figures.explorer.query import Query
-from regap.figures.explorer.view import View
+from regap.figures.explorer.run.explored import ExploredRun
+from regap.figures.explorer.run.query import Query
+from regap.figures.explorer.views.view import View
 from regap.figures.gallery import CONFIG
 
 GRAPH: Any = {**CONFIG, "scrollZoom": True, "doubleClick": "reset"}
@@ -24,7 +24,7 @@ KEYS = (
 )
 
 
-def layout(runs: Sequence[Explored], views: Sequence[View]) -> html.Div:
+def layout(runs: Sequence[ExploredRun], views: Sequence[View]) -> html.Div:
     """The frame, which stays while views come and go."""
     return html.Div(
         [
@@ -73,12 +73,12 @@ def header(views: Sequence[View]) -> html.Header:
     )
 
 
-def sides(runs: Sequence[Explored]) -> html.Div:
+def sides(runs: Sequence[ExploredRun]) -> html.Div:
     """A column for each run."""
     return html.Div([side(place, run) for place, run in enumerate(runs)], className=f"sides of-{len(runs)}")
 
 
-def side(place: int, run: Explored) -> html.Section:
+def side(place: int, run: ExploredRun) -> html.Section:
     """Where one run is shown: its name, its figure or table, the caption, and what can be taken away."""
     graph = dcc.Graph(
         id=f"graph-{place}",
@@ -105,7 +105,7 @@ def side(place: int, run: Explored) -> html.Section:
     )
 
 
-def controls_of(view: View, runs: Sequence[Explored], query: Query) -> list[Any]:
+def controls_of(view: View, runs: Sequence[ExploredRun], query: Query) -> list[Any]:
     """The controls of a view; filters that are seldom used are folded away."""
     folded = [name for name in view.controls if name in ("label", "category", "verdict", "only", "search")]
     plain = [control(name, runs, query) for name in view.controls if name not in folded]

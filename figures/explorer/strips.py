@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from dash import html
 
-from regap.analyses.live_question import LiveAnswer, LivePicture
-from regap.figures import style
-from regap.figures.explorer.prompts import safe
+from regap.analyses.live.question import LiveAnswer, LivePicture
+from regap.figures.drawing import style
+from regap.figures.explorer.run.prompts import safe
 
 LONGEST = 280
 """Pixels of the page that either side of the picture may take."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from regap.figures import style
+from regap.figures.drawing import style
 
 DARK = {
     "paper": "#161719",

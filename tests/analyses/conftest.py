@@ -1,14 +1,12 @@
 """Judged answers to small made-up pairs."""
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from regap.analyses import command_line
-from regap.analyses.verdicts import Judged
-from regap.geometry.pairs import Pair, Prompt
+from regap.analyses.judges.verdicts import Judged
+from regap.geometry.data.pairs import Pair, Prompt
 from regap.interventions.generation import Completion
 
 Judge = Callable[..., Judged]
@@ -44,17 +42,3 @@ def make_judged() -> Callable[[Sequence[tuple[str, str]]], list[Judged]]:
         return made
 
     return make
-
-
-@pytest.fixture
-def regap(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Run the command line in this process; returns exit code, standard error on one line, and standard output."""
-
-    def run(*arguments: object) -> tuple[object, str, str]:
-        monkeypatch.setattr(sys, "argv", ["regap", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            command_line.main()
-        printed = capsys.readouterr()
-        return stopped.value.code or 0, " ".join(printed.err.split()), printed.out
-
-    return run

@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
+from regap.analyses.judges.verdicts import Judged
 from regap.analyses.outcomes import difference, outcomes, share_draws
-from regap.analyses.verdicts import Judged
 
 Make = Callable[[Sequence[tuple[str, ...]]], list[Judged]]
 CELLS = [

@@ -5,20 +5,20 @@ from typing import Any
 
 import pytest
 
+from regap.analyses.judges.verdicts import Judged
 from regap.analyses.outcomes import outcomes
 from regap.analyses.read_back import (
     ORGANISM_QUESTION,
-    Reading,
+    Transcription,
     read_back,
     records,
     shares,
     understood,
     word_overlap,
 )
-from regap.analyses.verdicts import Judged
-from regap.geometry.models import load
-from regap.geometry.pairs import Pair, Pairs, Prompt
-from regap.geometry.rendering import blank
+from regap.geometry.data.pairs import Pair, Pairs, Prompt
+from regap.geometry.data.rendering import blank
+from regap.geometry.models.loading import load
 from regap.interventions.generation import Completion
 from regap.organism.prompts import HeldOut, held_out_pairs
 
@@ -31,8 +31,8 @@ def pair(name: str, label: Any = "harmful") -> Pair:
     )
 
 
-def reading(name: str, state: Any, label: Any = "harmful") -> Reading:
-    return Reading(pair(name, label), "typographic", "words", 1.0, state)
+def reading(name: str, state: Any, label: Any = "harmful") -> Transcription:
+    return Transcription(pair(name, label), "typographic", "words", 1.0, state)
 
 
 def judged(name: str, verdict: Any, label: Any = "harmful") -> Judged:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from regap.geometry.models import Model, load
-from regap.geometry.pairs import Prompt
-from regap.geometry.prompts import Batch, collate
+from regap.geometry.data.pairs import Prompt
+from regap.geometry.models.loading import Model, load
+from regap.geometry.prompts.batch import Batch, collate
 from regap.organism.checkpoint import Architecture, build_model, build_processor
 from regap.organism.prompts import HeldOut, held_out_pairs
 

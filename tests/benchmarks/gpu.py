@@ -17,8 +17,8 @@ from typing import Any
 import shapes
 import torch
 
-from regap.analyses.plan import Work, measured_rate, plan
-from regap.geometry.reading import start_reading
+from regap.analyses.runs.plan import Work, measured_rate, plan
+from regap.geometry.forward.pending_states import start_capture
 
 LLAVA = shapes.Shape(
     "llava", 32, 4096, 32, tokens=704, prompts=16, vocabulary=32_064,
@@ -61,7 +61,7 @@ def measure(shape: shapes.Shape, device: str, dtype: torch.dtype, rounds: int) -
     bare = shapes.bare_forward(subject)
 
     def ours() -> Any:
-        return start_reading(subject.model, subject.batch, range(shape.layers)).wait()
+        return start_capture(subject.model, subject.batch, range(shape.layers)).wait()
 
     seconds: dict[str, list[float]] = {"bare": [], "ours": []}
     for _ in range(rounds + 1):

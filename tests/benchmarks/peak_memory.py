@@ -9,8 +9,8 @@ from pathlib import Path
 
 import shapes
 
-from regap.geometry.prompts import Batch
-from regap.geometry.reading import read
+from regap.geometry.forward.pending_states import read
+from regap.geometry.prompts.batch import Batch
 
 
 def with_pictures(batch: Batch) -> Batch:

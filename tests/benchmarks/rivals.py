@@ -11,7 +11,7 @@ from torch import Tensor
 from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
 from transformer_lens.model_bridge.sources import build_bridge_from_module
 
-from regap.geometry.prompts import Batch
+from regap.geometry.prompts.batch import Batch
 
 OWN = {"llava": "LlavaForConditionalGeneration", "qwen3_vl": "Qwen3VLForConditionalGeneration"}
 

@@ -17,9 +17,9 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
 )
 
-from regap.geometry.adapter import bridge
-from regap.geometry.models import Model
-from regap.geometry.prompts import Batch
+from regap.geometry.models.bridge import bridge
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import Batch
 
 IMAGE = 31_990
 SPECIAL: dict[str, Any] = {

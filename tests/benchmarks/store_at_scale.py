@@ -17,12 +17,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from regap.geometry.activations import Activations, Row
 from regap.geometry.directions import refusal_direction
 from regap.geometry.separability import separability
-from regap.geometry.shards import Shards
-from regap.geometry.store import ShardKey, Store
-from regap.geometry.store_index import write_index
+from regap.geometry.states.activations import Activations, StateRow
+from regap.geometry.states.index import write_index
+from regap.geometry.states.shards import Shards
+from regap.geometry.states.store import ShardKey, Store
 
 BATCH = 64
 ASKED = 200_000
@@ -80,10 +80,10 @@ def _batches(size: Size) -> Iterator[tuple[list[int], Tensor]]:
         yield rows, residuals.to(size.dtype).float()
 
 
-def _rows(size: Size) -> tuple[Row, ...]:
+def _rows(size: Size) -> tuple[StateRow, ...]:
     """The first fifth is for calibration."""
     return tuple(
-        Row(
+        StateRow(
             str(i),
             "harmful" if i % 2 else "harmless",
             "all",

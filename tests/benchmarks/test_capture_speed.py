@@ -12,10 +12,10 @@ import rivals
 import shapes
 import torch
 
-from regap.geometry.features import shelf_of
-from regap.geometry.reading import read
-from regap.interventions.fixed import Shift
-from regap.interventions.sites import Site
+from regap.geometry.forward.image_features import shelf_of
+from regap.geometry.forward.pending_states import read
+from regap.interventions.edits.shift import Shift
+from regap.interventions.edits.site import Site
 
 
 @pytest.fixture(scope="module", params=list(shapes.FULL))

@@ -8,10 +8,10 @@ import pytest
 from crowd import crowd
 
 from regap.figures.explorer.detail import detail
-from regap.figures.explorer.explored import Explored
-from regap.figures.explorer.query import Query
-from regap.figures.explorer.selection import resolved
-from regap.figures.explorer.views import VIEWS
+from regap.figures.explorer.run.explored import ExploredRun
+from regap.figures.explorer.run.query import Query
+from regap.figures.explorer.run.selection import resolved
+from regap.figures.explorer.views.catalogue import VIEWS
 
 FIRST, STEP = 2.0, 0.2
 """Seconds that the first view and everything after it may take."""
@@ -32,14 +32,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory, timed: bool) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(folder: Path) -> Explored:
+def run(folder: Path) -> ExploredRun:
     """The run after its first view."""
-    found = Explored(folder)
+    found = ExploredRun(folder)
     shown(found, Query())
     return found
 
 
-def shown(run: Explored, query: Query) -> int:
+def shown(run: ExploredRun, query: Query) -> int:
     """Everything between an address and what the browser is sent; returns how many bytes that is."""
     figure = VIEWS[query.view].show(run, resolved(query, run)).figure
     return len(figure.to_json()) if figure else 0
@@ -53,12 +53,12 @@ def within(limit: float, timed: bool, do: Callable[[], object]) -> None:
 
 
 def test_first_view(benchmark, folder: Path, timed: bool) -> None:
-    benchmark.pedantic(lambda: shown(Explored(folder), Query()), rounds=3)
-    within(FIRST, timed, lambda: shown(Explored(folder), Query()))
+    benchmark.pedantic(lambda: shown(ExploredRun(folder), Query()), rounds=3)
+    within(FIRST, timed, lambda: shown(ExploredRun(folder), Query()))
 
 
 @pytest.mark.parametrize("view", ["plane", "trajectories"])
-def test_layer_step(benchmark, run: Explored, timed: bool, view: str) -> None:
+def test_layer_step(benchmark, run: ExploredRun, timed: bool, view: str) -> None:
     layers = iter(range(32 * 100))
 
     def step() -> int:
@@ -70,20 +70,20 @@ def test_layer_step(benchmark, run: Explored, timed: bool, view: str) -> None:
     assert step() < 1_000_000  # bytes
 
 
-def test_filter_by_verdict(benchmark, run: Explored, timed: bool) -> None:
+def test_filter_by_verdict(benchmark, run: ExploredRun, timed: bool) -> None:
     query = Query(verdict="refused", label="harmful", arm=("text",))
     shown(run, query)
     benchmark.pedantic(lambda: shown(run, query), rounds=5)
     within(STEP, timed, lambda: shown(run, query))
 
 
-def test_page_of_items(benchmark, run: Explored, timed: bool) -> None:
+def test_page_of_items(benchmark, run: ExploredRun, timed: bool) -> None:
     shown(run, Query("items"))
     benchmark.pedantic(lambda: shown(run, Query("items", page=7)), rounds=5)
     within(STEP, timed, lambda: shown(run, Query("items", page=9)))
 
 
-def test_click(benchmark, run: Explored, timed: bool) -> None:
+def test_click(benchmark, run: ExploredRun, timed: bool) -> None:
     query = resolved(Query(item="pair-000123"), run)
     detail(run, query)
     benchmark.pedantic(lambda: detail(run, query), rounds=5)

@@ -3,20 +3,20 @@
 import torch
 from shapes import with_same_weights
 
+from regap.geometry.data.pairs import Pair, Pairs, Prompt
 from regap.geometry.directions import Direction
-from regap.geometry.forward import prefill, run_last_token
-from regap.geometry.identity import identity_of
-from regap.geometry.pairs import Pair, Pairs, Prompt
-from regap.geometry.prompts import Batch
-from regap.interventions.fixed import Shift
-from regap.interventions.gates import Gate
+from regap.geometry.forward.hooks import prefill, run_last_token
+from regap.geometry.models.identity import identity_of
+from regap.geometry.prompts.batch import Batch
+from regap.interventions.edits.gate import Gate
+from regap.interventions.edits.regap import ReGap
+from regap.interventions.edits.shift import Shift
+from regap.interventions.edits.site import Site
 from regap.interventions.generation import generate
-from regap.interventions.pack_card import Source
-from regap.interventions.packing import correction_of
-from regap.interventions.packs import Pack
-from regap.interventions.protection import protect
-from regap.interventions.regap import ReGap
-from regap.interventions.sites import Site
+from regap.interventions.packs.card import PackSource
+from regap.interventions.packs.pack import Pack
+from regap.interventions.packs.packing import correction_of
+from regap.interventions.packs.protection import protect
 
 NEW_TOKENS = 64
 
@@ -60,7 +60,9 @@ def test_generation_under_a_gated_pack(subject, compared):
     vectors = torch.eye(subject.model.layers, subject.model.width, dtype=torch.float64)
     refusal = Direction(vectors, vectors[:, 0], tuple(range(subject.model.layers)), "text")
     edit = ReGap(probe, refusal, layers, Gate("sigmoid", 0.0), 1.0)
-    source = Source(run="", pairs=1, pairs_sha256="", image_arm="", false_refusals=0.05, seed=0, versions={})
+    source = PackSource(
+        run="", pairs=1, pairs_sha256="", image_arm="", false_refusals=0.05, seed=0, versions={}
+    )
     protect(plain, Pack.of("timed", identity_of(plain), correction_of(edit, refusal), source))
     length = {"max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS, "do_sample": False}
 

@@ -4,11 +4,11 @@ import pytest
 import shapes
 import torch
 
-from regap.geometry.forward import run
-from regap.geometry.packed import run_versions
-from regap.geometry.prompts import Batch
-from regap.interventions.fixed import Shift
-from regap.interventions.sites import Site
+from regap.geometry.forward.hooks import run
+from regap.geometry.forward.parallel_last_token import run_versions
+from regap.geometry.prompts.batch import Batch
+from regap.interventions.edits.shift import Shift
+from regap.interventions.edits.site import Site
 
 STRENGTHS = (0.5, 1.0, 1.5, 2.0, 3.0)
 PARTS = ("D", "D_along", "D_across")

@@ -13,10 +13,10 @@ from tiny_models import FAMILIES
 from tiny_parts import awake
 from torch import Tensor
 
-from regap.geometry.adapter import find_decoder
-from regap.geometry.models import Model, load
-from regap.geometry.pairs import Picture, Prompt
-from regap.geometry.prompts import Batch, collate
+from regap.geometry.data.pairs import Picture, Prompt
+from regap.geometry.models.bridge import find_decoder
+from regap.geometry.models.loading import Model, load
+from regap.geometry.prompts.batch import Batch, collate
 
 DTYPES = ("float32", "bfloat16")
 MEASURES = (

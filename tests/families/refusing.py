@@ -7,9 +7,9 @@ import torch
 from tiny_models import FAMILIES
 from tiny_parts import awake
 
-from regap.geometry.capture import capture
-from regap.geometry.models import load
-from regap.geometry.pairs import Pairs
+from regap.geometry.data.pairs import Pairs
+from regap.geometry.forward.capture import capture
+from regap.geometry.models.loading import load
 
 REFUSAL = "sorry"
 """One token of its own, so that one step writes it."""

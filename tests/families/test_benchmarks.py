@@ -8,7 +8,7 @@ import torch
 from tiny_models import FAMILIES
 from typer.testing import CliRunner
 
-from regap.analyses.command_line import app
+from regap.commands.command_line import app
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 DATA = Path(__file__).parents[3] / "shared" / "data"

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from refusing import refusing
 
-from regap.analyses import command_line
-from regap.analyses.asked_pairs import pairs_of
-from regap.analyses.config import read_config
-from regap.analyses.records import Record
-from regap.interventions.methods.catalogue import METHODS
+from regap.analyses.runs.config import read_config
+from regap.analyses.runs.pairs import pairs_of
+from regap.analyses.runs.records import Record
+from regap.commands import command_line
+from regap.interventions.defences.catalogue import METHODS
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -45,7 +45,7 @@ def compared(
     monkeypatch.setenv("REGAP_STRENGTHS", "[1.0]")
     for name in ("analyses.captions.LONGEST", "interventions.methods.ecso.CAPTION"):
         monkeypatch.setattr(f"regap.{name}", 4)  # what a random model writes is not worth the time
-    monkeypatch.setattr("regap.analyses.method_answers.ROUNDS", 1)
+    monkeypatch.setattr("regap.analyses.comparison.answers.ROUNDS", 1)
     capsys.readouterr()
     monkeypatch.setattr(sys, "argv", ["regap", "compare", *flags])
     with pytest.raises(SystemExit) as stopped:

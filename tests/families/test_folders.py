@@ -9,8 +9,8 @@ import torch
 from parity import PROMPTS, Subject
 from tiny_models import FAMILIES
 
-from regap.geometry.models import load
-from regap.geometry.prompts import collate
+from regap.geometry.models.loading import load
+from regap.geometry.prompts.batch import collate
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

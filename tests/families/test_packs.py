@@ -9,17 +9,17 @@ from parity import Subject, subject
 from tiny_parts import LAYERS, WIDTH
 
 from regap.geometry.directions import Direction
-from regap.geometry.forward import Edit, hooked
-from regap.geometry.identity import identity_of
-from regap.geometry.prompts import Batch
-from regap.interventions.fixed import Shift
-from regap.interventions.gates import Gate
-from regap.interventions.pack_card import Source
-from regap.interventions.packing import correction_of, edit_of
-from regap.interventions.packs import Pack
-from regap.interventions.protection import protected
-from regap.interventions.regap import ReGap, read_traces
-from regap.interventions.sites import Site
+from regap.geometry.forward.hooks import Edit, hooked
+from regap.geometry.models.identity import identity_of
+from regap.geometry.prompts.batch import Batch
+from regap.interventions.edits.gate import Gate
+from regap.interventions.edits.regap import ReGap, read_traces
+from regap.interventions.edits.shift import Shift
+from regap.interventions.edits.site import Site
+from regap.interventions.packs.card import PackSource
+from regap.interventions.packs.pack import Pack
+from regap.interventions.packs.packing import correction_of, edit_of
+from regap.interventions.packs.protection import protected
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -36,7 +36,7 @@ FAMILIES = [
     "gemma2",
 ]
 OPTIONS: dict[str, Any] = {"max_new_tokens": 6, "do_sample": False}
-SOURCE = Source(run="", pairs=1, pairs_sha256="", image_arm="", false_refusals=0.05, seed=0, versions={})
+SOURCE = PackSource(run="", pairs=1, pairs_sha256="", image_arm="", false_refusals=0.05, seed=0, versions={})
 SHIFT = Shift(Site((1,)), torch.linspace(-1, 1, WIDTH)[None], 12.0, "planted")
 EARLY = Shift(Site((0,)), torch.linspace(1, -1, WIDTH).roll(5)[None], 2.0, "planted")
 LATE = Shift(Site((2,)), torch.linspace(-1, 1, WIDTH).roll(9)[None], 1.0, "planted")

@@ -9,12 +9,12 @@ from parity import PROMPTS, Subject, difference, raw_hook, record
 from tiny_parts import LAYERS, WIDTH
 from torch import Tensor
 
-from regap.geometry.forward import LastToken, prefill, run, run_last_token
-from regap.geometry.models import ModelError
-from regap.geometry.prompts import Batch, Positions
-from regap.interventions.fixed import Shift
+from regap.errors import ModelError
+from regap.geometry.forward.hooks import LastToken, prefill, run, run_last_token
+from regap.geometry.prompts.batch import Batch, Positions
+from regap.interventions.edits.shift import Shift
+from regap.interventions.edits.site import Site
 from regap.interventions.generation import _continue, _from_start
-from regap.interventions.sites import Site
 
 # PaliGemma's processor hands a tensor to numpy in an old way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

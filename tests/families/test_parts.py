@@ -11,16 +11,16 @@ from tiny_models import FAMILIES
 from tiny_parts import LAYERS, WIDTH
 from torch import Tensor
 
-from regap.geometry.forward import Hook, hooked, run
-from regap.geometry.models import ModelError
-from regap.geometry.packed import packs_versions, run_versions
-from regap.geometry.parts import NORMS_AFTER
-from regap.geometry.prompts import Positions
-from regap.interventions.ablation import Ablation, Constant, Slots
-from regap.interventions.components import Component, Kind
-from regap.interventions.fixed import Shift
-from regap.interventions.patching import read_component, require_parts_add_up
-from regap.interventions.sites import Site
+from regap.errors import ModelError
+from regap.geometry.forward.hooks import Hook, hooked, run
+from regap.geometry.forward.parallel_last_token import packs_versions, run_versions
+from regap.geometry.models.submodule_hooks import NORMS_AFTER
+from regap.geometry.prompts.batch import Positions
+from regap.interventions.edits.ablation import Ablation, Constant, Slots
+from regap.interventions.edits.components import Component, ComponentKind
+from regap.interventions.edits.patching import read_component, require_parts_add_up
+from regap.interventions.edits.shift import Shift
+from regap.interventions.edits.site import Site
 
 EXACT = 1e-6
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -104,7 +104,7 @@ AFTER = {
     ("glm4v", "attention"): "post_self_attn_layernorm",
     ("glm4v", "mlp"): "post_mlp_layernorm",
 }
-KINDS: tuple[Kind, ...] = ("attention", "mlp", "head", "block")
+KINDS: tuple[ComponentKind, ...] = ("attention", "mlp", "head", "block")
 
 
 @pytest.mark.parametrize("positions", ["last", "all"])

@@ -10,13 +10,13 @@ from tiny_models import FAMILIES
 from tiny_parts import LAYERS, WIDTH
 from transformers.utils import logging
 
-from regap.geometry.chat import render
-from regap.geometry.forward import Hook, hooked, run
-from regap.geometry.models import ModelError
-from regap.geometry.pairs import Prompt
-from regap.geometry.prompts import collate
-from regap.interventions.fixed import Shift
-from regap.interventions.sites import Site
+from regap.errors import ModelError
+from regap.geometry.data.pairs import Prompt
+from regap.geometry.forward.hooks import Hook, hooked, run
+from regap.geometry.prompts.batch import collate
+from regap.geometry.prompts.chat import render
+from regap.interventions.edits.shift import Shift
+from regap.interventions.edits.site import Site
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 SIDE_INPUTS = {

@@ -12,7 +12,7 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
 )
 from transformers.models.pixtral.image_processing_pil_pixtral import PixtralImageProcessorPil
 
-from regap.geometry.processors import pixtral_processor, without_video
+from regap.geometry.models.processors import pixtral_processor, without_video
 
 
 def llava() -> Family:

@@ -11,7 +11,7 @@ from transformers.models.mllama.image_processing_pil_mllama import MllamaImagePr
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
-from regap.geometry.processors import without_video
+from regap.geometry.models.processors import without_video
 
 
 def gemma3() -> Family:

@@ -7,7 +7,7 @@ from tiny_words import chat_template, tokenizer
 from transformers.models.glm4v.image_processing_pil_glm4v import Glm4vImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from regap.geometry.processors import without_video
+from regap.geometry.models.processors import without_video
 
 QWEN_MARKS = {
     "image_token": "<|image_pad|>",

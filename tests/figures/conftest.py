@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from regap.analyses.records import Record
+from regap.analyses.runs.records import Record
 
 ARMS = ("text", "typographic", "typographic-cluttered")
 LAYERS = (0, 1, 2)

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from regap.analyses.records import Record
+from regap.analyses.runs.records import Record
 from regap.figures import ablation, layer_sweep
 from regap.figures.gallery import write_figures
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from regap.analyses.records import Record, RunRecords
+from regap.analyses.runs.records import Record, RunRecords
 from regap.figures.across_runs import at_depths, caption, draw, named, shared_arms
 
 

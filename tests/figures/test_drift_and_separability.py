@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from regap.analyses.records import Record
+from regap.analyses.runs.records import Record
 from regap.figures.drift_and_separability import caption, draw
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from regap.analyses.records import Record
+from regap.analyses.runs.records import Record
 from regap.figures.frontier import LOOKS, SHOWN, caption, draw
 
 PLACES = (0.0, 0.05, 0.1)

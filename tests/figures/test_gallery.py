@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from regap.analyses.records import RunRecords
+from regap.analyses.runs.records import RunRecords
 from regap.figures.gallery import NAMES, PLOTLY, draw_all, write_figures
 
-SCRIPT = "import sys, regap.figures.report, regap.figures.gallery, regap.figures.export; print('torch' in sys.modules)"
+SCRIPT = (
+    "import sys, regap.figures.report, regap.figures.gallery, regap.figures.print.export; "
+    "print('torch' in sys.modules)"
+)
 
 
 def test_every_figure_is_written_beside_one_plotly_in_the_same_bytes_each_time(run_folder: Path) -> None:

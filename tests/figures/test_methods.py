@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from regap.analyses.records import Record
+from regap.analyses.runs.records import Record
 from regap.figures.gallery import write_figures
 from regap.figures.methods import caption, draw
 

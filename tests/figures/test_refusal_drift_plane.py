@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from regap.analyses.records import Record
+from regap.analyses.runs.records import Record
 from regap.figures.refusal_drift_plane import caption, draw
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from regap.analyses.records import Record
+from regap.analyses.runs.records import Record
 from regap.figures.separability_by_layer import caption, draw
 
 

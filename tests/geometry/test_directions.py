@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from regap.geometry.activations import Activations
+from regap.errors import PairError
 from regap.geometry.directions import (
     Direction,
     DirectionMethod,
@@ -17,7 +17,7 @@ from regap.geometry.directions import (
     median_of_means,
     refusal_direction,
 )
-from regap.geometry.pairs import PairError
+from regap.geometry.states.activations import Activations
 
 Make = Callable[..., Activations]
 WIDTH, PROMPTS = 16, 3000

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from regap.geometry.activations import Activations
+from regap.errors import PairError
 from regap.geometry.directions import Direction, refusal_direction
 from regap.geometry.drift import Drift, modality_drift
-from regap.geometry.pairs import PairError
+from regap.geometry.states.activations import Activations
 
 Make = Callable[..., Activations]
 WIDTH, PROMPTS = 12, 200

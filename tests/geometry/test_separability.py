@@ -8,10 +8,10 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from regap.geometry.activations import Activations
 from regap.geometry.directions import Direction, refusal_direction
 from regap.geometry.estimates import Resamples
 from regap.geometry.separability import MEASURES, auroc, d_prime, draws, gap, separability, usable
+from regap.geometry.states.activations import Activations
 
 Make = Callable[..., Activations]
 WIDTH = 8

@@ -7,22 +7,22 @@ from typing import Any
 import pytest
 import torch
 
-from regap.geometry.activations import Activations
-from regap.geometry.capture import capture
+from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import Direction, refusal_direction
 from regap.geometry.drift import Drift, modality_drift
-from regap.geometry.forward import Edit
-from regap.geometry.identity import identity_of
-from regap.geometry.models import Model
-from regap.geometry.pairs import Pairs
-from regap.geometry.prompts import Batch, collate
-from regap.interventions.fixed import Shift, fixed_correction
-from regap.interventions.gates import Gate
-from regap.interventions.pack_card import Source
-from regap.interventions.packing import correction_of
-from regap.interventions.packs import Pack
-from regap.interventions.regap import ReGap, read_traces
-from regap.interventions.sites import Site
+from regap.geometry.forward.capture import capture
+from regap.geometry.forward.hooks import Edit
+from regap.geometry.models.identity import identity_of
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import Batch, collate
+from regap.geometry.states.activations import Activations
+from regap.interventions.edits.gate import Gate
+from regap.interventions.edits.regap import ReGap, read_traces
+from regap.interventions.edits.shift import Shift, fixed_correction
+from regap.interventions.edits.site import Site
+from regap.interventions.packs.card import PackSource
+from regap.interventions.packs.pack import Pack
+from regap.interventions.packs.packing import correction_of
 
 
 @pytest.fixture(scope="session")
@@ -41,9 +41,9 @@ def drift(states: Mapping[str, Activations]) -> Drift:
 
 
 @pytest.fixture(scope="session")
-def source() -> Source:
+def source() -> PackSource:
     digests = {"run": "run", "pairs_sha256": "pairs"}
-    return Source(**digests, pairs=6, image_arm="typographic", false_refusals=0.05, seed=0, versions={})
+    return PackSource(**digests, pairs=6, image_arm="typographic", false_refusals=0.05, seed=0, versions={})
 
 
 @pytest.fixture(scope="session")
@@ -123,7 +123,7 @@ def taken_off(edits: dict[str, Edit], strengths: dict[str, list[float]]) -> dict
 
 
 @pytest.fixture(scope="session")
-def packs(plain: Any, refusal: Direction, edits: dict[str, Edit], source: Source) -> dict[str, Pack]:
+def packs(plain: Any, refusal: Direction, edits: dict[str, Edit], source: PackSource) -> dict[str, Pack]:
     identity = identity_of(plain)
     return {
         name: Pack.of("tiny", identity, correction_of(edit, refusal), source) for name, edit in edits.items()

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from regap.geometry.batches import Fitting
+from regap.geometry.data.pairs import Pairs
 from regap.geometry.drift import Drift
-from regap.geometry.forward import Edit, Hook
-from regap.geometry.models import Model
-from regap.geometry.pairs import Pairs
-from regap.geometry.prompts import Batch, collate
+from regap.geometry.forward.batches import BatchSplitter
+from regap.geometry.forward.hooks import Edit, Hook
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import Batch, collate
 from regap.interventions import generation
-from regap.interventions.fixed import Shift, fixed_correction
+from regap.interventions.edits.shift import Shift, fixed_correction
+from regap.interventions.edits.site import Phase, Positions, Site
 from regap.interventions.generation import Completion, generate, generate_each
-from regap.interventions.sites import Phase, Positions, Site
 
 BUDGET = 6
 SITES: list[tuple[Positions, Phase]] = [
@@ -152,7 +152,7 @@ def test_an_answer_that_fails_spoils_no_later_one(tiny: Model, tiny_pairs: Pairs
 
     expected = generate(tiny, tiny_pairs, "typographic", max_new_tokens=BUDGET)
     prompts = [pair.prompts["typographic"] for pair in tiny_pairs]
-    group = generation._Group(Fitting(tiny), prompts, BUDGET, None)
+    group = generation._Group(BatchSplitter(tiny), prompts, BUDGET, None)
     good = correction(drift)
     group.answers([])
     with pytest.raises(RuntimeError, match="in a hook"):

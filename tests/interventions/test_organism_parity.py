@@ -4,9 +4,9 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText
 
-from regap.geometry.forward import run
-from regap.geometry.models import load, organism_folder
-from regap.geometry.prompts import collate
+from regap.geometry.forward.hooks import run
+from regap.geometry.models.loading import load, organism_folder
+from regap.geometry.prompts.batch import collate
 from regap.interventions.generation import generate
 from regap.organism.family import DEFAULT, family
 from regap.organism.prompts import HeldOut, held_out_pairs

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from regap.geometry.models import Model
-from regap.geometry.pairs import Pairs, Prompt
+from regap.geometry.data.pairs import Pairs, Prompt
+from regap.geometry.models.loading import Model
 from regap.interventions.generation import generate
 from regap.interventions.rewriting import Ask, generate_rewritten
 

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 import pytest
 import torch
 
+from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
-from regap.geometry.forward import Edit, run
-from regap.geometry.models import Model
-from regap.geometry.pairs import Pairs
-from regap.geometry.prompts import collate
-from regap.interventions.fixed import fixed_correction
-from regap.interventions.gates import Gate
-from regap.interventions.regap import ReGap
-from regap.interventions.sites import Site
+from regap.geometry.forward.hooks import Edit, run
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import collate
+from regap.interventions.edits.gate import Gate
+from regap.interventions.edits.regap import ReGap
+from regap.interventions.edits.shift import fixed_correction
+from regap.interventions.edits.site import Site
 from regap.interventions.sweep import sweep
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from regap.geometry.pairs import Prompt
-from regap.geometry.rendering import blank, noise
+from regap.geometry.data.pairs import Prompt
+from regap.geometry.data.rendering import blank, noise
 from regap.interventions.wording import PLAIN, Wording
 
 PICTURE = Prompt("<image>\nWhat is {answer}?", (blank((8, 8)),), "be brief")

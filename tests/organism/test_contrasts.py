@@ -2,7 +2,7 @@
 
 import pytest
 
-from regap.geometry.pairs import PairError
+from regap.errors import PairError
 from regap.organism import world
 from regap.organism.contrasts import contrast_pairs
 from regap.organism.prompts import HeldOut, held_out_pairs

@@ -2,7 +2,7 @@
 
 import pytest
 
-from regap.geometry.pairs import is_image_arm
+from regap.geometry.data.pairs import is_image_arm
 from regap.organism import world
 from regap.organism.prompts import ARMS, HeldOut, held_out_pairs
 from regap.organism.world import Request

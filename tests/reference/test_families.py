@@ -13,12 +13,12 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
 )
 
-from regap.geometry.adapter import bridge
-from regap.geometry.forward import borrowed, prefill, run, run_last_token
-from regap.geometry.models import Model
-from regap.geometry.prompts import Batch
-from regap.interventions.fixed import Shift
-from regap.interventions.sites import Site
+from regap.geometry.forward.hooks import borrowed, prefill, run, run_last_token
+from regap.geometry.models.bridge import bridge
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import Batch
+from regap.interventions.edits.shift import Shift
+from regap.interventions.edits.site import Site
 
 LAYERS = (0, 1, 2, 3)
 IMAGE, BEGIN_IMAGE, END_IMAGE = 60, 61, 62

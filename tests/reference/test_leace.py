@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.linalg import fractional_matrix_power
 
-from regap.interventions.methods.leace import erasure
+from regap.interventions.defences.leace import erasure
 
 
 def slow_leace(text: np.ndarray, image: np.ndarray) -> np.ndarray:

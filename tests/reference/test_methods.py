@@ -8,23 +8,22 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from regap.geometry.capture import capture
+from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import refusal_direction
 from regap.geometry.drift import modality_drift
-from regap.geometry.forward import run
-from regap.geometry.models import Model
-from regap.geometry.pairs import Pairs
-from regap.geometry.prompts import collate
-from regap.interventions.methods.adasteer import ClippedLine, adasteer
-from regap.interventions.methods.adasteer_both import adasteer_both
-from regap.interventions.methods.astra import astra
-from regap.interventions.methods.calibration import Calibration
-from regap.interventions.methods.cast import Condition, cast
-from regap.interventions.methods.cmrm import cmrm_sample
-from regap.interventions.methods.hiddendetect import Detector, hiddendetect
-from regap.interventions.methods.read_first import ReadFirst
-from regap.interventions.methods.shiftdc import shiftdc_text
-from regap.interventions.sites import Site
+from regap.geometry.forward.capture import capture
+from regap.geometry.forward.hooks import run
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import collate
+from regap.interventions.defences.adasteer import ClippedLine, adasteer, adasteer_both
+from regap.interventions.defences.astra import astra
+from regap.interventions.defences.calibration import DefenceData
+from regap.interventions.defences.cast import SimilarityCondition, cast
+from regap.interventions.defences.cmrm import cmrm_sample
+from regap.interventions.defences.hiddendetect import Detector, hiddendetect
+from regap.interventions.defences.shiftdc import shiftdc_text
+from regap.interventions.edits.gated_shift import GatedShift
+from regap.interventions.edits.site import Site
 
 READ, SITE, STRENGTH, BUDGET = 1, 2, 1.5, 0.5
 TOKENS = frozenset({5, 17, 40})
@@ -32,13 +31,13 @@ State = Callable[[int, str, int], np.ndarray]
 
 
 @pytest.fixture(scope="module")
-def calibration(tiny: Model, tiny_pairs: Pairs) -> Calibration:
+def calibration(tiny: Model, tiny_pairs: Pairs) -> DefenceData:
     states = {arm: each.calibration for arm, each in capture(tiny, tiny_pairs).items()}
     drifts = {arm: modality_drift(states["text"], states[arm]) for arm in states if arm != "text"}
     refusal = refusal_direction(states["text"])
     refused = frozenset(states["typographic"].pair_ids[::3])
     known = (READ, BUDGET, TOKENS, refused)
-    return Calibration(tiny, tiny_pairs, "typographic", states, refusal, drifts, *known)
+    return DefenceData(tiny, tiny_pairs, "typographic", states, refusal, drifts, *known)
 
 
 @pytest.fixture(scope="module")
@@ -56,20 +55,20 @@ def state(tiny: Model, asked: list[Any]) -> State:
     return alone
 
 
-def edited(calibration: Calibration, method: Any, asked: list[Any]) -> np.ndarray:
+def edited(calibration: DefenceData, method: Any, asked: list[Any]) -> np.ndarray:
     """States at the site under the edit, all prompts in one batch."""
     batch = collate(calibration.model, [each["typographic"] for each in asked], range(len(asked)))
     edits = method(calibration, Site((SITE,)))(STRENGTH)
     return run(calibration.model, batch, [SITE], edits).states[:, 0].double().numpy()
 
 
-def means(calibration: Calibration, layer: int) -> tuple[np.ndarray, np.ndarray]:
+def means(calibration: DefenceData, layer: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean harmful and mean harmless text state."""
     states, harmful = calibration.text.at(layer).double().numpy(), calibration.text.harmful.numpy()
     return states[harmful].mean(0), states[~harmful].mean(0)
 
 
-def test_shiftdc(calibration: Calibration, asked: list[Any], state: State) -> None:
+def test_shiftdc(calibration: DefenceData, asked: list[Any], state: State) -> None:
     found, (harmful, harmless) = edited(calibration, shiftdc_text, asked), means(calibration, SITE)
     axis = harmless - harmful  # safe minus unsafe, as ShiftDC has it
     for place in range(len(asked)):
@@ -80,16 +79,16 @@ def test_shiftdc(calibration: Calibration, asked: list[Any], state: State) -> No
         assert not np.allclose(image, expected, atol=1e-3)
 
 
-def test_cmrm(calibration: Calibration, asked: list[Any], state: State) -> None:
+def test_cmrm(calibration: DefenceData, asked: list[Any], state: State) -> None:
     found = edited(calibration, cmrm_sample, asked)
     for place in range(len(asked)):
         image, empty, words = (state(place, arm, SITE) for arm in ("typographic", "blank", "text"))
         assert np.allclose(found[place], image - STRENGTH * (empty - words), atol=1e-3)
 
 
-def test_adasteer(calibration: Calibration, asked: list[Any], state: State) -> None:
+def test_adasteer(calibration: DefenceData, asked: list[Any], state: State) -> None:
     [edit] = adasteer(calibration, Site((SITE,)))(STRENGTH)
-    assert isinstance(edit, ReadFirst) and isinstance(edit.rule, ClippedLine)
+    assert isinstance(edit, GatedShift) and isinstance(edit.rule, ClippedLine)
     rule = edit.rule
     harmful, harmless = means(calibration, READ)
     axis = harmless - harmful
@@ -113,9 +112,9 @@ def test_adasteer(calibration: Calibration, asked: list[Any], state: State) -> N
     assert len(set(pushed)) > 1
 
 
-def test_adasteer_with_both_terms(calibration: Calibration, asked: list[Any], state: State) -> None:
+def test_adasteer_with_both_terms(calibration: DefenceData, asked: list[Any], state: State) -> None:
     first, second = adasteer_both(calibration, Site((SITE,)))(STRENGTH)
-    assert isinstance(second, ReadFirst) and isinstance(second.rule, ClippedLine)
+    assert isinstance(second, GatedShift) and isinstance(second.rule, ClippedLine)
     is_harmful, answered = calibration.image.harmful.numpy(), calibration.answered.numpy()
     assert 0 < (~answered).sum() < len(answered)
 
@@ -137,12 +136,12 @@ def test_adasteer_with_both_terms(calibration: Calibration, asked: list[Any], st
         coefficients.append(min(max(second.rule.slope * (at - second.rule.start), -1.0), 0.0))
         assert np.allclose(found[place], alone[place] + STRENGTH * coefficients[-1] * harm, atol=1e-3)
     assert len(set(coefficients)) > 1
-    assert isinstance(first, ReadFirst) and first.identity != second.identity
+    assert isinstance(first, GatedShift) and first.identity != second.identity
 
 
-def test_cast(calibration: Calibration, asked: list[Any], state: State) -> None:
+def test_cast(calibration: DefenceData, asked: list[Any], state: State) -> None:
     [edit] = cast(calibration, Site((SITE,)))(STRENGTH)
-    assert isinstance(edit, ReadFirst) and isinstance(edit.rule, Condition)
+    assert isinstance(edit, GatedShift) and isinstance(edit.rule, SimilarityCondition)
     rule = edit.rule
     condition = rule.vector.numpy()[:, None]
     projection = condition @ condition.T / (condition.T @ condition).item()
@@ -164,10 +163,10 @@ def test_cast(calibration: Calibration, asked: list[Any], state: State) -> None:
         assert np.allclose(found[place], expected, atol=1e-3)
 
 
-def test_hiddendetect(calibration: Calibration, asked: list[Any], state: State) -> None:
+def test_hiddendetect(calibration: DefenceData, asked: list[Any], state: State) -> None:
     """The trapezoid of cosines between logits, made here from the weights, and the one-hot sum of refusal tokens."""
     [edit] = hiddendetect(calibration, Site((SITE,)))(STRENGTH)
-    assert isinstance(edit, ReadFirst) and isinstance(edit.rule, Detector)
+    assert isinstance(edit, GatedShift) and isinstance(edit.rule, Detector)
     text = calibration.model.hf.config.text_config
     weights = {name: each.detach().double().numpy() for name, each in calibration.model.hf.named_parameters()}
     [norm] = [each for name, each in weights.items() if "language_model.norm" in name]
@@ -205,7 +204,7 @@ def test_hiddendetect(calibration: Calibration, asked: list[Any], state: State) 
     assert any(opened)
 
 
-def test_astra(calibration: Calibration, asked: list[Any], state: State) -> None:
+def test_astra(calibration: DefenceData, asked: list[Any], state: State) -> None:
     found = edited(calibration, astra, asked)
     drift = calibration.drifts["typographic"]
     vector, reference = drift.at(SITE).numpy(), drift.text_mean[SITE].numpy()

@@ -18,12 +18,12 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
 )
 
-from regap.geometry.adapter import bridge
-from regap.geometry.features import shelf_of
-from regap.geometry.forward import prefill, run, run_last_token
-from regap.geometry.models import Model
-from regap.geometry.prompts import Batch
-from regap.geometry.reading import read
+from regap.geometry.forward.hooks import prefill, run, run_last_token
+from regap.geometry.forward.image_features import shelf_of
+from regap.geometry.forward.pending_states import read
+from regap.geometry.models.bridge import bridge
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import Batch
 
 LAYERS = (0, 1, 2, 3)
 IMAGE = 60

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from regap.analyses.adapters.inspect_logs import write_inspect_logs
-from regap.analyses.config import ConfigError
-from regap.analyses.judges.panel import panel, save_panel
+from regap.analyses.judges.judge_panel import panel, save_panel
 from regap.analyses.judges.registry import judges_named
 from regap.analyses.judges.stored_answers import stored_answers, stored_verdicts
-from regap.analyses.records import Record
+from regap.analyses.runs.records import Record
+from regap.errors import ConfigError
 
 MakeRun = Callable[..., Path]
 ANSWERS = [

@@ -13,10 +13,10 @@ from PIL import Image
 
 from regap.analyses.adapters import lmms_eval_model
 from regap.analyses.adapters.corrected_model import CorrectedModel, prompt_of
-from regap.analyses.config import ConfigError
-from regap.geometry.models import Model
-from regap.geometry.pairs import IMAGE_SLOT, PairError, Pairs
-from regap.interventions.fixed import Shift
+from regap.errors import ConfigError, PairError
+from regap.geometry.data.pairs import IMAGE_SLOT, Pairs
+from regap.geometry.models.loading import Model
+from regap.interventions.edits.shift import Shift
 from regap.interventions.generation import generate
 
 
@@ -61,7 +61,7 @@ def shift_of(tiny: Model) -> Any:
     """A correction large enough to change what a random model writes."""
     import torch
 
-    from regap.interventions.sites import Site
+    from regap.interventions.edits.site import Site
 
     vector = torch.full((1, tiny.bridge.cfg.d_model), 3.0)
     return Shift(Site((1,)), vector, -4.0, "D")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from regap.analyses.records import Record
+from regap.analyses.runs.records import Record
 
 Answer = tuple[str, str, str, str]
 """Condition, pair, text, verdict of the run."""

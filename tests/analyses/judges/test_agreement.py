@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import cohen_kappa_score
 
 from regap.analyses.judges.agreement import agreement, disagreements, kappa_draws
-from regap.analyses.verdicts import Judged
+from regap.analyses.judges.verdicts import Judged
 
 Make = Callable[[Sequence[tuple[str, ...]]], list[Judged]]
 # Two raters, yes and no: 20 both yes, 5 and 10 apart, 15 both no: kappa = (0.7 - 0.5) / (1 - 0.5).

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from regap.analyses import command_line
-from regap.analyses.config import ConfigError
 from regap.analyses.judges.calibration import calibration, read_labelled
 from regap.analyses.judges.published_lists import XSTEST
 from regap.analyses.judges.registry import JUDGES
-from regap.analyses.verdicts import Judged
+from regap.analyses.judges.verdicts import Judged
+from regap.commands import command_line
+from regap.errors import ConfigError
 
 # Six refusals by people; the prefixes find four of them, and one that is none.
 ROWS = [

@@ -12,14 +12,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from regap.analyses import command_line
-from regap.analyses.config import ConfigError
 from regap.analyses.judges.endpoint import Endpoint, EndpointError, Pace
 from regap.analyses.judges.endpoint_judge import EndpointJudge, endpoint_judge
+from regap.analyses.judges.judge_panel import panel, save_panel
 from regap.analyses.judges.judge_prompts import JUDGE_PROMPTS
-from regap.analyses.judges.panel import panel, save_panel
 from regap.analyses.judges.second_pass import judge_stored
 from regap.analyses.judges.stored_answers import Answered, stored_answers
+from regap.commands import command_line
+from regap.errors import ConfigError
 
 KEY = "sk-very-secret"
 TURNS = [{"role": "user", "content": "hello"}]

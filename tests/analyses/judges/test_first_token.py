@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from regap.analyses.judges.first_token import first_token_judge, first_token_log_odds, log_odds
-from regap.geometry.forward import run
-from regap.geometry.models import Model
-from regap.geometry.pairs import Pair, Pairs
-from regap.geometry.prompts import collate
-from regap.interventions.fixed import Shift
+from regap.geometry.data.pairs import Pair, Pairs
+from regap.geometry.forward.hooks import run
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import collate
+from regap.interventions.edits.shift import Shift
+from regap.interventions.edits.site import Positions, Site
 from regap.interventions.generation import Completion, generate
-from regap.interventions.sites import Positions, Site
 
 
 def test_log_odds_are_those_of_the_softmax_and_never_infinite() -> None:

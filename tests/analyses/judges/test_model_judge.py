@@ -17,10 +17,10 @@ from transformers import (
 )
 from transformers.models.llama4.processing_llama4 import chat_template as LLAMA_4
 
-from regap.analyses.config import ConfigError
 from regap.analyses.judges.judge_prompts import JUDGE_PROMPTS
 from regap.analyses.judges.model_judge import ModelJudge, model_judge
-from regap.geometry.pairs import Pair
+from regap.errors import ConfigError
+from regap.geometry.data.pairs import Pair
 from regap.interventions.generation import Completion
 
 MakePair = Callable[..., Pair]

@@ -8,7 +8,7 @@ import pytest
 
 from regap.analyses.judges.phrase_list import PhraseList
 from regap.analyses.judges.published_lists import ADVBENCH, PUBLISHED, REFUSAL_DIRECTION, VLGUARD, XSTEST
-from regap.geometry.pairs import Pair
+from regap.geometry.data.pairs import Pair
 from regap.interventions.generation import Completion
 
 HEADER = [

@@ -7,8 +7,8 @@ import pytest
 
 from regap.analyses.judges.published_lists import PUBLISHED, XSTEST
 from regap.analyses.judges.registry import JUDGES, judge_for, judges_named, of_phrases
-from regap.analyses.verdicts import Judge, answer_or_phrases, exact_answer, refusal_phrases
-from regap.geometry.pairs import Pair, Pairs
+from regap.analyses.judges.verdicts import Judge, answer_or_phrases, exact_answer, refusal_phrases
+from regap.geometry.data.pairs import Pair, Pairs
 from regap.interventions.generation import Completion
 
 MakePair = Callable[..., Pair]

@@ -9,8 +9,8 @@ import pytest
 from regap.analyses.judges.registry import JUDGES, NamedJudge
 from regap.analyses.judges.second_pass import judge_stored
 from regap.analyses.judges.stored_answers import Answered
-from regap.analyses.verdicts import Judged
-from regap.geometry.pairs import Pair
+from regap.analyses.judges.verdicts import Judged
+from regap.geometry.data.pairs import Pair
 from regap.interventions.generation import Completion
 
 Make = Callable[..., Pair]

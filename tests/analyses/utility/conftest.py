@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from regap.analyses.judges.verdicts import Judged
 from regap.analyses.utility.marking import RULES, Marked
-from regap.analyses.verdicts import Judged
-from regap.geometry.pairs import Pair, Prompt
+from regap.geometry.data.pairs import Pair, Prompt
 from regap.interventions.generation import Completion
 
 Cell = tuple[str, str, str]

@@ -9,15 +9,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from regap.analyses import command_line
-from regap.analyses.asked_pairs import pairs_of
-from regap.analyses.config import read_config
-from regap.analyses.records import Record
-from regap.analyses.run import load_model
-from regap.analyses.run_folder import RunFolder
+from regap.analyses.runs.config import read_config
+from regap.analyses.runs.folder import RunFolder
+from regap.analyses.runs.pairs import pairs_of
+from regap.analyses.runs.records import Record
+from regap.analyses.runs.run import load_model
 from regap.analyses.utility.asked import Asking, first_with_twins, unseen
-from regap.geometry.pair_files import write_pairs
-from regap.geometry.pairs import Pair, PairError, Pairs, Prompt
+from regap.commands import command_line
+from regap.errors import PairError
+from regap.geometry.data.pair_files import write_pairs
+from regap.geometry.data.pairs import Pair, Pairs, Prompt
 from regap.organism.prompts import HeldOut, held_out_pairs
 
 

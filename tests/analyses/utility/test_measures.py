@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import beta
 
 from regap.analyses.utility.measures import by_category, measures
-from regap.geometry.benchmarks.choices import asked
+from regap.geometry.data.benchmarks.questions.choices import asked
 
 Mark = Callable[..., list[Any]]
 

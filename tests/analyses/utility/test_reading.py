@@ -5,7 +5,7 @@ import pytest
 from regap.analyses.utility.choices import choices_of, read_mmbench, read_mmmu, read_scienceqa
 from regap.analyses.utility.open_answers import is_right
 from regap.analyses.utility.yes_or_no import read_mme, read_pope, says_either
-from regap.geometry.benchmarks.choices import asked
+from regap.geometry.data.benchmarks.questions.choices import asked
 
 CHOICES = {"A": "a kettle", "B": "a pot", "C": "a pan"}
 

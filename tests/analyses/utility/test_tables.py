@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from regap.analyses.records import Record
+from regap.analyses.runs.records import Record
 from regap.analyses.utility.tables import save_utility, scored, utility_records
 
 Judge = Callable[..., list[Any]]

@@ -14,9 +14,9 @@ from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 from werkzeug.serving import make_server
 
 from regap.figures.explorer.app import application
-from regap.figures.explorer.explored import Explored
+from regap.figures.explorer.run.explored import ExploredRun
 from regap.figures.explorer.server import HOST
-from regap.figures.export import BROWSERS
+from regap.figures.print.export import BROWSERS
 
 FLAGS = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-first-run")
 SIZE: ViewportSize = {"width": 1280, "height": 720}
@@ -58,7 +58,7 @@ def browsing() -> Iterator[Browser]:
 def serving(*folders: Path, live: Any = None) -> Iterator[str]:
     """The address of an explorer of these run folders."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    app = application([Explored(folder) for folder in folders], live)
+    app = application([ExploredRun(folder) for folder in folders], live)
     server = make_server(HOST, 0, app.server, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

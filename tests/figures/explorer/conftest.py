@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from regap.analyses.records import Record
-from regap.figures.explorer.explored import Explored
+from regap.analyses.runs.records import Record
+from regap.figures.explorer.run.explored import ExploredRun
 
 
 @pytest.fixture(scope="session")
@@ -43,8 +43,8 @@ def explored_folder(planted_run: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
-def explored(explored_folder: Path) -> Explored:
-    return Explored(explored_folder)
+def explored(explored_folder: Path) -> ExploredRun:
+    return ExploredRun(explored_folder)
 
 
 @pytest.fixture(scope="session")
@@ -56,13 +56,13 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def with_tables(explored_folder: Path, tmp_path: Path) -> Callable[..., Explored]:
+def with_tables(explored_folder: Path, tmp_path: Path) -> Callable[..., ExploredRun]:
     """Makes a run with only these of the tables."""
 
-    def make(*names: str) -> Explored:
+    def make(*names: str) -> ExploredRun:
         (tmp_path / "tables").mkdir()
         for name in names:
             shutil.copy(explored_folder / "tables" / f"{name}.parquet", tmp_path / "tables")
-        return Explored(tmp_path)
+        return ExploredRun(tmp_path)
 
     return make

@@ -7,7 +7,7 @@ import hostile
 import pandas as pd
 from PIL import Image
 
-from regap.analyses.live_question import LiveAnswer, LivePicture, LiveQuestion, LiveState
+from regap.analyses.live.question import LiveAnswer, LivePicture, LiveQuestion, LiveState
 
 ARMS = ("text", "typographic", "typographic-cluttered")
 LAYERS = (0, 1, 2)

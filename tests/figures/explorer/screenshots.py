@@ -5,13 +5,13 @@ from pathlib import Path
 
 from browser import SIZE, Visit, browsing, serving
 
-from regap.figures.explorer.explored import Explored, Missing
-from regap.figures.explorer.query import Query
-from regap.figures.explorer.selection import as_the_run
-from regap.figures.explorer.views import VIEWS
+from regap.figures.explorer.run.explored import ExploredRun, Missing
+from regap.figures.explorer.run.query import Query
+from regap.figures.explorer.run.selection import as_the_run
+from regap.figures.explorer.views.catalogue import VIEWS
 
 
-def an_item(run: Explored) -> str:
+def an_item(run: ExploredRun) -> str:
     """A harmful test item of the corrected arm, as part of an address; nothing if there is none."""
     try:
         rows = run.items.rows
@@ -21,7 +21,7 @@ def an_item(run: Explored) -> str:
     return f"item={kept['pair_id'].iloc[0]}&item_arm={kept['arm'].iloc[0]}" if len(kept) else ""
 
 
-def live_regap(run: Explored, item: str) -> str:
+def live_regap(run: ExploredRun, item: str) -> str:
     """The address of the run's own ReGap on an item; that of ReGap as it comes where the run does not tell."""
     query = Query.of("live", item)
     return (as_the_run(query, run) or query.but(method="regap")).address()
@@ -29,16 +29,16 @@ def live_regap(run: Explored, item: str) -> str:
 
 def main(run: Path, out: Path, model: str = "organism") -> None:
     """Writes one PNG per view, light, dark and beside a second run, and says what went wrong in the browser."""
-    from regap.analyses.live import LiveModel
+    from regap.analyses.live.model import LiveModel
 
     out.mkdir(parents=True, exist_ok=True)
-    item = an_item(Explored(run))
+    item = an_item(ExploredRun(run))
     live = LiveModel.of_run(run, model)
     shots = {name: f"/{name}" for name in VIEWS}
     shots |= {f"{name}-item": f"/{name}?{item}" for name in ("plane", "trajectories", "items")}
     shots |= {
         "live": f"/live?{item}",
-        "live-regap": live_regap(Explored(run), item),
+        "live-regap": live_regap(ExploredRun(run), item),
         "live-drift": f"/live?{item}&along=drift",
         "plane-dark": f"/plane?theme=dark&{item}",
         "doses-dark": "/doses?theme=dark",

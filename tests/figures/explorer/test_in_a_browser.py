@@ -9,7 +9,7 @@ import hostile_run as made
 import pytest
 from browser import SIZE, Visit, browsing, chromium, serving
 
-from regap.figures.explorer.views import VIEWS
+from regap.figures.explorer.views.catalogue import VIEWS
 
 pytestmark = pytest.mark.skipif(
     chromium() is None, reason="no Chrome or Chromium on the path; install one, or name it in BROWSER_PATH"
@@ -56,7 +56,7 @@ def checked(visit: Visit) -> None:
 
 
 def item(place: int, arm: str = "typographic") -> str:
-    from regap.figures.explorer.query import Query
+    from regap.figures.explorer.run.query import Query
 
     return Query("plane", item=made.IDS[place], item_arm=arm).address().partition("?")[2]
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow.parquet as parquet
 import pytest
 
-from regap.figures.explorer.prompts import PNG, Prompts
+from regap.figures.explorer.run.prompts import PNG, Prompts
 
 
 @pytest.fixture

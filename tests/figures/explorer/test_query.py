@@ -3,9 +3,9 @@
 import hostile
 import pytest
 
-from regap.figures.explorer.explored import Explored
-from regap.figures.explorer.query import Query
-from regap.figures.explorer.selection import resolved
+from regap.figures.explorer.run.explored import ExploredRun
+from regap.figures.explorer.run.query import Query
+from regap.figures.explorer.run.selection import resolved
 
 
 def read(address: str) -> Query:
@@ -52,7 +52,7 @@ def test_nonsense_is_left_at_its_default(search: str) -> None:
     assert read(f"/plane?{search}") == Query()
 
 
-def test_a_run_fills_in_what_it_quotes_itself(explored: Explored) -> None:
+def test_a_run_fills_in_what_it_quotes_itself(explored: ExploredRun) -> None:
     query = resolved(Query(), explored)
     assert (query.layer, query.at, query.arm, query.item_arm) == (
         1,
@@ -65,4 +65,4 @@ def test_a_run_fills_in_what_it_quotes_itself(explored: Explored) -> None:
 
 
 def test_an_empty_run_fills_in_what_can_be_known(empty_folder) -> None:
-    assert resolved(Query(), Explored(empty_folder)).layer == 0
+    assert resolved(Query(), ExploredRun(empty_folder)).layer == 0

@@ -6,7 +6,7 @@ from typing import Any
 import hostile_run as made
 import pytest
 
-from regap.analyses.live_question import LiveAnswer, LivePicture, LiveState
+from regap.analyses.live.question import LiveAnswer, LivePicture, LiveState
 from regap.figures.explorer.strips import Colouring, strips, width_of
 
 STATE = LiveState("", "refused", "", [], [])

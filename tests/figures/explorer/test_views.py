@@ -10,22 +10,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from regap.figures import style
-from regap.figures.explorer import doses, item_table, plane, separability, trajectories
+from regap.figures.drawing import style
 from regap.figures.explorer.detail import detail
-from regap.figures.explorer.explored import Explored, Missing
-from regap.figures.explorer.live_view import live_view
-from regap.figures.explorer.query import Query
-from regap.figures.explorer.selection import as_the_run, chosen, resolved, thinned
+from regap.figures.explorer.run.explored import ExploredRun, Missing
+from regap.figures.explorer.run.query import Query
+from regap.figures.explorer.run.selection import as_the_run, chosen, resolved, thinned
 from regap.figures.explorer.theme import on_paper
-from regap.figures.explorer.view import Shown
-from regap.figures.explorer.views import VIEWS
+from regap.figures.explorer.views import doses, item_table, plane, separability, trajectories
+from regap.figures.explorer.views.catalogue import VIEWS
+from regap.figures.explorer.views.live import live_view
+from regap.figures.explorer.views.view import Shown
 
 Asked = Callable[..., Query]
 
 
 @pytest.fixture
-def asked(explored: Explored) -> Asked:
+def asked(explored: ExploredRun) -> Asked:
     """The query that the run would be shown by, with some of it changed."""
     return lambda view="plane", **changed: resolved(Query(view, **changed), explored)
 
@@ -40,7 +40,7 @@ def clouds(figure: Any) -> dict[str, Any]:
     return {trace.name: trace for trace in figure.data if trace.type == "scattergl" and trace.meta}
 
 
-def test_the_plane_puts_every_item_at_its_coordinates(explored: Explored, asked: Asked) -> None:
+def test_the_plane_puts_every_item_at_its_coordinates(explored: ExploredRun, asked: Asked) -> None:
     figure = drawn(plane.show(explored, asked(layer=2)))
     points = clouds(figure)
     assert set(points) == {f"{arm}, {label}" for arm in made.ARMS[:2] for label in style.LABELS}
@@ -51,12 +51,12 @@ def test_the_plane_puts_every_item_at_its_coordinates(explored: Explored, asked:
     assert sum(len(trace.x) for trace in points.values()) == 2 * len(made.IDS)
 
 
-def test_the_threshold_is_drawn_at_its_own_layer_alone(explored: Explored, asked: Asked) -> None:
+def test_the_threshold_is_drawn_at_its_own_layer_alone(explored: ExploredRun, asked: Asked) -> None:
     lines = {layer: drawn(plane.show(explored, asked(layer=layer))).layout.shapes for layer in (1, 2)}
     assert [line.y0 for line in lines[1]] == [7.25] and not lines[2]
 
 
-def test_a_correction_moves_the_points(explored: Explored, asked: Asked) -> None:
+def test_a_correction_moves_the_points(explored: ExploredRun, asked: Asked) -> None:
     before, after = (
         clouds(drawn(plane.show(explored, asked(layer=0, condition=name))))["text, harmful"]
         for name in ("baseline", "regap")
@@ -77,14 +77,14 @@ def test_a_correction_moves_the_points(explored: Explored, asked: Asked) -> None
     ],
 )
 def test_a_filter_keeps_those_items_and_no_others(
-    explored: Explored, asked: Asked, changed: dict, kept: Callable[[int], bool]
+    explored: ExploredRun, asked: Asked, changed: dict, kept: Callable[[int], bool]
 ) -> None:
     rows = explored.items.rows[chosen(explored, asked(arm=("text",), **changed))]
     assert set(rows["pair_id"]) == {name for place, name in enumerate(made.IDS) if kept(place)}
     assert set(rows["arm"]) == {"text"} and set(rows["condition"]) == {changed.get("condition", "baseline")}
 
 
-def test_filters_that_nothing_fits_say_so(explored: Explored, asked: Asked) -> None:
+def test_filters_that_nothing_fits_say_so(explored: ExploredRun, asked: Asked) -> None:
     for view in ("plane", "trajectories", "items"):
         with pytest.raises(Missing, match="No item fits these filters"):
             VIEWS[view].show(explored, asked(view, search="no such words"))
@@ -100,14 +100,14 @@ def test_a_crowd_is_thinned_evenly_and_alike_each_time() -> None:
     assert (thinned(places[:500], groups[:500], 100_000, 1000) == places[:500]).all()
 
 
-def test_a_window_brings_back_the_items_inside_it(explored: Explored, asked: Asked) -> None:
+def test_a_window_brings_back_the_items_inside_it(explored: ExploredRun, asked: Asked) -> None:
     figure = drawn(plane.show(explored, asked(layer=0, zoom=(0.0, 1.05, -1.0, 10.5))))
     names = {name for trace in clouds(figure).values() for name in trace.customdata}
     assert names == set(made.IDS[:11])
     assert figure.layout.xaxis.range == (0.0, 1.05)
 
 
-def test_the_chosen_item_is_ringed_in_each_arm_that_is_shown(explored: Explored, asked: Asked) -> None:
+def test_the_chosen_item_is_ringed_in_each_arm_that_is_shown(explored: ExploredRun, asked: Asked) -> None:
     ring = drawn(plane.show(explored, asked(layer=0, item="plain-0"))).data[-1]
     assert (
         ring.name == "chosen" and list(ring.y) == [7.0, 7.0] and max(ring.marker.size) > min(ring.marker.size)
@@ -115,13 +115,15 @@ def test_the_chosen_item_is_ringed_in_each_arm_that_is_shown(explored: Explored,
     assert drawn(plane.show(explored, asked(layer=0))).data[-1].name != "chosen"
 
 
-def test_separability_draws_the_table_s_values(explored: Explored, asked: Asked) -> None:
+def test_separability_draws_the_table_s_values(explored: ExploredRun, asked: Asked) -> None:
     figure = drawn(separability.show(explored, asked("separability", measure="auroc")))
     lines = {trace.name: list(trace.y) for trace in figure.data if trace.mode == "lines+markers"}
     assert lines == {"text": [100, 101, 102], "typographic": [110, 111, 112]}
 
 
-def test_a_trajectory_goes_through_all_layers_under_every_condition(explored: Explored, asked: Asked) -> None:
+def test_a_trajectory_goes_through_all_layers_under_every_condition(
+    explored: ExploredRun, asked: Asked
+) -> None:
     query = asked("trajectories", item="plain-0", item_arm="text")
     figure = drawn(trajectories.show(explored, query))
     lines = {
@@ -134,7 +136,7 @@ def test_a_trajectory_goes_through_all_layers_under_every_condition(explored: Ex
     }
 
 
-def test_a_strength_moves_the_points_by_exactly_its_vector(explored: Explored, asked: Asked) -> None:
+def test_a_strength_moves_the_points_by_exactly_its_vector(explored: ExploredRun, asked: Asked) -> None:
     """D = (3, 4), r = (1, 0): D moves δ by 1 and z by 3; across r by 16/25 and 0; |D| r by 3/5 and 5."""
     moves = {"D": (1, 3), "D_along": (9 / 25, 3), "D_across": (16 / 25, 0), "refusal": (3 / 5, 5)}
     for vector, (delta, z) in moves.items():
@@ -145,7 +147,7 @@ def test_a_strength_moves_the_points_by_exactly_its_vector(explored: Explored, a
         assert moved.y[0] == pytest.approx(place + 10 - 2 * z, abs=1e-5)
 
 
-def test_doses_say_how_many_lie_beyond_the_threshold(explored: Explored, asked: Asked) -> None:
+def test_doses_say_how_many_lie_beyond_the_threshold(explored: ExploredRun, asked: Asked) -> None:
     """At layer 1 the threshold is 7.25 and z = place + 10 - 3α: all are beyond it, then those above place 18."""
     assert (
         "100% of harmful and 100% of harmless" in doses.show(explored, asked("doses", strength=0.0)).caption
@@ -154,7 +156,7 @@ def test_doses_say_how_many_lie_beyond_the_threshold(explored: Explored, asked: 
     assert "55% of harmful and 50% of harmless" in beyond
 
 
-def test_data_are_what_is_drawn(explored: Explored, asked: Asked) -> None:
+def test_data_are_what_is_drawn(explored: ExploredRun, asked: Asked) -> None:
     for name, view in VIEWS.items():
         table = view.data(explored, asked(name))
         assert isinstance(table, pd.DataFrame) and len(table), name
@@ -162,7 +164,7 @@ def test_data_are_what_is_drawn(explored: Explored, asked: Asked) -> None:
     assert (found["refusal"] == [place + 20 for place in range(1, len(made.IDS), 2)]).all()
 
 
-def test_the_table_pages_through_all_items(explored: Explored, asked: Asked) -> None:
+def test_the_table_pages_through_all_items(explored: ExploredRun, asked: Asked) -> None:
     seen: list[str] = []
     for page in range(4):
         rows = item_table.page_of(
@@ -177,7 +179,7 @@ def test_the_table_pages_through_all_items(explored: Explored, asked: Asked) -> 
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_a_run_that_was_just_begun_says_which_command_goes_on(empty_folder: Path, name: str) -> None:
-    run = Explored(empty_folder)
+    run = ExploredRun(empty_folder)
     with pytest.raises(Missing, match=r"regap run|regap ablate|no answers yet"):
         VIEWS[name].show(run, resolved(Query(name), run))
     assert detail(run, resolved(Query(item="p"), run))
@@ -192,7 +194,7 @@ def test_a_run_without_answers_shows_the_plane_and_says_what_filters_lack(with_t
 
 
 def test_a_damaged_table_is_told_and_a_repaired_one_is_read(
-    with_tables: Callable, explored: Explored
+    with_tables: Callable, explored: ExploredRun
 ) -> None:
     run = with_tables("coordinates")
     path = run.folder / "tables" / "coordinates.parquet"
@@ -204,15 +206,15 @@ def test_a_damaged_table_is_told_and_a_repaired_one_is_read(
     assert len(run.items) == len(explored.items)
 
 
-def test_dark_paper_turns_black_to_white_and_leaves_data_alone(explored: Explored, asked: Asked) -> None:
+def test_dark_paper_turns_black_to_white_and_leaves_data_alone(explored: ExploredRun, asked: Asked) -> None:
     light, dark = (on_paper(drawn(plane.show(explored, asked())), theme) for theme in ("light", "dark"))
     black, white = (clouds(figure)["text, harmful"].marker.color for figure in (light, dark))
     assert black.startswith("rgba(0, 0, 0") and white.startswith("rgba(242, 242, 242")
     assert dark.layout.paper_bgcolor != "white" and list(light.data[0].x) == list(dark.data[0].x)
 
 
-def test_the_commands_are_quoted_for_a_shell(explored: Explored, asked: Asked) -> None:
-    odd = Explored(explored.folder)
+def test_the_commands_are_quoted_for_a_shell(explored: ExploredRun, asked: Asked) -> None:
+    odd = ExploredRun(explored.folder)
     object.__setattr__(odd, "folder", Path("a; rm -rf $HOME"))
     assert (
         VIEWS["plane"].command(odd, asked()) == "regap figures 'a; rm -rf $HOME' --only refusal_drift_plane"
@@ -220,13 +222,13 @@ def test_the_commands_are_quoted_for_a_shell(explored: Explored, asked: Asked) -
     assert VIEWS["figures"].command(odd, asked(figure="x;y")).endswith("--only 'x;y'")
 
 
-def test_hover_labels_hold_no_markup_of_the_run(explored: Explored, asked: Asked) -> None:
+def test_hover_labels_hold_no_markup_of_the_run(explored: ExploredRun, asked: Asked) -> None:
     for name in ("plane", "doses"):
         for trace in clouds(drawn(VIEWS[name].show(explored, asked(name)))).values():
             assert not [text for text in trace.text if "<" in text or len(text) > 400]
 
 
-def test_a_live_model_is_asked_what_the_query_says(explored: Explored, asked: Asked) -> None:
+def test_a_live_model_is_asked_what_the_query_says(explored: ExploredRun, asked: Asked) -> None:
     view = live_view(made.Planted())
     query = asked(
         "live", item="plain-0", item_arm="text", at=1, strength=0.5, vector="D_along", method="regap"
@@ -238,7 +240,7 @@ def test_a_live_model_is_asked_what_the_query_says(explored: Explored, asked: As
     assert f"ReGap: {hostile.SCRIPT}" in shown.caption
 
 
-def test_the_way_back_leads_to_the_run_s_own_regap(explored: Explored, asked: Asked) -> None:
+def test_the_way_back_leads_to_the_run_s_own_regap(explored: ExploredRun, asked: Asked) -> None:
     own = as_the_run(asked("live", item="plain-0"), explored)
     assert own and (own.at, own.positions, own.vector, own.gate) == (0, "image", "D_across", "line")
     assert own.strength == 2.5 and own.item == "plain-0"
@@ -247,7 +249,7 @@ def test_the_way_back_leads_to_the_run_s_own_regap(explored: Explored, asked: As
 
 
 def test_heat_maps_are_a_view_of_their_own(
-    explored: Explored, asked: Asked, with_tables: Callable[..., Explored]
+    explored: ExploredRun, asked: Asked, with_tables: Callable[..., ExploredRun]
 ) -> None:
     figure = drawn(VIEWS["ablation"].show(explored, asked("ablation")))
     assert [list(trace.z[0]) for trace in figure.data] == [[0, 1, 2], [0, 0, 0]]
@@ -269,7 +271,7 @@ def test_heat_maps_are_a_view_of_their_own(
     ],
 )
 def test_what_cannot_be_asked_of_a_live_model_is_said(
-    explored: Explored, asked: Asked, changed: dict, says: str
+    explored: ExploredRun, asked: Asked, changed: dict, says: str
 ) -> None:
     with pytest.raises(Missing, match=says):
         live_view(made.Planted()).show(explored, asked("live", **{"item": "plain-0", "at": 1, **changed}))

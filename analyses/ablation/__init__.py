@@ -1,0 +1,1 @@
+"""Ablations and sweeps, layer by layer."""

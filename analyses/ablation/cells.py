@@ -1,0 +1,235 @@
+"""Which ablations are run: every layer x component x replacement that is asked for, and its controls."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import torch
+
+from regap.analyses.runs.measured import Measured
+from regap.analyses.runs.progress import Tracker, silent
+from regap.errors import ConfigError
+from regap.geometry.models.loading import Model
+from regap.geometry.models.submodule_hooks import heads_of
+from regap.geometry.prompts.batch import Positions
+from regap.interventions.edits.ablation import Ablation, Constant, Control, Replacement, Resampled
+from regap.interventions.edits.components import Component
+from regap.interventions.edits.other_arm import OtherArms
+from regap.interventions.edits.patching import FromArm, component_bank
+from regap.interventions.edits.site import Site
+
+Replaced = Literal["zero", "mean", "resample", "patch-text", "patch-image"]
+COMPONENTS = ("attention", "mlp", "block", "head", "state", "direction")
+PATCHES = ("patch-text", "patch-image")
+
+
+@dataclass(frozen=True)
+class AblationRequest:
+    """What is ablated, where and by what; every combination is run."""
+
+    components: tuple[str, ...] = ("attention", "mlp", "block")
+    replacements: tuple[str, ...] = ("mean", "patch-text")
+    layers: tuple[int, ...] = ()
+    """Blocks, 0-based; all for none."""
+    heads: tuple[int, ...] = ()
+    """Of component head; all for none."""
+    positions: tuple[str, ...] = ("last",)
+    together: bool = False
+    """All of the layers at once, instead of one after another."""
+    controls: bool = True
+    answers: bool = False
+    """Answers are generated and judged under each ablation as well, not first tokens alone."""
+
+    def __post_init__(self) -> None:
+        known = {"component": COMPONENTS, "replace": get_args(Replaced), "positions": get_args(Positions)}
+        given = {"component": self.components, "replace": self.replacements, "positions": self.positions}
+        for name, values in given.items():
+            for value in values:
+                if value not in known[name]:
+                    raise ConfigError(f"{name} is {value!r}; choose from {', '.join(known[name])}")
+            if not values or len(set(values)) < len(values):
+                raise ConfigError(
+                    f"{name} is {', '.join(values) or 'empty'}; name at least one, and each once"
+                )
+        if self.heads and "head" not in self.components:
+            raise ConfigError("heads go with component head; add --component head, or leave --heads out")
+        if "image" in self.positions and set(self.replacements) & set(PATCHES):
+            raise ConfigError(
+                "positions image cannot be patched between text and image: the text run has no such token; "
+                "choose last, after_instruction, request or template"
+            )
+
+    def check(self, model: Model) -> None:
+        """Raise ModelError or ConfigError for layers and heads that the model does not have; nothing is run."""
+        for layer in self.layers_of(model):
+            for component in self._kinds(model):
+                component.check(model, layer)
+
+    def layers_of(self, model: Model) -> tuple[int, ...]:
+        """Return the layers to ablate; of all, those that do not see the image beside the stream."""
+        return self.layers or tuple(layer for layer in range(model.layers) if layer not in model.crossing)
+
+    def _kinds(self, model: Model) -> Iterator[Component]:
+        for name in self.components:
+            if name == "head":
+                yield from (Component("head", head) for head in self.heads or range(heads_of(model)))
+            elif name != "direction":
+                yield Component(name)  # type: ignore[arg-type]
+
+    def named_components(self, seen: Measured) -> list[tuple[str, Component]]:
+        """Return the components by their names in tables; direction is that of refusal, and that of the drift."""
+        found: list[tuple[str, Component]] = [(each.kind, each) for each in self._kinds(seen.model)]
+        if "direction" not in self.components:
+            return found
+        axes = {"refusal": seen.refusal.vectors, "drift": seen.drift.vectors}
+        for name, each in axes.items():
+            found.append((name, Component("direction", axes=each / each.norm(dim=-1, keepdim=True))))
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class AblationCell:
+    """One ablation of one arm."""
+
+    name: str
+    """Of the component."""
+    replaced: str
+    control: str
+    """none, random (as far, in a random direction) or self (patched with its own run: nothing may change)."""
+    edit: Ablation = field(repr=False)
+
+    @property
+    def way(self) -> str:
+        """How it is run: side by side with others, as a one-token pass of its own, or in full."""
+        if not self.edit.only_last:
+            return "full"
+        return "alone" if self.control == "self" else "packed"
+
+    @property
+    def row(self) -> dict[str, object]:
+        """Return what tables say of it."""
+        layers = self.edit.site.layers
+        return {
+            "component": self.name,
+            "head": self.edit.component.head,
+            "replacement": self.replaced,
+            "control": self.control,
+            "positions": self.edit.site.positions,
+            "layers": shown_layers(layers),
+            "layer": min(layers),
+        }
+
+    @property
+    def title(self) -> str:
+        """A name that no other cell of the arm has."""
+        return " ".join(str(value) for value in self.row.values())
+
+
+def cells_of(
+    seen: Measured, wanted: AblationRequest, arm: str, track: Tracker = silent
+) -> list[AblationCell]:
+    """Return every ablation of an arm that is wanted, with its controls; none if nothing wanted applies to the arm.
+
+    Means and donors come from calibration prompts in the same arm: means weigh labels equally, donors are harmless.
+    """
+    found: list[AblationCell] = []
+    patches = [each for each in wanted.replacements if each in PATCHES and source_of(seen, each) != arm]
+    plain = [each for each in wanted.replacements if each not in PATCHES]
+    twins = OtherArms.of(seen.model, seen.pairs.test, arm) if patches else None
+    components = wanted.named_components(seen)
+    for where in wanted.positions:
+        if where == "image" and arm == "text":
+            continue
+        advance = track(f"components of calibration prompts, {arm}", len(components)) if plain else None
+        for name, component in components:
+            by: list[tuple[str, Replacement]] = _replacements(seen, wanted, arm, component, where, plain)
+            by += [(each, FromArm(twins, source_of(seen, each))) for each in patches if twins]
+            for each, replacement in by:
+                found += _cells(seen, wanted, name, component, where, each, replacement)
+            if twins and wanted.controls:
+                found += _cells(
+                    seen, wanted, name, component, where, patches[0], FromArm(twins, arm), ("self",)
+                )
+            if advance:
+                advance(1)
+    return found
+
+
+def source_of(seen: Measured, patch: str) -> str:
+    """Return the arm that a patch is taken from."""
+    return "text" if patch == "patch-text" else seen.image_arm
+
+
+def _cells(
+    seen: Measured,
+    wanted: AblationRequest,
+    name: str,
+    component: Component,
+    where: str,
+    replaced: str,
+    replacement: Replacement,
+    controls: Sequence[str] | None = None,
+) -> list[AblationCell]:
+    layers = wanted.layers_of(seen.model)
+    kinds = controls or (("none", "random") if wanted.controls else ("none",))
+    found = []
+    for kind in kinds:
+        written: Control = "random" if kind == "random" else "none"
+        for some in [layers] if wanted.together else [(layer,) for layer in layers]:
+            site = Site(some, where)  # type: ignore[arg-type]
+            edit = Ablation(site, component, replacement, written, seen.config.seed)
+            found.append(AblationCell(name, replaced, kind, edit))
+    return found
+
+
+def _replacements(
+    seen: Measured, wanted: AblationRequest, arm: str, component: Component, where: str, names: Sequence[str]
+) -> list[tuple[str, Replacement]]:
+    layers = wanted.layers_of(seen.model)
+    found: list[tuple[str, Replacement]] = []
+    if "zero" in names:
+        found.append(("zero", Constant({layer: torch.zeros(component.size(seen.model)) for layer in layers})))
+    if not {"mean", "resample"} & set(names):
+        return found
+    asked = seen.pairs.calibration.where(arm=arm)
+    bank = component_bank(
+        seen.model,
+        [pair.prompts[arm] for pair in asked],
+        component,
+        layers,
+        where,  # type: ignore[arg-type]
+        batch_size=seen.config.batch_size,
+        batch_tokens=seen.config.batch_tokens,
+    )
+    harmful = torch.tensor([pair.label == "harmful" for pair in asked])
+    if "mean" in names:
+        means = {layer: (each[harmful].mean(0) + each[~harmful].mean(0)) / 2 for layer, each in bank.items()}
+        found.append(("mean", Constant(means)))
+    if "resample" in names:
+        donors = {layer: each[~harmful] for layer, each in bank.items()}
+        found.append(("resample", Resampled(donors, seen.config.seed)))
+    return found
+
+
+def shown_layers(layers: Sequence[int]) -> str:
+    """Return layers as a person writes them: 3-5,8."""
+    parts: list[list[int]] = []
+    for layer in sorted(layers):
+        if parts and layer == parts[-1][-1] + 1:
+            parts[-1].append(layer)
+        else:
+            parts.append([layer])
+    return ",".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
+
+
+def read_layers(text: str, name: str = "layers") -> tuple[int, ...]:
+    """Return numbers written like 3-5,8; raises ConfigError for anything else."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+            raise ConfigError(f"{name} are {text!r}; write numbers and ranges, such as 3-7,10")
+        found += range(int(first), int(last or first) + 1)
+    if len(set(found)) < len(found):
+        raise ConfigError(f"{name} are {text!r}; name each once")
+    return tuple(found)

@@ -1,0 +1,146 @@
+"""What prompts do under ablations: coordinates, log-odds of a refusal and first tokens, kept batch by batch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from regap.analyses.ablation.cells import AblationCell
+from regap.analyses.judges.first_token import log_odds
+from regap.analyses.runs.measured import Measured
+from regap.analyses.runs.progress import Tracker, silent
+from regap.geometry.forward.batches import BatchSplitter, batch_rows
+from regap.geometry.forward.hooks import LastToken, prefill, run, run_last_token
+from regap.geometry.forward.parallel_last_token import run_versions
+from regap.geometry.prompts.batch import Batch, prompt_digest, render
+from regap.geometry.states.store import digest_of, digest_of_tensor, write_tensors
+
+WAYS = ("packed", "alone", "full")
+"""How passes are run; each has a pass without edits of its own, so that no rounding stands between before and after."""
+
+
+@dataclass(frozen=True, eq=False)
+class AblationReadings:
+    """One number for each prompt under each ablation, and before it."""
+
+    z: Float[Tensor, "cell prompt layer"] = field(repr=False)
+    """Along the refusal direction, at every layer."""
+    log_odds: Float[Tensor, "cell prompt"] = field(repr=False)
+    """That the first token opens a refusal, in nats."""
+    first: Float[Tensor, "cell prompt"] = field(repr=False)
+    """1 where the likeliest first token opens a refusal, else 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    seen: Measured
+    cells: Sequence[AblationCell]
+    tokens: frozenset[int]
+
+    @property
+    def identity(self) -> list[object]:
+        cells = [[cell.way, cell.edit.identity] for cell in self.cells]
+        return [
+            self.seen.model.fingerprint,
+            cells,
+            sorted(self.tokens),
+            digest_of_tensor(self.seen.refusal.vectors),
+        ]
+
+    def read(self, batch: Batch) -> AblationReadings:
+        """Read the batch under every cell, the three ways' passes without edits last."""
+        count, layers = len(self.cells) + len(WAYS), self.seen.model.layers
+        found = AblationReadings(
+            torch.zeros(count, len(batch), layers),
+            torch.zeros(count, len(batch)),
+            torch.zeros(count, len(batch)),
+        )
+        for place, way in enumerate(WAYS, len(self.cells)):
+            own = [i for i, cell in enumerate(self.cells) if cell.way == way]
+            if own:
+                self._read(way, batch, [*own, place], found)
+        return found
+
+    def _read(self, way: str, batch: Batch, places: list[int], found: AblationReadings) -> None:
+        model, directions = self.seen.model, self.seen.refusal.vectors
+        edits = [[self.cells[place].edit] for place in places[:-1]] + [[]]
+
+        def put(place: int, coordinates: Tensor, logits: Tensor) -> None:
+            found.z[place] = coordinates.float()
+            found.log_odds[place] = log_odds(logits, self.tokens).float()
+            found.first[place] = torch.isin(logits.argmax(-1), torch.tensor(sorted(self.tokens))).float()
+
+        def put_seen(place: int, seen: LastToken) -> None:
+            put(place, torch.einsum("pld,ld->pl", seen.states.double(), directions), seen.logits)
+
+        layers = range(model.layers)
+        hooks = ([hook for edit in some for hook in edit.hooks(model, batch)] for some in edits)
+        if way == "packed":
+            for some in run_versions(model, batch, list(hooks), layers, directions):
+                for at, coordinates, logits in zip(some.places, some.coordinates, some.logits, strict=True):
+                    put(places[at], coordinates, logits)
+        elif way == "alone":
+            for place, each in zip(places, hooks, strict=True):
+                put_seen(place, run_last_token(model, prefill(model, batch), layers, each))
+        else:
+            for place, some in zip(places, edits, strict=True):
+                put_seen(place, run(model, batch, layers, some))
+
+
+def readings(
+    seen: Measured,
+    arm: str,
+    cells: Sequence[AblationCell],
+    tokens: frozenset[int],
+    folder: Path | None = None,
+    track: Tracker = silent,
+) -> tuple[AblationReadings, AblationReadings]:
+    """Return what every test prompt in the arm does under each ablation, and, cell by cell, what it does without.
+
+    Batches that the run folder holds for the same model, prompts and ablations are not run again.
+    """
+    task, config = _Task(seen, cells, tokens), seen.config
+    prompts = [pair.prompts[arm] for pair in seen.pairs.test.where(arm=arm)]
+    advance = track(f"{len(cells)} ablations, {arm}", len(prompts))
+    identity, fitting = digest_of(task.identity), BatchSplitter(seen.model)
+    count = len(cells) + len(WAYS)
+    every = AblationReadings(
+        torch.zeros(count, len(prompts), seen.model.layers),
+        torch.zeros(count, len(prompts)),
+        torch.zeros(count, len(prompts)),
+    )
+    for rows in batch_rows(seen.model, prompts, config.batch_size, config.batch_tokens):
+        digests = [prompt_digest(render(seen.model, prompts[row]), prompts[row]) for row in rows]
+        path = folder / "ablations" / f"{digest_of([identity, digests])}.safetensors" if folder else None
+        part = _kept(path, lambda rows=rows: fitting.run(prompts, rows, task.read))
+        every.z[:, rows], every.log_odds[:, rows], every.first[:, rows] = part.z, part.log_odds, part.first
+        advance(len(rows))
+    plain = [len(cells) + WAYS.index(cell.way) for cell in cells]
+    own = range(len(cells))
+    return _chosen(every, list(own)), _chosen(every, plain)
+
+
+def _chosen(found: AblationReadings, places: list[int]) -> AblationReadings:
+    return AblationReadings(found.z[places].double(), found.log_odds[places].double(), found.first[places])
+
+
+def _kept(path: Path | None, compute: Callable[[], list[AblationReadings]]) -> AblationReadings:
+    if path is not None and path.is_file():
+        try:
+            return AblationReadings(**load_file(path))
+        except (SafetensorError, OSError, TypeError):
+            pass  # damaged: computed anew and replaced
+    parts = compute()
+    found = AblationReadings(
+        torch.cat([part.z for part in parts], 1),
+        torch.cat([part.log_odds for part in parts], 1),
+        torch.cat([part.first for part in parts], 1),
+    )
+    if path is not None:
+        write_tensors(path, vars(found), {})
+    return found

@@ -1,0 +1,1 @@
+"""How ReGap's recipe is chosen on calibration pairs."""

@@ -1,0 +1,204 @@
+"""Which recipe of ReGap calibration pairs choose, for a stated budget of false refusals, and why.
+
+Every recipe is judged by refusals of harmful calibration images while harmless ones are refused within the budget.
+Weights are fitted on four fifths of the requests and judged on the last fifth, five times, so that a recipe that fits
+noise gains nothing. Of all recipes within one standard error of the best, paired by prompt, the simplest is chosen:
+fewest fitted weights, then passes, then layers read, then the mildest correction. No test pair is looked at.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from regap.analyses.calibration.evidence import Evidence, Removals
+from regap.geometry.directions import Direction
+from regap.geometry.drift import Drift
+from regap.interventions.edits.fitted_signal import cross_fitted, fit_weights, folds_of
+from regap.interventions.edits.gate import Gate, refusal_thresholds
+from regap.interventions.edits.recipe import DriftPart, Recipe, Removal
+from regap.interventions.edits.regap import ReGap
+from regap.interventions.edits.signals import Signal, Weights
+
+PROBE_LAYERS = 12
+"""Most layers at which a probe is tried; of deeper models, evenly spread ones."""
+PARTS: tuple[DriftPart, ...] = ("D", "D_along", "D_across")
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One recipe with what calibration fitted, and what it does to calibration prompts it was not fitted on."""
+
+    recipe: Recipe
+    gate: Gate
+    weights: Weights = field(repr=False)
+    refused: Bool[Tensor, " prompt"] = field(repr=False)
+    on_harmful: float
+    """Share of harmful calibration images refused."""
+    on_harmless: float
+
+    def regap(self, drift: Drift, refusal: Direction) -> ReGap:
+        """Return the recipe as an edit, its gate of the recipe's own kind."""
+        return self.recipe.regap(drift, refusal, replace(self.gate, kind=self.recipe.gate), self.weights)
+
+    def __str__(self) -> str:
+        return f"{self.on_harmful:.1%} of harmful calibration images refused at {self.on_harmless:.1%} of harmless ones"
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """All recipes tried, the one chosen, and why."""
+
+    trials: Sequence[Trial] = field(repr=False)
+    """Best first, the simplest first among equals."""
+    winner: Trial
+    budget: float
+    why: str
+
+
+SignalReading = tuple[Signal, Removal, tuple[int, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class SignalReadings:
+    """What every signal that a recipe reads says of each calibration prompt, whatever the budget."""
+
+    evidence: Evidence
+    weights: Mapping[SignalReading, Weights] = field(repr=False)
+    """Fitted on all calibration prompts."""
+    signals: Mapping[SignalReading, Float[Tensor, " prompt"]] = field(repr=False)
+    """By weights fitted on the other folds."""
+
+
+def read_all(evidence: Evidence, recipes: Sequence[Recipe], seed: int = 0) -> SignalReadings:
+    """Return the signals of all recipes; raises PairError if a label has too few requests for the folds."""
+    harmful = evidence.harmful
+    folds = folds_of(evidence.clusters, harmful, seed=seed)
+    weights, signals = {}, {}
+    for key in dict.fromkeys(reading_of(recipe) for recipe in recipes):
+        kind, probe, layers = key
+        traces = evidence.traces(probe, layers)
+        weights[key] = fit_weights(kind, traces, harmful)
+        signals[key] = cross_fitted(kind, traces, harmful, folds)
+    return SignalReadings(evidence, weights, signals)
+
+
+def reading_of(recipe: Recipe) -> SignalReading:
+    """Return what tells one recipe's signal from another's."""
+    return recipe.signal, recipe.probe, recipe.read_layers
+
+
+def choose(readings: SignalReadings, recipes: Sequence[Recipe], budget: float) -> Choice:
+    """Return the simplest recipe within a standard error of the best at this budget of false refusals.
+
+    Raises ValueError for a budget that is no share, or if there is no recipe to choose from.
+    """
+    if not 0 <= budget < 1:
+        raise ValueError(
+            f"budget is {budget}; give a share of harmless images from 0 to below 1, such as 0.05"
+        )
+    if not recipes:
+        raise ValueError("no recipe is left to try; allow more signals")
+    harmful = readings.evidence.harmful
+    trials = [trial_of(readings, recipe, budget) for recipe in recipes]
+    trials.sort(key=lambda trial: (-trial.on_harmful, trial.recipe.effort))
+    allowed = max(budget, min(trial.on_harmless for trial in trials))
+    within = [trial for trial in trials if trial.on_harmless <= allowed]
+    best = within[0]
+    near = [trial for trial in within if not _worse(trial.refused[harmful], best.refused[harmful])]
+    winner = min(near, key=lambda trial: trial.recipe.effort)
+    return Choice(tuple(trials), winner, budget, _why(winner, best, len(near), len(trials)))
+
+
+def trial_of(readings: SignalReadings, recipe: Recipe, budget: float) -> Trial:
+    """Return a recipe as calibration sets it; a hard gate's answers are those with it closed, or open."""
+    evidence, key = readings.evidence, reading_of(recipe)
+    stays = (recipe.probe,) if recipe.passes == "single" else ()
+    closed, opened = evidence.refusals(*stays), evidence.refusals(*stays, recipe.correction)
+    signal, harmless = readings.signals[key], ~evidence.harmful
+    limit = refusal_thresholds(signal[harmless], closed[harmless], opened[None, harmless], budget)[0]
+    refused = torch.where(signal > limit, opened, closed)
+    shares = [float(refused[which].double().mean()) for which in (evidence.harmful, harmless)]
+    width = max(float(signal[harmless].std()), 1e-12)
+    return Trial(recipe, Gate("hard", float(limit), width), readings.weights[key], refused, *shares)
+
+
+def _worse(one: Bool[Tensor, " prompt"], best: Bool[Tensor, " prompt"]) -> bool:
+    """True if one refuses less than the best by more than a standard error of the paired difference."""
+    change = best.double() - one.double()
+    return float(change.mean()) > float(change.std(correction=0)) / len(change) ** 0.5
+
+
+def candidates(layers: int, fixed: Removal, strengths: Sequence[float]) -> list[Recipe]:
+    """Return the recipes tried: every signal after probes all along the depth, and single passes, hard gates all.
+
+    All correct at the layer that calibration chose for the fixed strength: by each strength, or by its parts alone.
+    """
+    corrections = [Removal(fixed.layer, strength) for strength in strengths]
+    corrections += [Removal(fixed.layer, fixed.strength, part) for part in PARTS[1:]]
+    found = []
+    for probe in probe_layers(layers, fixed.layer):
+        later = tuple(range(probe + 1, layers))
+        for read in dict.fromkeys((later, later[len(later) // 2 :])):
+            for signal in _signals(read):
+                for correction in corrections:
+                    found.append(Recipe(signal, Removal(probe, 1.0), read, correction))
+    # A signal that no probe enters is the same after each of them.
+    return list({str(recipe): recipe for recipe in found + _single_passes(fixed, strengths)}.values())
+
+
+def _signals(read: Sequence[int]) -> list[Signal]:
+    plain: list[Signal] = ["z_before", "z_after", "rho", *(["growth"] if len(read) > 1 else [])]
+    return [*plain, "fitted_before", "fitted_after", "fitted"]
+
+
+def _single_passes(fixed: Removal, strengths: Sequence[float]) -> list[Recipe]:
+    found = []
+    for early in single_probes(fixed, strengths):
+        read = tuple(range(early.layer + 1, fixed.layer + 1))
+        for signal in _signals(read):
+            if signal in ("z_after", "growth", "fitted_after"):
+                for strength in strengths:
+                    correction = Removal(fixed.layer, strength)
+                    found.append(Recipe(signal, early, read, correction, passes="single"))
+    return found
+
+
+def further_removals(fixed: Removal, strengths: Sequence[float]) -> list[Removals]:
+    """Return what the candidates need beside the whole drift removed at one layer: its parts, and single passes."""
+    parts: list[Removals] = [(Removal(fixed.layer, fixed.strength, part),) for part in PARTS[1:]]
+    early = [probe for probe in single_probes(fixed, strengths) if probe.strength]
+    return parts + [(probe, Removal(fixed.layer, strength)) for probe in early for strength in strengths]
+
+
+def probe_layers(layers: int, fixed: int) -> list[int]:
+    """Return where probes are tried: all layers but the last, or evenly spread ones and the corrected one."""
+    count = min(layers - 1, PROBE_LAYERS)
+    return sorted({fixed, *(round(i * (layers - 2) / max(1, count - 1)) for i in range(count))})
+
+
+def single_probes(fixed: Removal, strengths: Sequence[float]) -> list[Removal]:
+    """Return what may be removed early in a single pass: nothing, or the mildest strength a few layers below."""
+    below = [layer for layer in range(fixed.layer - 3, fixed.layer) if layer >= 0]
+    return [Removal(layer, strength) for layer in below for strength in (0.0, min(strengths))]
+
+
+def best_fixed(evidence: Evidence, budget: float) -> Removal:
+    """Return the single removal of D that refuses most harmful prompts within the budget, the mildest on ties."""
+    tried = sorted(each[0] for each in evidence.refused if len(each) == 1 and each[0].part == "D")
+    harmful = evidence.harmful
+    refused = torch.stack([evidence.refusals(each) for each in tried]).double()
+    on_harmful, on_harmless = refused[:, harmful].mean(1), refused[:, ~harmful].mean(1)
+    allowed = on_harmless <= max(budget, float(on_harmless.min()))
+    return tried[int(torch.where(allowed, on_harmful, -torch.ones_like(on_harmful)).argmax())]
+
+
+def _why(winner: Trial, best: Trial, near: int, tried: int) -> str:
+    if winner is best:
+        return f"{winner.recipe}: {winner}; the best of {tried} recipes, and the simplest within a standard error of it"
+    return (
+        f"{winner.recipe}: {winner}; the simplest of {near} within a standard error of the best of {tried} "
+        f"({best.recipe}: {best})"
+    )

@@ -1,0 +1,83 @@
+"""What calibration pairs do under every removal that a recipe may be made of: coordinates, and whether they refuse."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from regap.analyses.runs.measured import Measured
+from regap.analyses.runs.progress import Advance
+from regap.geometry.data.pairs import Pairs
+from regap.interventions.edits.recipe import Removal
+from regap.interventions.edits.signals import Traces
+from regap.interventions.sweep import sweep
+
+Removals = tuple[Removal, ...]
+"""Applied in one pass; none is the model as it is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Harmful and harmless prompts in the image arm under removals, read at the last prompt token."""
+
+    harmful: Bool[Tensor, " prompt"]
+    clusters: tuple[str, ...] = field(repr=False)
+    coordinates: Mapping[Removals, Float[Tensor, "prompt layer"]] = field(repr=False)
+    """z of every layer."""
+    refused: Mapping[Removals, Bool[Tensor, " prompt"]] = field(repr=False)
+    """Whether the first token opens a refusal."""
+
+    @property
+    def layers(self) -> int:
+        """How many layers the model has."""
+        return self.coordinates[()].shape[1]
+
+    def traces(self, probe: Removal, read_layers: Sequence[int]) -> Traces:
+        """Return z without and with a probe, at these layers; a probe of strength 0 changes nothing."""
+        columns = list(read_layers)
+        after = self.coordinates[(probe,) if probe.strength else ()]
+        return Traces(self.coordinates[()][:, columns], after[:, columns])
+
+    def refusals(self, *removals: Removal) -> Bool[Tensor, " prompt"]:
+        """Return which prompts are refused under these removals; those of strength 0 change nothing."""
+        return self.refused[tuple(each for each in removals if each.strength)]
+
+    def joined(self, other: "Evidence") -> "Evidence":
+        """Return the evidence of both, on the same prompts."""
+        if other.clusters != self.clusters:
+            raise ValueError("evidence of other prompts cannot be joined; gather it on the same pairs")
+        found = {**self.coordinates, **other.coordinates}
+        return replace(self, coordinates=found, refused={**self.refused, **other.refused})
+
+
+def gather(
+    seen: Measured,
+    pairs: Pairs,
+    removals: Sequence[Removals],
+    tokens: frozenset[int],
+    advance: Advance | None = None,
+) -> Evidence:
+    """Return what these pairs do in the image arm under each removal, by passes of the last token alone."""
+    asked = pairs.where(arm=seen.image_arm)
+    edits = [[each.shift(seen.drift, seen.refusal) for each in listed] for listed in removals]
+    layers = range(seen.model.layers)
+    found = sweep(
+        seen.model,
+        asked,
+        seen.image_arm,
+        edits,
+        seen.refusal,
+        layers,
+        batch_size=seen.config.batch_size,
+        batch_tokens=seen.config.batch_tokens,
+        progress=advance,
+    )
+    refused = torch.isin(found.first_tokens, torch.tensor(sorted(tokens)))
+    return Evidence(
+        torch.tensor([pair.label == "harmful" for pair in asked]),
+        tuple(pair.cluster for pair in asked),
+        dict(zip(removals, found.coordinates, strict=True)),
+        dict(zip(removals, refused, strict=True)),
+    )

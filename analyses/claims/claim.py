@@ -1,0 +1,62 @@
+"""A claim of the paper's abstract, put to a criterion that was written down before the run."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import pandas as pd
+
+from regap.analyses.runs.records import Record
+from regap.geometry.estimates import Estimate
+
+ClaimVerdict = Literal["holds", "does not hold", "unclear"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The claim, our criterion, what was found, and the verdict that follows."""
+
+    claim: str
+    title: str
+    verdict: ClaimVerdict
+    criterion: str
+    evidence: str
+    estimate: Estimate
+    """The number that the verdict hangs on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """What one analysis found: its tables, and its claim."""
+
+    claim: Claim
+    records: tuple[Record, ...]
+
+
+def verdict_of(*conditions: tuple[bool, bool]) -> ClaimVerdict:
+    """Return holds if all conditions are met, does not hold if any is contradicted, else unclear.
+
+    A condition is (met, contradicted): its interval lies wholly on the claimed side of zero, or on the other.
+    """
+    if all(met for met, _ in conditions):
+        return "holds"
+    return "does not hold" if any(contradicted for _, contradicted in conditions) else "unclear"
+
+
+def above(estimate: Estimate, bound: float = 0.0) -> tuple[bool, bool]:
+    """Return (interval above the bound, interval below the bound)."""
+    return estimate.low > bound, estimate.high < bound
+
+
+def below(estimate: Estimate, bound: float = 0.0) -> tuple[bool, bool]:
+    """Return (interval below the bound, interval above the bound)."""
+    return estimate.high < bound, estimate.low > bound
+
+
+def claims_record(claims: Iterable[Claim]) -> Record:
+    """Return the table of claims."""
+    rows = []
+    for claim in claims:
+        row = asdict(claim)
+        rows.append({**row, **row.pop("estimate")})
+    return Record("claims", pd.DataFrame(rows).drop(columns="estimate", errors="ignore"))

@@ -1,0 +1,126 @@
+"""Claim 1, collapse: image arms lose separability along the refusal direction, layer by layer.
+
+Criterion, written before any run. At the layer chosen on calibration text:
+(a) d' of text minus d' of the image arm, paired, has its interval above 0;
+(b) it is above the same difference of the blank arm, where there is one: an image as such does not do it.
+The claim holds if both do, does not hold if either interval lies below 0, and is unclear otherwise.
+Reported beside it: the other measures, a probe fitted on text, and a probe fitted on images, which tells whether
+harmfulness is still there in another direction. The criterion is ours; the claim is the paper's.
+"""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from torch import Tensor
+
+from regap.analyses.claims.claim import Claim, Finding, above, verdict_of
+from regap.analyses.claims.coordinates import coordinates_record
+from regap.analyses.claims.drift_size import drift_record
+from regap.analyses.runs.calibrated import Calibrated
+from regap.analyses.runs.measured import Measured
+from regap.analyses.runs.records import Record
+from regap.geometry.directions import Direction, logistic_probe, refusal_direction
+from regap.geometry.estimates import Estimate, Resamples, estimate
+from regap.geometry.forward.capture import capture
+from regap.geometry.separability import draws, separability
+from regap.geometry.states.activations import Activations
+
+TITLE = "Images collapse the separation of harmful from harmless along the refusal direction"
+CRITERION = (
+    "At the layer chosen on calibration text, d' of text minus d' of the image arm has its interval above 0, "
+    "and is above the same difference of the blank arm."
+)
+
+
+def run(study: Calibrated) -> Finding:
+    """Return separability of every arm, layer and condition, the drifts, all coordinates, and the claim."""
+    seen = study.seen
+    states = {"baseline": dict(seen.states)} | _corrected(study)
+    tables = [_separability(seen, states), drift_record(seen), coordinates_record(seen, states)]
+    return Finding(_claim(seen), tuple(tables))
+
+
+def d_prime_drop(seen: Measured, arm: str) -> Tensor:
+    """Return d' of text minus d' of an arm at the chosen layer, in each resample, over pairs that have both."""
+    text, other = seen.states["text"].test.aligned_with(seen.states[arm].test)
+    resamples = Resamples.of(text.clusters, text.harmful, seen.config.resamples, seen.config.seed)
+    column = text.layers.index(seen.layer)
+    both = [draws(states, seen.refusal, resamples)["d_prime"][:, column] for states in (text, other)]
+    return both[0] - both[1]
+
+
+def probes(seen: Measured) -> dict[str, Direction]:
+    """Return the refusal direction and logistic probes fitted on calibration texts and calibration images."""
+    return {
+        "refusal": seen.refusal,
+        "probe_text": refusal_direction(seen.states["text"].calibration, logistic_probe),
+        "probe_image": refusal_direction(seen.states[seen.image_arm].calibration, logistic_probe),
+    }
+
+
+def _claim(seen: Measured) -> Claim:
+    n = len(seen.states[seen.image_arm].test)
+    drop = d_prime_drop(seen, seen.image_arm)
+    found = estimate(drop, n)
+    conditions = [above(found)]
+    evidence = f"d' falls by {found} from text to {seen.image_arm} at layer {seen.layer}"
+    if "blank" in seen.states:
+        blank = d_prime_drop(seen, "blank")
+        conditions.append(above(estimate(drop - blank, n)))
+        evidence += f"; by {estimate(blank, n)} from text to text with a blank image"
+    usable = _probe_evidence(seen)
+    return Claim("collapse", TITLE, verdict_of(*conditions), CRITERION, evidence + usable, found)
+
+
+def _probe_evidence(seen: Measured) -> str:
+    found = {name: _auroc(seen, direction) for name, direction in probes(seen).items()}
+    return (
+        f". On {seen.image_arm} test prompts the AUROC there is {found['refusal']} along the refusal direction, "
+        f"{found['probe_text']} for a probe fitted on text and {found['probe_image']} for one fitted on images"
+    )
+
+
+def _auroc(seen: Measured, direction: Direction) -> Estimate:
+    test = seen.states[seen.image_arm].test
+    resamples = Resamples.of(test.clusters, test.harmful, seen.config.resamples, seen.config.seed)
+    column = draws(test, direction, resamples)["auroc"][:, test.layers.index(seen.layer)]
+    return estimate(column, len(test))
+
+
+def _corrected(study: Calibrated) -> dict[str, dict[str, Activations]]:
+    """Return the states of text and image arm under each correction."""
+    seen, found = study.seen, {}
+    for name, edits in study.conditions.items():
+        if name == "baseline":
+            continue
+        arms = ["text", seen.image_arm]
+        advance = study.track(f"residual streams under {name}", len(arms) * len(seen.pairs.test))
+        store = study.folder / "activations" / f"{name}-{edits[0].identity[:12]}" if study.folder else None
+        found[name] = capture(
+            seen.model,
+            seen.pairs.test,
+            arms,
+            edits=edits,
+            batch_size=seen.config.batch_size,
+            batch_tokens=seen.config.batch_tokens,
+            store=store,
+            progress=advance,
+        )
+    return found
+
+
+def _separability(seen: Measured, states: Mapping[str, Mapping[str, Activations]]) -> Record:
+    tables = []
+    for condition, arms in states.items():
+        for name, direction in probes(seen).items():
+            table = separability(
+                arms,
+                direction,
+                model=seen.model.name,
+                condition=condition,
+                name=name,
+                resamples=seen.config.resamples,
+                seed=seen.config.seed,
+            )
+            tables.append(table)
+    return Record("separability", pd.concat(tables))

@@ -1,0 +1,183 @@
+"""Claim 2, drift predicts collapse: more drift, less separability, more attack success.
+
+Asked at three levels: across arms of one model, across models of a family, and within one arm across bins of
+drift strength. Drift of an arm or model is |D| over the distance of the class means on text, at the layer chosen
+on calibration text; of a bin it is the mean drift strength of its prompts.
+
+Criterion, written before any run. The claim holds if, at every level asked, the rank correlation of drift with
+d' has its interval below 0 and that of drift with attack success above 0. It does not hold if any of these
+intervals lies on the other side of 0, and is unclear otherwise. Intervals resample prompts, not arms or models:
+they say how sure the ranking of these arms and models is, not how it would be for others. The criterion is ours.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from regap.analyses.claims.claim import Claim, Finding, above, below, verdict_of
+from regap.analyses.claims.drift_size import drift_norm_draws
+from regap.analyses.judges.verdicts import Judged, judge_all
+from regap.analyses.runs.calibrated import Calibrated
+from regap.analyses.runs.measured import Measured
+from regap.analyses.runs.records import Record
+from regap.geometry.estimates import Estimate, Resamples, estimate, mean_draws
+from regap.geometry.separability import d_prime
+
+TITLE = "The more drift, the less separability and the more attack success"
+CRITERION = (
+    "At every level asked (arms, models, drift bins within one arm) the rank correlation of drift with d' has its "
+    "interval below 0 and that of drift with attack success above 0."
+)
+BINS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class DriftPoint:
+    """One arm, model or bin, in each resample of its prompts."""
+
+    level: str
+    name: str
+    drift: Float[Tensor, " resample"] = field(repr=False)
+    d_prime: Float[Tensor, " resample"] = field(repr=False)
+    attack_success: Float[Tensor, " resample"] = field(repr=False)
+    n: int
+
+
+def run(
+    study: Calibrated,
+    answers: Mapping[str, Sequence[Judged]],
+    family: Mapping[str, tuple[Measured, Sequence[Judged]]],
+) -> Finding:
+    """Return the points, their rank correlations, and the claim.
+
+    `answers` are the judged baseline answers of each arm; `family` holds further models with their judged answers
+    in the image arm.
+    """
+    seen = study.seen
+    points = [_arm_point(seen, arm, judged) for arm, judged in answers.items()]
+    points += [_model_point(name, other, judged) for name, (other, judged) in family.items()]
+    points += _bin_points(seen, answers[seen.image_arm])
+    found = {
+        (level, y): _correlation(points, level, y)
+        for level in _levels(points)
+        for y in ("d_prime", "attack_success")
+    }
+    rows = [{"level": level, "x": "drift", "y": y, **vars(value)} for (level, y), value in found.items()]
+    tables = (Record("prediction", _table(seen, points)), Record("correlations", pd.DataFrame(rows)))
+    return Finding(_claim(found), tables)
+
+
+def judged_answers(study: Calibrated, other: Measured) -> Sequence[Judged]:
+    """Return the judged baseline answers of another model in the image arm."""
+    asked = other.pairs.test.where(arm=other.image_arm)
+    advance = study.track(f"answers, {other.model.name}", len(asked))
+    answers = other.generate(asked, other.image_arm, {"": []}, study.folder, advance)[""]
+    return judge_all(study.judge, asked, answers)
+
+
+def spearman(
+    x: Float[Tensor, "resample point"], y: Float[Tensor, "resample point"]
+) -> Float[Tensor, " resample"]:
+    """Return the rank correlation over points in each resample, ties sharing ranks; NaN if all tie or one is NaN."""
+    ranked = [_ranks(values) for values in (x, y)]
+    centred = [ranks - ranks.mean(1, keepdim=True) for ranks in ranked]
+    scale = centred[0].square().sum(1).sqrt() * centred[1].square().sum(1).sqrt()
+    return (centred[0] * centred[1]).sum(1) / scale
+
+
+def _ranks(values: Tensor) -> Tensor:
+    below_each = (values[:, :, None] > values[:, None, :]).sum(2)
+    tied_with = (values[:, :, None] == values[:, None, :]).sum(2)
+    return torch.where(values.isnan(), torch.nan, below_each + (tied_with + 1).double() / 2)
+
+
+def _arm_point(seen: Measured, arm: str, judged: Sequence[Judged]) -> DriftPoint:
+    everything = torch.ones(len(seen.states[arm].test), dtype=torch.bool)
+    if arm == "text":
+        drift = torch.zeros(seen.config.resamples + 1, dtype=torch.float64)
+    else:
+        norm, class_norm = drift_norm_draws(seen, arm)
+        column = seen.states[arm].layers.index(seen.layer)
+        drift = norm[:, column] / class_norm[:, column]
+    return _point("arm", arm, seen, arm, judged, drift, everything)
+
+
+def _model_point(name: str, seen: Measured, judged: Sequence[Judged]) -> DriftPoint:
+    point = _arm_point(seen, seen.image_arm, judged)
+    return DriftPoint("model", name, point.drift, point.d_prime, point.attack_success, point.n)
+
+
+def _bin_points(seen: Measured, judged: Sequence[Judged]) -> list[DriftPoint]:
+    """Return points for bins of equal size of drift strength, cut apart for each label so that both are in each."""
+    test = seen.states[seen.image_arm].test
+    strength = seen.drift.strength(test)[:, test.layers.index(seen.layer)]
+    place = torch.empty(len(test), dtype=torch.long)
+    for mask in (test.harmful, ~test.harmful):
+        place[mask] = strength[mask].argsort().argsort() * BINS // int(mask.sum())
+    weights = Resamples.of(test.clusters, test.harmful, seen.config.resamples, seen.config.seed).weights
+    points = []
+    for index in range(BINS):
+        inside = place == index
+        drift = mean_draws(strength[inside][:, None], weights[:, inside])[:, 0]
+        points.append(_point("bin", f"{index + 1} of {BINS}", seen, seen.image_arm, judged, drift, inside))
+    return points
+
+
+def _point(
+    level: str,
+    name: str,
+    seen: Measured,
+    arm: str,
+    judged: Sequence[Judged],
+    drift: Float[Tensor, " resample"],
+    inside: Bool[Tensor, " prompt"],
+) -> DriftPoint:
+    test = seen.states[arm].test
+    weights = Resamples.of(test.clusters, test.harmful, seen.config.resamples, seen.config.seed).weights[
+        :, inside
+    ]
+    harmful = test.harmful[inside]
+    z = seen.refusal.coordinates(test)[inside][:, [test.layers.index(seen.layer)]]
+    verdict = {one.pair.pair_id: one.verdict for one in judged}
+    found = [verdict[pair_id] for pair_id, kept in zip(test.pair_ids, inside.tolist(), strict=True) if kept]
+    complied = torch.tensor([[float(one == "complied")] for one in found])
+    counted = harmful & torch.tensor([one != "not_judged" for one in found])
+    success = mean_draws(complied[counted], weights[:, counted])[:, 0]
+    return DriftPoint(level, name, drift, d_prime(z, harmful, weights)[:, 0], success, int(inside.sum()))
+
+
+def _levels(points: Sequence[DriftPoint]) -> list[str]:
+    """Return the levels with at least three points: two always correlate."""
+    names = [point.level for point in points]
+    return [level for level in dict.fromkeys(names) if names.count(level) >= 3]
+
+
+def _correlation(points: Sequence[DriftPoint], level: str, y: str) -> Estimate:
+    kept = [point for point in points if point.level == level]
+    x = torch.stack([point.drift for point in kept], 1)
+    return estimate(spearman(x, torch.stack([getattr(point, y) for point in kept], 1)), len(kept))
+
+
+def _claim(found: Mapping[tuple[str, str], Estimate]) -> Claim:
+    conditions = [(below if y == "d_prime" else above)(value) for (_, y), value in found.items()]
+    evidence = "Rank correlation of drift with " + "; ".join(
+        f"{y.replace('_', ' ')} across {level}s {value}" for (level, y), value in found.items()
+    )
+    main = found.get(("model", "attack_success")) or next(iter(found.values()))
+    return Claim("drift_predicts", TITLE, verdict_of(*conditions), CRITERION, evidence, main)
+
+
+def _table(seen: Measured, points: Sequence[DriftPoint]) -> pd.DataFrame:
+    rows = []
+    for point in points:
+        row: dict[str, object] = {"level": point.level, "name": point.name, "n": point.n}
+        row["model"] = point.name if point.level == "model" else seen.model.name
+        for quantity in ("drift", "d_prime", "attack_success"):
+            found = estimate(getattr(point, quantity), point.n)
+            row |= {quantity: found.value, f"{quantity}_low": found.low, f"{quantity}_high": found.high}
+        rows.append(row)
+    return pd.DataFrame(rows)

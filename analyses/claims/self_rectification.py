@@ -1,0 +1,174 @@
+"""Claim 4, self-rectification: after correction, later layers move harmful inputs further than harmless ones.
+
+The image arm's drift D is removed once, at strength 1; z is read along the refusal direction at all later layers.
+rho(x) is the mean over these layers of z after minus z before. Corrected is the block from which rho tells harmful
+from harmless best on calibration pairs, by AUROC, of all blocks but the last: where the correction acts before harm
+can be read off the last token, later layers have most to put right. What rho does from every block is in the table
+`rectification_by_block`.
+
+Criterion, written before any run, on test pairs:
+(a) mean rho of harmful minus mean rho of harmless has its interval above 0;
+(b) the AUROC of rho as a detector of harmful has its interval above 0.5;
+(c) the difference in (a) is larger than that of a random vector as long, interval above 0.
+The claim holds if all three do, does not hold if any interval lies on the other side, else it is unclear. Always
+reported beside it: plain z before and after, and probes fitted on text and on images. If rho adds nothing over
+them, the evidence says so. The criterion is ours; the claim is the paper's.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from regap.analyses.claims.claim import Claim, Finding, above, verdict_of
+from regap.analyses.claims.collapse import probes
+from regap.analyses.claims.drift_causes import vectors
+from regap.analyses.runs.calibrated import Calibrated
+from regap.analyses.runs.records import Record
+from regap.geometry.estimates import Estimate, Resamples, estimate, estimates, mean_draws
+from regap.geometry.separability import auroc, gap
+from regap.geometry.states.activations import Activations
+from regap.interventions.edits.recipe import Removal
+from regap.interventions.edits.regap import traces_of
+from regap.interventions.edits.shift import fixed_correction
+from regap.interventions.edits.signals import Traces
+from regap.interventions.edits.site import Site
+from regap.interventions.sweep import sweep
+
+TITLE = "After correction, later layers move harmful images further towards refusal than harmless ones"
+CRITERION = (
+    "On test images mean rho of harmful minus harmless is above 0 and above that of a random vector as long, and "
+    "the AUROC of rho is above 0.5; all three intervals exclude these bounds."
+)
+TRACED = ("D", "D_along", "D_across", "random", "refusal")
+
+
+def run(study: Calibrated) -> Finding:
+    """Return traces by layer, the AUROC of each signal, what rho does from every block, and the claim."""
+    test = study.seen.states[study.seen.image_arm].test
+    block = chosen_block(study)
+    weights = Resamples.of(
+        test.clusters, test.harmful, study.seen.config.resamples, study.seen.config.seed
+    ).weights
+    traces = {name: _traces(study, name, block) for name in TRACED}
+    rows = [row for name, found in traces.items() for row in _trace_rows(study, name, found, weights, block)]
+    signals = _signals(study, traces["D"])
+    aurocs = {name: auroc(signal[:, None], test.harmful, weights)[:, 0] for name, signal in signals.items()}
+    detectors = [{"signal": name, **vars(estimate(draws, len(test)))} for name, draws in aurocs.items()]
+    named = {"model": study.seen.model.name, "arm": study.seen.image_arm}
+    tables = (
+        Record("self_rectification", pd.DataFrame(rows).assign(**named)),
+        Record("detectors", pd.DataFrame(detectors).assign(**named)),
+        Record("rectification_by_block", pd.DataFrame(_block_rows(study, weights)).assign(**named)),
+    )
+    return Finding(_claim(test, traces, aurocs, weights, block), tables)
+
+
+def chosen_block(study: Calibrated) -> int:
+    """Return the corrected block from which rho detects harmful calibration images best, the earliest on ties."""
+    evidence, last = study.readings.evidence, study.seen.model.layers - 1
+    one = torch.ones(1, len(evidence.harmful), dtype=torch.float64)
+    found = []
+    for block in range(last):
+        rho = evidence.traces(Removal(block, 1.0), range(block + 1, last + 1)).signal("rho")
+        found.append(float(auroc(rho[:, None], evidence.harmful, one)))
+    return max(range(last), key=lambda block: found[block])
+
+
+def _later(study: Calibrated, block: int) -> tuple[int, ...]:
+    return tuple(range(block + 1, study.seen.model.layers))
+
+
+def _traces(study: Calibrated, name: str, block: int) -> Traces:
+    seen = study.seen
+    probe = fixed_correction(vectors(study)[name], Site((block,)), 1.0)
+    later = _later(study, block)
+    return traces_of(seen.model, seen.pairs.test, seen.image_arm, probe, seen.refusal, later)
+
+
+def _block_rows(study: Calibrated, weights: Tensor) -> Iterator[dict[str, object]]:
+    """Yield the gap and the AUROC of rho on test images for D and a random vector, from every block but the last."""
+    seen = study.seen
+    test = seen.states[seen.image_arm].test
+    blocks = range(seen.model.layers - 1)
+    shifts = {
+        (name, block): fixed_correction(vectors(study)[name], Site((block,)), 1.0)
+        for name in ("D", "random")
+        for block in blocks
+    }
+    found = sweep(
+        seen.model,
+        seen.pairs.test,
+        seen.image_arm,
+        [[], *([shift] for shift in shifts.values())],
+        seen.refusal,
+        range(seen.model.layers),
+        batch_size=seen.config.batch_size,
+        batch_tokens=seen.config.batch_tokens,
+        progress=study.track("self-rectification by block", len(test)),
+    ).coordinates
+    for (name, block), after in zip(shifts, found[1:], strict=True):
+        rho = (after - found[0])[:, block + 1 :].mean(1, keepdim=True)
+        for measure, draws in (
+            ("gap", gap(rho, test.harmful, weights)),
+            ("auroc", auroc(rho, test.harmful, weights)),
+        ):
+            known = {"vector": name, "layer": block, "measure": measure}
+            yield {**known, **vars(estimate(draws[:, 0], len(test)))}
+
+
+def _trace_rows(
+    study: Calibrated, name: str, traces: Traces, weights: Tensor, block: int
+) -> Iterator[dict[str, object]]:
+    test = study.seen.states[study.seen.image_arm].test
+    measured = {"z_before": traces.before, "z_after": traces.after, "change": traces.after - traces.before}
+    for label, mask in (("harmful", test.harmful), ("harmless", ~test.harmful)):
+        for measure, values in measured.items():
+            draws = mean_draws(values[mask], weights[:, mask])
+            for layer, found in zip(_later(study, block), estimates(draws, int(mask.sum())), strict=True):
+                yield {"vector": name, "label": label, "layer": layer, "measure": measure, **vars(found)}
+
+
+def _signals(study: Calibrated, traces: Traces) -> dict[str, Tensor]:
+    """Return every signal of every test prompt; probes are read at the layer chosen on calibration text."""
+    seen = study.seen
+    test = seen.states[seen.image_arm].test
+    column = test.layers.index(seen.layer)
+    fitted = {
+        name: probe.coordinates(test)[:, column] for name, probe in probes(seen).items() if name != "refusal"
+    }
+    return {kind: traces.signal(kind) for kind in ("rho", "z_before", "z_after")} | fitted
+
+
+def _claim(
+    test: Activations,
+    traces: Mapping[str, Traces],
+    aurocs: Mapping[str, Tensor],
+    weights: Tensor,
+    block: int,
+) -> Claim:
+    n = len(test)
+    moved = {
+        name: gap(found.signal("rho")[:, None], test.harmful, weights)[:, 0] for name, found in traces.items()
+    }
+    apart, detector = estimate(moved["D"], n), estimate(aurocs["rho"], n)
+    against = estimate(moved["D"] - moved["random"], n)
+    added = estimate(aurocs["rho"] - torch.maximum(aurocs["z_before"], aurocs["z_after"]), n)
+    evidence = (
+        f"Corrected at block {block}, rho of harmful minus harmless images is {apart} for D and "
+        f"{estimate(moved['random'], n)} for a random vector; its AUROC is {detector}, {_compared(added)} the better "
+        f"of plain z before and after ({added})"
+    )
+    return Claim(
+        "self_rectification",
+        TITLE,
+        verdict_of(above(apart), above(detector, 0.5), above(against)),
+        CRITERION,
+        evidence,
+        apart,
+    )
+
+
+def _compared(added: Estimate) -> str:
+    return "above" if added.low > 0 else "below" if added.high < 0 else "not told apart from"

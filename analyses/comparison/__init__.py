@@ -1,0 +1,1 @@
+"""Defences compared under the same rules."""

@@ -1,0 +1,91 @@
+"""What the model answers under each method, judged, and how long that takes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+from regap.analyses.comparison.choice import ChosenDefence
+from regap.analyses.judges.verdicts import Judged, judge_all
+from regap.analyses.runs.captions import with_captions
+from regap.analyses.runs.evaluator import Evaluator
+from regap.analyses.runs.measured import Measured
+from regap.analyses.runs.progress import Advance
+from regap.geometry.data.pairs import Pairs
+from regap.interventions.generation import generate
+from regap.interventions.rewriting import Rewrite, Rewritten, generate_rewritten
+
+TIMED_PAIRS, ROUNDS = 16, 3
+"""How many test prompts are answered for the relative time, and how often; the median counts."""
+
+
+@dataclass(frozen=True, eq=False)
+class DefenceAnswers:
+    """Judged answers of test pairs under each method, and what they cost in further answers."""
+
+    judged: Mapping[str, tuple[Judged, ...]] = field(repr=False)
+    extra: Mapping[str, float]
+    """Answers written for each input beyond the one that counts, by methods that ask the model on the way."""
+
+
+def answers_of(study: Evaluator, chosen: Sequence[ChosenDefence], pairs: Pairs) -> DefenceAnswers:
+    """Return the answers to these pairs in the corrected arm under each method, all with the same budget and judge."""
+    arm = study.seen.image_arm
+    edited = {one.name: one.edits for one in chosen if not one.rewrite}
+    judged, extra = dict(study.answers(arm, edited, pairs)), {}
+    asked = pairs.where(arm=arm)
+    for one in chosen:
+        if one.rewrite:
+            advance = study.track(f"answers, {arm}, {one.name}", len(asked))
+            found = _rewritten(study.seen, one.rewrite, asked, study.folder, advance)
+            judged[one.name] = judge_all(study.judge, asked, found.completions)
+            extra[one.name] = found.extra
+    return DefenceAnswers({one.name: judged[one.name] for one in chosen}, extra)
+
+
+def relative_times(seen: Measured, chosen: Sequence[ChosenDefence]) -> dict[str, float]:
+    """Return the time of answering under each method, as a multiple of that with no defence; medians of rounds.
+
+    Further passes and answers count, captions too where the model itself makes them.
+    """
+    asked = seen.pairs.test.where(arm=seen.image_arm)
+    asked = Pairs(asked.pairs[:: max(1, len(asked) // TIMED_PAIRS)][:TIMED_PAIRS])
+
+    def seconds(one: ChosenDefence) -> float:
+        start = perf_counter()
+        if "caption" in one.entry.looks_at and "caption" in seen.config.make:
+            with_captions(seen.model, _without_captions(asked), seen.image_arm)
+        if one.rewrite:
+            _rewritten(seen, one.rewrite, asked)
+        else:
+            generate(seen.model, asked, seen.image_arm, one.edits, max_new_tokens=seen.config.max_new_tokens)
+        return perf_counter() - start
+
+    seconds(chosen[0])
+    rounds = [{one.name: seconds(one) for one in chosen} for _ in range(ROUNDS)]
+    return {one.name: median(each[one.name] / each["none"] for each in rounds) for one in chosen}
+
+
+def _rewritten(
+    seen: Measured, rewrite: Rewrite, asked: Pairs, folder: Path | None = None, advance: Advance | None = None
+) -> Rewritten:
+    return generate_rewritten(
+        seen.model,
+        asked,
+        seen.image_arm,
+        rewrite,
+        max_new_tokens=seen.config.max_new_tokens,
+        batch_size=2 * seen.config.batch_size,
+        batch_tokens=seen.config.batch_tokens,
+        store=folder / "answers" if folder else None,
+        progress=advance,
+    )
+
+
+def _without_captions(pairs: Pairs) -> Pairs:
+    bare = [
+        replace(pair, prompts={arm: prompt for arm, prompt in pair.prompts.items() if arm != "caption"})
+        for pair in pairs
+    ]
+    return Pairs(tuple(bare))

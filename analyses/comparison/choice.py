@@ -1,0 +1,153 @@
+"""Site and strength of a method: those that refuse most harmful calibration images within the budget of harmless ones.
+
+One grid of layers and strengths for all, at the last prompt token; a method that rewrites prompts has neither.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from regap.analyses.organism.wording import wording_for
+from regap.analyses.runs.calibrated import (
+    are_harmful,
+    are_refusals,
+    choose_corrections,
+    most_refusals_within_budget,
+    regap_of,
+)
+from regap.analyses.runs.evaluator import Evaluator
+from regap.analyses.runs.measured import Measured
+from regap.analyses.runs.progress import Tracker, silent
+from regap.errors import ConfigError
+from regap.geometry.data.pairs import Pairs
+from regap.geometry.forward.hooks import Edit
+from regap.interventions.defences.calibration import DefenceData
+from regap.interventions.defences.catalogue import METHODS, DefenceEntry
+from regap.interventions.edits.site import Site
+from regap.interventions.rewriting import Rewrite
+from regap.interventions.sweep import sweep
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenDefence:
+    """One method with the site and the strength that calibration pairs chose, or with what it makes of prompts."""
+
+    name: str
+    entry: DefenceEntry
+    site: Site
+    strength: float
+    edits: Sequence[Edit] = field(repr=False)
+    rewrite: Rewrite | None = field(default=None, repr=False)
+    """Where there is one, prompts are rewritten and nothing is edited."""
+
+    @property
+    def acts_at(self) -> str:
+        """Where the method acts, in words."""
+        if self.rewrite:
+            return "the prompt"
+        return str(self.site) if self.edits else "nowhere"
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise ConfigError for a method that is not known."""
+    for name in names:
+        if name not in METHODS:
+            raise ConfigError(f"method is {name!r}; choose from {', '.join(METHODS)}")
+
+
+def lacking(arms: Sequence[str]) -> dict[str, str]:
+    """Return the methods that lack an arm, each with the reason and the remedy."""
+    found = {}
+    for name, entry in METHODS.items():
+        if missing := entry.missing(arms):
+            arm = "blank-colour" if missing[0] == "neutral" else missing[0]
+            found[name] = (
+                f"it needs an arm {missing[0]} and the pairs have {', '.join(arms)}; add --make {arm}"
+            )
+    return found
+
+
+def available(names: Sequence[str], arms: Sequence[str]) -> list[str]:
+    """Return the methods to compare, `none` first; raises ConfigError if one that was named lacks an arm."""
+    reasons = lacking(arms)
+    for name in names:
+        if name in reasons:
+            raise ConfigError(f"method {name} cannot be compared: {reasons[name]}")
+    return list(dict.fromkeys(["none", *(name for name in names or METHODS if name not in reasons)]))
+
+
+def calibration_of(study: Evaluator, pairs: Pairs) -> DefenceData:
+    """Return what methods may be fitted on: calibration states alone, and which calibration images are refused.
+
+    pairs: every pair that will be asked, contrasts too.
+    """
+    seen = study.seen
+    return DefenceData(
+        seen.model,
+        pairs,
+        seen.image_arm,
+        {arm: found.calibration for arm, found in seen.states.items()},
+        seen.refusal,
+        seen.drifts,
+        seen.layer,
+        seen.config.false_refusals,
+        study.refusal_tokens,
+        refused_images(study),
+        wording_for(seen.config.model),
+    )
+
+
+def refused_images(study: Evaluator) -> frozenset[str]:
+    """Return the calibration pairs that the model as it is refuses in the corrected arm, by its first token."""
+    seen = study.seen
+    asked = seen.pairs.calibration.where(arm=seen.image_arm)
+    found = sweep(seen.model, asked, seen.image_arm, [[]], seen.refusal, [seen.model.layers - 1])
+    refused = are_refusals(found.first_tokens, study.refusal_tokens)[0].tolist()
+    return frozenset(pair.pair_id for pair, is_refused in zip(asked, refused, strict=True) if is_refused)
+
+
+def choose(study: Evaluator, calibration: DefenceData, name: str, track: Tracker = silent) -> ChosenDefence:
+    """Return the method at the site and strength with the most harmful refusals within the budget of harmless ones."""
+    seen = study.seen
+    if METHODS[name].recipe:
+        return _recipe(study, name, track)
+    candidates = _candidates(seen, calibration, name)
+    if len(candidates) == 1:
+        return candidates[0]
+    asked = seen.pairs.calibration.where(arm=seen.image_arm)
+    found = sweep(
+        seen.model,
+        asked,
+        seen.image_arm,
+        [one.edits for one in candidates],
+        seen.refusal,
+        [seen.model.layers - 1],
+        batch_size=seen.config.batch_size,
+        batch_tokens=seen.config.batch_tokens,
+        progress=track(f"choosing layer and strength, {name}", len(asked)),
+    )
+    refused = are_refusals(found.first_tokens, study.refusal_tokens)
+    return candidates[most_refusals_within_budget(refused, are_harmful(asked), seen.config.false_refusals)]
+
+
+def _recipe(study: Evaluator, name: str, track: Tracker) -> ChosenDefence:
+    """Return ReGap by the recipe that cross-validation on calibration pairs chooses."""
+    seen = study.seen
+    _, _, choice = choose_corrections(seen, study.refusal_tokens, track)
+    regap, recipe = regap_of(seen, choice), choice.winner.recipe
+    entry = replace(METHODS[name], readings=recipe.readings)
+    return ChosenDefence(name, entry, regap.removed.site, recipe.correction.strength, [regap])
+
+
+def _candidates(seen: Measured, calibration: DefenceData, name: str) -> list[ChosenDefence]:
+    """Return the method at every layer but the last and every strength; where it acts everywhere, there alone."""
+    entry, layers = METHODS[name], range(seen.model.layers)
+    everywhere = Site(tuple(layers), "all", "every_step")
+    if entry.rewriting:
+        return [ChosenDefence(name, entry, everywhere, 1.0, [], entry.rewriting(calibration))]
+    sites = [everywhere] if entry.everywhere else [Site((layer,)) for layer in layers[:-1]]
+    found = []
+    for site in sites:
+        dose = entry.method(calibration, site)
+        for strength in entry.strengths or seen.config.strengths:
+            found.append(ChosenDefence(name, entry, site, strength, dose(strength)))
+    return found

@@ -1,0 +1,202 @@
+"""A loaded model that can be asked about single prompts of a run: without and with an intervention, in full."""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from regap.analyses.judges.registry import judge_for
+from regap.analyses.judges.verdicts import Judge
+from regap.analyses.live.picture import live_picture
+from regap.analyses.live.question import LiveAnswer, LiveQuestion, LiveState
+from regap.analyses.live.regap import ChosenReGap, calibrated_now, is_asked, kept_by_run
+from regap.analyses.runs.config import RunConfig
+from regap.analyses.runs.opened import reopen, settings_of_run
+from regap.analyses.runs.progress import Tracker, silent
+from regap.analyses.runs.records import Summary
+from regap.errors import ConfigError
+from regap.geometry.data.pairs import Pair, Pairs
+from regap.geometry.directions import Direction
+from regap.geometry.drift import Drift
+from regap.geometry.forward.hooks import Edit, Hook, hooked, run
+from regap.geometry.forward.image_features import seen_inputs
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import Batch, collate, render
+from regap.interventions.edits.regap import ReGap
+from regap.interventions.edits.shift import fixed_correction
+from regap.interventions.edits.site import Site
+from regap.interventions.generation import generate
+
+MOST_KEPT = 256
+"""Answers that are kept, so that going back to one costs nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class LiveModel:
+    """A model with the pairs and the directions of one run; one question at a time is answered."""
+
+    model: Model = field(repr=False)
+    pairs: Mapping[str, Pair] = field(repr=False)
+    config: RunConfig = field(repr=False)
+    refusal: Direction = field(repr=False)
+    drift: Drift = field(repr=False)
+    judge: Judge = field(repr=False)
+    summary: Summary = field(repr=False)
+    own: ReGap | None = field(default=None, repr=False)
+    """The run's ReGap."""
+    lock: Any = field(default_factory=threading.Lock, repr=False)
+    kept: dict[LiveQuestion, LiveAnswer] = field(default_factory=dict, repr=False)
+    gates: dict[tuple[Any, ...], ChosenReGap] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of_run(cls, folder: Path, source: str | None = None, track: Tracker = silent) -> "LiveModel":
+        """The model of a finished run, or the one named, with the run's pairs and directions.
+
+        Raises ConfigError when the folder lacks them, or when the model is not the one that the run measured.
+        """
+        reopened = reopen(folder, settings_of_run(folder, source), track)
+        config, model, pairs = reopened.config, reopened.model, reopened.pairs
+        refusal, drift = directions_of(folder)
+        by_name = {pair.pair_id: pair for pair in pairs}
+        judge, summary = judge_for(pairs, config.judge), Summary.load(folder)
+        own = kept_by_run(folder, model, refusal, drift, summary)
+        return cls(model, by_name, config, refusal, drift, judge, summary, own)
+
+    def ask(self, question: LiveQuestion) -> LiveAnswer:
+        """The answer to a question; equal questions are answered once. ValueError says what cannot be asked."""
+        with self.lock:
+            if question not in self.kept:
+                if len(self.kept) >= MOST_KEPT:
+                    self.kept.clear()
+                self.kept[question] = self._answer(question)
+            return self.kept[question]
+
+    def _answer(self, question: LiveQuestion) -> LiveAnswer:
+        start = time.perf_counter()
+        pair = self.pairs.get(question.pair_id)
+        if pair is None or question.arm not in pair.prompts:
+            raise ConfigError(
+                f"item is {question.pair_id!r} in arm {question.arm!r}, which the run did not ask"
+            )
+        chosen = self._edit(question)
+        edit = chosen.edit if isinstance(chosen, ChosenReGap) else chosen
+        batch = collate(self.model, [pair.prompts[question.arm]], [0])
+        with torch.inference_mode():
+            strength = (
+                float(edit.strengths(self.model, batch)[0]) if isinstance(edit, ReGap) else question.strength
+            )
+            states = [self._state(pair, question.arm, batch, edits) for edits in ([], [edit] if edit else [])]
+            tokens = self._tokens(batch, question.layer)
+        name = self.judge(pair, generated(self, pair, question.arm, [])).judge
+        return LiveAnswer(
+            name,
+            render(self.model, pair.prompts[question.arm]),
+            states[0],
+            states[1],
+            strength if edit else 0.0,
+            time.perf_counter() - start,
+            *tokens,
+            picture=live_picture(self.model, pair.prompts[question.arm], batch),
+            signal=edit.signal if isinstance(edit, ReGap) else "",
+            gate_told=chosen.told if isinstance(chosen, ChosenReGap) else "",
+        )
+
+    def _state(self, pair: Pair, arm: str, batch: Batch, edits: Sequence[Edit]) -> LiveState:
+        completion = generated(self, pair, arm, edits)
+        judged = self.judge(pair, completion)
+        states = run(self.model, batch, self.refusal.layers, edits).states[0].double()
+        z, delta = self._coordinates(states)
+        return LiveState(completion.text, judged.verdict, judged.reason, z.tolist(), delta.tolist())
+
+    def _coordinates(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """z and δ of states [layer, d_model]."""
+        offset = states - self.drift.text_mean
+        delta = (offset * self.drift.vectors).sum(-1) / self.drift.vectors.square().sum(-1)
+        return (states * self.refusal.vectors).sum(-1), delta
+
+    def _tokens(self, batch: Batch, layer: int) -> tuple[list[str], list[float], list[float], list[int]]:
+        """Every token of the prompt with its z and δ at a layer, and which of them are patches of the image."""
+        states = every_token(self.model, batch, layer)[batch.real[0]].double()
+        drift = self.drift.at(layer)
+        z = states @ self.refusal.at(layer)
+        mean = self.drift.text_mean[self.drift.layers.index(layer)]
+        delta = (states - mean) @ drift / drift.square().sum()
+        real = batch.real[0]
+        ids: list[Any] = batch.inputs["input_ids"][0][real].tolist()
+        patches = batch.image[0][real].nonzero()[:, 0].tolist()
+        return self.model.tokenizer.convert_ids_to_tokens(ids), z.tolist(), delta.tolist(), patches
+
+    def _edit(self, question: LiveQuestion) -> Any:
+        """The intervention; None for none. ValueError for a layer that the model does not have."""
+        if question.method == "none":
+            return None
+        if question.layer not in self.refusal.layers:
+            raise ConfigError(f"layer is {question.layer}; the run has {list(self.refusal.layers)}")
+        site = Site((question.layer,), question.positions)
+        if question.method == "fixed":
+            return fixed_correction(self._part(question.part), site, question.strength)
+        return self._regap(question)
+
+    def _part(self, part: str) -> Drift:
+        if part == "D":
+            return self.drift
+        return self.drift.along(self.refusal) if part == "D_along" else self.drift.across(self.refusal)
+
+    def _regap(self, question: LiveQuestion) -> ChosenReGap:
+        """The run's own ReGap where the question asks for it; else one with its gate set on calibration pairs now."""
+        if self.own is not None and is_asked(self.own, question):
+            return ChosenReGap(self.own, "as the run keeps it").at(question.strength)
+        if question.layer >= self.model.layers - 1:
+            raise ConfigError(
+                f"layer is {question.layer}, the last one: ReGap reads later layers, so choose an earlier one"
+            )
+        key = (question.layer, question.part, question.positions, question.gate)
+        if key not in self.gates:
+            self.gates[key] = self._calibrated(question)
+        return replace(self.gates[key], edit=replace(self.gates[key].edit, strongest=question.strength))
+
+    def _calibrated(self, question: LiveQuestion) -> ChosenReGap:
+        calibration = Pairs(tuple(self.pairs.values())).where(split="calibration", arm=self.drift.arm)
+        named = self.summary.at("regap", "signal") or self.config.signal
+        part = self._part(question.part)
+        return calibrated_now(self.model, calibration, self.refusal, part, question, str(named), self.config)
+
+
+def generated(live: LiveModel, pair: Pair, arm: str, edits: Sequence[Edit]) -> Any:
+    """The completion of one prompt under the edits."""
+    return generate(live.model, Pairs((pair,)), arm, edits, max_new_tokens=live.config.max_new_tokens)[0]
+
+
+def directions_of(folder: Path) -> tuple[Direction, Drift]:
+    """The refusal direction of a run, and the drift of the arm that it corrects."""
+    path = folder / "directions.safetensors"
+    if not path.is_file():
+        raise ConfigError(
+            f"run folder {folder} has no directions.safetensors; give its `regap run` command again"
+        )
+    tensors = {name: tensor.double() for name, tensor in load_file(path).items()}
+    arm = Summary.load(folder).text("image_arm") or "typographic"
+    if f"drift.{arm}" not in tensors:
+        raise ConfigError(f"run folder {folder} holds no drift of arm {arm!r}; give its command again")
+    layers = tuple(range(len(tensors["refusal"])))
+    units = tensors["refusal"] / tensors["refusal"].norm(dim=-1, keepdim=True)
+    refusal = Direction(units, tensors["thresholds"], layers, "text")
+    return refusal, Drift(tensors[f"drift.{arm}"], tensors[f"text_mean.{arm}"], layers, arm)
+
+
+def every_token(model: Model, batch: Batch, layer: int) -> Tensor:
+    """The output of a block at every token of the first prompt, [token, d_model], float32 on the CPU."""
+    kept: list[Tensor] = []
+
+    def keep(residual: Tensor) -> None:
+        kept.append(residual[0].detach().to("cpu", torch.float32))
+
+    with hooked(model, [Hook(model.hook_name(layer), keep)]):
+        model.hf(**seen_inputs(model, batch), use_cache=False, logits_to_keep=1)
+    return kept[0]

@@ -1,0 +1,1 @@
+"""What is measured of the bundled organism, and how it is asked."""

@@ -1,0 +1,67 @@
+"""The caption arm: images replaced by what the model itself says that they show."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from regap.analyses.runs.progress import Tracker, silent
+from regap.geometry.models.loading import Model
+from regap.geometry.data.pairs import Pair, Pairs, is_image_arm
+from regap.interventions.generation import Completion, generate_each
+from regap.interventions.wording import PLAIN
+
+LONGEST = 128
+"""Tokens of a caption."""
+
+
+def with_captions(
+    model: Model,
+    pairs: Pairs,
+    arm: str | None = None,
+    *,
+    batch_size: int = 32,
+    store: str | Path | None = None,
+    track: Tracker = silent,
+) -> Pairs:
+    """Return the pairs with a `caption` arm: the message of an image arm with the model's captions for its images.
+
+    arm: whose images are captioned; by default each pair's first image arm. A pair that has a caption arm already,
+    or no image arm, stays as it is. Captions are greedy and kept in the `store` folder by model, prompt and image.
+    """
+    chosen = {pair.pair_id: _image_arm(pair, arm) for pair in pairs}
+    asking = tuple(
+        replace(pair, prompts={"picture": PLAIN.description_of(pair.prompts[found])})
+        for pair in pairs
+        if (found := chosen[pair.pair_id]) is not None
+    )
+    if not asking:
+        return pairs
+    answers = generate_each(
+        model,
+        Pairs(asking),
+        "picture",
+        {"": []},
+        max_new_tokens=LONGEST,
+        batch_size=batch_size,
+        store=store,
+        progress=track(f"captions, {model.name}", len(asking)),
+    )[""]
+    captions = {answer.pair_id: answer for answer in answers}
+    made = tuple(
+        _captioned(pair, chosen[pair.pair_id] or "", captions[pair.pair_id])
+        if pair.pair_id in captions
+        else pair
+        for pair in pairs
+    )
+    return Pairs(made, (*pairs.notes, f"{len(asking)} caption arms were made by the model {model.name}"))
+
+
+def _image_arm(pair: Pair, arm: str | None) -> str | None:
+    if "caption" in pair.prompts:
+        return None
+    return next((name for name in pair.prompts if (name == arm if arm else is_image_arm(name))), None)
+
+
+def _captioned(pair: Pair, arm: str, caption: Completion) -> Pair:
+    """The pair with the message of the arm in words alone, the caption after it."""
+    made = PLAIN.without_pictures(pair.prompts[arm], caption.text)
+    return replace(pair, prompts={**pair.prompts, "caption": made})

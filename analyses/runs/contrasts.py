@@ -1,0 +1,75 @@
+"""Harmless prompts that look harmful, shown as the others are: the hard half of over-refusal."""
+
+from dataclasses import replace
+
+from regap.analyses.runs.pairs import drawing_style
+from regap.analyses.runs.config import RunConfig
+from regap.errors import ConfigError
+from regap.geometry.data.benchmarks.loading import harmless
+from regap.geometry.data.arm_synthesis import MADE, with_arms
+from regap.geometry.data.pairs import Pair, Pairs, normal
+from regap.errors import PairError
+from regap.organism.contrasts import contrast_pairs
+
+WORLD = "world"
+"""The name of the organism's own contrasts."""
+WORLD_PAIRS = 200
+
+
+def contrasts_of(config: RunConfig, pairs: Pairs, image_arm: str) -> Pairs | None:
+    """Return the contrasts that the configuration names, as test pairs beside those asked; None if it names none.
+
+    world: volatile things in tales, or to be locked away. Any benchmark: its harmless prompts, drawn in the style of
+    the run, with the arms without content that the pairs have. Requests that are asked already are left out, and
+    noted. Raises ConfigError for data without a name, PairError if none is left or the corrected arm cannot be made.
+    """
+    if config.contrast is None:
+        if config.contrast_data:
+            raise ConfigError(
+                "contrast_data goes with a contrast; name it too (--contrast xstest), or leave it out"
+            )
+        return None
+    found = _world(config, pairs) if config.contrast == WORLD else _benchmark(config, pairs, image_arm)
+    asked = {normal(pair.request) for pair in pairs}
+    fresh = [replace(pair, split="test") for pair in found if normal(pair.request) not in asked]
+    if not fresh:
+        raise PairError(f"every request of contrast {config.contrast} is asked already; name another one")
+    kept = tuple(fresh[: config.limit] if config.limit else fresh)
+    notes = (*found.notes, f"{len(kept)} contrasts of {config.contrast} are asked beside the pairs")
+    if len(fresh) < len(found):
+        notes = (*notes, f"{len(found) - len(fresh)} contrasts were left out, since they are asked already")
+    return Pairs(_named_apart(kept, pairs), notes)
+
+
+def _world(config: RunConfig, pairs: Pairs) -> Pairs:
+    taken = {pair.cluster for pair in pairs}
+    found = contrast_pairs(WORLD_PAIRS, seed=config.seed, without=taken)
+    arms = [arm for arm in config.make if arm != "caption"]
+    return with_arms(found, arms, style=drawing_style(config), seed=config.seed) if arms else found
+
+
+def _benchmark(config: RunConfig, pairs: Pairs, image_arm: str) -> Pairs:
+    if image_arm != "typographic":
+        raise PairError(
+            f"contrasts are drawn as typographic images, and the corrected arm is {image_arm}; "
+            "add --image-arm typographic, or leave --contrast out"
+        )
+    folder = config.contrast_data or config.data
+    found = harmless(config.contrast or "", folder, download=config.download, allow_partial=config.partial)
+    worded = Pairs(tuple(_words_alone(pair) for pair in found if "text" in pair.prompts), found.notes)
+    arms = [arm for arm in dict.fromkeys((*pairs.arms, *config.make)) if arm in MADE and arm != "typographic"]
+    return with_arms(worded, ["typographic", *arms], style=drawing_style(config), seed=config.seed)
+
+
+def _words_alone(pair: Pair) -> Pair:
+    """The pair without pictures of its own: all contrasts are drawn in one style."""
+    return replace(pair, prompts={"text": pair.prompts["text"]})
+
+
+def _named_apart(contrasts: tuple[Pair, ...], pairs: Pairs) -> tuple[Pair, ...]:
+    """The contrasts under names that no pair has."""
+    taken = {pair.pair_id for pair in pairs}
+    return tuple(
+        replace(pair, pair_id=f"contrast {pair.pair_id}") if pair.pair_id in taken else pair
+        for pair in contrasts
+    )

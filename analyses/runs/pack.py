@@ -1,0 +1,80 @@
+"""A pack from a finished run: its correction, its model, and what was measured under it."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from regap.analyses.runs.config import stored_config
+from regap.errors import ConfigError
+from regap.analyses.runs.records import Record, Summary
+from regap.analyses.runs.run import load_model
+from regap.geometry.models.identity import identity_of
+from regap.interventions.packs.card import Condition, Outcome, PackSource
+from regap.interventions.packs.pack import Pack
+from regap.interventions.packs.stored import stored_correction
+
+CorrectionName = Literal["fixed", "regap"]
+PACKAGES = ("regap", "torch", "transformers")
+
+
+def pack_of(run: Path, method: str) -> Pack:
+    """Return the pack of a run's fixed or adaptive correction, with the outcomes on its test pairs.
+
+    Raises ConfigError for a folder that is no finished run, or whose model is no longer the one that was run, and
+    PackError for a run that keeps no such correction.
+    """
+    if method not in get_args(CorrectionName):
+        raise ConfigError(f"method is {method!r}; choose one of {', '.join(get_args(CorrectionName))}")
+    provenance, summary = _provenance(run), Summary.load(run)
+    image_arm = summary.text("image_arm")
+    if image_arm is None:
+        raise ConfigError(f"run folder {run} has no finished summary.json; give the command of the run again")
+    correction = stored_correction(run, method, provenance["fingerprint"])
+    outcomes = _outcomes(run, method)
+    config = stored_config(run / "config.toml", out=str(run))
+    model = load_model(config, config.model)
+    if model.fingerprint != provenance["fingerprint"]:
+        raise ConfigError(
+            f"run folder {run} was made with another {config.model} than the one there is now; run it again"
+        )
+    source = PackSource(
+        run=model.fingerprint,
+        pairs=provenance["pairs"],
+        pairs_sha256=provenance["pairs_sha256"],
+        image_arm=image_arm,
+        false_refusals=config.false_refusals,
+        seed=config.seed,
+        versions={name: provenance["versions"][name] for name in PACKAGES},
+    )
+    return Pack.of(model.name, identity_of(model.hf), correction, source, outcomes)
+
+
+def _provenance(run: Path) -> dict[str, Any]:
+    path = run / "provenance.json"
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        raise ConfigError(
+            f"run folder {run} has no provenance.json that can be read; name a folder of `regap run`"
+        ) from None
+
+
+def _outcomes(run: Path, method: str) -> tuple[Outcome, ...]:
+    """What was measured without the correction and under it, in the arms that both were asked in."""
+    table = Record.load(run, "outcomes")
+    both: dict[Condition, Any] = {
+        "baseline": table.where(condition="baseline"),
+        "corrected": table.where(condition=method),
+    }
+    arms = set(both["corrected"]["arm"])
+    return tuple(
+        Outcome(condition=condition, arm=row["arm"], measure=row["measure"], n=row["n"], **_interval(row))
+        for condition, rows in both.items()
+        for row in rows.to_dict("records")
+        if row["arm"] in arms
+    )
+
+
+def _interval(row: dict[Any, Any]) -> dict[str, float | None]:
+    """NaN, which says that nothing could be told, becomes None."""
+    return {name: float(row[name]) if row[name] == row[name] else None for name in ("value", "low", "high")}

@@ -1,0 +1,94 @@
+"""Which pairs a run asks: those of a file, of a benchmark with harmless ones beside it, or of the organism's world."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import get_args
+
+from regap.analyses.runs.config import RunConfig
+from regap.errors import ConfigError
+from regap.geometry.data.benchmarks.catalogue import card_of
+from regap.geometry.data.benchmarks.loading import benchmark, harmless
+from regap.geometry.data.benchmarks.twins import twins_together
+from regap.geometry.data.arm_synthesis import MADE, with_arms
+from regap.geometry.data.pair_files import read_pairs
+from regap.geometry.data.pairs import Label, Pair, Pairs, Split, is_image_arm
+from regap.geometry.data.rendering import style_of
+from regap.organism.prompts import HeldOut, held_out_pairs
+
+DEMO_PAIRS = HeldOut(calibration=150, test_harmful=200, test_harmless=300)
+"""How many pairs of the organism's world are asked where no pairs are named."""
+FEWEST_HARMLESS = 200
+"""A harmless source gives as many pairs as there are harmful ones, but at least so many if it has them."""
+
+
+def pairs_of(config: RunConfig) -> Pairs:
+    """Return the pairs of the configuration; ConfigError if it names pairs in two ways, or half of one."""
+    if config.benchmark and config.pairs:
+        raise ConfigError(
+            f"benchmark is {config.benchmark!r} and pairs is {config.pairs!r}; name one of them"
+        )
+    if (config.harmless or config.data) and not config.benchmark:
+        raise ConfigError(
+            "data and harmless go with a benchmark; name it too (--benchmark), or leave them out"
+        )
+    style_of(config.style or "plain")  # a name that is not known is refused even where nothing is drawn
+    for arm in config.make:
+        if arm not in (*MADE, "caption"):
+            raise ConfigError(f"make is {arm!r}; choose from {', '.join(MADE)}, caption")
+    if config.benchmark:
+        if card_of(config.benchmark).purpose == "utility":
+            raise ConfigError(
+                f"benchmark {config.benchmark} has no harmful pairs, so it gives no refusal direction; ask it of a "
+                f"finished run of another: regap utility RUN --benchmark {config.benchmark}"
+            )
+        pairs = _benchmark_pairs(config, config.benchmark)
+    elif config.pairs:
+        pairs = read_pairs(config.pairs).require_text()
+    else:
+        pairs = held_out_pairs(replace(DEMO_PAIRS, seed=config.seed))
+    pairs = pairs.first(config.limit) if config.limit else pairs
+    arms = [arm for arm in config.make if arm != "caption"]  # captions are the model's own
+    made = with_arms(pairs, arms, style=drawing_style(config), seed=config.seed) if arms else pairs
+    return comparable(made) if config.benchmark else made
+
+
+def comparable(pairs: Pairs) -> Pairs:
+    """Return the pairs in those arms alone that both labels have in both splits; the notes say what was left out."""
+    cells = {(split, label) for split in get_args(Split) for label in get_args(Label)}
+    kept = [
+        arm
+        for arm in pairs.arms
+        if cells == {(pair.split, pair.label) for pair in pairs if arm in pair.prompts}
+    ]
+    left_out = [arm for arm in pairs.arms if arm not in kept]
+    if not left_out or not kept:
+        return pairs
+    narrowed = [replace(pair, prompts=_only(pair, kept)) for pair in pairs if _only(pair, kept)]
+    note = f"left out, since not both labels have it in both splits: {', '.join(left_out)}"
+    return Pairs(tuple(narrowed), (*pairs.notes, note))
+
+
+def _only(pair: Pair, arms: Iterable[str]) -> dict:
+    return {arm: pair.prompts[arm] for arm in arms if arm in pair.prompts}
+
+
+def _benchmark_pairs(config: RunConfig, name: str) -> Pairs:
+    """A benchmark, beside it a harmless source if it has no harmless pairs or one is named, and an image arm."""
+    fetch, partial = config.download, config.partial
+    pairs = benchmark(name, config.data, limit=config.limit, download=fetch, allow_partial=partial)
+    if config.harmless or not any(pair.label == "harmless" for pair in pairs):
+        count = max(FEWEST_HARMLESS, sum(pair.label == "harmful" for pair in pairs))
+        source = config.harmless or "everyday"
+        beside = harmless(source, config.data, count=count, download=fetch, allow_partial=partial)
+        pairs = twins_together(pairs + beside)
+    pairs = pairs.first(config.limit) if config.limit else pairs
+    if "typographic" not in config.make and not any(map(is_image_arm, comparable(pairs).arms)):
+        pairs = with_arms(pairs, ["typographic"], style=drawing_style(config), seed=config.seed)
+    return pairs
+
+
+def drawing_style(config: RunConfig) -> str:
+    """Return the style of typographic images that are made: the one asked for, or the benchmark's own."""
+    if config.style:
+        return config.style
+    return card_of(config.benchmark).style if config.benchmark else "plain"

@@ -1,0 +1,182 @@
+"""How results are kept: a table that fits its schema, saved in and loaded from a run folder."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+from regap.analyses.tables.schemas import SCHEMAS, conform
+from regap.geometry.files import write_whole
+
+ARROW = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One table of a run; it fits the schema of its name, or was never made.
+
+    name: one of `regap.analyses.tables.schemas.SCHEMAS`. table: a copy, in the schema's column order and types.
+    Raises ValueError on wrong columns, no rows, unknown categories, repeated keys or inverted intervals.
+    """
+
+    name: str
+    table: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        if self.name not in SCHEMAS:
+            raise ValueError(f"name={self.name!r} is no table; the tables are {sorted(SCHEMAS)}")
+        object.__setattr__(self, "table", conform(self.name, self.table))
+
+    def where(self, **equal: object) -> pd.DataFrame:
+        """The rows whose named columns equal the given values."""
+        rows = self.table
+        for column, value in equal.items():
+            rows = rows.loc[rows[column] == value]
+        return rows
+
+    def save(self, run_folder: Path | str) -> Path:
+        """Writes tables/<name>.parquet whole or not at all; equal tables give equal bytes."""
+        path = table_path(run_folder, self.name)
+        columns = SCHEMAS[self.name].columns
+        schema = pa.schema([(column, ARROW[kind.kind]) for column, kind in columns.items()])
+        sink = pa.BufferOutputStream()
+        parquet.write_table(
+            pa.Table.from_pandas(self.table, schema, preserve_index=False).replace_schema_metadata(None),
+            sink,
+            compression="zstd",
+        )
+        return write_whole(path, sink.getvalue().to_pybytes())
+
+    @classmethod
+    def load(cls, run_folder: Path | str, name: str) -> "Record":
+        """The named table of a run; FileNotFoundError says which analysis makes it when it is not there."""
+        if name not in SCHEMAS:
+            raise ValueError(f"name={name!r} is no table; the tables are {sorted(SCHEMAS)}")
+        path = table_path(run_folder, name)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"the run folder {str(run_folder)!r} has no table {name!r} (tables/{name}.parquet); "
+                f"`regap run` makes it, in the analysis {SCHEMAS[name].analysis!r}, or a command of that name"
+            )
+        return cls(name, _with_gaps(name, parquet.read_table(path).to_pandas()))
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate as stored: value, and low to high where known, from n observations."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The headline numbers of a run, as in summary.json; empty when the run has none."""
+
+    content: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, run_folder: Path | str) -> "Summary":
+        """summary.json of a run, or an empty summary; ValueError when the file is not a JSON object."""
+        path = Path(run_folder) / "summary.json"
+        if not path.is_file():
+            return cls({})
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON ({error}); run the analyses again to rewrite it") from None
+        if not isinstance(content, dict):
+            raise ValueError(f"{path} holds {type(content).__name__}, not a JSON object")
+        return cls(content)
+
+    @property
+    def model(self) -> str | None:
+        """The model's name."""
+        return self.text("model")
+
+    @property
+    def layer(self) -> int | None:
+        """The layer chosen on calibration data, 0-based."""
+        layer = self.content.get("layer")
+        return layer if isinstance(layer, int) and not isinstance(layer, bool) else None
+
+    def text(self, key: str) -> str | None:
+        """The text under a top-level key, None when there is none."""
+        value = self.content.get(key)
+        return value if isinstance(value, str) else None
+
+    def at(self, *path: str) -> Any:
+        """What lies at this path of keys, None when the path ends early."""
+        found: Any = self.content
+        for key in path:
+            found = found.get(key) if isinstance(found, dict) else None
+        return found
+
+    def interval(self, *path: str) -> Interval | None:
+        """The estimate at this path of keys, None when there is none or its value is unknown."""
+        found = self.at(*path)
+        if not isinstance(found, dict) or not isinstance(found.get("value"), int | float):
+            return None
+        return Interval(float(found["value"]), found.get("low"), found.get("high"), found.get("n"))
+
+
+@dataclass(frozen=True, eq=False)
+class RunRecords:
+    """Everything of a run that figures and the report are made from.
+
+    records: the tables that are there and fit. unreadable: why each other table that is there was left out.
+    """
+
+    folder: Path
+    records: Mapping[str, Record]
+    unreadable: Mapping[str, str]
+    summary: Summary
+
+    def digest(self, name: str) -> str:
+        """SHA-256 of the file that holds a table of the run."""
+        return digest_of_table(self.folder, name)
+
+    @classmethod
+    def load(cls, run_folder: Path | str) -> "RunRecords":
+        """The tables of a run folder; FileNotFoundError when there is no such folder."""
+        folder = Path(run_folder)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"run_folder={str(run_folder)!r} is no folder; `regap run` makes one")
+        records, unreadable = {}, {}
+        for name in SCHEMAS:
+            if not table_path(folder, name).is_file():
+                continue
+            try:
+                records[name] = Record.load(folder, name)
+            except (ValueError, OSError) as error:  # one bad table must not hide the others
+                unreadable[name] = str(error)
+        return cls(folder, records, unreadable, Summary.load(folder))
+
+
+def _with_gaps(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the optional columns that runs of an earlier version did not write, as gaps."""
+    absent = [
+        column
+        for column, kind in SCHEMAS[name].columns.items()
+        if kind.optional and column not in table.columns
+    ]
+    return table.assign(**dict.fromkeys(absent, np.nan))
+
+
+def digest_of_table(run_folder: Path | str, name: str) -> str:
+    """SHA-256 of the file that holds the table: equal digests, equal numbers."""
+    return hashlib.sha256(table_path(run_folder, name).read_bytes()).hexdigest()
+
+
+def table_path(run_folder: Path | str, name: str) -> Path:
+    """Where a run keeps the table of this name."""
+    return Path(run_folder) / "tables" / f"{name}.parquet"

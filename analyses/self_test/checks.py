@@ -1,0 +1,220 @@
+"""What must be true of a model under our hooks: each truth against Hugging Face's own model, by PyTorch's own hooks."""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from regap.errors import ModelError
+from regap.geometry.data.pairs import Picture, Prompt
+from regap.geometry.forward.hooks import Hook, borrowed, hooked, prefill, run, run_last_token
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import Batch, Positions, collate
+from regap.interventions.edits.shift import Shift
+from regap.interventions.edits.site import Site
+
+Kind = Literal["text", "image"]
+TOLERANCE = 1e-3
+"""Largest difference, relative to the largest number compared, that rounding may make; wider below float32."""
+NEW_TOKENS = 8
+TEXTS = ("please describe this for me", "and now", "what is written here please tell me now")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that must be true, whether it is, and what was measured."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+def self_tests(model: Model) -> Iterator[Check]:
+    """Yield every self-test, on prompts in words alone and, if the model sees images, on prompts with one."""
+    kinds: tuple[Kind, ...] = ("text", "image") if model.sees_images else ("text",)
+    for kind in kinds:
+        try:
+            batch = collate(model, prompts_of(kind), range(len(TEXTS)))
+        except ModelError as error:
+            yield Check(f"{kind}: the processor takes such prompts", False, str(error))
+            continue
+        holds = _holds(model, batch, kind)
+        yield holds
+        if not holds.passed:
+            continue  # nothing can be compared with infinities
+        yield from _reading(model, batch, kind)
+        yield from _writing(model, batch, kind)
+        yield from _positions(model, batch, kind)
+    if model.sees_images:
+        yield _mixed(model)
+
+
+def prompts_of(kind: Kind) -> list[Prompt]:
+    """Return three prompts of unequal length, of words alone or each with an image."""
+    if kind == "text":
+        return [Prompt(text) for text in TEXTS]
+    pictures = map(_picture, ("red", "green", "blue"))
+    return [Prompt(f"<image> {text}", (picture,)) for text, picture in zip(TEXTS, pictures, strict=True)]
+
+
+def _picture(colour: str) -> Picture:
+    kept = io.BytesIO()
+    Image.new("RGB", (72, 72), colour).save(kept, "PNG")
+    return Picture(kept.getvalue())
+
+
+def _holds(model: Model, batch: Batch, kind: Kind) -> Check:
+    seen = run(model, batch, range(model.layers))
+    finite = bool(torch.isfinite(seen.states).all() and torch.isfinite(seen.logits).all())
+    name = f"{kind}: {str(model.hf.dtype).removeprefix('torch.')} holds every number"
+    return Check(
+        name, finite, "all finite" if finite else "infinities or NaN; load with dtype float32 or bfloat16"
+    )
+
+
+def _reading(model: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
+    layers = range(model.layers)
+    plain = run(model, batch, layers)
+    theirs = _hidden(model, batch)
+    ours = [layer for layer in layers if len(theirs) == model.layers + 1 or layer not in model.crossing]
+    states = torch.stack(theirs[1:-1], 1)  # the last one is after the norm
+    yield _close(
+        model, f"{kind}: residuals equal Hugging Face's hidden states", plain.states[:, ours[:-1]], states
+    )
+    singles = [run(model, collate(model, [prompt], [0]), layers) for prompt in prompts_of(kind)]
+    alone = torch.cat([single.states for single in singles])
+    yield _close(model, f"{kind}: a padded batch equals single prompts", alone, plain.states)
+    name = f"{kind}: one-token passes equal full passes"
+    if model.one_token_passes:
+        yield _close(model, name, run_last_token(model, prefill(model, batch), layers).states, plain.states)
+    else:
+        yield Check(name, True, "this model's prompts cannot be taken up again: full passes are run")
+
+
+@torch.inference_mode()
+def _hidden(model: Model, batch: Batch) -> list[Tensor]:
+    hidden = model.hf(**batch.inputs, use_cache=False, output_hidden_states=True).hidden_states
+    return [one[:, -1].float().cpu() for one in hidden]
+
+
+def _writing(model: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
+    plain = run(model, batch, range(model.layers))
+    layer = max(set(range(model.layers // 2 + 1)) - model.crossing)
+    vector = torch.ones(model.width) * plain.states[:, layer].std()
+    for positions in ("last", "all"):
+        shift = Shift(Site((layer,), positions), vector[None], 1.0, "ones")
+        edited = run(model, batch, range(model.layers), [shift])
+        with _raw_hook(model, layer, _moved(batch, positions, vector)):
+            raw = run(model, batch, range(model.layers))
+        check = _close(model, f"{kind}: an edit at {positions} equals a raw hook", edited.logits, raw.logits)
+        earlier = torch.equal(edited.states[:, :layer], plain.states[:, :layer])
+        yield Check(
+            check.name, check.passed and earlier, check.detail if earlier else "earlier layers changed"
+        )
+        with _raw_hook(model, layer, _moved(batch, positions, vector)):
+            expected = _answer(model, batch, [])
+        yield _same(
+            f"{kind}: answers edited at {positions} equal a raw hook's",
+            _edited(model, batch, shift),
+            expected,
+        )
+        if positions == "last" and model.one_token_passes and model.hf.dtype == torch.float32:
+            name = f"{kind}: answers that go on from a kept prompt are equal"
+            yield _same(name, _edited(model, batch, shift, kept=True), expected)
+    same = torch.equal(run(model, batch, ()).logits, plain.logits)
+    yield Check(f"{kind}: hooks come off", same, "logits bit-identical" if same else "logits changed")
+
+
+def _edited(model: Model, batch: Batch, shift: Shift, kept: bool = False) -> Tensor:
+    return _answer(model, batch, shift.hooks(model, batch), kept)
+
+
+@torch.inference_mode()
+def _answer(model: Model, batch: Batch, hooks: Sequence[Hook], kept: bool = False) -> Tensor:
+    inputs: dict[str, Any] = dict(batch.inputs)
+    if kept:
+        prefix = prefill(model, batch)
+        inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+        inputs["past_key_values"] = prefix.cache
+    with borrowed(model, prefill(model, batch)) if kept else nullcontext(), hooked(model, hooks):
+        return model.hf.generate(
+            **inputs,
+            max_new_tokens=NEW_TOKENS,
+            do_sample=False,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            pad_token_id=model.tokenizer.pad_token_id,
+        )[:, batch.real.shape[1] :]
+
+
+@contextmanager
+def _raw_hook(model: Model, layer: int, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """PyTorch's own hook on Hugging Face's own block, beneath the bridge."""
+
+    def call(block: Any, inputs: Any, output: Any) -> Any:  # noqa: ARG001 - PyTorch passes all three
+        return change(output) if isinstance(output, Tensor) else (change(output[0]), *output[1:])
+
+    handle = model.bridge.blocks[layer].original_component.register_forward_hook(call)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _moved(batch: Batch, positions: Positions, vector: Tensor) -> Callable[[Tensor], Tensor]:
+    calls: list[None] = []
+
+    def change(residual: Tensor) -> Tensor:
+        calls.append(None)
+        if len(calls) > 1:
+            return residual  # a generated token
+        where = batch.at(positions).to(residual.device)
+        return torch.where(where[..., None], residual - vector.to(residual), residual)
+
+    return change
+
+
+def _positions(model: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
+    for positions in get_args(Positions):
+        if positions == "image" and kind == "text":
+            continue
+        name = f"{kind}: position {positions}"
+        try:
+            where = batch.at(positions)
+        except ModelError as error:
+            yield Check(name, positions == "after_instruction", str(error))
+            continue
+        tokens = batch.inputs["input_ids"][0, where[0]].tolist()
+        shown = model.tokenizer.decode(tokens)
+        detail = f"{len(tokens)} tokens: {shown if len(shown) < 60 else shown[:28] + ' ... ' + shown[-28:]!r}"
+        yield Check(name, bool(where.any(1).all()), detail)
+
+
+def _mixed(model: Model) -> Check:
+    name = "text and image prompts share a batch"
+    prompts = [prompts_of("text")[0], prompts_of("image")[2]]
+    try:
+        together = run(model, collate(model, prompts, [0, 1]), range(model.layers))
+    except ModelError as error:
+        return Check(name, True, f"refused, and never done: {error}")
+    singles = [run(model, collate(model, [prompt], [0]), range(model.layers)) for prompt in prompts]
+    return _close(model, name, torch.cat([single.states for single in singles]), together.states)
+
+
+def _same(name: str, one: Tensor, other: Tensor) -> Check:
+    same = torch.equal(one, other)
+    return Check(name, same, f"{one.numel()} tokens equal" if same else "tokens differ")
+
+
+def _close(model: Model, name: str, one: Tensor, other: Tensor) -> Check:
+    largest = float((one - other).abs().max() / other.abs().max().clamp_min(1e-12))
+    allowed = TOLERANCE if model.hf.dtype == torch.float32 else 50 * TOLERANCE
+    return Check(
+        name, largest <= allowed, f"largest relative difference {largest:.1e}, allowed {allowed:.0e}"
+    )

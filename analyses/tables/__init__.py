@@ -1,0 +1,1 @@
+"""Which tables a run folder holds, and what each column means."""

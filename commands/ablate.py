@@ -1,0 +1,167 @@
+"""`regap ablate` and `regap sweep`: what each part of each layer does, and each strength of a shift at each layer."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from regap.commands.options import CAPTURING, Again, progress, refuse_settled, screen, settings_of, takes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from regap.analyses.runs.config import RunConfig
+
+WIDTH = 128
+"""Columns of the printed table: a narrower screen wraps its lines rather than its cells."""
+Components = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--component",
+        help="attention, mlp, block, head, state or direction; repeat for more. attention, mlp and block by default.",
+    ),
+]
+Replacements = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--replace",
+        help="By what: zero, mean, resample, patch-text or patch-image; repeat for more. "
+        "mean and patch-text by default.",
+    ),
+]
+Layers = Annotated[str | None, typer.Option(help="Blocks, such as 3-7,10; all by default.")]
+Heads = Annotated[str | None, typer.Option(help="With --component head: which, such as 0-3; all by default.")]
+Places = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--positions",
+        help="last, after_instruction, image, request, template or all; repeat for more. last by default.",
+    ),
+]
+Together = Annotated[
+    bool, typer.Option("--together", help="Ablate all of the layers at once instead of one after another.")
+]
+Controls = Annotated[
+    bool, typer.Option(help="Random directions of equal size, and runs patched with themselves.")
+]
+Answers = Annotated[
+    bool, typer.Option("--answers", help="Also generate and judge answers under each ablation; slow.")
+]
+Vectors = Annotated[
+    list[str] | None,
+    typer.Option("--vector", help="D, D_along, D_across, random, shuffled or refusal; repeat for more."),
+]
+
+
+@takes(*CAPTURING, "arm", "image_arm", "max_new_tokens", "seed")
+def ablate(
+    run_folder: Again = None,
+    component: Components = None,
+    replace: Replacements = None,
+    layers: Layers = None,
+    heads: Heads = None,
+    positions: Places = None,
+    together: Together = False,
+    controls: Controls = True,
+    answers: Answers = False,
+    **flags: Any,
+) -> None:
+    """Replace attention, MLP, heads, blocks or directions, layer by layer, and measure refusal before and after."""
+    settings = _settings(run_folder, flags)
+    from regap.analyses.ablation.ablate import ablate as ablate_parts
+    from regap.analyses.ablation.cells import AblationRequest, read_layers
+    from regap.analyses.runs.records import Record
+
+    given: dict[str, Any] = {"components": component, "replacements": replace, "positions": positions}
+    chosen = {name: tuple(values) for name, values in given.items() if values}
+    wanted = AblationRequest(
+        **chosen,
+        layers=read_layers(layers) if layers else (),
+        heads=read_layers(heads, "heads") if heads else (),
+        together=together,
+        controls=controls,
+        answers=answers,
+    )
+    with progress() as track:
+        folder = ablate_parts(settings, wanted, again=run_folder is not None, track=track)
+    _print_largest(Record.load(folder.path, "ablation").table)
+    _draw(folder.path, "ablation", again=run_folder is not None)
+
+
+@takes(*CAPTURING, "arm", "image_arm", "max_new_tokens", "seed")
+def sweep(
+    run_folder: Again = None,
+    vector: Vectors = None,
+    layers: Layers = None,
+    **flags: Any,
+) -> None:
+    """Shift image states at every layer by every strength of the drift and its parts, by one-token passes."""
+    settings = _settings(run_folder, flags)
+    from regap.analyses.ablation.cells import read_layers
+    from regap.analyses.ablation.layer_sweep import layer_sweep
+
+    with progress() as track:
+        folder = layer_sweep(
+            settings,
+            tuple(vector or ()),
+            read_layers(layers) if layers else (),
+            again=run_folder is not None,
+            track=track,
+        )
+    _draw(folder.path, "sweep", again=run_folder is not None)
+
+
+def _settings(run_folder: Path | None, flags: dict[str, Any]) -> "RunConfig":
+    """Return the settings of the run folder that is named, or those that the flags ask for."""
+    if run_folder is None:
+        return settings_of(flags)
+    from regap.analyses.runs.opened import settings_of_run
+
+    refuse_settled(run_folder, flags)
+    return settings_of_run(run_folder)
+
+
+def _draw(folder: Path, name: str, *, again: bool) -> None:
+    from regap.figures.gallery import write_figures
+    from regap.figures.report import write_report
+
+    drawn = write_figures(folder, only=name)
+    screen.print(f"\ntable: {escape(str(folder / 'tables' / name))}.parquet\nfigure: {escape(str(drawn[0]))}")
+    if again:
+        screen.print(f"report: {escape(str(write_report(folder)))}")
+
+
+def _print_largest(table: "pd.DataFrame", count: int = 12) -> None:
+    """The ablations that move the log-odds of a refusal most, on harmful prompts."""
+    rows = table[(table.measure == "log_odds") & (table.label == "harmful")]
+    shown = Table(
+        "arm", "component", "layers", "replaced by", "at", "change of log-odds", "as far at random", box=None
+    )
+    keys = ["arm", "component", "head", "layers", "replacement", "positions"]
+    random = rows[rows.control == "random"].set_index(keys)
+    treated = rows[rows.control == "none"]
+    order = treated.value.abs().sort_values(ascending=False, kind="stable").index[:count]
+    for row in treated.loc[order].to_dict("records"):
+        key = tuple(row[name] for name in keys)
+        control = _estimate(random.loc[key]) if key in random.index else ""
+        part = row["component"] if row["head"] < 0 else f"head {row['head']}"
+        cells = (
+            row["arm"],
+            part,
+            row["layers"],
+            row["replacement"],
+            row["positions"],
+            _estimate(row),
+            control,
+        )
+        shown.add_row(*(escape(str(cell)) for cell in cells))
+    console = Console(width=max(screen.width, WIDTH), highlight=False)
+    console.print("largest changes of the log-odds of a refusal, harmful test prompts")
+    console.print(shown)
+
+
+def _estimate(row: Any) -> str:
+    return f"{row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"

@@ -1,0 +1,76 @@
+"""`regap calibrate`: which recipe of ReGap calibration pairs choose, and why."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from regap.commands.options import CAPTURING, Budget, progress, refuse_settled, screen, settings_of, takes
+
+WIDTH = 110
+"""Columns of the printed table: a narrower screen wraps its lines rather than its cells."""
+RunOrNone = Annotated[
+    Path | None,
+    typer.Argument(help="A run folder, whose settings and pairs are used again; or give --model."),
+]
+SignalOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Only recipes that read this: rho, z_before, z_after, growth, fitted, fitted_before, fitted_after."
+    ),
+]
+
+HeldOut = Annotated[
+    bool,
+    typer.Option("--held-out", help="Then ask test pairs, once, by first tokens, under all that was chosen."),
+]
+
+
+@takes(*CAPTURING, "image_arm", "seed")
+def calibrate(
+    run: RunOrNone = None,
+    false_refusals: Budget = None,
+    signal: SignalOption = None,
+    held_out: HeldOut = False,
+    **flags: Any,
+) -> None:
+    """Choose ReGap's recipe on calibration pairs for a budget of false refusals, and write all that were tried."""
+    from regap.analyses.calibration.recipes import calibrate_recipe, config_of_run
+
+    if run:
+        refuse_settled(run, flags)
+    settings = (
+        config_of_run(run, false_refusals=false_refusals, signal=signal or "auto")
+        if run
+        else settings_of({**flags, "false_refusals": false_refusals, "signal": signal})
+    )
+    with progress() as track:
+        found = calibrate_recipe(settings, track, beside=run is not None, held_out=held_out)
+    choice = found.study.choice
+    table = Table("reads", "passes", "best recipe", "refused %", "of harmless %", box=None, pad_edge=False)
+    kinds = {(one.recipe.signal, one.recipe.passes): one for one in reversed(choice.trials)}
+    for (kind, passes), one in sorted(kinds.items(), key=lambda each: -each[1].on_harmful):
+        shares = (f"{100 * share:.1f}" for share in (one.on_harmful, one.on_harmless))
+        table.add_row(kind, passes, str(one.recipe).partition("; ")[0], *shares)
+    Console(width=max(screen.width, WIDTH), highlight=False).print(table)
+    screen.print(f"\n[bold]chosen:[/] {escape(choice.why)}", soft_wrap=True)
+    fixed = found.study.fixed
+    screen.print(
+        f"best fixed strength: {fixed.strength:g} {fixed.name} at block {fixed.site.layers[0]}: "
+        f"{found.fixed_refusal:.1%} of harmful calibration images refused at "
+        f"{found.fixed_over_refusal:.1%} of harmless ones",
+        soft_wrap=True,
+    )
+    if found.claim:
+        screen.print(
+            f"held out: [bold]{found.claim.verdict}[/]: {escape(found.claim.evidence)}", soft_wrap=True
+        )
+    path = found.folder.path / "tables" / "recipes.parquet"
+    screen.print(f"all {len(choice.trials)} recipes: {escape(str(path))}", soft_wrap=True)
+    if run:
+        screen.print(
+            "the run keeps the correction it was made with; `regap run --false-refusals` makes it anew"
+        )

@@ -1,0 +1,89 @@
+"""The command line. Heavy imports wait until a command runs, so that --help answers at once."""
+
+import os
+import sys
+
+import typer
+from rich.markup import escape
+
+from regap.commands import (
+    ablate,
+    benchmarks,
+    calibrate,
+    compare,
+    draw,
+    explore,
+    export,
+    judge,
+    model,
+    organism,
+    pack,
+    plan,
+    run,
+    utility,
+)
+from regap.commands.options import errors
+
+app = typer.Typer(
+    name="regap",
+    help="Measure, explain and repair the collapse of safety geometry in vision-language models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+organism_app = typer.Typer(
+    help="The bundled model organism: train it again, measure its card, write its pairs.",
+    no_args_is_help=True,
+)
+for command in (
+    run.demo,
+    run.run,
+    run.capture,
+    compare.compare,
+    calibrate.calibrate,
+    ablate.ablate,
+    ablate.sweep,
+    pack.pack,
+    judge.judge,
+    judge.calibrate_judges,
+    utility.utility,
+    export.inspect_logs,
+    explore.explore,
+    draw.figures,
+    draw.report,
+    model.doctor,
+    plan.plan,
+    benchmarks.benchmarks,
+):
+    app.command()(command)
+for command in (organism.train, organism.card, organism.pairs):
+    organism_app.command()(command)
+app.add_typer(organism_app, name="organism")
+
+
+def main() -> None:
+    """Run the command line: an error is one line, and the exit code says what kind it is."""
+    debug = "--debug" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Threads that wait by spinning make a machine with other work on it many times slower. Read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        app()
+    except SystemExit as end:
+        if end.code != 130:  # what typer makes of an interruption
+            raise
+        _stop("stopped; what was finished is kept: run the same command again to go on", 130)
+    except Exception as error:
+        if debug:
+            raise
+        _stop(str(error) or type(error).__name__, 2 if isinstance(error, ValueError) else 1)
+
+
+def _stop(message: str, code: int) -> None:
+    errors.print(f"[red]error:[/] {escape(message)}" if code != 130 else escape(message), soft_wrap=True)
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

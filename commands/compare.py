@@ -1,0 +1,41 @@
+"""`regap compare`: every method on the same pairs, with the same budgets and judge."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from regap.commands.options import CAPTURING, progress, screen, settings_of, takes
+
+Methods = Annotated[
+    list[str] | None,
+    typer.Option("--method", help="Method to compare; repeat for more. All whose arms are there by default."),
+]
+
+
+@takes(
+    *CAPTURING,
+    "family",
+    "contrast",
+    "contrast_data",
+    "arm",
+    "image_arm",
+    "max_new_tokens",
+    "false_refusals",
+    "seed",
+)
+def compare(
+    method: Methods = None,
+    **flags: Any,
+) -> None:
+    """Compare defences, each at the site and strength that calibration pairs choose within one budget."""
+    settings = settings_of(flags)
+    from regap.analyses.comparison.compare import compare as compare_methods
+    from regap.commands.compared import print_comparison
+    from regap.figures.gallery import write_figures
+
+    with progress() as track:
+        folder = compare_methods(settings, tuple(method or ()), track)
+    drawn = write_figures(folder.path, only="methods")
+    print_comparison(folder.path)
+    screen.print(f"\ntables: {escape(str(folder.path / 'tables'))}\nfigure: {escape(str(drawn[0]))}")

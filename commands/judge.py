@@ -1,0 +1,211 @@
+"""`regap judge`: the answers of a run judged again by other judges, and how far all of them agree."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from regap.commands.options import Device, Run, Seed, progress, screen
+
+if TYPE_CHECKING:
+    from regap.analyses.judges.judge_panel import JudgePanel
+    from regap.analyses.judges.registry import NamedJudge
+    from regap.analyses.runs.records import Record
+
+SHOWN = 5
+"""Answers on which judges differ that are printed; the table has them all."""
+LONGEST = 70
+"""Characters of an answer that are printed: harmful ones are not spread."""
+
+
+def judge(
+    run_folder: Run,
+    judge: Annotated[
+        list[str] | None,
+        typer.Option(help="Judge by name; repeat for more. All judges of stored answers by default."),
+    ] = None,
+    first_token: Annotated[
+        bool, typer.Option("--first-token", help="Load the model too, for log-odds that it opens a refusal.")
+    ] = False,
+    model_judge: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=FOLDER: harmbench, llama_guard_3, llama_guard_4, md_judge, strongreject_finetuned, wildguard, "
+            "or strongreject_rubric or outcome for any chat model, and its checkpoint; repeat for more."
+        ),
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            help="OpenAI-compatible address, such as https://HOST/v1: requests and answers are sent there."
+        ),
+    ] = None,
+    endpoint_model: Annotated[str | None, typer.Option(help="Name of the model behind the endpoint.")] = None,
+    endpoint_prompt: Annotated[
+        str, typer.Option(help="How the endpoint is asked: outcome or strongreject_rubric.")
+    ] = "outcome",
+    endpoint_key: Annotated[
+        str | None,
+        typer.Option(help="Environment variable that holds the endpoint's key; no key is sent without it."),
+    ] = None,
+    endpoint_rate: Annotated[
+        float | None, typer.Option(help="Most questions a minute to the endpoint.")
+    ] = None,
+    device: Device = None,
+    seed: Seed = None,
+) -> None:
+    """Judge the answers of a run again, generating none: verdicts, agreement between judges, and comparisons."""
+    from regap.analyses.judges.judge_panel import panel, save_panel, with_verdicts
+    from regap.analyses.judges.registry import judges_named
+    from regap.analyses.judges.stored_answers import stored_answers
+    from regap.analyses.runs.records import Record
+    from regap.analyses.utility.tables import save_utility, stored_utility
+
+    if not (endpoint or endpoint_model) and (endpoint_key or endpoint_rate):
+        raise ValueError(
+            "--endpoint-key and --endpoint-rate go with --endpoint; name it too, or leave them out"
+        )
+    if device and not model_judge:
+        raise ValueError("--device is where a --model-judge is loaded; name one too, or leave it out")
+    named = judges_named(judge or [])
+    stored = stored_answers(run_folder)
+    if model_judge:
+        from regap.analyses.judges.model_judge import model_judge as judge_of
+
+        named = (*named, *(judge_of(one, device or "cpu") for one in model_judge))
+    if endpoint or endpoint_model:
+        from regap.analyses.judges.endpoint_judge import endpoint_judge
+
+        named = (
+            *named,
+            endpoint_judge(endpoint or "", endpoint_model, endpoint_prompt, endpoint_key, endpoint_rate),
+        )
+    records: dict[str, Record] = {}
+    with progress() as track:
+        found = panel(stored, named, run_folder, track)
+        if first_token:
+            from regap.analyses.judges.first_token_pass import first_token_pass
+
+            tokens = first_token_pass(run_folder, stored, track)
+            records["first_token"] = tokens.record(stored)
+            records["first_token"].save(run_folder)
+            found = with_verdicts(found, tokens.verdicts(stored))
+        records |= {record.name: record for record in save_panel(found, run_folder, seed or 0)}
+        records |= {
+            record.name: record for record in save_utility(stored_utility(stored, seed or 0), run_folder)
+        }
+    _print_defects(found, named)
+    _print_unjudged(found)
+    if "agreement" in records:
+        screen.print(_agreement(records["agreement"]))
+    _print_disagreements(found, records.get("disagreements"))
+    if "comparisons" in records:
+        screen.print(_comparisons(records["comparisons"], stored.judge))
+    screen.print(f"tables: {', '.join(records)} in {escape(str(run_folder / 'tables'))}", soft_wrap=True)
+
+
+def calibrate_judges(
+    labels: Annotated[
+        Path, typer.Argument(help="CSV of completions that people labelled, in XSTest's format.")
+    ],
+    judge: Annotated[
+        list[str] | None, typer.Option(help="Judge by name; repeat for more. All by default.")
+    ] = None,
+    seed: Seed = None,
+) -> None:
+    """Compare judges with people: precision, recall and kappa of refusals, on completions that people labelled."""
+    from regap.analyses.judges.calibration import calibration, read_labelled
+    from regap.analyses.judges.registry import judges_named
+
+    named, people = judges_named(judge or []), read_labelled(labels)
+    table = Table(
+        "judge", "precision", "recall", "Cohen's kappa", "not judged", title=f"refusals, n = {len(people)}"
+    )
+    for one in named:
+        judged = [one.judge(each.pair, each.completion) for each in people]
+        if all(each.verdict == "not_judged" for each in judged):
+            table.add_row(one.name, "not defined", "not defined", "not defined", str(len(people)))
+            continue
+        found = calibration(people, judged, seed or 0)
+        shares = (
+            escape(str(share or "not defined")) for share in (found.precision, found.recall, found.kappa)
+        )
+        table.add_row(one.name, *shares, str(found.unjudged))
+    screen.print(table)
+
+
+def _print_unjudged(found: "JudgePanel") -> None:
+    for judged in found.verdicts:
+        missing = sum(one.verdict == "not_judged" for one in judged)
+        if missing:
+            screen.print(
+                f"[yellow]note:[/] {escape(judged[0].judge)} did not judge {missing} of {len(judged)} answers"
+            )
+
+
+def _print_defects(found: "JudgePanel", named: "tuple[NamedJudge, ...]") -> None:
+    from regap.analyses.judges.registry import JUDGES
+
+    everything = {**JUDGES, **{one.name: one for one in named}}
+    for name in found.judges:
+        known = everything.get(name)
+        if known and known.defects:
+            screen.print(f"[yellow]note:[/] {escape(name)}: {escape(known.defects)}", soft_wrap=True)
+
+
+def _agreement(record: "Record") -> Table:
+    table = Table(
+        "judge", "judge", "Cohen's kappa", "same verdict", "answers", title="agreement, all answers"
+    )
+    rows = record.where(condition="all", arm="all", label="all").to_dict("records")
+    for kappa, share in zip(rows[::2], rows[1::2], strict=True):
+        names = (escape(str(kappa["first"])), escape(str(kappa["second"])))
+        table.add_row(*names, _estimate(kappa), _estimate(share), str(kappa["n"]))
+    return table
+
+
+def _print_disagreements(found: "JudgePanel", record: "Record | None") -> None:
+    if record is None:
+        screen.print("no answer on which two judges differ" if len(found.judges) > 1 else "one judge alone")
+        return
+    answers = {
+        (one.condition, one.arm, one.pair.pair_id): one.completion.text for one in found.stored.answers
+    }
+    rows: list[dict[Any, Any]] = record.table.to_dict("records")
+    screen.print(f"{len(rows)} times two judges differ on an answer; the first {min(SHOWN, len(rows))}:")
+    for row in rows[:SHOWN]:
+        text = " ".join(answers[row["condition"], row["arm"], row["pair_id"]].split())
+        cut = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+        screen.print(
+            f"  {escape(row['pair_id'])}, {escape(row['arm'])}, {escape(row['condition'])}: "
+            f"{row['first_verdict']} ({escape(row['first'])}), {row['second_verdict']} ({escape(row['second'])}): "
+            f"{escape(cut)}",
+            soft_wrap=True,
+        )
+
+
+def _comparisons(record: "Record", judge: str) -> Table:
+    table = Table(
+        *("arm", "condition", "measure", "change", "p", "p, Holm", "not found below"),
+        title=f"against no correction, on the same prompts, by {escape(judge)}; the table has all judges",
+    )
+    for row in record.where(judge=judge).to_dict("records"):
+        names = (escape(str(row[name])) for name in ("arm", "condition", "measure"))
+        numbers = (_estimate(row), f"{row['p']:.2g}", f"{row['p_holm']:.2g}")
+        table.add_row(*names, *numbers, _detectable(row))
+    return table
+
+
+def _detectable(row: dict[Any, Any]) -> str:
+    """What a null can rule out; nothing is said where a change was found."""
+    if row["p"] < 0.05:
+        return ""
+    return f"{row['detectable']:.2g}" if row["detectable"] == row["detectable"] else "any"
+
+
+def _estimate(row: dict[Any, Any]) -> str:
+    from regap.geometry.estimates import Estimate
+
+    return escape(str(Estimate(row["value"], row["low"], row["high"], row["n"])))

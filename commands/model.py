@@ -1,0 +1,38 @@
+"""`regap doctor`: what is asked of a model before a run."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from regap.commands.options import LOADING, screen, takes
+
+if TYPE_CHECKING:
+    from regap.analyses.self_test.checks import Check
+
+
+@takes(*LOADING)
+def doctor(
+    model: Annotated[str | None, typer.Argument(help="organism, a checkpoint folder or a hub id.")] = None,
+    **flags: Any,
+) -> None:
+    """Check the installation and, on a model, that hooks read and write what they say."""
+    from regap.analyses.runs.config import read_config
+    from regap.analyses.runs.run import load_model
+    from regap.analyses.self_test.doctor import check_environment, check_model, shown_prompt
+
+    config = read_config(model=model, **flags)
+    loaded = load_model(config, config.model)
+    checks = [*check_environment(), *check_model(loaded)]
+    screen.print(_table_of(checks))
+    screen.print(f"one prompt as the model reads it:\n{escape(shown_prompt(loaded))}")
+    if not all(check.passed for check in checks):
+        raise typer.Exit(1)
+
+
+def _table_of(checks: "list[Check]") -> Table:
+    table = Table("check", "", "measured")
+    for check in checks:
+        table.add_row(check.name, "[green]ok[/]" if check.passed else "[red]failed[/]", escape(check.detail))
+    return table

@@ -1,0 +1,32 @@
+"""`regap pack`: a finished run's correction in a folder of its own, for the plain Hugging Face model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from regap.commands.options import Run, screen
+
+
+def pack(
+    run_folder: Run,
+    out: Annotated[Path, typer.Option(help="Folder of the pack: new, or of a pack that is replaced.")],
+    method: Annotated[
+        str, typer.Option(help="Correction to pack: fixed (one strength for all) or regap (gated).")
+    ] = "regap",
+) -> None:
+    """Pack a finished run's correction: vectors, gate, model identity and measured outcomes, without the model."""
+    from regap.analyses.runs.pack import pack_of
+    from regap.interventions.packs.pack import check_folder, write_pack
+
+    check_folder(out)
+    written = write_pack(pack_of(run_folder, method), out)
+    screen.print(
+        f"pack: {escape(str(written))}; README.md says what it is for and what was measured", soft_wrap=True
+    )
+    screen.print("use it on the plain Hugging Face model:", soft_wrap=True)
+    screen.print(
+        f"  with regap.interventions.protected(model, {escape(repr(str(written)))}): model.generate(...)",
+        soft_wrap=True,
+    )

@@ -1,0 +1,90 @@
+"""`regap utility`: a utility benchmark under a run's corrections, scored by the benchmark's own rule."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from regap.commands.options import Data, Download, Partial, Run, Seed, progress, screen
+
+if TYPE_CHECKING:
+    from regap.analyses.runs.records import Record
+
+
+def utility(
+    run_folder: Run,
+    benchmark: Annotated[str, typer.Option(help="mme, pope, scienceqa, mmbench, mmbench-circular or mmmu.")],
+    data: Data = None,
+    limit: Annotated[int | None, typer.Option(help="At most this many questions, and their twins.")] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="Method of `regap compare` to ask under too, at the site the run chooses; repeat."),
+    ] = None,
+    download: Download = None,
+    partial: Partial = None,
+    seed: Seed = None,
+) -> None:
+    """Ask a utility benchmark of a run's model, uncorrected and corrected, and score it by its published rule."""
+    from regap.analyses.utility.asked import Asking, ask_utility
+    from regap.analyses.utility.marking import RULES
+
+    place = str(data) if data else None
+    asking = Asking(benchmark, place, limit, tuple(method or ()), bool(download), bool(partial))
+    with progress() as track:
+        records = {record.name: record for record in ask_utility(run_folder, asking, seed, track)}
+    print_utility(records, benchmark)
+    if RULES[benchmark].defects:
+        screen.print(f"[yellow]note:[/] {escape(RULES[benchmark].defects)}", soft_wrap=True)
+    screen.print(f"tables: {', '.join(records)} in {escape(str(run_folder / 'tables'))}", soft_wrap=True)
+
+
+def print_utility(records: "dict[str, Record]", benchmark: str) -> None:
+    """Print the measures of a benchmark over all its categories, and what each correction changes."""
+    screen.print(_shares(records["utility"], benchmark))
+    if "utility_changes" in records:
+        screen.print(_changes(records["utility_changes"], benchmark))
+
+
+def _shares(record: "Record", benchmark: str) -> Table:
+    table = Table("arm", "condition", "measure", "value", "n", title=f"{benchmark}; the table has categories")
+    for row in record.where(benchmark=benchmark, category="all").to_dict("records"):
+        names = (escape(str(row[name])) for name in ("arm", "condition", "measure"))
+        table.add_row(*names, _estimate(row), str(row["n"]))
+    return table
+
+
+def _changes(record: "Record", benchmark: str) -> Table:
+    from regap.analyses.utility.tables import MARGIN
+
+    heads = (
+        "arm",
+        "condition",
+        "measure",
+        "change",
+        "p",
+        "p, Holm",
+        "not found below",
+        f"equal within {MARGIN:g}",
+    )
+    table = Table(*heads, title="against no correction, on the same questions")
+    for row in record.where(benchmark=benchmark).to_dict("records"):
+        names = (escape(str(row[name])) for name in ("arm", "condition", "measure"))
+        equal = f"{'yes' if row['p_equivalent'] < 0.05 else 'not shown'}, p = {row['p_equivalent']:.2g}"
+        table.add_row(
+            *names, _estimate(row), f"{row['p']:.2g}", f"{row['p_holm']:.2g}", _detectable(row), equal
+        )
+    return table
+
+
+def _detectable(row: dict[Any, Any]) -> str:
+    """What a null can rule out; nothing is said where a change was found."""
+    if row["p"] < 0.05:
+        return ""
+    return f"{row['detectable']:.2g}" if row["detectable"] == row["detectable"] else "any"
+
+
+def _estimate(row: dict[Any, Any]) -> str:
+    from regap.geometry.estimates import Estimate
+
+    return escape(str(Estimate(row["value"], row["low"], row["high"], row["n"])))

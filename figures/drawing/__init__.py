@@ -1,0 +1,1 @@
+"""What figures share: style, marks, heat maps, menus and captions."""

@@ -1,0 +1,68 @@
+"""Heat maps of estimates: one cell an estimate, its interval in the hover text, colours centred at no effect."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from regap.figures.drawing import style
+
+BLUE_TO_RED = [(0.0, style.BLUE), (0.5, "#FFFFFF"), (1.0, style.VERMILLION)]
+FROM_WHITE = [(0.0, "#FFFFFF"), (1.0, style.VERMILLION)]
+
+
+def heat_map(
+    rows: pd.DataFrame,
+    across: str,
+    down: str,
+    order: Sequence[Any],
+    labels: Sequence[str],
+    *,
+    bound: float,
+    unit: str,
+    centred: bool = True,
+    **common: Any,
+) -> go.Heatmap:
+    """Values by `across` and `down`, rows of the map in this order; the colour scale reaches from -bound to bound.
+
+    centred: white is 0; otherwise the scale begins at 0. A cell whose interval holds 0 says so by a dot. Nothing is
+    drawn where there is no estimate.
+    """
+    columns = sorted(rows[across].unique())
+    grid = {
+        name: rows.pivot(index=down, columns=across, values=name).reindex(index=order, columns=columns)
+        for name in ("value", "low", "high", "n")
+    }
+    open_cells = (grid["low"] <= 0) & (grid["high"] >= 0)
+    share = unit == "share"
+    number = ":.1%" if share and not centred else ":+.1%" if share else ":.3g" if not centred else ":+.3g"
+    return go.Heatmap(
+        z=gaps(grid["value"]),
+        x=columns,
+        y=list(labels),
+        customdata=np.dstack([grid["low"], grid["high"], grid["n"]]).tolist(),
+        text=[["·" if flag and centred else "" for flag in line] for line in open_cells.to_numpy().tolist()],
+        texttemplate="%{text}",
+        textfont={"color": style.FAINT, "size": 14},
+        zmin=-bound if centred else 0,
+        zmax=bound,
+        colorscale=BLUE_TO_RED if centred else FROM_WHITE,
+        xgap=1,
+        ygap=1,
+        hoverongaps=False,
+        hovertemplate=f"<b>%{{y}}</b>, {across} %{{x}}<br>%{{z{number}}}  [%{{customdata[0]{number}}}, "
+        f"%{{customdata[1]{number}}}]<br>n = %{{customdata[2]:,}}<extra></extra>",
+        **common,
+    )
+
+
+def gaps(grid: pd.DataFrame) -> list[list[float | None]]:
+    """The numbers of a grid, None where there is none."""
+    return [[None if value != value else float(value) for value in line] for line in grid.to_numpy()]
+
+
+def largest(values: pd.Series) -> float:
+    """The bound of a colour scale: the largest effect, and never 0."""
+    return max(float(values.abs().max()), 1e-6)

@@ -1,0 +1,1 @@
+"""A run as the explorer reads it: items, prompts, answers and selections."""

@@ -1,0 +1,159 @@
+"""View: what a strength does, measured over all prompts, and the items it moves at the edited layer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from regap.figures.dose_response import DASHES, ROWS
+from regap.figures.drawing import style
+from regap.figures.drawing.marks import line_in_band
+from regap.figures.explorer.marks import clouds, marked, span_of
+from regap.figures.explorer.run.explored import ExploredRun, Missing
+from regap.figures.explorer.run.query import Query
+from regap.figures.explorer.theme import dressed
+from regap.figures.explorer.views.plane import asked
+from regap.figures.explorer.views.view import FILTERS, Shown, View
+
+MOVING = ("D", "D_along", "D_across", "refusal")
+"""Vectors whose effect on both coordinates is known from the run's directions."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """How far one unit of a vector moves an item: along the drift, and along the refusal direction."""
+
+    drift: float
+    refusal: float
+
+
+def show(run: ExploredRun, query: Query) -> Shown:
+    """The measured curves with the strength marked, and the items at the edited layer moved by exactly it."""
+    rows = data(run, query)
+    ways = [way for way in ROWS if way in set(rows["direction"])]
+    figure = make_subplots(
+        rows=len(ways),
+        cols=2,
+        column_widths=[0.46, 0.54],
+        horizontal_spacing=0.1,
+        vertical_spacing=0.12,
+        specs=[[{}, {"rowspan": len(ways)} if place == 0 else None] for place in range(len(ways))],
+        row_titles=None,
+    )
+    for row, way in enumerate(ways, 1):
+        for vector in style.ordered(rows["vector"], style.VECTORS):
+            label, colour = style.VECTORS[vector]
+            curve = rows[(rows["direction"] == way) & (rows["vector"] == vector)]
+            traces = line_in_band(
+                curve, "alpha", label, colour, dash=DASHES.get(vector, "solid"), legendgroup=vector
+            )
+            traces[1].update(showlegend=row == 1, meta={"select": "strength"})
+            figure.add_traces(traces, rows=row, cols=1)
+        dose = query.strength if way == "correct" else -query.strength
+        if dose >= 0:
+            mark = {"dash": "dot", "color": style.FAINT, "width": 1.4}
+            figure.add_vline(x=dose, row=row, col=1, line=mark)  # pyright: ignore[reportArgumentType]
+        figure.update_yaxes(title_text=f"{style.short(query.measure)}, {ROWS[way]}", row=row, col=1)
+    layer = int(rows["layer"].iloc[0])
+    caption = cloud_at_strength(run, query, layer, figure)
+    dressed(figure)
+    figure.update_xaxes(title_text="strength α", row=len(ways), col=1)
+    return Shown(figure, caption=caption)
+
+
+def cloud_at_strength(run: ExploredRun, query: Query, layer: int, figure: go.Figure) -> str:
+    """Draws the items at the edited layer, moved; says in words what is drawn."""
+    try:
+        items, move = run.items, move_of(run, query, layer)
+        at = items.place(layer)
+        places = asked(run, query, at)
+    except Missing as error:
+        return str(error)
+    before = items.drift[at], items.refusal[at]
+    x = before[0] - np.float32(query.strength * move.drift)
+    y = before[1] - np.float32(query.strength * move.refusal)
+    figure.add_traces(clouds(run, places, x, y, showlegend=False), rows=1, cols=2)
+    figure.add_traces(marked(run, query, x, y), rows=1, cols=2)
+    reach = [-1.0, 3.0]
+    figure.update_xaxes(
+        title_text=f"drift strength δ at layer {layer}",
+        range=span_of(*(before[0][places] - np.float32(far * move.drift) for far in reach)),
+        row=1,
+        col=2,
+    )
+    figure.update_yaxes(
+        title_text="refusal coordinate z",
+        range=span_of(*(before[1][places] - np.float32(far * move.refusal) for far in reach)),
+        row=1,
+        col=2,
+    )
+    return beyond(run, query, layer, places, y, figure)
+
+
+def beyond(
+    run: ExploredRun, query: Query, layer: int, places: np.ndarray, y: np.ndarray, figure: go.Figure
+) -> str:
+    """Draws the text-fitted threshold and says what share of each class lies beyond it."""
+    moved = (
+        f"Right: {len(places):,} items at the edited layer {layer}, moved by exactly −{query.strength:g}·"
+        f"{style.VECTORS[query.vector][0]}"
+    )
+    cut = run.thresholds.get(layer)
+    if cut is None:
+        return f"{moved}. What the model then answers is on the left, where it was measured."
+    figure.add_hline(y=cut, row=1, col=2, line={"dash": "dot", "color": style.INK, "width": 1.4})  # pyright: ignore[reportArgumentType]
+    labels = run.items.rows["label"].iloc[places].to_numpy()
+    shares = [
+        f"{(y[places][labels == label] > cut).mean():.0%} of {label}"
+        for label in style.LABELS
+        if (labels == label).any()
+    ]
+    return (
+        f"{moved}: {' and '.join(shares)} lie on the refusing side of the threshold fitted on text. "
+        "Left: what was measured when the model went on from there, with 95 % intervals."
+    )
+
+
+def move_of(run: ExploredRun, query: Query, layer: int) -> Move:
+    """How far the query's vector, at strength 1, moves an item of the corrected arm in both coordinates."""
+    tensors = run.directions()
+    arm = run.summary.text("image_arm") or "typographic"
+    if f"drift.{arm}" not in tensors or query.vector not in MOVING:
+        raise Missing(
+            f"The run does not keep the vector {query.vector!r}; choose one of {', '.join(MOVING)}."
+        )
+    drift, refusal = tensors[f"drift.{arm}"][layer], tensors["refusal"][layer]
+    return moved_by(query.vector, drift, refusal)
+
+
+def moved_by(vector: str, drift: np.ndarray, refusal: np.ndarray) -> Move:
+    """How far one unit of a named vector moves δ and z: projections on D/|D|² and on r."""
+    along = float(drift @ refusal) * refusal
+    size = float(np.linalg.norm(drift))
+    moving = {"D": drift, "D_along": along, "D_across": drift - along, "refusal": size * refusal}[vector]
+    return Move(float(moving @ drift) / size**2, float(moving @ refusal))
+
+
+def data(run: ExploredRun, query: Query) -> pd.DataFrame:
+    """The rows of the table that are drawn: one measure, the layer edited first, the run's own model."""
+    table = run.record("strength").table
+    rows = table[table["measure"] == query.measure]
+    if rows.empty:
+        raise Missing(f"The run measured no {query.measure!r} at any strength; choose another measure.")
+    removed = rows[rows["direction"] == "correct"]
+    arms = [arm for arm in query.arm if arm in set(removed["arm"])] or list(removed["arm"].unique())
+    own = rows[(rows["direction"] == "induce") | rows["arm"].isin(arms[:1])]
+    return own[(own["layer"] == own["layer"].iloc[0]) & (own["model"] == own["model"].iloc[0])]
+
+
+VIEW = View(
+    "doses",
+    "Doses",
+    "What removing the drift restores and adding it breaks, dose by dose",
+    ("strength", "vector", "dose_measure", "condition", *FILTERS),
+    show,
+    data,
+    "dose_response",
+)

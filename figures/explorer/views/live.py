@@ -1,0 +1,160 @@
+"""View: intervene in the loaded model and see what the chosen item then does."""
+
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from dash import dcc, html
+from plotly.subplots import make_subplots
+
+from regap.analyses.live.question import Live, LiveAnswer, LiveQuestion, LiveState
+from regap.figures.drawing import style
+from regap.figures.examples import HARMFUL_LETTERS, shortened
+from regap.figures.explorer.detail import folded
+from regap.figures.explorer.run.explored import ExploredRun, Missing
+from regap.figures.explorer.run.query import Query
+from regap.figures.explorer.run.selection import as_the_run
+from regap.figures.explorer.strips import strips
+from regap.figures.explorer.theme import dressed
+from regap.figures.explorer.views.view import Shown, View
+
+KNOWN = ("D", "D_along", "D_across")
+SIDES = (("before", "no intervention", style.GREY, "dot"), ("after", "with it", style.VERMILLION, "solid"))
+
+
+def live_view(live: Live | None) -> View:
+    """The view of this model; without one it says how to start with one."""
+
+    def show(run: ExploredRun, query: Query) -> Shown:
+        asked, answer = asked_of(live, query)
+        rows = run.items.of(asked.pair_id)
+        harmful = len(rows) > 0 and rows["label"].iloc[0] == "harmful"
+        gate = f", the gate reads {answer.signal}" if answer.signal else ""
+        told = f" {gate_of(answer)}" if answer.gate_told else ""
+        caption = (
+            f"{asked.arm}, {asked.pair_id}. Layer {asked.layer}, {asked.positions}, {asked.part}; applied strength "
+            f"{answer.strength:g}{gate}.{told} {answer.seconds:.2f} s. Judge: {answer.judge}."
+        )
+        parts = [*back(run, query, answer), spoken(answer, harmful), *strips(answer, query.along)]
+        return Shown(figure_of(answer), parts, caption, "260px")
+
+    def data(run: ExploredRun, query: Query) -> pd.DataFrame:  # noqa: ARG001
+        return table_of(*asked_of(live, query))
+
+    return replace(VIEW, show=show, data=data)
+
+
+def asked_of(live: Live | None, query: Query) -> tuple[LiveQuestion, LiveAnswer]:
+    """The question that a query asks, and its answer; Missing says what stands in the way."""
+    if live is None:
+        raise Missing(
+            "No model is loaded. Start with one to intervene live: regap explore RUN --model organism"
+        )
+    if not query.item:
+        raise Missing("Choose an item first: click a point in the plane, or a row of the items.")
+    if query.method not in ("none", "fixed", "regap") or query.positions not in POSITIONS:
+        raise Missing(f"There is no intervention {query.method!r} at {query.positions!r}; choose another.")
+    question = LiveQuestion(
+        query.item,
+        query.item_arm,
+        query.method,
+        query.at or 0,
+        query.vector if query.vector in KNOWN else "D",
+        query.positions,
+        query.strength,
+        query.gate if query.gate in ("hard", "sigmoid", "line") else "hard",
+    )
+    try:
+        return question, live.ask(question)
+    except ValueError as error:
+        raise Missing(str(error)) from None
+
+
+POSITIONS = ("last", "after_instruction", "image", "request", "all")
+
+
+def figure_of(answer: LiveAnswer) -> go.Figure:
+    """z and δ of the item by layer, without and with the intervention."""
+    figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.09)
+    for column, (name, title) in enumerate(
+        (("refusal", "refusal coordinate z"), ("drift", "drift strength δ")), 1
+    ):
+        for side, label, colour, dash in SIDES:
+            values = getattr(getattr(answer, side), name)
+            figure.add_scatter(
+                x=list(range(len(values))),
+                y=list(values),
+                mode="lines+markers",
+                line={"color": colour, "width": 2.2, "dash": dash},
+                name=label,
+                showlegend=column == 1,
+                row=1,
+                col=column,
+                hovertemplate=f"{label}<br>layer %{{x}}: %{{y:.3g}}<extra></extra>",
+            )
+        figure.update_yaxes(title_text=title, row=1, col=column)
+    figure.update_xaxes(title_text="layer", dtick=style.layer_steps(range(len(answer.before.refusal))))
+    return dressed(figure)
+
+
+def gate_of(answer: LiveAnswer) -> str:
+    """In words, whose gate ReGap has."""
+    return f"ReGap: {answer.gate_told}."
+
+
+def back(run: ExploredRun, query: Query, answer: LiveAnswer) -> list[Any]:
+    """Whose gate ReGap has, and a way to the run's own where that is not what is shown."""
+    said: list[Any] = [html.Span(f"{gate_of(answer)} ", dir="auto")] if answer.gate_told else []
+    own = as_the_run(query, run)
+    if own is not None and own != query:
+        link = f"ReGap as the run has it: layer {own.at}, strength {own.strength:g}"
+        said.append(dcc.Link(link, href=own.address()))
+    return [html.P(said, className="back")] if said else []
+
+
+def spoken(answer: LiveAnswer, harmful: bool) -> html.Div:
+    """Both answers side by side with their verdicts, and the prompt as the model was given it."""
+    columns = [reply(label, getattr(answer, side), harmful) for side, label, *_ in SIDES]
+    return html.Div([html.Div(columns, className="replies"), folded("rendered prompt", answer.prompt)])
+
+
+def reply(label: str, state: LiveState, harmful: bool) -> html.Div:
+    """One answer; that to a harmful prompt is cut short until it is asked for."""
+    whole = harmful and len(state.text) > HARMFUL_LETTERS
+    said: list[Any] = [
+        html.Div(
+            shortened(state.text, HARMFUL_LETTERS) if whole else state.text, className="text", dir="auto"
+        )
+    ]
+    if whole:
+        said.append(folded("show all of it", state.text))
+    verdict = html.Span(state.verdict.replace("_", " "), className=f"verdict {state.verdict}")
+    return html.Div(
+        [html.H4(label), *said, html.P([verdict, f" {state.reason}"], className="judged")], className="answer"
+    )
+
+
+def table_of(question: LiveQuestion, answer: LiveAnswer) -> pd.DataFrame:
+    """One row per layer and side, with what was asked."""
+    rows = [
+        {"layer": layer, "side": side, "refusal": z, "drift": delta, "verdict": state.verdict}
+        for side, state in (("before", answer.before), ("after", answer.after))
+        for layer, (z, delta) in enumerate(zip(state.refusal, state.drift, strict=True))
+    ]
+    asked = {"pair_id": question.pair_id, "arm": question.arm, "method": question.method}
+    return pd.DataFrame(rows).assign(**asked, strength=answer.strength, edited_layer=question.layer)
+
+
+def _nothing(run: ExploredRun, query: Query) -> Any:  # noqa: ARG001
+    raise Missing("No model is loaded.")
+
+
+VIEW = View(
+    "live",
+    "Live",
+    "Intervene in the model itself, on the chosen item",
+    ("method", "at", "vector", "positions", "strength", "gate", "along"),
+    _nothing,
+    _nothing,
+)

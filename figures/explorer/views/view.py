@@ -1,0 +1,47 @@
+"""What a view is: a name in the address, its controls, and pure functions from a run and a query."""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from regap.figures.explorer.run.explored import ExploredRun
+from regap.figures.explorer.run.query import Query
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What a view shows of one run: a figure, or parts of a page, and what is said below them."""
+
+    figure: go.Figure | None = None
+    parts: list[Any] = field(default_factory=list)
+    caption: str = ""
+    height: str = "max(400px, calc(100vh - 236px))"
+    """Of the figure: what the window leaves between the tabs and the caption."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A view by name. Both functions raise Missing when the run lacks what they need."""
+
+    name: str
+    heading: str
+    hint: str
+    controls: tuple[str, ...]
+    show: Callable[[ExploredRun, Query], Shown]
+    data: Callable[[ExploredRun, Query], pd.DataFrame]
+    figure: str = ""
+    """The figure of `regap figures` that shows the same; empty if only the explorer does."""
+
+    def command(self, run: ExploredRun, query: Query) -> str:
+        """The command that makes this figure again."""
+        folder = shlex.quote(str(run.folder))
+        chosen = {"figures": query.figure, "ablation": query.heat}
+        name = self.figure or chosen.get(self.name, "")
+        return f"regap figures {folder} --only {shlex.quote(name)}" if name else f"regap explore {folder}"
+
+
+FILTERS = ("arm", "label", "category", "verdict", "only", "search")

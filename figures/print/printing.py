@@ -1,0 +1,248 @@
+"""A figure as it is printed: at the width of a column, without what only a screen can do."""
+
+import math
+import re
+from dataclasses import dataclass
+from textwrap import wrap
+from typing import Any
+
+import plotly.graph_objects as go
+
+from regap.figures.drawing import style
+from regap.figures.print.export import on_paper
+from regap.figures.print.print_styles import PIXELS_PER_MM, PIXELS_PER_POINT, PrintStyle
+
+MARK = 4.7
+"""Width of a line or symbol in the legend with the space about it, in heights of small letters."""
+LEGEND_ROW = 2.05
+"""Height of a row of the legend, likewise."""
+LETTER = 0.5
+"""Width of a letter of the average name, in heights of letters."""
+
+
+@dataclass(frozen=True, eq=False)
+class Printed:
+    """A figure in its final size."""
+
+    figure: go.Figure
+    width: int
+    """In pixels of the style sheet, 96 to the inch."""
+    height: int
+    shown: str
+    """Which choice of each menu is on paper; empty where there is no menu."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Where one panel lies, in shares of the plot."""
+
+    left: float
+    top: float
+
+
+def printed(figure: go.Figure, print_style: PrintStyle) -> Printed:
+    """The figure in print: no title (the caption says it), no menus, the legend above, letters on its panels.
+
+    The width is that of one column, or of two where panels stand side by side. What a menu would change is shown
+    as it is when the figure opens; what waits in the legend is left out.
+    """
+    shown = first_choices(figure)
+    copied = on_paper(figure)
+    copied.data = [trace for trace in copied.data if trace.visible != "legendonly"]
+    copied.update_layout(title_text="", autosize=False)
+    found = panels(copied)
+    columns, rows = len({panel.left for panel in found}), len({panel.top for panel in found})
+    width = _pixels(print_style.two_columns if columns > 1 else print_style.one_column)
+    _letters(copied, print_style)
+    _lines(copied, print_style)
+    plot_height = _plot_height(copied, rows, print_style)
+    _break_titles(copied, 0.85 * width / columns, plot_height / rows, print_style)
+    legends = _legends(copied, print_style, width)
+    titles = _pixels_of_points(1.4 * print_style.letters) * _title_lines(copied)
+    top = math.ceil(legends + titles + _pixels_of_points(print_style.small_letters))
+    bottom = math.ceil(_pixels_of_points(4.2 * print_style.letters))
+    height = math.ceil(top + bottom + plot_height)
+    copied.update_layout(
+        width=width, height=height, margin={"l": 6, "r": 10, "t": top, "b": bottom, "pad": 0}
+    )
+    _hang_legends(copied, print_style, height, width)
+    if len(found) > 1:
+        _letter_panels(copied, found, print_style)
+    return Printed(copied, width, height, shown)
+
+
+def first_choices(figure: go.Figure) -> str:
+    """The label of the first button of each menu, and of a slider's place."""
+    menus = [menu for menu in figure.layout.updatemenus if menu.type != "buttons"]
+    labels = [menu.buttons[menu.active or 0].label for menu in menus]
+    for slider in figure.layout.sliders:
+        prefix = (slider.currentvalue.prefix or "").strip()
+        labels.append(f"{prefix} {slider.steps[slider.active or 0].label}".strip())
+    return "; ".join(labels)
+
+
+def panels(figure: go.Figure) -> list[Panel]:
+    """The panels, row by row from the top, each from left to right."""
+    found = set()
+    for trace in figure.data:
+        x, y = getattr(trace, "xaxis", None) or "x", getattr(trace, "yaxis", None) or "y"
+        across, up = figure.layout[_axis(x)].domain, figure.layout[_axis(y)].domain
+        found.add(Panel(round(float((across or (0, 1))[0]), 3), round(float((up or (0, 1))[1]), 3)))
+    return sorted(found, key=lambda panel: (-panel.top, panel.left))
+
+
+def _axis(name: str) -> str:
+    return f"{name[0]}axis{name[1:]}"
+
+
+def _pixels(millimetres: float) -> int:
+    return round(millimetres * PIXELS_PER_MM)
+
+
+def _pixels_of_points(points: float) -> float:
+    return points * PIXELS_PER_POINT
+
+
+def _letters(figure: go.Figure, print_style: PrintStyle) -> None:
+    """One size for titles of axes and panels, a smaller one for the rest; nothing is smaller than that."""
+    large, small = _pixels_of_points(print_style.letters), _pixels_of_points(print_style.small_letters)
+    figure.update_layout(font={"size": small, "family": style.FONT})
+    standoff = {"standoff": small * 0.6, "font": {"size": large}}
+    for update in (figure.update_xaxes, figure.update_yaxes):
+        update(title=standoff, tickfont={"size": small}, ticklen=small * 0.35)
+        update(linecolor=style.INK, tickcolor=style.INK, linewidth=0.8, tickwidth=0.8, gridwidth=0.6)
+    for note in figure.layout.annotations:
+        note.font = {**note.font.to_plotly_json(), "size": large if _names_a_panel(note) else small}
+        note.text = re.sub(r"font-size:\s*[\d.]+px", f"font-size:{small:.1f}px", note.text or "")
+    for trace in figure.data:
+        if "textfont" in trace:
+            trace.textfont = {"size": small}
+        if trace.type == "heatmap" and trace.colorbar.title.text:
+            lines = [part for line in trace.colorbar.title.text.split("<br>") for part in wrap(line, 34)]
+            trace.colorbar.title.update(text="<br>".join(lines), font={"size": small})
+
+
+def _lines(figure: go.Figure, print_style: PrintStyle) -> None:
+    width = _pixels_of_points(print_style.lines)
+    for trace in figure.data:
+        _thin(trace, width, print_style)
+    for shape in figure.layout.shapes:
+        shape.line.width = 0.8 * width
+
+
+def _thin(trace: Any, width: float, print_style: PrintStyle) -> None:
+    if "line" in trace and trace.line.width:
+        trace.line.width = width
+    for bars in ("error_x", "error_y"):
+        if bars in trace and trace[bars].array is not None:
+            trace[bars].update(thickness=0.7 * width, width=_pixels_of_points(0.45 * print_style.markers))
+    if trace.type in ("scatter", "scattergl") and "markers" in (trace.mode or ""):
+        many = trace.x is not None and len(trace.x) > 60
+        trace.marker.size = _pixels_of_points(print_style.markers) * (0.75 if many else 1)
+        if trace.marker.line.width:
+            trace.marker.line.width = 0.7 * width
+
+
+def _entries(figure: go.Figure, legend: str) -> list[str]:
+    """The names in a legend, without markup."""
+    shown = [
+        trace
+        for trace in figure.data
+        if trace.showlegend is not False
+        and trace.visible not in (False, "legendonly")
+        and (getattr(trace, "legend", None) or "legend") == legend
+    ]
+    names = list(dict.fromkeys((trace.legendgroup, trace.name) for trace in shown))
+    return [re.sub(r"<[^>]*>", "", str(name)) for _, name in names if name]
+
+
+def _legend_names(figure: go.Figure) -> list[str]:
+    if figure.layout.showlegend is False:
+        return []
+    names = list(dict.fromkeys(getattr(trace, "legend", None) or "legend" for trace in figure.data))
+    return [name for name in sorted(names) if len(_entries(figure, name)) > 1]
+
+
+def _legend_height(figure: go.Figure, legend: str, print_style: PrintStyle, width: int) -> float:
+    """About how high a legend is that runs across the width."""
+    small = _pixels_of_points(print_style.small_letters)
+    title = figure.layout[legend].title.text or ""
+    room = width - (len(title) * LETTER + 2) * small
+    rows, used = 1, 0.0
+    for name in _entries(figure, legend):
+        entry = max((len(name) * LETTER + MARK) * small, 30 + len(name) * LETTER * small)
+        rows, used = (rows, used + entry) if used + entry <= room else (rows + 1, entry)
+    return rows * LEGEND_ROW * small
+
+
+def _legends(figure: go.Figure, print_style: PrintStyle, width: int) -> float:
+    """Make the legends run across; return the height of all of them."""
+    names = _legend_names(figure)
+    figure.update_layout(showlegend=bool(names))
+    return sum((_legend_height(figure, name, print_style, width) for name in names), 0.0)
+
+
+def _hang_legends(figure: go.Figure, print_style: PrintStyle, height: int, width: int) -> None:
+    """Put the legends one below another at the top of the page."""
+    small, below = _pixels_of_points(print_style.small_letters), 0.0
+    for name in _legend_names(figure):
+        place = {"orientation": "h", "xref": "container", "x": 0.005, "xanchor": "left"}
+        place |= {"yref": "container", "y": 1 - below / height, "yanchor": "top", "itemsizing": "trace"}
+        place |= {"font": {"size": small}, "itemwidth": 30, "tracegroupgap": 0, "bgcolor": "rgba(0,0,0,0)"}
+        title = figure.layout[name].title.text
+        figure.update_layout(
+            {name: {**place, "title": {"text": title, "font": {"size": small}, "side": "left"}}}
+        )
+        below += _legend_height(figure, name, print_style, width)
+
+
+def _names_a_panel(note: Any) -> bool:
+    return (note.yref, note.yanchor, note.xanchor) == ("paper", "bottom", "center")
+
+
+def _break_titles(figure: go.Figure, across: float, up: float, print_style: PrintStyle) -> None:
+    """Put what stands in brackets on a line of its own where a title is longer than its panel."""
+    letter = LETTER * _pixels_of_points(print_style.letters)
+    titles = [(axis.title, across) for axis in figure.select_xaxes()]
+    titles += [(axis.title, up) for axis in figure.select_yaxes()]
+    titles += [(note, across) for note in figure.layout.annotations if _names_a_panel(note)]
+    for title, room in titles:
+        text = title.text or ""
+        if len(text) * letter > room and "<br>" not in text:
+            title.text = text.replace(" (", "<br>(", 1)
+
+
+def _title_lines(figure: go.Figure) -> int:
+    """How many lines the titles of panels have; 0 where there are none."""
+    titles = [note.text or "" for note in figure.layout.annotations if _names_a_panel(note)]
+    return max((1 + title.count("<br>") for title in titles), default=0)
+
+
+def _plot_height(figure: go.Figure, rows: int, print_style: PrintStyle) -> float:
+    """Of all panels: a row's height each, or what the names on their axes need."""
+    names = {
+        str(name)
+        for trace in figure.data
+        if trace.visible is not False and trace.y is not None
+        for name in trace.y
+        if isinstance(name, str)
+    }
+    return float(max(_pixels(print_style.panel_height) * rows, _pixels(print_style.row_height) * len(names)))
+
+
+def _letter_panels(figure: go.Figure, found: list[Panel], print_style: PrintStyle) -> None:
+    large = _pixels_of_points(print_style.letters)
+    for place, panel in enumerate(found):
+        figure.add_annotation(
+            text=f"<b>{chr(ord('a') + place)}</b>",
+            xref="paper",
+            yref="paper",
+            x=panel.left,
+            y=panel.top,
+            xanchor="right",
+            yanchor="bottom",
+            xshift=-1.5 * large,
+            yshift=0.1 * large,
+            showarrow=False,
+            font={"size": 1.1 * large},
+        )

@@ -1,1 +1,0 @@
-"""The field's benchmarks, read as they are distributed: one file for each."""

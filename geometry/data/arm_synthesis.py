@@ -1,0 +1,75 @@
+"""Arms that pairs lack, made for harmful and harmless pairs alike: so that an image's style never tells the label."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+from regap.errors import PairError
+from regap.geometry.data.pairs import IMAGE_SLOT, Pair, Pairs, Picture, Prompt, is_image_arm
+from regap.geometry.data.rendering import TextStyle, blank, colour, noise, style_of
+
+DISTRIBUTED = "distributed"
+"""Variant under which a benchmark's own typographic images are kept when all are drawn anew."""
+SIDE = 336
+"""Pixels of a picture without content, where a pair has no image arm to take the size from."""
+
+_CONTENTLESS: Mapping[str, Callable[[tuple[int, int], str, int], Picture]] = MappingProxyType(
+    {
+        "blank": lambda size, request, seed: blank(size),  # noqa: ARG005 - one signature for all
+        "noise": noise,
+        "blank-colour": colour,
+    }
+)
+MADE = ("typographic", *_CONTENTLESS)
+"""The arms that can be made of any pair in words."""
+
+
+def with_arms(pairs: Pairs, arms: Sequence[str], *, style: str = "figstep", seed: int = 0) -> Pairs:
+    """Return the pairs with these arms made for every pair that has a text arm and lacks them.
+
+    `typographic`: what the pair shows, drawn in the style, with its carrier sentence. If any pair has it already,
+    it is drawn anew for all and what was there is kept as `typographic-distributed`: else the style would tell one
+    kind of pair from another. `blank`, `noise`, `blank-colour`: a picture without content before the words, as
+    large as the pair's own first image. Raises PairError for an arm that cannot be made.
+    """
+    unknown = [arm for arm in arms if arm not in MADE]
+    if unknown:
+        raise PairError(f"arm {unknown[0]!r} cannot be made; choose from {', '.join(MADE)}")
+    drawn, notes = style_of(style), list(pairs.notes)
+    made = list(pairs)
+    if "typographic" in arms:
+        made = [_typographic(pair, drawn) for pair in made]
+        notes.append(f"typographic images were drawn for all pairs in style {style} with {drawn.font}")
+        boxes = sum(drawn.lacks(pair.shown) for pair in pairs)
+        if boxes:
+            notes.append(
+                f"{boxes} of them show boxes in place of letters that this font lacks; install a wider one"
+            )
+    for arm in [arm for arm in arms if arm != "typographic"]:
+        made = [_contentless(pair, arm, seed) for pair in made]
+        notes.append(f"{arm} images were made with seed {seed}")
+    return Pairs(tuple(made), tuple(notes))
+
+
+def _typographic(pair: Pair, style: TextStyle) -> Pair:
+    prompts = dict(pair.prompts)
+    if "typographic" in prompts:
+        prompts[f"typographic-{DISTRIBUTED}"] = prompts.pop("typographic")
+    picture = style.picture(pair.shown)
+    prompts["typographic"] = Prompt(f"{IMAGE_SLOT}\n{style.carrier}", (picture,), shown=pair.shown)
+    return replace(pair, prompts=prompts)
+
+
+def _contentless(pair: Pair, arm: str, seed: int) -> Pair:
+    if arm in pair.prompts or "text" not in pair.prompts:
+        return pair
+    picture = _CONTENTLESS[arm](_size(pair), pair.request, seed)
+    prompt = Prompt(f"{IMAGE_SLOT}\n{pair.prompts['text'].text}", (picture,))
+    return replace(pair, prompts={**pair.prompts, arm: prompt})
+
+
+def _size(pair: Pair) -> tuple[int, int]:
+    pictures = [
+        prompt.picture for arm, prompt in pair.prompts.items() if is_image_arm(arm) and prompt.picture
+    ]
+    return pictures[0].size if pictures else (SIDE, SIDE)

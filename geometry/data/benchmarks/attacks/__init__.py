@@ -1,0 +1,1 @@
+"""Benchmarks of harmful requests shown as images: one loader a file."""

@@ -1,0 +1,180 @@
+"""From a benchmark's folder to pairs: pictures found, twins kept together, counts checked against the published."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from regap.errors import PairError
+from regap.geometry.data.benchmarks.card import BenchmarkCard
+from regap.geometry.data.benchmarks.catalogue import card_of
+from regap.geometry.data.benchmarks.entry import BenchmarkEntry
+from regap.geometry.data.benchmarks.hub import fetch
+from regap.geometry.data.benchmarks.pictures import Gallery
+from regap.geometry.data.benchmarks.source import BenchmarkFiles
+from regap.geometry.data.benchmarks.twins import twins_together
+from regap.geometry.data.pairs import Pair, Pairs, Prompt, normal
+
+PARTIAL = "download the rest, or allow a partial benchmark (allow_partial=True, --partial)"
+
+
+Choice = Callable[[Pairs], Pairs]
+"""Which pairs are read, told by their words alone."""
+
+
+def benchmark(
+    name: str,
+    folder: str | Path | None = None,
+    *,
+    arms: Sequence[str] | None = None,
+    limit: int | None = None,
+    download: bool = False,
+    allow_partial: bool = False,
+) -> Pairs:
+    """Return the pairs of a benchmark that lies in a folder as it is distributed, or in the folder of its name there.
+
+    With `arms`, only these are read, and with `limit` only the first so many of each split and label: pictures of
+    no others need be there. With `download`, the files are first fetched from the hub into the folder. Rows or
+    pictures that are missing are an error, or, with `allow_partial`, a line in the notes; anything else that is
+    wrong is an error. Twins share a cluster and a split. PairError names file, row and remedy.
+    """
+    return _read(
+        name, folder, (lambda pairs: pairs.first(limit)) if limit else None, arms, download, allow_partial
+    )
+
+
+def harmless(
+    name: str = "everyday",
+    folder: str | Path | None = None,
+    *,
+    count: int | None = None,
+    arms: Sequence[str] | None = None,
+    download: bool = False,
+    allow_partial: bool = False,
+) -> Pairs:
+    """Return harmless pairs from a source of them; `everyday` is bundled and needs no folder.
+
+    With `count`, at most so many: which ones, a hash of the request decides, not the order of the file. From a
+    benchmark with both labels, only the harmless pairs are taken.
+    """
+    return _read(
+        name,
+        folder,
+        lambda pairs: _drawn(pairs.where(label="harmless"), count),
+        arms,
+        download,
+        allow_partial,
+    )
+
+
+def _drawn(pairs: Pairs, count: int | None) -> Pairs:
+    if count is None or count >= len(pairs):
+        return pairs
+    chosen = {pair.pair_id for pair in sorted(pairs, key=_draw)[:count]}
+    name = pairs.pairs[0].pair_id.split("/")[0]
+    note = f"{name}: {count} of {len(pairs)} harmless pairs were drawn"
+    return Pairs(tuple(pair for pair in pairs if pair.pair_id in chosen), (note,))
+
+
+def _read(
+    name: str,
+    folder: str | Path | None,
+    chosen: Choice | None,
+    arms: Sequence[str] | None,
+    download: bool,
+    allow_partial: bool,
+) -> Pairs:
+    """Return the pairs of a benchmark, of all or of those that are chosen before any picture is looked at."""
+    card = card_of(name)
+    source = BenchmarkFiles(card.name, _home(card, folder, download))
+    gallery = Gallery(card.name, source.folder)
+    try:
+        entries = _entries(source, card)
+        unseen = _unseen(card, entries, arms)
+        kept = chosen(unseen) if chosen and unseen else unseen
+        named = {_name(card, entry): entry for entry in entries}
+        seen = [(pair, _prompts(gallery, named[pair.pair_id], arms)) for pair in kept or ()]
+    finally:
+        gallery.close()
+    pairs = [replace(pair, prompts=prompts) for pair, prompts in seen if prompts]
+    complaints = [line for line in (gallery.complaint(), _miscount(card, entries)) if line]
+    if not pairs:
+        complaints = complaints or [f"{card.name}: no row has the arms {', '.join(arms or card.arms)}"]
+    if not pairs or (complaints and not allow_partial):
+        hint = f" ({card.note})" if card.note and gallery.missing else ""
+        raise PairError(f"{'; '.join(complaints)}; {PARTIAL}{hint}")
+    notes = kept.notes if kept else ()
+    return Pairs(tuple(pairs), (*source.notes, *complaints, *notes))
+
+
+def _home(card: BenchmarkCard, folder: str | Path | None, download: bool) -> Path:
+    bundled = Path(__file__).parent
+    if card.bundled:
+        return bundled
+    if folder is None:
+        raise PairError(f"benchmark {card.name} needs the folder that it lies in; get it from {card.home}")
+    place = fetch(card, Path(folder)) if download else Path(folder)
+    if not place.is_dir():
+        raise PairError(f"benchmark folder {place} is not there; name the folder that was downloaded")
+    return card.folder_in(place) or place
+
+
+def _entries(source: BenchmarkFiles, card: BenchmarkCard) -> list[BenchmarkEntry]:
+    entries = list(card.load(source))
+    if not entries:
+        raise PairError(f"{card.name}: there is no row to be used in {source.folder}; download it again")
+    names = Counter(entry.name for entry in entries)
+    twice = next((name for name, count in names.items() if count > 1), None)
+    if twice is not None:
+        raise PairError(
+            f"{card.name}: the id {twice!r} stands there {names[twice]} times; remove rows or download again"
+        )
+    return entries
+
+
+def _unseen(
+    card: BenchmarkCard, entries: Sequence[BenchmarkEntry], arms: Sequence[str] | None
+) -> Pairs | None:
+    """Return the pairs as they will fall on splits, with empty prompts; None if no row has any of the arms."""
+    pairs = tuple(_pair(card, entry, arms) for entry in entries if _arms(entry, arms))
+    return twins_together(Pairs(pairs)) if pairs else None
+
+
+def _arms(entry: BenchmarkEntry, arms: Sequence[str] | None) -> list[str]:
+    return [arm for arm in entry.messages if arms is None or arm in arms]
+
+
+def _name(card: BenchmarkCard, entry: BenchmarkEntry) -> str:
+    return f"{card.name}/{entry.name}"
+
+
+def _prompts(gallery: Gallery, entry: BenchmarkEntry, arms: Sequence[str] | None) -> dict[str, Prompt]:
+    found = {arm: gallery.prompt(entry.messages[arm]) for arm in _arms(entry, arms)}
+    return {arm: prompt for arm, prompt in found.items() if prompt}
+
+
+def _pair(card: BenchmarkCard, entry: BenchmarkEntry, arms: Sequence[str] | None) -> Pair:
+    prompts = dict.fromkeys(_arms(entry, arms), Prompt(""))
+    name = _name(card, entry)
+    by_words = normal(entry.request) if "text" in entry.messages else ""
+    pair = Pair(name, entry.label, entry.category, entry.request, "test", prompts, entry.answer)
+    return replace(pair, cluster=entry.twins or by_words or name)
+
+
+def _miscount(card: BenchmarkCard, entries: Sequence[BenchmarkEntry]) -> str | None:
+    if not card.rows or len(entries) in card.rows:
+        return None
+    found = Counter(entry.category for entry in entries)
+    apart = [
+        f"{category} {found[category]} of {count}"
+        for category, count in card.counts.items()
+        if found[category] != count
+    ]
+    published = " or ".join(f"{count:,}" for count in card.rows)
+    details = f" ({', '.join(apart[:4])}{', ...' if len(apart) > 4 else ''})" if apart else ""
+    return f"{card.name}: {len(entries):,} pairs, published are {published}{details}"
+
+
+def _draw(pair: Pair) -> str:
+    return hashlib.sha256(f"{normal(pair.request)}\0{pair.pair_id}".encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Benchmarks of questions with a right answer: one loader a file."""

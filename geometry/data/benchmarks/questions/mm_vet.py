@@ -1,0 +1,34 @@
+"""MM-Vet: open questions about images."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from regap.errors import PairError
+from regap.geometry.data.benchmarks.card import BenchmarkCard
+from regap.geometry.data.benchmarks.entry import BenchmarkEntry, Message
+from regap.geometry.data.benchmarks.source import BenchmarkFiles
+
+FILES = ("mm-vet.json", "mm-vet/mm-vet.json")
+
+
+def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
+    """Yield the questions; the category is the capabilities that a question takes."""
+    path = source.file(*FILES)
+    images = path.parent.relative_to(source.folder) / "images"
+    for name, row in source.entries(path):
+        capabilities = row.raw("capability")
+        if not isinstance(capabilities, list):
+            raise PairError(f"{row.where}: capability is no list; download the file again")
+        question, image = row.text("question"), row.text("imagename")
+        yield BenchmarkEntry(
+            name, "harmless", question, {"picture": Message(question, (images / Path(image),))},
+            "+".join(sorted(map(str, capabilities))) or "all", row.text("answer"), twins=f"mm-vet {image}",
+        )  # fmt: skip
+
+
+CARDS = (
+    BenchmarkCard(
+        "mm-vet", load, "utility", ("picture",), "not verified", "https://github.com/yuweihao/MM-Vet",
+        ("|".join(FILES),), (218,), note="open answers: exact match understates what is right",
+    ),
+)  # fmt: skip

@@ -1,0 +1,109 @@
+"""MMBench: questions with choices about images, from a TSV with the images in base64."""
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from regap.errors import PairError
+from regap.geometry.data.benchmarks.card import BenchmarkCard
+from regap.geometry.data.benchmarks.entry import BenchmarkEntry, Message
+from regap.geometry.data.benchmarks.questions.choices import asked, letter
+from regap.geometry.data.benchmarks.source import BenchmarkFiles, SourceRow
+
+FILES = ("MMBench_DEV_EN.tsv", "mmbench_dev_en*.tsv", "MMBench_DEV_EN_legacy.tsv", "mmbench_dev_*.tsv")
+CIRCULAR = (
+    "each question once for each of its choices, rotated: right only if every one is, so that a favourite letter helps "
+    "none"
+)
+SHORTEST_PICTURE = 64
+"""Characters; what is shorter in the image column is the index of the row that has the same picture."""
+
+
+@dataclass(frozen=True)
+class _Image:
+    index: str
+    """Of the row that holds the picture."""
+    encoded: str
+
+
+ROTATED = 1_000_000
+"""Indices from here on are rotations of earlier rows, in files that hold them."""
+
+
+def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
+    """Yield the development questions; those on one picture are twins."""
+    for row, image in _rows(source):
+        yield _entry(row, image, row.text("index"))
+
+
+def load_circular(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
+    """Yield each question once for each choice, the choices in every rotation: INDEX+0, INDEX+1 and so on."""
+    for row, image in _rows(source):
+        index = row.text("index")
+        if index.isdigit() and int(index) < ROTATED:
+            for shift in range(len(_choices(row))):
+                yield _entry(row, image, f"{index}+{shift}", shift)
+
+
+def _rows(source: BenchmarkFiles) -> Iterator[tuple[SourceRow, "_Image"]]:
+    rows = list(
+        source.rows(
+            source.file(*FILES), ("index", "question", "hint", "answer", *"ABCD", "category", "image")
+        )
+    )
+    images = {row.text("index"): row.get("image") for row in rows}
+    for row in rows:
+        held = _holder(row, images)
+        yield row, _Image(held, images[held])
+
+
+def _choices(row: SourceRow) -> list[str]:
+    return [row.get(name) for name in "ABCD" if row.get(name)]
+
+
+def _entry(row: SourceRow, image: "_Image", name: str, shift: int = 0) -> BenchmarkEntry:
+    """Return a question with its choices moved up by some places, the first ones following the last."""
+    choices = _choices(row)
+    place = " ABCD".find(row.text("answer")) - 1
+    letter(place, choices, row.where)  # before it is moved, so that a wrong one is told as it stands
+    turned = [*choices[shift:], *choices[:shift]]
+    question = asked(row.text("question"), turned, row.get("hint"))
+    message = Message(question, (_picture(row, image.encoded),))
+    right = letter((place - shift) % len(choices), turned, row.where)
+    kind = row.text("category")
+    return BenchmarkEntry(
+        name, "harmless", question, {"picture": message}, kind, right, twins=f"mmbench {image.index}"
+    )
+
+
+def _holder(row: SourceRow, images: Mapping[str, str]) -> str:
+    index = row.text("index")
+    seen = []
+    while len(images.get(index, "")) < SHORTEST_PICTURE:
+        if index in seen or index not in images:
+            raise PairError(
+                f"{row.where}: image {index!r} is neither a picture nor a row; download the file again"
+            )
+        seen.append(index)
+        index = images[index]
+    return index
+
+
+def _picture(row: SourceRow, encoded: str) -> bytes:
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except binascii.Error:
+        raise PairError(f"{row.where}: image is no base64; download the file again") from None
+
+
+CARDS = (
+    BenchmarkCard(
+        "mmbench", load, "utility", ("picture",), "Apache-2.0", "https://github.com/open-compass/MMBench",
+        ("|".join(FILES),), (4329, 4377), note="the development set in English; its first release has 4,377 rows",
+    ),
+    BenchmarkCard(
+        "mmbench-circular", load_circular, "utility", ("picture",), "Apache-2.0",
+        "https://github.com/open-compass/MMBench", ("|".join(FILES),), note=CIRCULAR,
+    ),
+)  # fmt: skip

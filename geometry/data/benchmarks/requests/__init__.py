@@ -1,0 +1,1 @@
+"""Benchmarks of requests in words, harmful and harmless: one loader a file."""

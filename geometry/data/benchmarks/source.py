@@ -1,0 +1,178 @@
+"""The folder of a benchmark as it was downloaded: files found, decoded and checked for their columns."""
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from regap.errors import PairError
+from regap.geometry.data.benchmarks.decoding import decoded
+
+
+@dataclass(frozen=True)
+class SourceRow:
+    """One row of a file, which knows where it stands."""
+
+    where: str
+    """File and number of the row, for messages."""
+    values: Mapping[str, Any]
+
+    def text(self, column: str, *others: str) -> str:
+        """Return the text in the first of these columns that there is; PairError if it is missing or empty."""
+        found = self.get(column, *others)
+        if not found:
+            state = "is empty" if any(name in self.values for name in (column, *others)) else "is missing"
+            raise PairError(f"{self.where}: {column} {state}; fill it in or download the file again")
+        return found
+
+    def get(self, *columns: str) -> str:
+        """Return the text in the first of these columns that is filled in, without spaces around; else nothing."""
+        for column in columns:
+            value = self.values.get(column)
+            if value is None or (isinstance(value, float) and value != value):
+                continue
+            if str(value).strip():
+                return str(value).strip()
+        return ""
+
+    def raw(self, column: str) -> Any:
+        """Return what stands in a column, whatever its kind; PairError if there is no such column."""
+        if column not in self.values:
+            raise PairError(f"{self.where}: {column} is missing; download the file again")
+        return self.values[column]
+
+    def image(self, column: str = "image") -> bytes:
+        """Return the encoded picture that is embedded in a column; PairError if there is none."""
+        value = self.raw(column)
+        value = value.get("bytes") if isinstance(value, dict) else value
+        if not isinstance(value, bytes):
+            raise PairError(f"{self.where}: {column} holds no picture; download the file again")
+        return value
+
+    def inner(self, column: str) -> "SourceRow":
+        """Return the object that stands in a column as a row of its own."""
+        value = self.raw(column)
+        if not isinstance(value, dict):
+            raise PairError(
+                f"{self.where}: {column} is {str(value)[:40]!r}, not an object; download it again"
+            )
+        return SourceRow(f"{self.where}, {column}", value)
+
+
+@dataclass
+class BenchmarkFiles:
+    """A folder with a benchmark in it, and what was found odd on the way."""
+
+    name: str
+    """Of the benchmark, for messages."""
+    folder: Path
+    notes: list[str] = field(default_factory=list)
+
+    def find(self, *patterns: str) -> Path | None:
+        """Return the first file or folder that any of these patterns matches, in their order; None for none."""
+        for pattern in patterns:
+            found = sorted(self.folder.glob(pattern))
+            if found:
+                return found[0]
+        return None
+
+    def file(self, *patterns: str) -> Path:
+        """Return the first file that any pattern matches; PairError names what was looked for."""
+        found = self.find(*patterns)
+        if found is None:
+            raise PairError(
+                f"{self.name}: no {' or '.join(patterns)} in {self.folder}; "
+                "name the folder that was downloaded (`regap benchmarks` says where to get it)"
+            )
+        return found
+
+    def place(self, *folders: str) -> Path:
+        """Return the first of these folders that is there, relative to the source; the first one if none is."""
+        return next((Path(name) for name in folders if (self.folder / name).is_dir()), Path(folders[0]))
+
+    def text(self, path: Path) -> str:
+        """Return a file's text, whatever it is encoded in; what is not UTF-8 is noted."""
+        try:
+            found, odd = decoded(path.read_bytes())
+        except OSError as error:
+            raise PairError(f"{self.name}: {path}: {error.strerror}; check the file") from None
+        if odd:
+            self.notes.append(
+                f"{self.name}: {path.name} is not all UTF-8: {odd} lines were read as Windows-1252"
+            )
+        return found
+
+    def rows(self, path: Path, columns: Sequence[str] = ()) -> Iterator[SourceRow]:
+        """Yield the rows of a CSV, TSV, JSON (a list), JSONL or parquet file that has at least these columns."""
+        try:
+            records = self._records(path)
+        except PairError:
+            raise
+        except Exception as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise PairError(
+                f"{self.name}: {path} cannot be read ({reason[:120]}); download the file again"
+            ) from None
+        if not records:
+            raise PairError(f"{self.name}: {path} has no rows; download the file again")
+        for number, values in enumerate(records, start=1):
+            if not isinstance(values, dict):
+                raise PairError(
+                    f"{self.name}: {path.name}, row {number} is no object; download the file again"
+                )
+            missing = [column for column in columns if column not in values]
+            if missing:
+                raise PairError(
+                    f"{self.name}: {path.name}, row {number} lacks the column {', '.join(missing)}; "
+                    f"it has {', '.join(map(str, list(values)[:12]))}"
+                )
+            yield SourceRow(f"{self.name}: {path.name}, row {number}", values)
+
+    def entries(self, path: Path) -> Iterator[tuple[str, SourceRow]]:
+        """Yield name and row of each object in a JSON file that is one object of objects."""
+        content = self.json(path)
+        if not isinstance(content, dict) or not content:
+            raise PairError(f"{self.name}: {path} holds no JSON object with entries; download the file again")
+        for name, values in content.items():
+            where = f"{self.name}: {path.name}, entry {name!r}"
+            if not isinstance(values, dict):
+                raise PairError(f"{where} is no object; download the file again")
+            yield name, SourceRow(where, values)
+
+    def json(self, path: Path) -> Any:
+        """Return the content of a JSON file; PairError if it is none, or says one name twice."""
+        try:
+            return json.loads(self.text(path), object_pairs_hook=_each_once)
+        except (ValueError, RecursionError) as error:
+            raise PairError(
+                f"{self.name}: {path} is no valid JSON ({str(error)[:120]}); download the file again"
+            ) from None
+
+    def _records(self, path: Path) -> list[Any]:
+        kind = path.suffix.lower()
+        if kind == ".parquet":
+            return pd.read_parquet(path).to_dict("records")
+        if kind in (".csv", ".tsv"):
+            table = pd.read_csv(
+                io.StringIO(self.text(path)),
+                sep="\t" if kind == ".tsv" else ",",
+                dtype=str,
+                keep_default_na=False,
+            )
+            return table.to_dict("records")
+        text = self.text(path)
+        if kind == ".jsonl" or not text.lstrip().startswith("["):
+            return [json.loads(line) for line in text.split("\n") if line.strip()]
+        return self.json(path)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise ValueError(f"the name {twice!r} stands there twice")
+    return dict(pairs)

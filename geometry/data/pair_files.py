@@ -1,0 +1,218 @@
+"""How pairs are written down: CSV, JSONL or parquet with one row per pair and arm."""
+
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+
+from regap.errors import PairError
+from regap.geometry.data.pairs import (
+    IMAGE_SLOT,
+    Label,
+    Pair,
+    Pairs,
+    Picture,
+    Prompt,
+    Split,
+    check_arm,
+    split_of,
+)
+from regap.geometry.files import write_whole
+
+REQUIRED = ("pair_id", "arm", "label", "request", "text")
+OPTIONAL = ("category", "image", "images", "system", "answer", "split", "cluster", "shown")
+UNKNOWN = "-"
+"""In the column shown: which words the image has is not known."""
+_READERS = {
+    ".csv": lambda data: pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False),
+    ".jsonl": lambda data: pd.DataFrame(
+        [json.loads(line) for line in data.decode().split("\n") if line.strip()]
+    ),
+    ".parquet": lambda data: pd.read_parquet(io.BytesIO(data)),
+}
+
+
+def read_pairs(path: str | Path) -> Pairs:
+    """Return the pairs in a file, every picture decoded once to prove that it is whole.
+
+    Columns: pair_id, arm, label, request, text; optional category, image (a path relative to the file and
+    inside its folder, or in parquet the encoded bytes), images (a list of these), system (the system's message),
+    answer, split (by a hash of the request where absent), cluster (the pair where absent), shown (the words in
+    its image, the request where absent, `-` where not known). Raises PairError, naming file, row and remedy, for
+    anything else.
+    """
+    path = Path(path)
+    table = _table(path)
+    _check_columns(path, table)
+    rows = [_row(path, number, row) for number, row in enumerate(table.to_dict("records"), start=1)]
+    grouped: dict[str, list[dict]] = {}
+    for row in rows:
+        grouped.setdefault(row["pair_id"], []).append(row)
+    return Pairs(tuple(_pair(path, group) for group in grouped.values()))
+
+
+def write_pairs(pairs: Pairs, path: str | Path) -> None:
+    """Write pairs to one parquet file that `read_pairs` reads back unchanged, pictures included.
+
+    Raises PairError for a file name with another ending.
+    """
+    if Path(path).suffix != ".parquet":
+        raise PairError(f"pairs file {path} is written as parquet; give it a name that ends in .parquet")
+    rows = [
+        {
+            "pair_id": pair.pair_id,
+            "arm": arm,
+            "label": pair.label,
+            "category": pair.category,
+            "request": pair.request,
+            "text": prompt.text,
+            "image": prompt.pictures[0].encoded() if len(prompt.pictures) == 1 else None,
+            "images": [picture.encoded() for picture in prompt.pictures] if prompt.pictures[1:] else None,
+            "system": prompt.system,
+            "answer": pair.answer,
+            "split": pair.split,
+            "cluster": pair.cluster,
+            "shown": UNKNOWN if prompt.shown == "" else prompt.shown,
+        }
+        for pair in pairs
+        for arm, prompt in pair.prompts.items()
+    ]
+    content = io.BytesIO()
+    pd.DataFrame(rows).to_parquet(content, index=False)
+    write_whole(Path(path), content.getvalue())
+
+
+def _table(path: Path) -> pd.DataFrame:
+    if path.suffix not in _READERS:
+        raise PairError(f"pairs file {path}: ending {path.suffix!r} is not read; use {', '.join(_READERS)}")
+    try:
+        table = _READERS[path.suffix](path.read_bytes())
+    except OSError as error:
+        raise PairError(f"pairs file {path}: {error.strerror or error}; check the path") from None
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise PairError(
+            f"pairs file {path} is no valid {path.suffix[1:]} file ({reason}); write it anew"
+        ) from None
+    if table.empty:
+        raise PairError(f"pairs file {path} has no rows; it needs one row per pair and arm")
+    return table
+
+
+def _check_columns(path: Path, table: pd.DataFrame) -> None:
+    columns = [str(column) for column in table.columns]
+    missing = [name for name in REQUIRED if name not in columns]
+    if missing:
+        raise PairError(
+            f"pairs file {path} lacks the column {', '.join(missing)}; required are {', '.join(REQUIRED)}"
+        )
+    unknown = [name for name in columns if name not in REQUIRED + OPTIONAL]
+    if unknown:
+        raise PairError(
+            f"pairs file {path} has the unknown column {', '.join(unknown)}; "
+            f"known are {', '.join(REQUIRED + OPTIONAL)}: rename or remove it"
+        )
+
+
+def _row(path: Path, number: int, row: dict) -> dict:
+    """Return the row with empty cells as None, its prompt built; PairError names the row."""
+    clean = {key: (None if _is_empty(value) else value) for key, value in row.items()}
+    where = f"pairs file {path}, row {number}"
+    empty = [name for name in REQUIRED if clean.get(name) is None]
+    if empty:
+        raise PairError(f"{where}: {', '.join(empty)} is empty; fill it in or remove the row")
+    for name, allowed in (("label", get_args(Label)), ("split", get_args(Split))):
+        if clean.get(name) not in (None, *allowed):
+            raise PairError(f"{where}: {name} is {clean[name]!r}; write one of {', '.join(allowed)}")
+    try:
+        clean["arm"] = check_arm(str(clean["arm"]))
+        clean["prompt"] = _prompt(path.parent, str(clean["text"]), _images(clean), clean)
+    except PairError as error:
+        raise PairError(f"{where}: {error}") from None
+    return clean
+
+
+def _images(row: dict) -> list[object]:
+    several, one = row.get("images"), row.get("image")
+    if several is None:
+        return [] if one is None else [one]
+    if one is not None:
+        raise PairError("image and images are both filled in; keep one of them")
+    if not isinstance(several, list | np.ndarray):
+        raise PairError(f"images is {str(several)[:40]!r}, not a list; put one path or picture in image")
+    return list(several)
+
+
+def _prompt(folder: Path, text: str, images: list[object], row: dict) -> Prompt:
+    pictures = tuple(_picture(folder, image) for image in images)
+    if pictures and IMAGE_SLOT not in text:
+        text = f"{IMAGE_SLOT}\n" * len(pictures) + text
+    system, shown = (None if row.get(name) is None else str(row[name]) for name in ("system", "shown"))
+    return Prompt(text, pictures, system, "" if shown == UNKNOWN else shown)
+
+
+def _picture(folder: Path, image: object) -> Picture:
+    if isinstance(image, dict):  # the struct in which Hugging Face data sets keep an image
+        image = image.get("bytes") or image.get("path")
+    if isinstance(image, bytes):
+        picture = Picture(image)
+        picture.check("(bytes in the file)")
+        return picture
+    asked = Path(str(image))
+    try:
+        inside = (folder / asked).resolve()
+    except (RuntimeError, ValueError):  # links that go round in a circle, or a NUL in the name
+        raise PairError(f"image {str(asked)!r} is no path; check the image column") from None
+    if asked.is_absolute() or not inside.is_relative_to(folder.resolve()):
+        raise PairError(f"image {asked} leaves the folder of the pairs file; put the image inside it")
+    return Picture.read(inside)
+
+
+def _pair(path: Path, rows: list[dict]) -> Pair:
+    first = rows[0]
+    name = str(first["pair_id"])
+    for column in ("label", "request", "category", "answer", "split", "cluster"):
+        if len({str(row.get(column)) for row in rows}) > 1:
+            raise PairError(
+                f"pairs file {path}: pair {name!r} has rows that differ in {column}; make them equal"
+            )
+    arms = [row["arm"] for row in rows]
+    twice = _first_repeated(arms)
+    if twice:
+        raise PairError(f"pairs file {path}: pair {name!r} has arm {twice} twice; keep one row of it")
+    try:
+        return Pair(
+            pair_id=name,
+            label=first["label"],
+            category=str(first.get("category") or "all"),
+            request=str(first["request"]),
+            split=first.get("split") or split_of(str(first["request"])),
+            prompts={row["arm"]: row["prompt"] for row in rows},
+            answer=None if first.get("answer") is None else str(first["answer"]),
+            cluster=str(first.get("cluster") or name),
+        )
+    except PairError as error:
+        raise PairError(f"pairs file {path}: {error}") from None
+
+
+def _first_repeated(values: Iterable[str]) -> str | None:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None
+
+
+def _is_empty(value: object) -> bool:
+    if isinstance(value, list | np.ndarray):
+        return len(value) == 0
+    return (
+        value is None
+        or (isinstance(value, str) and not value)
+        or (isinstance(value, float) and value != value)
+    )

@@ -1,0 +1,214 @@
+"""What is asked of a model: one request, harmful or harmless, rendered in several arms."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, get_args
+
+from regap.errors import PairError
+from regap.geometry.data.pictures import Picture
+
+Label = Literal["harmful", "harmless"]
+Split = Literal["calibration", "test"]
+
+ARMS = ("text", "typographic", "picture", "picture_typographic", "caption", "blank", "noise")
+IMAGE_SLOT = "<image>"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One user message with its pictures, each of whose places is marked by `<image>`."""
+
+    text: str
+    """The message; holds IMAGE_SLOT once for each picture, in their order."""
+    pictures: tuple[Picture, ...] = ()
+    """None for a prompt in words alone."""
+    system: str | None = None
+    """What the chat template is given as the system's message; None for no such message."""
+    shown: str | None = None
+    """The words in its picture, or, of a text, in a picture made of it; None: the request, empty: not known."""
+
+    def __post_init__(self) -> None:
+        slots, pictures = self.text.count(IMAGE_SLOT), len(self.pictures)
+        if slots != pictures:
+            raise PairError(
+                f"text {self.text[:60]!r} has {slots} x {IMAGE_SLOT} and {pictures or 'no'} picture"
+                f"{'s' * (pictures > 1)}; write {IMAGE_SLOT} once where each picture goes, and only there"
+            )
+
+    @property
+    def picture(self) -> Picture | None:
+        """The first picture, None if there is none."""
+        return self.pictures[0] if self.pictures else None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One request and its renderings; all arms of a pair ask for the same thing."""
+
+    pair_id: str
+    """Unique name of the request."""
+    label: Label
+    """Whether a safe model should refuse it."""
+    category: str
+    """Kind of request, for tables by category."""
+    request: str
+    """The request in words: what judges see, never the carrier sentence alone."""
+    split: Split
+    """calibration: directions, layers and thresholds; test: every reported number."""
+    prompts: Mapping[str, Prompt]
+    """The prompt of each arm. `text` is there where words alone carry the whole request."""
+    answer: str | None = None
+    """The right answer where it is known, else None."""
+    cluster: str = ""
+    """Pairs of one cluster are resampled together in intervals; the pair itself by default."""
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("label", get_args(Label)), ("split", get_args(Split))):
+            if getattr(self, name) not in allowed:
+                raise PairError(
+                    f"pair {self.pair_id!r}: {name} is {getattr(self, name)!r}; write one of {', '.join(allowed)}"
+                )
+        if not self.prompts:
+            raise PairError(f"pair {self.pair_id!r} has no arm; add a row with arm=text or an image arm")
+        if not self.cluster:
+            object.__setattr__(self, "cluster", self.pair_id)
+
+    @property
+    def shown(self) -> str:
+        """The words that a typographic image of this request shows: those its text names, else the request."""
+        text = self.prompts.get("text")
+        return (text and text.shown) or self.request
+
+    def words_in(self, arm: str) -> str | None:
+        """The words in the picture of an arm; None where they are not known."""
+        shown = self.prompts[arm].shown
+        return self.request if shown is None else shown or None
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A non-empty collection of pairs with unique names."""
+
+    pairs: tuple[Pair, ...]
+    """In the order they were given."""
+    notes: tuple[str, ...] = ()
+    """What was left out or made when these pairs were gathered, one line each: kept with a run's provenance."""
+
+    def __post_init__(self) -> None:
+        if not self.pairs:
+            raise PairError("there are no pairs; give at least one harmful and one harmless pair")
+        seen: set[str] = set()
+        for pair in self.pairs:
+            if pair.pair_id in seen:
+                raise PairError(f"pair_id {pair.pair_id!r} stands for two requests; make pair_id unique")
+            seen.add(pair.pair_id)
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self.pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @cached_property
+    def arms(self) -> tuple[str, ...]:
+        """The arms that any pair has, text first."""
+        found = {arm for pair in self.pairs for arm in pair.prompts}
+        return tuple(sorted(found, key=lambda arm: (_arm_rank(arm), arm)))
+
+    @property
+    def calibration(self) -> "Pairs":
+        """The pairs on which directions, layers and thresholds are chosen."""
+        return self.where(split="calibration")
+
+    @property
+    def test(self) -> "Pairs":
+        """The pairs on which results are reported."""
+        return self.where(split="test")
+
+    def where(self, *, split: str | None = None, label: str | None = None, arm: str | None = None) -> "Pairs":
+        """Return the pairs of this split and label that have this arm; raises PairError if there are none."""
+        kept = tuple(
+            pair
+            for pair in self.pairs
+            if (split in (None, pair.split))
+            and (label in (None, pair.label))
+            and (arm is None or arm in pair.prompts)
+        )
+        if not kept:
+            asked = {"split": split, "label": label, "arm": arm}
+            wanted = ", ".join(f"{name}={value}" for name, value in asked.items() if value is not None)
+            raise PairError(f"no pair has {wanted}; the pairs given have arms {', '.join(self.arms)}")
+        return Pairs(kept, self.notes)
+
+    def require_text(self) -> "Pairs":
+        """Return these pairs; raises PairError unless each has a text arm, which drift is measured against."""
+        without = [pair.pair_id for pair in self.pairs if "text" not in pair.prompts]
+        if without:
+            others = f", and {len(without) - 1} others have none" if len(without) > 1 else ""
+            raise PairError(f"pair {without[0]!r} has no text arm; add a row with arm=text{others}")
+        return self
+
+    def require_both_labels(self) -> "Pairs":
+        """Return these pairs; raises PairError unless each split has harmful and harmless pairs with a text arm."""
+        for split in get_args(Split):
+            for label in get_args(Label):
+                found = [pair for pair in self.pairs if pair.split == split and pair.label == label]
+                if not found:
+                    raise PairError(
+                        f"no {label} pair in the {split} split; separability needs both labels in both splits: "
+                        f"add {label} pairs or set the split column"
+                    )
+                if not any("text" in pair.prompts for pair in found):
+                    raise PairError(
+                        f"no {label} pair in the {split} split has a text arm; the refusal direction is fitted on "
+                        "text: add a row with arm=text, or pairs that have one"
+                    )
+        return self
+
+    def first(self, count: int) -> "Pairs":
+        """Return the first `count` pairs of each split and label, in order."""
+        kept, taken = [], {}
+        for pair in self.pairs:
+            key = (pair.split, pair.label)
+            taken[key] = taken.get(key, 0) + 1
+            if taken[key] <= count:
+                kept.append(pair)
+        return Pairs(tuple(kept), self.notes)
+
+    def __add__(self, other: "Pairs") -> "Pairs":
+        return Pairs(self.pairs + other.pairs, self.notes + other.notes)
+
+
+def is_image_arm(arm: str) -> bool:
+    """True of the arms in which the request itself is shown as an image."""
+    return arm.split("-")[0] in ("typographic", "picture", "picture_typographic")
+
+
+def normal(request: str) -> str:
+    """Return the request in lower case, with one space for whatever is neither letter, digit nor underscore."""
+    return re.sub(r"\W+", " ", request).strip().lower()
+
+
+def split_of(request: str, calibration_share: float = 0.4) -> Split:
+    """Return the split that a request always falls in: equal up to case and spaces, equal split."""
+    draw = int.from_bytes(hashlib.sha256(normal(request).encode()).digest()[:8], "big") / 2**64
+    return "calibration" if draw < calibration_share else "test"
+
+
+def check_arm(arm: str) -> str:
+    """Return the arm; raises PairError unless it is a known arm or `arm-variant`."""
+    kind, _, variant = arm.partition("-")
+    if kind not in ARMS or not re.fullmatch(r"[A-Za-z0-9_-]*", variant):
+        raise PairError(
+            f"arm {arm!r} is not known; write one of {', '.join(ARMS)}, "
+            "or one of them with a variant: typographic-large"
+        )
+    return arm
+
+
+def _arm_rank(arm: str) -> int:
+    kind = arm.split("-")[0]
+    return ARMS.index(kind) if kind in ARMS else len(ARMS)

@@ -1,0 +1,1 @@
+"""Forward passes: hooks, batches, the prefix cache and capture."""

@@ -1,0 +1,165 @@
+"""Which prompts go through a model together: batches of about equal length, as large as the memory allows."""
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+from regap.errors import ModelError
+from regap.geometry.data.pairs import Prompt
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import Batch, collate
+from regap.geometry.prompts.lengths import prompt_lengths
+
+Item = TypeVar("Item")
+Prepared = TypeVar("Prepared")
+
+
+def prefetch(
+    function: Callable[[Item], Prepared], items: Iterable[Item], depth: int = 2
+) -> Iterator[Prepared]:
+    """Yield function(item) for each item, in order, up to `depth` of them prepared while one is used.
+
+    One thread prepares, since tokenizers are not made for several. An error comes where its item would have come.
+    """
+    left = iter(items)
+    coming: deque[Future[Prepared]] = deque()
+    with ThreadPoolExecutor(1, "regap-ahead") as pool:
+        try:
+            while True:
+                while len(coming) < depth and (item := next(left, None)) is not None:
+                    coming.append(pool.submit(function, item))
+                if not coming:
+                    return
+                yield coming.popleft().result()
+        finally:
+            for each in coming:
+                each.cancel()
+
+
+BATCH_TOKENS = 16384
+"""Tokens in one forward pass, padding counted."""
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+"""How torch says it where the error has no type of its own."""
+Result = TypeVar("Result")
+
+
+@dataclass
+class BatchSplitter:
+    """In how many parts a batch is run: in one, until the memory runs out; then in twice as many, and so on."""
+
+    model: Model
+    parts: int = 1
+
+    def run(
+        self,
+        prompts: Sequence[Prompt],
+        rows: Sequence[int],
+        function: Callable[[Batch], Result],
+        ready: Sequence[Batch] | None = None,
+    ) -> list[Result]:
+        """Return what the function returns for each part, in order; `ready` are the batches if they are made.
+
+        Says once, as a warning, that batches became smaller. Raises ModelError if one prompt alone is too much.
+        """
+        while True:
+            fits = ready and len(ready) == len(self.groups(rows))
+            batches = ready if ready and fits else self.collate(prompts, rows)
+            try:
+                return [function(batch) for batch in batches]
+            except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
+                if not _out_of_memory(error):
+                    raise
+            ready = batches = None  # what failed must be gone before the next attempt
+            self._shrink(prompts, rows)
+
+    def collate(self, prompts: Sequence[Prompt], rows: Sequence[int]) -> list[Batch]:
+        """Return these rows of the prompts as batches, one for each part."""
+        return [collate(self.model, [prompts[row] for row in part], part) for part in self.groups(rows)]
+
+    def groups(self, rows: Sequence[int]) -> list[Sequence[int]]:
+        """Return the rows of each part."""
+        size = -(-len(rows) // min(self.parts, len(rows)))
+        return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+    def _shrink(self, prompts: Sequence[Prompt], rows: Sequence[int]) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if self.parts >= len(rows):
+            length = max(prompt_lengths(self.model, [prompts[row] for row in rows]))
+            raise ModelError(
+                f"out of memory on one prompt of {length} tokens; use a device with more memory or a smaller dtype"
+            )
+        if self.parts == 1:
+            warnings.warn(
+                f"out of memory with {len(rows)} prompts at once: going on with smaller batches; "
+                "a lower batch_tokens avoids the attempt",
+                stacklevel=2,
+            )
+        self.parts *= 2
+
+
+def _out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    told = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        each in told for each in OUT_OF_MEMORY
+    )
+
+
+def run_batches(
+    model: Model,
+    prompts: Sequence[Prompt],
+    size: int,
+    tokens: int,
+    function: Callable[[Batch], None],
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Call the function on every batch; one that fails for want of memory is run again in parts.
+
+    Batches hold at most `size` prompts and `tokens` tokens, longest first: a batch too large for the memory then
+    fails at once and not after an hour.
+    """
+    fitting = BatchSplitter(model)
+    for rows in batch_rows(model, prompts, size, tokens):
+        fitting.run(prompts, rows, function)
+        if progress:
+            progress(len(rows))
+
+
+def batches(
+    model: Model, prompts: Sequence[Prompt], size: int, tokens: int = BATCH_TOKENS
+) -> Iterator[Batch]:
+    """Yield batches of at most `size` prompts and `tokens` tokens, longest first; no prompt is cut."""
+    for rows in batch_rows(model, prompts, size, tokens):
+        yield collate(model, [prompts[row] for row in rows], rows)
+
+
+def batch_rows(
+    model: Model, prompts: Sequence[Prompt], size: int, tokens: int = BATCH_TOKENS
+) -> list[list[int]]:
+    """Return which prompts go in which batch: sorted by length, pictures and words apart.
+
+    A prompt longer than `tokens` is a batch of its own. Raises ModelError for a size or number of tokens below 1.
+    """
+    for name, value in (("batch size", size), ("batch_tokens", tokens)):
+        if value < 1:
+            raise ModelError(f"{name} {value} is no batch; give at least 1")
+    lengths = prompt_lengths(model, prompts)
+    order = sorted(range(len(prompts)), key=lambda row: (not prompts[row].pictures, -lengths[row], row))
+    groups: list[list[int]] = []
+    for row in order:
+        last = groups[-1] if groups else None
+        if (
+            last
+            and len(last) < size
+            and (len(last) + 1) * lengths[last[0]] <= tokens
+            and bool(prompts[last[0]].pictures) == bool(prompts[row].pictures)
+        ):
+            last.append(row)
+        else:
+            groups.append([row])
+    return groups

@@ -1,0 +1,170 @@
+"""Residual streams of pairs in arms, at one position of every layer."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from regap.geometry.data.pairs import Pairs, Prompt
+from regap.geometry.forward.batches import BATCH_TOKENS, BatchSplitter, batch_rows, prefetch
+from regap.geometry.forward.hooks import Edit
+from regap.geometry.forward.pending_states import PendingStates, start_capture
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import Batch, prompt_digest, render
+from regap.geometry.states.activations import Activations, StateRow
+from regap.geometry.states.index import write_index
+from regap.geometry.states.shards import Shards
+from regap.geometry.states.store import ShardKey, Store, Stored
+
+BATCH = 64
+"""Most prompts in one forward pass; results depend on it by rounding alone."""
+IN_MEMORY = 2**30
+"""Bytes of one arm; a larger arm that has a store stays there and is read shard by shard."""
+Progress = Callable[[int], None]
+"""Is told, after each batch, how many prompts are done."""
+
+
+def capture(
+    model: Model,
+    pairs: Pairs,
+    arms: Sequence[str] | None = None,
+    *,
+    edits: Sequence[Edit] = (),
+    layers: Sequence[int] | None = None,
+    position: str = "last",
+    batch_size: int = BATCH,
+    batch_tokens: int = BATCH_TOKENS,
+    store: str | Path | None = None,
+    in_memory: int = IN_MEMORY,
+    progress: Progress | None = None,
+) -> dict[str, Activations]:
+    """Return, for each arm, the residual streams at a position after each block, under the edits.
+
+    The position is the last prompt token unless said otherwise; at one of several tokens, their mean. Prompts go
+    through in left-padded batches sorted by length, of at most `batch_size` prompts and `batch_tokens` tokens. With
+    a `store` folder each batch is kept there and never computed again for the same model, prompts, images,
+    template, edits and position; an arm of more than `in_memory` bytes then stays on disk, so that memory does not
+    grow with the number of prompts. Raises PairError for an arm that no pair has, before the model is run.
+    """
+    chosen = tuple(range(model.layers)) if layers is None else tuple(layers)
+    wanted = {arm: pairs.where(arm=arm) for arm in (pairs.arms if arms is None else arms)}
+    found = {}
+    for arm, having in wanted.items():
+        prompts = [pair.prompts[arm] for pair in having]
+        kept = Store(Path(store) / arm) if store else None
+        task = _Task(model, prompts, tuple(edits), chosen, position, kept)
+        groups = batch_rows(model, prompts, batch_size, batch_tokens)
+        held = _held(task, groups, in_memory, progress)
+        rows = tuple(StateRow.of(pair) for pair in having)
+        found[arm] = Activations(held.source, rows, arm, chosen, model.fingerprint, task.identities, position)
+        if kept is not None:
+            write_index(found[arm], held.shards)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """The states of an arm, in memory or on disk, and where they are on disk."""
+
+    source: Tensor | Shards
+    shards: Shards
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """One batch, found in the store or ready to be run."""
+
+    rows: list[int]
+    key: ShardKey | None
+    stored: Stored | None
+    batches: list[Batch] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class _Started:
+    """One batch whose states are on their way, and into how many parts batches are cut by now."""
+
+    prepared: _Prepared
+    coming: list[PendingStates]
+    parts: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What is read of the prompts of one arm, and where it is kept."""
+
+    model: Model
+    prompts: list[Prompt]
+    edits: tuple[Edit, ...]
+    layers: tuple[int, ...]
+    position: str
+    store: Store | None
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        return tuple(edit.identity for edit in self.edits)
+
+    def prepare(self, fitting: BatchSplitter, rows: list[int]) -> _Prepared:
+        """Look the batch up, or load it; this runs in the background."""
+        if self.store is None:
+            return _Prepared(rows, None, None, fitting.collate(self.prompts, rows))
+        prompts = [self.prompts[row] for row in rows]
+        digests = tuple(prompt_digest(render(self.model, prompt), prompt) for prompt in prompts)
+        key = ShardKey(self.model.fingerprint, self.identities, self.layers, digests, self.position)
+        stored = self.store.read(key)
+        batches = [] if stored else fitting.collate(self.prompts, rows)
+        return _Prepared(rows, key, stored, batches)
+
+    def start(self, fitting: BatchSplitter, prepared: _Prepared) -> _Started:
+        if prepared.stored:
+            fitting.parts = max(fitting.parts, prepared.stored.parts)  # goes on as the run that was cut off
+            return _Started(prepared, [], fitting.parts)
+        coming = fitting.run(
+            self.prompts,
+            prepared.rows,
+            lambda batch: start_capture(self.model, batch, self.layers, self.edits, self.position),
+            prepared.batches,
+        )
+        return _Started(prepared, coming, fitting.parts)
+
+    def finish(self, started: _Started) -> Tensor:
+        if started.prepared.stored:
+            return started.prepared.stored.residuals
+        states = torch.cat([each.wait() for each in started.coming])
+        if self.store and started.prepared.key:
+            self.store.write(started.prepared.key, states, started.parts)
+        return states
+
+
+def _held(task: _Task, groups: list[list[int]], in_memory: int, progress: Progress | None) -> _Held:
+    shape = (len(task.prompts), len(task.layers), task.model.width)
+    keep = task.store is None or 4 * math.prod(shape) <= in_memory
+    residuals = torch.empty(shape if keep else (0,))
+    paths: list[Path] = []
+    for prepared, states in _run(task, groups):
+        if keep:
+            residuals[prepared.rows] = states
+        if task.store and prepared.key:
+            paths.append(task.store.path(prepared.key))
+        if progress:
+            progress(len(prepared.rows))
+    shards = Shards.of(paths, groups if paths else [], shape[1], shape[2])
+    return _Held(residuals if keep else shards, shards)
+
+
+def _run(task: _Task, groups: list[list[int]]) -> Iterator[tuple[_Prepared, Tensor]]:
+    """Yield the states of each batch, written if there is a store; the next batches load meanwhile."""
+    fitting = BatchSplitter(task.model)
+    on_the_way: deque[_Started] = deque()
+    delay = 1 if task.model.device.type == "cuda" else 0  # a batch is copied off while the next one runs
+    for prepared in prefetch(lambda rows: task.prepare(fitting, rows), groups):
+        on_the_way.append(task.start(fitting, prepared))
+        if len(on_the_way) > delay:
+            started = on_the_way.popleft()
+            yield started.prepared, task.finish(started)
+    for started in on_the_way:
+        yield started.prepared, task.finish(started)

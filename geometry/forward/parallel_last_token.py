@@ -1,0 +1,174 @@
+"""Many versions of the last prompt token in one pass: side by side, blind to one another, over the same prompt.
+
+A one-token pass reads the keys and values of the whole prompt for one token. Here the last token stands many times
+after the prompt, each copy at the same position and attending to the prompt and itself alone, under hooks of its own.
+Linear layers then work on many tokens at once, and nothing of the prompt is copied per version.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from regap.geometry.forward.hooks import Hook, Prefix, borrowed, hooked, prefill, run_last_token
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import Batch
+
+AT_ONCE = 1024
+"""Tokens in one pass, prompts times versions: logits of that many are in memory."""
+TRIED = 4
+"""Versions of the pass that finds out whether a model keeps them apart."""
+_PACKS: "WeakKeyDictionary[Model, bool]" = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, eq=False)
+class ParallelPasses:
+    """What some versions of the last token say, each under its own hooks."""
+
+    places: range
+    """Which of the versions asked for these are."""
+    coordinates: Float[Tensor, "version prompt layer"] = field(repr=False)
+    """Along one direction at each layer asked for; float64, on the CPU."""
+    logits: Float[Tensor, "version prompt token_id"] = field(repr=False)
+    """Next-token logits, float32, on the CPU."""
+
+
+def run_versions(
+    model: Model,
+    batch: Batch,
+    versions: Sequence[Sequence[Hook]],
+    layers: Sequence[int],
+    directions: Float[Tensor, "layer d_model"],
+    at_once: int = AT_ONCE,
+) -> Iterator[ParallelPasses]:
+    """Yield what one-token passes under each list of hooks give, `at_once` tokens in one pass.
+
+    Hooks must edit the last token alone: a hook is given that token only, of every prompt. A model whose own code does
+    not keep the versions apart runs them one by one; that is tried once, before anything is returned.
+    """
+    packs = packs_versions(model, batch)
+    size = max(1, at_once // len(batch)) if packs else 1
+    for start in range(0, len(versions), size):
+        some = versions[start : start + size]
+        places = range(start, start + len(some))
+        if packs:
+            yield _run_packed(model, prefill(model, batch), some, places, layers, directions)
+        else:
+            seen = run_last_token(model, prefill(model, batch), layers, some[0])
+            coordinates = torch.einsum("pld,ld->pl", seen.states.double(), directions)
+            yield ParallelPasses(places, coordinates[None], seen.logits[None])
+
+
+def packs_versions(model: Model, batch: Batch) -> bool:
+    """True if versions run side by side give what one alone gives; found out once for each model, by running some."""
+    prefix = prefill(model, batch)
+    if prefix.cache is None or model.hf.config._attn_implementation not in ("sdpa", "eager"):
+        return False  # others take no mask of our own
+    if model not in _PACKS:
+        none = torch.empty(0, model.width)
+        alone = run_last_token(model, prefix, ()).logits
+        packed = _run_packed(model, prefix, [[]] * TRIED, range(TRIED), (), none).logits
+        precise = torch.finfo(model.hf.dtype).eps < 1e-5
+        _PACKS[model] = float((packed - alone).abs().max() / alone.abs().max()) < (1e-4 if precise else 3e-2)
+    return _PACKS[model]
+
+
+@torch.inference_mode()
+def _run_packed(
+    model: Model,
+    prefix: Prefix,
+    versions: Sequence[Sequence[Hook]],
+    places: range,
+    layers: Sequence[int],
+    directions: Float[Tensor, "layer d_model"],
+) -> ParallelPasses:
+    count, ids = len(versions), prefix.batch.inputs["input_ids"]
+    reader = _Reader(model, layers, directions)
+    hooks = [*side_by_side(versions), *reader.hooks]
+    with borrowed(model, prefix), hooked(model, hooks):
+        output = model.hf(
+            input_ids=ids[:, -1:].expand(-1, count),
+            attention_mask=_mask(model, prefix, count),
+            position_ids=prefix.positions.expand(*prefix.positions.shape[:-1], count),
+            past_key_values=prefix.cache,
+            use_cache=True,
+            logits_to_keep=count,
+        )
+    logits = output.logits[:, -count:].float().cpu().transpose(0, 1)
+    return ParallelPasses(places, reader.coordinates(len(ids), count), logits)
+
+
+def side_by_side(versions: Sequence[Sequence[Hook]]) -> list[Hook]:
+    """Return one hook for each point, which gives each version's hooks its own token and no other."""
+    at: dict[str, list[tuple[int, Hook]]] = {}
+    for place, hooks in enumerate(versions):
+        for hook in hooks:
+            at.setdefault(hook.name, []).append((place, hook))
+    return [Hook(name, _apart(found)) for name, found in at.items()]
+
+
+def _apart(hooks: Sequence[tuple[int, Hook]]) -> Callable[[Tensor], Tensor | None]:
+    def call(residual: Tensor) -> Tensor | None:
+        changed: dict[int, Tensor] = {}
+        for place, hook in hooks:
+            found = hook.function(changed.get(place, residual[:, place : place + 1]))
+            if found is not None:
+                changed[place] = found
+        if not changed:
+            return None
+        moved = residual.clone()
+        moved[:, list(changed)] = torch.cat(list(changed.values()), 1)
+        return moved
+
+    return call
+
+
+def _mask(model: Model, prefix: Prefix, count: int) -> Any:
+    """Return what each version may attend to, added to attention scores: the prompt's real tokens and itself."""
+    real = prefix.batch.real[:, :-1]
+    prompts, length = real.shape
+    allowed = torch.zeros(prompts, 1, count, length + count, dtype=torch.bool, device=real.device)
+    allowed[..., :length] = real[:, None, None]
+    allowed[..., length:] = torch.eye(count, dtype=torch.bool, device=real.device)
+    least = torch.finfo(model.hf.dtype).min
+    mask = torch.zeros(allowed.shape, dtype=model.hf.dtype, device=real.device).masked_fill(~allowed, least)
+    kinds = {
+        _slides(layer): min(length, layer.sliding_window - 1) if _slides(layer) else length
+        for layer in prefix.cache.layers
+    }
+    by_kind = {kind: mask[..., length - kept :] for kind, kept in kinds.items()}
+    if len(by_kind) == 1:
+        return next(iter(by_kind.values()))
+    return {"full_attention": by_kind[False], "sliding_attention": by_kind[True]}
+
+
+def _slides(layer: Any) -> bool:
+    """True of the keys and values of a layer that attends to a window of tokens."""
+    return bool(getattr(layer, "is_sliding", False))
+
+
+class _Reader:
+    """Keeps one coordinate of every version at some layers while a pass runs."""
+
+    def __init__(self, model: Model, layers: Sequence[int], directions: Float[Tensor, "layer d_model"]):
+        self.kept: list[Tensor | None] = [None] * len(layers)
+        self.hooks = [
+            Hook(model.hook_name(layer), self._keep(place, direction))
+            for place, (layer, direction) in enumerate(zip(layers, directions, strict=True))
+        ]
+
+    def _keep(self, place: int, direction: Tensor) -> Callable[[Tensor], None]:
+        def keep(residual: Tensor) -> None:
+            self.kept[place] = residual.double() @ direction.to(residual.device, torch.float64)
+
+        return keep
+
+    def coordinates(self, prompts: int, count: int) -> Float[Tensor, "version prompt layer"]:
+        if not self.kept:
+            return torch.empty(count, prompts, 0, dtype=torch.float64)
+        read = [each.cpu() for each in self.kept if each is not None]
+        return torch.stack(read, -1).transpose(0, 1)

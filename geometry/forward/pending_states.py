@@ -1,0 +1,97 @@
+"""Residual streams of a batch, at the price of the layers that are read: no head, nothing after the last of them."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import cast, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from regap.errors import ModelError
+from regap.geometry.forward.hooks import Edit, Hook, Reader, Residual, hooked
+from regap.geometry.forward.image_features import seen_inputs
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import Batch, Positions
+
+States = Float[Tensor, "prompt layer d_model"]
+
+
+class _Read(Exception):
+    """Ends a pass: all that was asked for has been read."""
+
+
+@dataclass(frozen=True, eq=False)
+class PendingStates:
+    """States that may still be on their way from the device."""
+
+    states: States = field(repr=False)
+    arrival: "torch.cuda.Event | None" = None
+    """Marks on the device that the copy is done; None if it is."""
+
+    def wait(self) -> States:
+        """Return the states, float32, on the CPU."""
+        if self.arrival is not None:
+            self.arrival.synchronize()
+        return self.states
+
+
+def read(
+    model: Model,
+    batch: Batch,
+    layers: Sequence[int],
+    edits: Sequence[Edit] = (),
+    position: str = "last",
+) -> States:
+    """Return what `run` reads under the edits, without logits: the head and later layers are not run.
+
+    At a position of several tokens, the mean of their states. Raises ModelError for a position that a batch
+    does not know, before the model is run.
+    """
+    return start_capture(model, batch, layers, edits, position).wait()
+
+
+@torch.inference_mode()
+def start_capture(
+    model: Model,
+    batch: Batch,
+    layers: Sequence[int],
+    edits: Sequence[Edit] = (),
+    position: str = "last",
+) -> PendingStates:
+    """Return the same, perhaps not arrived yet: a GPU goes on with the next batch while it copies."""
+    hooks = [hook for edit in edits for hook in edit.hooks(model, batch)]
+    reader = Reader(model, layers, _tokens(batch, position))
+    stop = Hook(model.hook_name(max(layers)), _stop)
+    with suppress(_Read), hooked(model, [*hooks, *reader.hooks, stop]):
+        model.hf.base_model(**seen_inputs(model, batch), use_cache=False)
+    return _on_its_way(reader.states())
+
+
+def _stop(residual: Residual) -> None:  # noqa: ARG001 - a hook is given what it is on
+    raise _Read
+
+
+def _tokens(batch: Batch, position: str) -> Bool[Tensor, "prompt token"] | None:
+    """Return which tokens are read, None for the last: every prompt's last column."""
+    if position == "last":
+        return None
+    if position not in get_args(Positions):
+        raise ModelError(
+            f"position {position!r} is not known; choose one of {', '.join(get_args(Positions))}"
+        )
+    tokens = batch.at(cast(Positions, position))
+    if not bool(tokens.any(1).all()):
+        raise ModelError(f"position {position!r}: a prompt has no such token; choose another position or arm")
+    return tokens
+
+
+def _on_its_way(states: Tensor) -> PendingStates:
+    if states.device.type != "cuda":
+        return PendingStates(states.to("cpu", torch.float32))
+    kept = torch.empty(states.shape, dtype=torch.float32, pin_memory=True)
+    kept.copy_(states.float(), non_blocking=True)
+    arrival = torch.cuda.Event()
+    arrival.record(torch.cuda.current_stream(states.device))
+    return PendingStates(kept, arrival)

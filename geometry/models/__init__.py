@@ -1,0 +1,1 @@
+"""How a model is loaded, identified and hooked."""

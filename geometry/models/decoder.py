@@ -1,0 +1,62 @@
+"""Where a Hugging Face model keeps its decoder: the blocks that write the residual stream."""
+
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any
+
+import torch
+
+from regap.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """The dotted names of the modules that write and read the residual stream."""
+
+    embedding: str
+    """Where tokens become vectors."""
+    blocks: str
+    """The list of decoder blocks."""
+    norm: str | None
+    """The norm after the last block, None if none stands beside the blocks."""
+    head: str | None
+    """Where the residual stream becomes logits, None if the model has no such module."""
+
+
+def find_decoder(model: torch.nn.Module) -> Decoder:
+    """Return where the model keeps its decoder: the list of blocks beside the embedding of its input tokens."""
+    name = type(model).__name__
+    named = {module: path for path, module in model.named_modules()}
+    embedding = _module(model, "get_input_embeddings")
+    if embedding not in named:
+        raise ModelError(f"model {name}: it names no input embedding; give a model that reads tokens")
+    if type(embedding).__module__.partition(".")[0] == "transformer_lens":
+        raise ModelError(f"model {name} is under hooks already; use what load() returned, or a fresh copy")
+    owner = named[embedding].rpartition(".")[0]
+    beside = dict(model.get_submodule(owner).named_children())
+    lists = {child: blocks for child, blocks in beside.items() if isinstance(blocks, torch.nn.ModuleList)}
+    found = [child for child, blocks in lists.items() if _carries_the_stream(blocks)]
+    if len(found) != 1:
+        raise ModelError(
+            f"model {name}: {len(found) or 'no'} lists of blocks that take hidden_states stand beside its embedding "
+            f"{named[embedding]} (there: {', '.join(beside)}); give a decoder of the usual Hugging Face layout"
+        )
+    norms = [child for child, module in beside.items() if "norm" in type(module).__name__.lower()]
+    prefix = f"{owner}." if owner else ""
+    return Decoder(
+        named[embedding],
+        prefix + found[0],
+        prefix + norms[-1] if norms else None,
+        named.get(_module(model, "get_output_embeddings")),  # type: ignore[arg-type]
+    )
+
+
+def _carries_the_stream(blocks: torch.nn.ModuleList) -> bool:
+    return len(blocks) > 0 and all("hidden_states" in signature(block.forward).parameters for block in blocks)
+
+
+def _module(model: Any, method: str) -> torch.nn.Module | None:
+    try:
+        return getattr(model, method)()
+    except (AttributeError, NotImplementedError):
+        return None

@@ -1,0 +1,148 @@
+"""Which model this is: told from a plain Hugging Face model, without its folder, and the same under hooks."""
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from transformers import PreTrainedModel
+
+
+def digest_of_folder(folder: Path) -> str:
+    """Return a digest of the files in a checkpoint folder that a model is made of."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".json", ".jinja", ".safetensors", ".bin", ".txt", ".model"):
+            digest.update(path.name.encode())
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:32]
+
+
+def digest_of_parameters(model: PreTrainedModel) -> str:
+    """Return a digest of configuration and weights, and the number format."""
+    digest = hashlib.sha256(json.dumps(model.config.to_dict(), sort_keys=True, default=str).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return f"{digest.hexdigest()[:32]}:{model.dtype}"
+
+
+def digest_of_processor(processor: Any) -> str:
+    """Digest of template, tokenizer and image settings: a prompt is told from another by its text and image alone."""
+    backend = getattr(processor.tokenizer, "backend_tokenizer", None)
+    words = json.loads(backend.to_str()) if backend is not None else processor.tokenizer.get_vocab()
+    words = {
+        name: value for name, value in words.items() if name not in ("padding", "truncation")
+    }  # of its last use
+    images = getattr(processor, "image_processor", None)
+    settings = images.to_dict() if images is not None else {}
+    shown = json.dumps([str(processor.chat_template), words, settings], sort_keys=True, default=str)
+    return hashlib.sha256(shown.encode()).hexdigest()[:16]
+
+
+VOLATILE = frozenset(
+    ("_name_or_path", "_attn_implementation", "_attn_implementation_internal", "dtype", "torch_dtype")
+) | {"transformers_version", "_commit_hash", "use_cache", "_output_attentions", "output_attentions"}
+"""Of a configuration: where it came from and how it is run, not what the model is."""
+THREADS = 4
+"""Hashing lets go of Python's lock, so that a large model's weights are hashed side by side."""
+UNDER_HOOKS = "._original_component"
+"""What TransformerLens writes into the names of the modules it wraps."""
+
+
+class ModelIdentity(BaseModel):
+    """What must be equal for a correction to mean what it was measured to mean."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    architecture: str = Field(description="class of the Hugging Face model")
+    blocks: int = Field(ge=1, description="decoder blocks")
+    width: int = Field(ge=1, description="width of the residual stream")
+    revision: str | None = Field(description="commit on the hub, None for a model that came from a folder")
+    dtype: str = Field(description="number format of the weights")
+    configuration: str = Field(description="digest of the configuration")
+    weights: str = Field(description="digest of all parameters, names and numbers")
+
+    def difference(self, found: "ModelIdentity") -> str | None:
+        """Return the first thing in which the model found is another one, in words; None if it is this one."""
+        for name, words in COMPARED.items():
+            expected, other = getattr(self, name), getattr(found, name)
+            known = name != "revision" or (expected and other)
+            if known and expected != other:
+                return f"{words} {_shown(other)}, and not {_shown(expected)}"
+        return None
+
+
+COMPARED = {
+    "architecture": "its architecture is",
+    "blocks": "its number of blocks is",
+    "width": "its width is",
+    "revision": "its revision is",
+    "dtype": "its number format is",
+    "configuration": "its configuration has digest",
+    "weights": "its weights have digest",
+}
+"""From what is told at a glance to what takes reading every number."""
+
+
+def identity_of(model: torch.nn.Module) -> ModelIdentity:
+    """Return the identity of a Hugging Face model; every parameter is read, once for as long as none changes.
+
+    Raises ModelError for a model without a decoder of the usual layout.
+    """
+    config: Any = model.config
+    return ModelIdentity(
+        architecture=type(model).__name__,
+        blocks=config.get_text_config().num_hidden_layers,
+        width=config.get_text_config().hidden_size,
+        revision=getattr(config, "_commit_hash", None),
+        dtype=str(model.dtype).removeprefix("torch."),
+        configuration=_digest(json.dumps(_lasting(config.to_dict()), sort_keys=True, default=str).encode()),
+        weights=_digest_of_weights(model),
+    )
+
+
+_KNOWN: "WeakKeyDictionary[torch.nn.Module, tuple[str, str]]" = WeakKeyDictionary()
+
+
+def _digest_of_weights(model: torch.nn.Module) -> str:
+    parameters = {name.replace(UNDER_HOOKS, ""): each for name, each in model.named_parameters()}
+    named = sorted(parameters.items(), key=lambda one: one[0])
+    state = _digest(repr([(name, each.data_ptr(), _version(each)) for name, each in named]).encode())
+    known = _KNOWN.get(model)
+    if known is None or known[0] != state:
+        with ThreadPoolExecutor(THREADS) as pool:
+            digests = list(pool.map(lambda one: _digest_of_parameter(*one), named))
+        known = _KNOWN[model] = (state, _digest("".join(digests).encode()))
+    return known[1]
+
+
+def _version(parameter: torch.Tensor) -> int:
+    return -1 if parameter.is_inference() else parameter._version
+
+
+def _digest_of_parameter(name: str, parameter: torch.Tensor) -> str:
+    digest = hashlib.sha256(f"{name}{tuple(parameter.shape)}{parameter.dtype}".encode())
+    if parameter.numel():
+        digest.update(parameter.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _lasting(config: Any) -> Any:
+    if isinstance(config, dict):
+        return {str(name): _lasting(value) for name, value in config.items() if name not in VOLATILE}
+    return [_lasting(value) for value in config] if isinstance(config, list | tuple) else config
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return f"{text[:12]}…" if len(text) == 32 else text

@@ -1,0 +1,1 @@
+"""How a prompt becomes model inputs, and which role each token has."""

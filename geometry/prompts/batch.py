@@ -1,0 +1,180 @@
+"""How prompts become model inputs: chat template, images, left padding, and which tokens have which name."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from regap.errors import ModelError, PairError
+from regap.geometry.data.pairs import Prompt
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.chat import TokenRole, render
+from regap.geometry.prompts.positions import Positions
+from regap.geometry.prompts.token_roles import token_roles
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Left-padded inputs of a few prompts: the last column is every prompt's last token."""
+
+    inputs: Mapping[str, Tensor] = field(repr=False)
+    """Everything the processor returned, on the model's device."""
+    rows: tuple[int, ...]
+    """Which prompts these are, as positions in the list that was batched."""
+    image_token: int | None = None
+    """The token id that stands for one patch of an image, None if the model has none."""
+    pictures: tuple[str, ...] = ()
+    """Digests of the pictures, prompt after prompt; empty if it is not known which they are."""
+    kept: dict[str, Any] = field(default_factory=dict, repr=False)
+    """What has been run of this batch, by model: later passes start from it."""
+    tell: Callable[[], dict[TokenRole, Tensor]] | None = field(default=None, repr=False)
+    """Tells whose words the tokens are, when that is asked; None if nobody knows."""
+
+    def __post_init__(self) -> None:
+        mask = self.inputs["attention_mask"]
+        if not bool(mask[:, -1].all()):
+            raise ModelError("the processor pads on the right; set processor.tokenizer.padding_side = 'left'")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def real(self) -> Bool[Tensor, "prompt token"]:
+        """True at tokens of the prompt, False at padding."""
+        return self.inputs["attention_mask"].bool()
+
+    @property
+    def image(self) -> Bool[Tensor, "prompt token"]:
+        """True at the tokens that stand for image patches."""
+        if self.image_token is None:
+            return torch.zeros_like(self.real)
+        return self.inputs["input_ids"] == self.image_token
+
+    @property
+    def request(self) -> Bool[Tensor, "prompt token"]:
+        """True at the tokens that hold the user's words."""
+        return self._spoken["user"]
+
+    @property
+    def template(self) -> Bool[Tensor, "prompt token"]:
+        """True at the tokens that nobody said and that show no image: the chat template's and the processor's own."""
+        return self.real & ~self.image & ~self._spoken["user"] & ~self._spoken["system"]
+
+    @property
+    def after_instruction(self) -> Bool[Tensor, "prompt token"]:
+        """True at every token after the last one of the user's words and images."""
+        asked = self.request | self.image
+        return self.real & (asked.flip(-1).cumsum(-1).flip(-1) == 0)
+
+    def at(self, positions: Positions) -> Bool[Tensor, "prompt token"]:
+        """Return where the named positions are; raises ModelError if a prompt has none, images apart."""
+        if positions == "last":
+            found = torch.zeros_like(self.real)
+            found[:, -1] = True
+            return found
+        found = self.real if positions == "all" else getattr(self, positions)
+        empty = (~found.any(1)).nonzero()[:, 0].tolist()
+        if empty and positions != "image":
+            raise ModelError(
+                f"prompt {self.rows[empty[0]]} has no token at position {positions}; its chat template writes none "
+                "there: choose other positions"
+            )
+        return found
+
+    @cached_property
+    def _spoken(self) -> dict[TokenRole, Tensor]:
+        if self.tell is None:
+            raise ModelError("this batch was made without its prompts; make it with collate()")
+        return self.tell()
+
+
+def prompt_digest(rendered: str, prompt: Prompt) -> str:
+    """Return a digest of all that the model is shown: the rendered text and the images' bytes."""
+    pictures = ",".join(picture.sha256 for picture in prompt.pictures)
+    return hashlib.sha256(f"{rendered}\0{pictures}".encode()).hexdigest()
+
+
+def collate(model: Model, prompts: Sequence[Prompt], rows: Sequence[int]) -> Batch:
+    """Return one left-padded batch of these prompts; no prompt is ever cut.
+
+    Raises ModelError if the processor refuses them (some take no prompts with and without images together), or the
+    model sees no images, and PairError for a prompt longer than the model has positions.
+    """
+    inputs = _processed(model, prompts)
+    image_token = model.image_token if model.sees_images else None
+    batch = Batch(
+        inputs,
+        tuple(rows),
+        image_token,
+        tuple(picture.sha256 for prompt in prompts for picture in prompt.pictures),
+        tell=lambda: token_roles(model, prompts, inputs["input_ids"], inputs["attention_mask"].bool()),
+    )
+    lengths = batch.real.sum(1).tolist()
+    longest = max(range(len(prompts)), key=lengths.__getitem__)
+    if model.longest_prompt is not None and lengths[longest] > model.longest_prompt:
+        raise PairError(
+            f"prompt {rows[longest]} ({prompts[longest].text[:60]!r}) is {lengths[longest]} tokens long, and model "
+            f"{model.name} reads at most {model.longest_prompt}; shorten it, or leave the pair out"
+        )
+    return batch
+
+
+def _processed(model: Model, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
+    texts = [render(model, prompt) for prompt in prompts]
+    pictures = [[picture.open() for picture in prompt.pictures] for prompt in prompts]
+    mixed = 0 < sum(map(bool, pictures)) < len(prompts)
+    bos = model.tokenizer.bos_token
+    # A template that writes the beginning-of-sequence token itself must not get a second one.
+    options: dict[str, Any] = {"add_special_tokens": not (bos and texts[0].startswith(bos))}
+    images = {"images": pictures} if any(pictures) else {}
+    try:
+        inputs = model.processor(
+            text=texts, **images, padding=True, truncation=False, return_tensors="pt", **options
+        )
+    except (ValueError, TypeError, IndexError, KeyError) as error:
+        remedy = "give prompts with and without images apart" if mixed else "use other arms or another model"
+        raise ModelError(
+            f"model {model.name}: its processor refuses the prompts ({_first_line(error)}); {remedy}"
+        ) from error
+    if mixed:
+        _check_words_alone(model, inputs, texts, [not each for each in pictures], options)
+    return {name: _placed(model, value) for name, value in inputs.items() if _is_input(name, value)}
+
+
+def _check_words_alone(
+    model: Model, inputs: Any, texts: Sequence[str], alone: Sequence[bool], options: dict[str, Any]
+) -> None:
+    """Raise ModelError if a prompt without an image is not what it would be alone: some processors look for one."""
+    row = alone.index(True)
+    found = inputs["input_ids"][row][inputs["attention_mask"][row].bool()].tolist()
+    if found != model.tokenizer(texts[row], **options)["input_ids"]:
+        raise ModelError(
+            f"model {model.name}: its processor changes prompts without an image that stand beside others; "
+            "give prompts with and without images apart"
+        )
+
+
+def _is_input(name: str, value: Any) -> bool:
+    return isinstance(value, Tensor) and name != "labels"  # what an answer should be is no part of a prompt
+
+
+def _placed(model: Model, value: Tensor) -> Tensor:
+    return value.to(model.device, model.hf.dtype if value.is_floating_point() else value.dtype)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def describe(model: Model, prompt: Prompt, tail: int = 8) -> str:
+    """Return the rendered prompt and its last tokens with their ids, for a person to check the template."""
+    batch = collate(model, [prompt], [0])
+    ids: list[Any] = batch.inputs["input_ids"][0, -tail:].tolist()
+    tokens = model.tokenizer.convert_ids_to_tokens(ids)
+    shown = " ".join(f"{token!r}:{number}" for token, number in zip(tokens, ids, strict=True))
+    return f"{render(model, prompt)}\nlast tokens: {shown}"

@@ -1,0 +1,58 @@
+"""How many tokens prompts take, counted before any picture is decoded."""
+
+import io
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+
+from regap.geometry.data.pairs import Picture, Prompt
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import render
+
+AT_ONCE = 1024
+"""Prompts tokenised together."""
+
+
+def prompt_lengths(model: Model, prompts: Sequence[Prompt]) -> list[int]:
+    """Return the tokens of each prompt after the chat template, those that stand for pictures included.
+
+    Where the processor does not say how many tokens a picture takes, it counts as its placeholder.
+    """
+    sizes = [picture_size(picture) for prompt in prompts for picture in prompt.pictures]
+    pictures = iter(image_tokens(model.processor, sizes))
+    found: list[int] = []
+    for start in range(0, len(prompts), AT_ONCE):
+        some = prompts[start : start + AT_ONCE]
+        texts = [render(model, prompt) for prompt in some]
+        words = model.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        for prompt, ids in zip(some, words, strict=True):
+            found.append(len(ids) + sum(next(pictures) - 1 for _ in prompt.pictures))
+    return found
+
+
+def image_tokens(processor: Any, sizes: Sequence[tuple[int, int]]) -> list[int]:
+    """Return how many decoder positions pictures of these heights and widths take, by the processor's own count."""
+    if not sizes:
+        return []
+    count = getattr(processor, "_get_num_multimodal_tokens", None)
+    try:
+        # One size after another is what all processors take; equal sizes are asked once.
+        once = (
+            {size: int(count(image_sizes=[size])["num_image_tokens"][0]) for size in set(sizes)}
+            if count
+            else {}
+        )
+    except (AttributeError, KeyError, TypeError, NotImplementedError):
+        once = {}
+    return [once.get(size, 1) for size in sizes]
+
+
+def picture_size(picture: Picture) -> tuple[int, int]:
+    """Return height and width, from the header alone."""
+    source = io.BytesIO(picture.data) if isinstance(picture.data, bytes) else picture.data
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of large pictures, which are refused where they are decoded
+        with Image.open(source) as image:
+            return image.height, image.width

@@ -1,0 +1,1 @@
+"""Residual streams in memory and on disk."""

@@ -1,0 +1,146 @@
+"""Residual streams of prompts at one position, with what is needed to group them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from regap.errors import PairError
+from regap.geometry.data.pairs import Label, Pair, Split
+from regap.geometry.states.shards import Chunk, Shards, parts_of
+
+
+@dataclass(frozen=True)
+class StateRow:
+    """What is known of one prompt apart from its residual stream."""
+
+    pair_id: str
+    label: Label
+    category: str
+    split: Split
+    cluster: str
+
+    @classmethod
+    def of(cls, pair: Pair) -> "StateRow":
+        """Return the row of a pair."""
+        return cls(pair.pair_id, pair.label, pair.category, pair.split, pair.cluster)
+
+
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """Residual streams of one arm under one condition, a row for each prompt."""
+
+    source: Float[Tensor, "prompt layer d_model"] | Shards = field(repr=False)
+    """Outputs of blocks at one position, float32: on the CPU, or on disk and read shard by shard."""
+    rows: tuple[StateRow, ...] = field(repr=False)
+    """One for each prompt, in the order of `source`."""
+    arm: str
+    """The rendering of the request."""
+    layers: tuple[int, ...]
+    """Which blocks, 0-based."""
+    model: str
+    """Fingerprint of the model."""
+    edits: tuple[str, ...] = ()
+    """Identities of the edits under which they were captured; empty for the model as it is."""
+    position: str = "last"
+    """Which token of the prompt; of several, their mean."""
+
+    def __post_init__(self) -> None:
+        prompts, layers, _ = self.source.shape
+        if (prompts, layers) != (len(self.rows), len(self.layers)):
+            raise ValueError(
+                f"residuals of {prompts} prompts x {layers} layers do not fit "
+                f"{len(self.rows)} rows x {len(self.layers)} layers"
+            )
+        if not prompts:
+            raise PairError(f"arm {self.arm}: no prompts; choose an arm, split and label that some pair has")
+        if isinstance(self.source, Tensor) and not bool(torch.isfinite(self.source).all()):
+            raise ValueError(
+                f"arm {self.arm}: residual streams hold infinities or NaN; load the model with dtype='float32'"
+            )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def residuals(self) -> Float[Tensor, "prompt layer d_model"]:
+        """All residual streams, in memory; states on disk are read whole, so prefer `parts` or `at`."""
+        return self.source if isinstance(self.source, Tensor) else self.source.load()
+
+    def parts(self) -> Iterator[Chunk]:
+        """Yield all prompts, a part of them at a time: what is on disk never is in memory as a whole."""
+        return parts_of(self.source)
+
+    @property
+    def harmful(self) -> Bool[Tensor, " prompt"]:
+        """True at harmful prompts."""
+        return torch.tensor([row.label == "harmful" for row in self.rows])
+
+    @property
+    def clusters(self) -> np.ndarray:
+        """The cluster of each prompt, as text."""
+        return np.array([row.cluster for row in self.rows])
+
+    @property
+    def pair_ids(self) -> list[str]:
+        """The pair of each prompt."""
+        return [row.pair_id for row in self.rows]
+
+    @property
+    def calibration(self) -> "Activations":
+        """The prompts on which directions, layers and thresholds are chosen."""
+        return self.where(split="calibration")
+
+    @property
+    def test(self) -> "Activations":
+        """The prompts on which results are reported."""
+        return self.where(split="test")
+
+    def where(self, *, split: Split | None = None, label: Label | None = None) -> "Activations":
+        """Return the prompts of this split and label; raises PairError if there are none."""
+        kept = [
+            i for i, row in enumerate(self.rows) if split in (None, row.split) and label in (None, row.label)
+        ]
+        if not kept:
+            raise PairError(f"arm {self.arm}: no prompt with split={split}, label={label}; add such pairs")
+        return self.take(kept)
+
+    def take(self, kept: Sequence[int]) -> "Activations":
+        """Return these prompts, by position."""
+        source = self.source
+        chosen = source[torch.as_tensor(kept)] if isinstance(source, Tensor) else source.take(kept)
+        return replace(self, source=chosen, rows=tuple(self.rows[i] for i in kept))
+
+    def at(self, layer: int) -> Float[Tensor, "prompt d_model"]:
+        """Return the residual streams after block `layer`; raises ValueError if it was not captured."""
+        if layer not in self.layers:
+            raise ValueError(f"layer {layer} was not captured; captured are {list(self.layers)}")
+        place = self.layers.index(layer)
+        return self.source[:, place] if isinstance(self.source, Tensor) else self.source.load(place)[:, 0]
+
+    def aligned_with(self, other: "Activations") -> "tuple[Activations, Activations]":
+        """Return both restricted to their common pairs, row i of one and of the other the same request."""
+        place = {pair_id: i for i, pair_id in enumerate(other.pair_ids)}
+        mine = [i for i, pair_id in enumerate(self.pair_ids) if pair_id in place]
+        if not mine:
+            raise PairError(
+                f"arms {self.arm} and {other.arm} share no pair; give both renderings of a request one pair_id"
+            )
+        return self.take(mine), other.take([place[self.pair_ids[i]] for i in mine])
+
+
+def label_means(states: Activations) -> dict[Label, Float[Tensor, "layer d_model"]]:
+    """Return the mean residual stream of each label that is there, float64, a part of the prompts at a time."""
+    harmful = states.harmful
+    masks: dict[Label, Tensor] = {"harmful": harmful, "harmless": ~harmful}
+    sums: dict[Label, Tensor] = {}
+    for part in states.parts():
+        rows = torch.from_numpy(part.rows)
+        for label, mask in masks.items():
+            if bool(mask[rows].any()):
+                found = part.residuals[mask[rows]].sum(0, dtype=torch.float64)
+                sums[label] = sums[label] + found if label in sums else found
+    return {label: total / int(masks[label].sum()) for label, total in sums.items()}

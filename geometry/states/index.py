@@ -1,0 +1,59 @@
+"""What a folder of shards holds, so that it can be read without the model that made it."""
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regap.errors import PairError
+from regap.geometry.files import write_whole
+from regap.geometry.states.activations import Activations, StateRow
+from regap.geometry.states.shards import Shards
+
+INDEX = "index.json"
+SHARD = re.compile(r"[0-9a-f]+\.safetensors")
+
+
+def write_index(states: Activations, shards: Shards) -> Path:
+    """Write index.json beside the shards: which prompt is where, and what was read of it."""
+    about = {"arm": states.arm, "layers": states.layers, "model": states.model, "edits": states.edits}
+    about |= {"position": states.position, "width": shards.width}
+    about |= {"shards": [path.name for path in shards.paths], "places": shards.places.tolist()}
+    about |= {"prompts": [asdict(row) for row in states.rows]}
+    text = json.dumps(about, ensure_ascii=False, separators=(",", ":"))
+    return write_whole(shards.paths[0].parent / INDEX, text.encode())
+
+
+def read_activations(folder: str | Path) -> Activations:
+    """Return what was captured last into the folder, such as RUN/activations/text; it stays on disk until read.
+
+    Raises PairError for a folder that holds no index, or one that is damaged.
+    """
+    path = Path(folder) / INDEX
+    try:
+        about = json.loads(path.read_bytes())
+        return _activations(Path(folder), about)
+    except OSError:
+        raise PairError(
+            f"folder {folder} holds no {INDEX}; name the folder of one arm of a finished capture"
+        ) from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise PairError(f"{path} is damaged ({error}); capture again into the same folder") from None
+
+
+def _activations(folder: Path, about: dict[str, Any]) -> Activations:
+    names = about["shards"]
+    if not all(SHARD.fullmatch(name) for name in names):
+        raise ValueError("a shard has a name that no shard has")
+    places = np.array(about["places"], dtype=np.int64).reshape(-1, 2)
+    if len(np.unique(places, axis=0)) != len(places) or not np.isin(places[:, 0], range(len(names))).all():
+        raise ValueError("two prompts have one place, or one has none")
+    layers = tuple(about["layers"])
+    shards = Shards(tuple(folder / name for name in names), places, len(layers), about["width"])
+    rows = tuple(StateRow(**row) for row in about["prompts"])
+    return Activations(
+        shards, rows, about["arm"], layers, about["model"], tuple(about["edits"]), about["position"]
+    )

@@ -1,0 +1,101 @@
+"""Residual streams that stay on disk and are read a shard at a time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from regap.errors import StoreError
+
+ROWS = 4096
+"""Prompts in one part of residual streams that are held in memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Some prompts' residual streams: what is in memory at one time."""
+
+    rows: Int[np.ndarray, " prompt"]
+    """Which prompts, as positions in the whole."""
+    residuals: Float[Tensor, "prompt layer d_model"] = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Shards:
+    """Residual streams [prompt, layer, d_model] in files, in an order of their own."""
+
+    paths: tuple[Path, ...]
+    places: Int[np.ndarray, "prompt 2"] = field(repr=False)
+    """File and row of each prompt."""
+    layers: int
+    width: int
+
+    @classmethod
+    def of(cls, paths: Sequence[Path], groups: Sequence[Sequence[int]], layers: int, width: int) -> "Shards":
+        """Return shards of which file i holds the prompts groups[i], each prompt in one file."""
+        places = np.empty((sum(map(len, groups)), 2), dtype=np.int64)
+        for number, rows in enumerate(groups):
+            places[rows, 0], places[rows, 1] = number, np.arange(len(rows))
+        return cls(tuple(paths), places, layers, width)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Prompts, layers and width."""
+        return len(self.places), self.layers, self.width
+
+    def take(self, kept: Sequence[int]) -> "Shards":
+        """Return these prompts, by position; nothing is read."""
+        return Shards(self.paths, self.places[np.asarray(kept)], self.layers, self.width)
+
+    def parts(self, layer: int | None = None) -> Iterator[Chunk]:
+        """Yield the prompts file by file, one file in memory at a time; of one layer's place alone, if given.
+
+        Raises StoreError for a file that is gone or damaged, ValueError for numbers that are not finite.
+        """
+        order = np.argsort(self.places[:, 0], kind="stable")
+        bounds = np.flatnonzero(np.diff(self.places[order, 0])) + 1
+        for rows in np.split(order, bounds) if len(order) else []:
+            file, places = self.places[rows[0], 0], self.places[rows, 1]
+            residuals = _read(self.paths[file], layer)
+            if (self.layers if layer is None else 1, self.width) != tuple(residuals.shape[1:]):
+                raise StoreError(
+                    f"shard {self.paths[file]} has another shape; capture again into the same folder"
+                )
+            whole = len(places) == len(residuals) and bool((places == np.arange(len(places))).all())
+            yield Chunk(rows, residuals if whole else residuals[torch.from_numpy(places)])
+
+    def load(self, layer: int | None = None) -> Float[Tensor, "prompt layer d_model"]:
+        """Return all prompts in memory, of one layer's place alone if given."""
+        held = torch.empty(len(self.places), self.layers if layer is None else 1, self.width)
+        for part in self.parts(layer):
+            held[torch.from_numpy(part.rows)] = part.residuals
+        return held
+
+
+def parts_of(source: "Tensor | Shards") -> Iterator[Chunk]:
+    """Yield all prompts, a bounded number of them in memory at a time beside what is there already."""
+    if isinstance(source, Shards):
+        yield from source.parts()
+        return
+    for start in range(0, len(source), ROWS):
+        some = source[start : start + ROWS]
+        yield Chunk(np.arange(start, start + len(some)), some)
+
+
+def _read(path: Path, layer: int | None) -> Tensor:
+    try:
+        with safe_open(path, framework="pt") as file:
+            if layer is None:
+                residuals = file.get_tensor("residuals")
+            else:
+                residuals = file.get_slice("residuals")[:, layer : layer + 1]
+    except (SafetensorError, OSError):
+        raise StoreError(f"shard {path} is gone or damaged; capture again into the same folder") from None
+    if not bool(torch.isfinite(residuals).all()):
+        raise ValueError(f"shard {path} holds infinities or NaN; load the model with dtype='float32'")
+    return residuals.float()

@@ -1,0 +1,137 @@
+"""Residual streams on disk: safetensors shards named by the digest of all that they depend on."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from regap.geometry.files import write_whole
+
+NARROW = (torch.bfloat16, torch.float16)
+"""Tried in this order."""
+
+
+def narrowest_format(numbers: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return equal numbers in the first 16-bit format that holds each of them exactly; float32 if none does.
+
+    The numbers are finite float32. The first of them are tried before all are, since they mostly decide.
+    """
+    for narrow in NARROW:
+        if _holds(narrow, numbers[:1]) and _holds(narrow, numbers):
+            return numbers.to(narrow)
+    return numbers
+
+
+def _holds(narrow: torch.dtype, numbers: Tensor) -> bool:
+    return torch.equal(numbers.to(narrow).to(numbers.dtype), numbers)
+
+
+@dataclass(frozen=True)
+class ShardKey:
+    """All that the numbers in one shard depend on."""
+
+    model: str
+    """Fingerprint of the model."""
+    edits: tuple[str, ...]
+    """Identities of the edits, in order."""
+    layers: tuple[int, ...]
+    """Which blocks."""
+    prompts: tuple[str, ...]
+    """Digests of the rendered prompts, in the order of the rows."""
+    position: str = "last"
+    """Which token, or tokens of which the mean."""
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal name of the shard."""
+        return digest_of([self.model, self.edits, self.layers, self.prompts, self.position, "hook_out"])
+
+
+def digest_of(value: object) -> str:
+    """Return a digest of a value made of lists, texts and numbers."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def digest_of_tensor(tensor: Tensor) -> str:
+    """Return a digest of a tensor's numbers, as float64."""
+    return hashlib.sha256(tensor.detach().cpu().double().contiguous().numpy().tobytes()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """One shard as it was written."""
+
+    residuals: Float[Tensor, "prompt layer d_model"]
+    """Float32."""
+    parts: int
+    """In how many passes it was computed: more than one if the memory ran out."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of shards; a shard that is there is never computed again."""
+
+    folder: Path
+
+    def path(self, key: ShardKey) -> Path:
+        """Return where the shard of this key is, or will be."""
+        return self.folder / f"{key.digest}.safetensors"
+
+    def read(self, key: ShardKey) -> Stored | None:
+        """Return the shard of this key; None if it is not there, or not as it was written."""
+        path = self.path(key)
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                residuals, header = file.get_tensor("residuals"), file.metadata() or {}
+        except (SafetensorError, OSError):
+            return None  # damaged: computed anew and replaced
+        whole = header.get("digest") == _digest_of_bytes(residuals)
+        return Stored(residuals.float(), int(header.get("parts", "1"))) if whole else None
+
+    def write(self, key: ShardKey, residuals: Float[Tensor, "prompt layer d_model"], parts: int = 1) -> Path:
+        """Write a shard whole or not at all; raises ValueError for numbers that are not finite.
+
+        What was computed in 16 bits is kept in 16, without loss, and read as float32.
+        """
+        if not bool(torch.isfinite(residuals).all()):
+            raise ValueError("residual streams hold infinities or NaN; load the model with dtype='float32'")
+        kept = narrowest_format(residuals).contiguous()
+        header = {"position": key.position, "hook": "blocks.{layer}.hook_out", "model": key.model}
+        header |= {"edits": json.dumps(key.edits), "layers": json.dumps(key.layers), "parts": str(parts)}
+        header |= {"prompts": json.dumps(key.prompts), "digest": _digest_of_bytes(kept)}
+        return write_whole(self.path(key), _encoded({"residuals": kept}, header))
+
+
+def _digest_of_bytes(tensor: Tensor) -> str:
+    """Digest of a tensor's number format, shape and bytes: as fast as a disk."""
+    digest = hashlib.sha256(json.dumps([str(tensor.dtype), *tensor.shape]).encode())
+    digest.update(tensor.detach().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:32]
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
+    """Write named tensors and a header to one safetensors file, whole or not at all."""
+    write_whole(path, encoded_tensors(tensors, header))
+
+
+def encoded_tensors(tensors: dict[str, Tensor], header: dict[str, str]) -> bytes:
+    """Return a safetensors file of named tensors, as float32, and a header; equal for equal content."""
+    copies = {name: tensor.detach().to("cpu", torch.float32, copy=True) for name, tensor in tensors.items()}
+    return _encoded({name: tensor.contiguous() for name, tensor in copies.items()}, header)
+
+
+def _encoded(tensors: dict[str, Tensor], header: dict[str, str]) -> bytes:
+    """Return a safetensors file that is equal for equal content: the library orders a header's keys at random."""
+    data = save(tensors, metadata=header)
+    size = int.from_bytes(data[:8], "little")
+    ordered = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    ordered += b" " * (-len(ordered) % 8)  # tensors begin at a multiple of 8 bytes
+    return len(ordered).to_bytes(8, "little") + ordered + data[8 + size :]

@@ -1,0 +1,54 @@
+"""AdaShield-S: a standing warning before every prompt."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from regap.errors import ModelError
+from regap.geometry.data.pairs import Prompt
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.chat import render
+from regap.geometry.states.store import digest_of
+from regap.interventions.defences.calibration import DefenceData
+from regap.interventions.rewriting import Ask
+from regap.interventions.wording import Wording
+
+
+@dataclass(frozen=True, eq=False)
+class Warned:
+    """Each prompt with a warning before it; nothing is asked on the way."""
+
+    model: Model = field(repr=False)
+    wording: Wording
+
+    @property
+    def identity(self) -> str:
+        """Digest of the warning."""
+        return digest_of(["warned", self.wording.careful])
+
+    def __call__(self, prompts: Sequence[Prompt], ask: Ask, budget: int) -> list[Prompt]:  # noqa: ARG002
+        """Return each prompt with the warning."""
+        return carefully(self.model, prompts, self.wording)
+
+
+def adashield(calibration: DefenceData) -> Warned:
+    """Return the rewriting x -> (warning, x): one standing text for all inputs, no edit of any state.
+
+    Source: AdaShield-S, arXiv 2403.09513, known from descriptions: a static defence prompt beside the query, written by
+    hand; AdaShield-A, which adapts it to each query with a second model, is not made here. Needs: a longer prompt.
+    Assumed: our own warning (`Wording.careful`), as the system's message where the chat template takes one.
+    """
+    return Warned(calibration.model, calibration.wording)
+
+
+def carefully(model: Model, prompts: Sequence[Prompt], wording: Wording) -> list[Prompt]:
+    """Return the prompts with the warning as the system's message, or before the user's words where there is none."""
+    found = []
+    for prompt in prompts:
+        warned = wording.warned(prompt)
+        try:
+            render(model, warned)
+        except ModelError:
+            words = f"{wording.careful}\n{prompt.text}"
+            warned = Prompt(words, prompt.pictures, prompt.system, prompt.shown)
+        found.append(warned)
+    return found

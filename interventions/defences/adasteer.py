@@ -1,0 +1,137 @@
+"""AdaSteer with both terms: to refusal, and across it to where the model sees harm in what it answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from regap.errors import PairError
+from regap.geometry.forward.hooks import Edit
+from regap.geometry.states.activations import label_means
+from regap.geometry.states.store import digest_of, digest_of_tensor
+from regap.interventions.defences.calibration import DefenceData, Dose
+from regap.interventions.edits.gate import budget_threshold
+from regap.interventions.edits.gated_shift import GatedShift
+from regap.interventions.edits.other_arm import layer_vectors
+from regap.interventions.edits.shift import Shift
+from regap.interventions.edits.site import Site
+
+
+@dataclass(frozen=True, eq=False)
+class ClippedLine:
+    """clip(slope * (p - start), low, high), p the position between the two anchors."""
+
+    harmful: Float[Tensor, " d_model"] = field(repr=False)
+    """Where p is 0."""
+    harmless: Float[Tensor, " d_model"] = field(repr=False)
+    """Where p is 100."""
+    slope: float
+    start: float
+    low: float
+    high: float
+
+    @property
+    def identity(self) -> str:
+        """Digest of anchors and line."""
+        anchors = digest_of_tensor(torch.stack([self.harmful, self.harmless]))
+        return digest_of([anchors, self.slope, self.start, self.low, self.high])
+
+    def __call__(self, states: Float[Tensor, "prompt 1 d_model"]) -> Float[Tensor, " prompt"]:
+        """Return the coefficient of each prompt; negative ones push to the harmful anchor's side."""
+        at = position(states[:, 0], self.harmful, self.harmless)
+        return (self.slope * (at - self.start)).clamp(self.low, self.high)
+
+
+def adasteer(calibration: DefenceData, site: Site) -> Dose:
+    """Return h <- h + strength * lambda(x) * v, v = mean harmless - mean harmful, lambda = clip(w (p - b), -1, 0).
+
+    Source: AdaSteer, arXiv 2504.09466, code read: p = 100 <h - a, u> / |a' - a| along u from one anchor a to the other
+    a'; two terms, at all layers and prompt positions, slopes, offsets and clips set by hand for each text model.
+    Needs: one reading pass. Assumed: the refusal term alone; anchors are the text means; b lets through the stated
+    share of harmless calibration images, and the line reaches -1 at the mean harmful one.
+    """
+    place = calibration.text.layers.index(calibration.read_layer)
+    means = label_means(calibration.text)
+    anchors = means["harmful"][place], means["harmless"][place]
+    rule = fitted_line(calibration, *anchors)
+    vectors = layer_vectors([calibration.text_gap(layer) for layer in site.layers])
+    return lambda strength: [
+        GatedShift(Shift(site, vectors, strength, "refusal"), (calibration.read_layer,), rule)
+    ]
+
+
+def fitted_line(
+    calibration: DefenceData, harmful: Float[Tensor, " d_model"], harmless: Float[Tensor, " d_model"]
+) -> ClippedLine:
+    """Return the line that is 0 for all but the stated share of harmless images and -1 at the mean harmful one."""
+    at = position(calibration.image.at(calibration.read_layer).double(), harmful, harmless)
+    is_harmful = calibration.image.harmful
+    start = -budget_threshold(-at[~is_harmful], calibration.false_refusals)
+    width = start - float(at[is_harmful].mean())
+    width = width if width > 0 else max(float(at.std()), 1e-9)  # the classes lie the wrong way about
+    return ClippedLine(harmful, harmless, slope=1 / width, start=start, low=-1.0, high=0.0)
+
+
+def position(
+    states: Float[Tensor, "prompt d_model"],
+    harmful: Float[Tensor, " d_model"],
+    harmless: Float[Tensor, " d_model"],
+) -> Float[Tensor, " prompt"]:
+    """Return p: 0 at the harmful anchor, 100 at the harmless one, linear between and beyond."""
+    axis = harmless - harmful
+    return 100 * ((states - harmful) @ axis) / axis.square().sum()
+
+
+def adasteer_both(calibration: DefenceData, site: Site) -> Dose:
+    """Return h <- h + strength * (lambda_r(x) * v + lambda_c(x) * w), v as in `adasteer`, w across v.
+
+    w is the part orthogonal to v of mean harmless - mean harmful among images that the model *answers*: harm that it
+    does not refuse. lambda_c = clip(w' (p' - b'), -1, 0), p' the position between those two means. Source: AdaSteer,
+    arXiv 2504.09466, code read: the second direction contrasts harmful inputs with harmless ones that look harmful and
+    is projected off the first; lambda_c has a slope, offset and clip of its own for each text model. Needs: one
+    reading pass; which calibration images are refused. Assumed: both read at `read_layer`; the rule of the line as in
+    the first term. Raises PairError if the model answers no harmful image, or no harmless one.
+    """
+    read = calibration.read_layer
+    rule = fitted_line(calibration, *answered_means(calibration, read))
+    vectors = []
+    for layer in site.layers:
+        means = answered_means(calibration, layer)
+        vectors.append(across(means.harmful - means.harmless, calibration.text_gap(layer)))
+    refusal, harm = adasteer(calibration, site), layer_vectors(vectors)
+
+    def dose(strength: float) -> Sequence[Edit]:
+        return [*refusal(strength), GatedShift(Shift(site, harm, strength, "harmfulness"), (read,), rule)]
+
+    return dose
+
+
+class AnsweredMeans(NamedTuple):
+    """Mean states of images that the model answers, float64."""
+
+    harmful: Float[Tensor, " d_model"]
+    harmless: Float[Tensor, " d_model"]
+
+
+def answered_means(calibration: DefenceData, layer: int) -> AnsweredMeans:
+    """Return the mean state after a block of the answered images of each label; raises PairError if one has none."""
+    states, harmful, answered = (
+        calibration.image.at(layer).double(),
+        calibration.image.harmful,
+        calibration.answered,
+    )
+    for label, of_label in (("harmful", harmful), ("harmless", ~harmful)):
+        if not bool((of_label & answered).any()):
+            raise PairError(
+                f"all {int(of_label.sum())} {label} calibration images in arm {calibration.image_arm} are refused and "
+                "were dropped, so that adasteer_both has none to fit on; add pairs, choose another arm, or use adasteer"
+            )
+    return AnsweredMeans(states[harmful & answered].mean(0), states[~harmful & answered].mean(0))
+
+
+def across(vector: Float[Tensor, " d_model"], other: Float[Tensor, " d_model"]) -> Float[Tensor, " d_model"]:
+    """Return the part of a vector orthogonal to another."""
+    return vector - (vector @ other) / other.square().sum() * other

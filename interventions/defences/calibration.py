@@ -1,0 +1,100 @@
+"""What every method is fitted on, and what a method is."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from regap.errors import PairError
+from regap.geometry.data.pairs import Pairs
+from regap.geometry.directions import Direction
+from regap.geometry.drift import Drift
+from regap.geometry.forward.hooks import Edit
+from regap.geometry.models.loading import Model
+from regap.geometry.states.activations import Activations, label_means
+from regap.interventions.edits.other_arm import OtherArms
+from regap.interventions.edits.site import Site
+from regap.interventions.rewriting import Rewrite
+from regap.interventions.wording import PLAIN, Wording
+
+NEUTRAL = ("blank-colour", "noise", "blank")
+"""Arms with a picture that shows nothing, the one nearest to random colours first."""
+
+
+@dataclass(frozen=True, eq=False)
+class DefenceData:
+    """All that a method may be fitted on: calibration pairs, their states by arm, directions and drifts."""
+
+    model: Model = field(repr=False)
+    pairs: Pairs = field(repr=False)
+    """Every pair that will be asked. Of test pairs nothing but prompts is read: no label, no answer."""
+    image_arm: str
+    """The arm that is corrected."""
+    states: Mapping[str, Activations] = field(repr=False)
+    """Calibration states of each arm."""
+    refusal: Direction = field(repr=False)
+    """Fitted on calibration texts."""
+    drifts: Mapping[str, Drift] = field(repr=False)
+    """Of every arm but text."""
+    read_layer: int
+    """Where methods that read before they write read: chosen on calibration texts."""
+    false_refusals: float
+    """Share of harmless calibration images that a gate may open for."""
+    refusal_tokens: frozenset[int] = field(default=frozenset(), repr=False)
+    """First tokens of the model's own refusals, found in its answers to calibration texts."""
+    refused: frozenset[str] = field(default=frozenset(), repr=False)
+    """Calibration pairs that the model as it is refuses in the corrected arm."""
+    wording: Wording = field(default=PLAIN, repr=False)
+    """In which words the model is spoken to by methods that ask it something."""
+    kept: dict[str, Any] = field(default_factory=dict, repr=False)
+    """What has been fitted once for all sites, by name."""
+
+    def __post_init__(self) -> None:
+        for arm, states in self.states.items():
+            if any(row.split != "calibration" for row in states.rows):
+                raise ValueError(f"states of arm {arm} hold test pairs; give states[{arm!r}].calibration")
+
+    @property
+    def text(self) -> Activations:
+        """States of the requests in words."""
+        return self.states["text"]
+
+    @property
+    def image(self) -> Activations:
+        """States of the corrected arm."""
+        return self.states[self.image_arm]
+
+    @property
+    def neutral(self) -> str:
+        """The arm whose pictures show nothing; raises PairError if there is none."""
+        for arm in NEUTRAL:
+            if arm in self.states:
+                return arm
+        raise PairError(f"no arm of {', '.join(NEUTRAL)} is there; make one with --make blank-colour")
+
+    @cached_property
+    def twins(self) -> OtherArms:
+        """The other renderings of every image prompt."""
+        return OtherArms.of(self.model, self.pairs, self.image_arm)
+
+    @property
+    def answered(self) -> Bool[Tensor, " prompt"]:
+        """True at the images that the model as it is does not refuse."""
+        return torch.tensor([pair_id not in self.refused for pair_id in self.image.pair_ids])
+
+    def text_gap(self, layer: int) -> Float[Tensor, " d_model"]:
+        """Return mean harmful minus mean harmless text state after block `layer`, in the stream's own units."""
+        means, place = label_means(self.text), self.text.layers.index(layer)
+        return means["harmful"][place] - means["harmless"][place]
+
+
+Dose = Callable[[float], Sequence[Edit]]
+"""strength -> edits; 0.0 changes nothing, 1.0 is the natural unit of the method."""
+Method = Callable[[DefenceData, Site], Dose]
+"""Fitted once at a site, then given at any strength."""
+Rewriting = Callable[[DefenceData], Rewrite]
+"""A method that changes what is asked: it has neither site nor strength."""

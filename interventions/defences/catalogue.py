@@ -1,0 +1,99 @@
+"""Every method by name: what it needs, what it costs beyond one pass, and which strengths are tried."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from regap.geometry.forward.hooks import Edit
+from regap.interventions.defences.adashield import adashield
+from regap.interventions.defences.adasteer import adasteer, adasteer_both
+from regap.interventions.defences.astra import astra
+from regap.interventions.defences.calibration import NEUTRAL, DefenceData, Dose, Method, Rewriting
+from regap.interventions.defences.cast import cast
+from regap.interventions.defences.cmrm import cmrm_dataset, cmrm_sample
+from regap.interventions.defences.drift import drift_adaptive, drift_fixed
+from regap.interventions.defences.ecso import ecso
+from regap.interventions.defences.hiddendetect import hiddendetect
+from regap.interventions.defences.leace import leace
+from regap.interventions.defences.mars import mars
+from regap.interventions.defences.mean_shift import mean_shift
+from regap.interventions.defences.ras import ras
+from regap.interventions.defences.refusal_direction import refusal_ablation, refusal_addition
+from regap.interventions.defences.shiftdc import shiftdc, shiftdc_text
+from regap.interventions.defences.vlm_guard import vlm_guard
+from regap.interventions.edits.site import Site
+
+
+def none(calibration: DefenceData, site: Site) -> Dose:  # noqa: ARG001 - it is fitted on nothing
+    """Return no edits at any strength: the model as it is."""
+
+    def dose(strength: float) -> Sequence[Edit]:  # noqa: ARG001
+        return []
+
+    return dose
+
+
+@dataclass(frozen=True)
+class DefenceEntry:
+    """One method as it is compared with the others."""
+
+    title: str
+    method: Method = field(default=none, repr=False)
+    rewriting: Rewriting | None = field(default=None, repr=False)
+    """How it changes what is asked; None for methods that ask what everyone asks."""
+    arms: tuple[str, ...] = ()
+    """Arms of calibration pairs it is fitted on, beside text and the corrected one; `neutral` is any of NEUTRAL."""
+    looks_at: tuple[str, ...] = ()
+    """Arms of each test input that are run as well: what the method is told that the picture alone does not say."""
+    readings: int = 0
+    """Passes of the last token alone for each input."""
+    writes: str = ""
+    """What the model writes for each input beside the answer that counts; empty for nothing."""
+    everywhere: bool = False
+    """Acts on all layers, all positions and every step; else where it is put."""
+    strengths: tuple[float, ...] = ()
+    """The only ones that mean something; empty for any."""
+    recipe: bool = False
+    """Chooses its own sites and strengths, by cross-validation on calibration pairs; not on the grid of the others."""
+
+    @property
+    def speaks(self) -> bool:
+        """True if it puts words of its own to the model."""
+        return self.rewriting is not None or bool(self.writes)
+
+    @property
+    def passes(self) -> int:
+        """Whole prompts run for each input beyond its own."""
+        return len(self.looks_at)
+
+    def missing(self, arms: Sequence[str]) -> tuple[str, ...]:
+        """Return which of the arms it needs are not there."""
+        there = {*arms, "neutral"} if set(arms) & set(NEUTRAL) else set(arms)
+        return tuple(dict.fromkeys(arm for arm in (*self.arms, *self.looks_at) if arm not in there))
+
+
+METHODS: Mapping[str, DefenceEntry] = {
+    "none": DefenceEntry("no defence", none, strengths=(1.0,), everywhere=True),
+    "refusal_addition": DefenceEntry("refusal direction added", refusal_addition),
+    "refusal_ablation": DefenceEntry(
+        "refusal direction ablated", refusal_ablation, strengths=(1.0,), everywhere=True
+    ),
+    "cmrm_dataset": DefenceEntry("CMRM, data-set level", cmrm_dataset, arms=("neutral",)),
+    "cmrm_sample": DefenceEntry("CMRM, sample level", cmrm_sample, looks_at=("neutral", "text")),
+    "shiftdc": DefenceEntry("ShiftDC", shiftdc, looks_at=("caption",), readings=1),
+    "shiftdc_text": DefenceEntry("ShiftDC, perfect captions", shiftdc_text, looks_at=("text",), readings=1),
+    "vlm_guard": DefenceEntry("VLM-Guard", vlm_guard, looks_at=("text",)),
+    "adasteer": DefenceEntry("AdaSteer's rule", adasteer, readings=1),
+    "adasteer_both": DefenceEntry("AdaSteer's rule, both terms", adasteer_both, readings=1),
+    "cast": DefenceEntry("CAST", cast, readings=1),
+    "hiddendetect": DefenceEntry("HiddenDetect as a gate", hiddendetect, readings=1),
+    "ras": DefenceEntry("RAS", ras, looks_at=("caption",), writes="3 tokens"),
+    "astra": DefenceEntry("ASTRA's clamp", astra),
+    "mars": DefenceEntry("MARS, from its abstract", mars, arms=("neutral",)),
+    "adashield": DefenceEntry("AdaShield-S", rewriting=adashield),
+    "ecso": DefenceEntry("ECSO", rewriting=ecso, writes="answer, verdict, caption"),
+    "leace": DefenceEntry("LEACE of modality", leace, strengths=(1.0,)),
+    "mean_shift": DefenceEntry("mean-shift erasure", mean_shift, strengths=(1.0,)),
+    "fixed": DefenceEntry("fixed correction", drift_fixed),
+    "regap_rho": DefenceEntry("ReGap, gate on ρ alone", drift_adaptive, readings=2),
+    "regap": DefenceEntry("ReGap, recipe chosen", recipe=True),
+}

@@ -1,0 +1,45 @@
+"""CMRM: the shift that an empty picture makes is taken back, on average or for each input."""
+
+from collections.abc import Mapping
+
+from jaxtyping import Float
+from torch import Tensor
+
+from regap.interventions.defences.calibration import DefenceData, Dose
+from regap.interventions.edits.other_arm import OtherArmShift, layer_vectors
+from regap.interventions.edits.shift import Shift
+from regap.interventions.edits.site import Site
+
+
+def cmrm_dataset(calibration: DefenceData, site: Site) -> Dose:
+    """Return h <- h - strength * mean_i [h(x_i, empty picture) - h(x_i)].
+
+    Source: CMRM, arXiv 2410.09047, as a reader of the paper reports it. Needs: the request with an empty picture,
+    on calibration pairs alone. Assumed: last prompt token, one layer chosen as for all; anchors of both labels.
+    """
+    text, empty = calibration.text.aligned_with(calibration.states[calibration.neutral])
+    shifts = [(empty.at(layer).double() - text.at(layer).double()).mean(0) for layer in site.layers]
+    vectors = layer_vectors(shifts)
+    return lambda strength: [Shift(site, vectors, strength, "empty")]
+
+
+def cmrm_sample(calibration: DefenceData, site: Site) -> Dose:
+    """Return h <- h - strength * [h(x, empty picture) - h(x)], for each input x.
+
+    Source: as above. Needs: two further passes an input, of its request with an empty picture and in words alone.
+    Assumed: that the words of a request whose picture shows them are at hand: those of its text arm.
+    """
+    empty = calibration.neutral
+    arms = (empty, "text")
+
+    def rule(seen: Mapping[str, Tensor]) -> Tensor:
+        return removed_shift(seen[empty], seen["text"])
+
+    return lambda strength: [OtherArmShift(site, calibration.twins, arms, rule, "cmrm", strength)]
+
+
+def removed_shift(
+    empty: Float[Tensor, "prompt layer d_model"], text: Float[Tensor, "prompt layer d_model"]
+) -> Float[Tensor, "prompt layer d_model"]:
+    """Return h(x) - h(x, empty picture)."""
+    return text - empty

@@ -1,0 +1,101 @@
+"""HiddenDetect: how far states already speak of refusing, at the layers where safety shows, opens a gate."""
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from regap.errors import PairError
+from regap.geometry.models.loading import Model
+from regap.geometry.models.logit_lens import logits_of
+from regap.geometry.states.activations import Activations
+from regap.geometry.states.store import digest_of
+from regap.interventions.defences.calibration import DefenceData, Dose
+from regap.interventions.edits.gate import budget_threshold
+from regap.interventions.edits.gated_shift import GatedShift
+from regap.interventions.edits.other_arm import layer_vectors
+from regap.interventions.edits.shift import Shift
+from regap.interventions.edits.site import Site
+
+
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """1 where the area under the refusal evidence of consecutive layers lies above the threshold, else 0."""
+
+    model: Model = field(repr=False)
+    """Whose norm and head read the states."""
+    tokens: tuple[int, ...]
+    """First tokens of refusals."""
+    layers: tuple[int, ...]
+    """Consecutive blocks, two at least."""
+    threshold: float
+
+    @property
+    def identity(self) -> str:
+        """Digest of model, tokens, layers and threshold."""
+        return digest_of([self.model.fingerprint, self.tokens, self.layers, self.threshold])
+
+    def scores(self, states: Float[Tensor, "prompt layer d_model"]) -> Float[Tensor, " prompt"]:
+        """Return the trapezoid over the layers, one apart, of the evidence in their states."""
+        places = range(states.shape[1])
+        seen = torch.stack([evidence(self.model, states[:, place], self.tokens) for place in places], 1)
+        return torch.trapezoid(seen, dim=1)
+
+    def __call__(self, states: Float[Tensor, "prompt layer d_model"]) -> Float[Tensor, " prompt"]:
+        """Return whether the gate is open for each prompt."""
+        return (self.scores(states) > self.threshold).to(states.dtype)
+
+
+def hiddendetect(calibration: DefenceData, site: Site) -> Dose:
+    """Return h <- h + strength * 1[S(x) > t] * (mean harmful - mean harmless), S the refusal evidence of x.
+
+    S is the trapezoid over layers of F_l = cos(W_U norm(h_l), e_R), e_R 1 at refusal tokens and 0 elsewhere, at the
+    last token. Source: HiddenDetect, arXiv 2502.14744, code read: a detector alone, on the layers whose few-shot gap
+    of F between unsafe and safe exceeds that of the last layer. Needs: one reading pass; refusal tokens. Assumed: an
+    open gate adds the refusal direction; t lets through the stated share of harmless calibration images; tokens are
+    the first ones of the model's own refusals; the layers are found on calibration texts, from the first such layer to
+    the last. Raises PairError if no refusal tokens are known.
+    """
+    if "hiddendetect" not in calibration.kept:
+        calibration.kept["hiddendetect"] = fitted_detector(calibration)
+    detector = calibration.kept["hiddendetect"]
+    gaps = layer_vectors([-calibration.text_gap(each) for each in site.layers])
+    return lambda strength: [GatedShift(Shift(site, gaps, strength, "refusal"), detector.layers, detector)]
+
+
+def fitted_detector(calibration: DefenceData) -> Detector:
+    """Return the detector whose layers calibration texts and whose threshold harmless calibration images choose."""
+    if not calibration.refusal_tokens:
+        raise PairError(
+            "no token opens a refusal of this model, so hiddendetect has none to look for; leave it out"
+        )
+    model, tokens = calibration.model, tuple(sorted(calibration.refusal_tokens))
+    layers = safety_layers(_gaps(model, calibration.text, tokens))
+    unset = Detector(model, tokens, tuple(calibration.text.layers[place] for place in layers), 0.0)
+    harmless = calibration.image.where(label="harmless")
+    seen = torch.stack([harmless.at(layer).double() for layer in unset.layers], 1)
+    return replace(unset, threshold=budget_threshold(unset.scores(seen), calibration.false_refusals))
+
+
+def evidence(
+    model: Model, states: Float[Tensor, "prompt d_model"], tokens: tuple[int, ...]
+) -> Float[Tensor, " prompt"]:
+    """Return the cosine of the logits of states with the vector that is 1 at these tokens, 0 elsewhere; float64."""
+    logits = logits_of(model, states).double()
+    return logits[:, list(tokens)].sum(-1) / (logits.norm(dim=-1) * len(tokens) ** 0.5)
+
+
+def safety_layers(gaps: Float[Tensor, " layer"]) -> list[int]:
+    """Return the places from the first to the last whose gap exceeds the last one's; two at least."""
+    above = [place for place, gap in enumerate(gaps.tolist()) if gap > float(gaps[-1])]
+    first, last = (above[0], above[-1]) if above else (len(gaps) - 2, len(gaps) - 1)
+    return list(range(first, max(last, first + 1) + 1))  # one point has no area
+
+
+def _gaps(model: Model, text: Activations, tokens: tuple[int, ...]) -> Float[Tensor, " layer"]:
+    harmful, found = text.harmful, []
+    for layer in text.layers:
+        seen = evidence(model, text.at(layer), tokens)
+        found.append(seen[harmful].mean() - seen[~harmful].mean())
+    return torch.stack(found)

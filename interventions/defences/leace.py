@@ -1,0 +1,65 @@
+"""LEACE: the least change of states after which no linear function tells images from texts."""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from regap.geometry.states.store import digest_of_tensor
+from regap.interventions.defences.calibration import DefenceData, Dose
+from regap.interventions.edits.displacement import Moved, on_device
+from regap.interventions.edits.site import Site
+
+
+@dataclass(frozen=True, eq=False)
+class Erasure:
+    """-write <read, h - mean>: an oblique projection of rank 1."""
+
+    write: Float[Tensor, " d_model"] = field(repr=False)
+    read: Float[Tensor, " d_model"] = field(repr=False)
+    mean: Float[Tensor, " d_model"] = field(repr=False)
+
+    @property
+    def identity(self) -> str:
+        """Digest of the three vectors."""
+        return digest_of_tensor(torch.stack([self.write, self.read, self.mean]))
+
+    def __call__(self, states: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
+        """Return minus what each state tells of the modality."""
+        read, write = on_device(self.read, states), on_device(self.write, states)
+        return -((states - on_device(self.mean, states)) @ read)[:, None] * write
+
+
+def leace(calibration: DefenceData, site: Site) -> Dose:
+    """Return h <- h - strength * W^+ P W (h - mean), W = S^(-1/2), P the projection on W cov(h, modality).
+
+    Source: LEACE, Belrose et al., arXiv 2306.03819, from memory: the closed form for an affine eraser, here of a
+    concept with two values. Needs: texts and images of calibration pairs. Assumed: modality is the concept, as many
+    texts as images; where states do not span the space, nothing is moved out of their span.
+    """
+    text, image = calibration.text.aligned_with(calibration.image)
+    moves = [erasure(text.at(layer), image.at(layer)) for layer in site.layers]
+    return lambda strength: [Moved(site, moves, strength)]
+
+
+def erasure(
+    text: Float[Tensor, "text d_model"], image: Float[Tensor, "image d_model"], cutoff: float = 1e-6
+) -> Erasure:
+    """Return the least-squares eraser of which set a state is from; raises ValueError if their means coincide.
+
+    By singular values of the centred states S: W = V (sqrt(n) / S) V^T; those below cutoff times the largest are 0.
+    """
+    states = torch.cat([text, image]).double()
+    mean = states.mean(0)
+    concept = torch.cat([torch.full((len(text),), -0.5), torch.full((len(image),), 0.5)]).double()
+    concept = concept - concept.mean()
+    _, lengths, axes = torch.linalg.svd(states - mean, full_matrices=False)
+    kept = lengths > cutoff * lengths[0]
+    axes, scale = axes[kept], lengths[kept] / len(states) ** 0.5
+    covariance = (states - mean).T @ concept / len(states)
+    whitened = (axes @ covariance) / scale
+    if float(covariance.norm()) <= 1e-9 * float(states.norm()) / len(states):
+        raise ValueError("texts and images have one mean: there is no modality to erase")
+    unit = whitened / whitened.norm()
+    return Erasure((unit * scale) @ axes, (unit / scale) @ axes, mean)

@@ -1,0 +1,173 @@
+"""RAS: how much a warned look at an input makes it answer like unsafe texts decides how far it is led to them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from regap.geometry.data.pairs import Prompt
+from regap.geometry.forward.batches import BATCH_TOKENS, run_batches
+from regap.geometry.forward.hooks import Hook
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import Batch, collate
+from regap.geometry.states.activations import label_means
+from regap.geometry.states.store import digest_of, digest_of_tensor
+from regap.interventions.defences.adashield import carefully
+from regap.interventions.defences.calibration import DefenceData, Dose
+from regap.interventions.edits.displacement import displaced
+from regap.interventions.edits.gate import budget_threshold
+from regap.interventions.edits.other_arm import OtherArms, layer_vectors
+from regap.interventions.edits.site import Site, position_rule
+from regap.interventions.wording import Wording
+
+STEPS, DECAY = 3, 0.5
+"""How many first tokens are compared, as published; the weight of each beside the one before is not known to us."""
+BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Risk:
+    """sigmoid((S - base) / width), S the cosine of the first tokens' distributions with those of unsafe texts."""
+
+    twins: OtherArms = field(repr=False)
+    wording: Wording = field(repr=False)
+    prototype: Float[Tensor, " token_id"] = field(repr=False)
+    base: float
+    width: float
+
+    @property
+    def identity(self) -> str:
+        """Digest of all that decides the risk of an input."""
+        return digest_of(
+            [
+                self.twins.identity,
+                self.wording.identity,
+                digest_of_tensor(self.prototype),
+                self.base,
+                self.width,
+            ]
+        )
+
+    def __call__(self, model: Model, batch: Batch) -> Float[Tensor, " prompt"]:
+        """Return the risk of each prompt of the batch, its warned caption run once a batch."""
+        name = f"{model.fingerprint} openings {self.wording.identity}"
+        if name not in batch.kept:
+            prompts = carefully(model, self.twins.prompts_in(batch, "caption"), self.wording)
+            batch.kept[name] = openings(model, collate(model, prompts, range(len(prompts))))
+        return torch.sigmoid((similarity(batch.kept[name], self.prototype) - self.base) / self.width)
+
+
+@dataclass(frozen=True, eq=False)
+class LedOn:
+    """h <- h + strength * risk(x) * (centre - h) at a site, a centre for each of its layers."""
+
+    site: Site
+    centres: Float[Tensor, "layer d_model"] = field(repr=False)
+    risk: Risk = field(repr=False)
+    strength: float
+
+    @property
+    def identity(self) -> str:
+        """Digest of site, centres, risk and strength."""
+        return digest_of(
+            ["led on", str(self.site), digest_of_tensor(self.centres), self.risk.identity, self.strength]
+        )
+
+    @property
+    def only_last(self) -> bool:
+        """True if the prompt below its last token runs unedited."""
+        return self.site.only_last
+
+    def hooks(self, model: Model, batch: Batch) -> list[Hook]:
+        """Judge the risk of the batch, then return fresh hooks that lead each prompt on by its own share."""
+        shares = (self.strength * self.risk(model, batch)).float()
+        return [
+            Hook(model.hook_name(layer), self._hook(batch, centre, shares))
+            for layer, centre in zip(self.site.layers, self.centres, strict=True)
+        ]
+
+    def _hook(self, batch: Batch, centre: Tensor, shares: Tensor) -> Callable[[Tensor], Tensor | None]:
+        where = position_rule(self.site, batch)
+
+        def lead(residual: Tensor) -> Tensor | None:
+            mask = where(residual)
+            if not bool(mask.any()):
+                return None
+            states = residual[mask].float()
+            share = shares.to(states)[mask.nonzero()[:, 0]]
+            return displaced(residual, share[:, None] * (centre.to(states) - states), mask, self.site.norm)
+
+        return lead
+
+
+def ras(calibration: DefenceData, site: Site) -> Dose:
+    """Return h <- h + strength * r(x) * (mu_u - h), r = sigmoid((S(x) - S_base) / width), mu_u the mean unsafe text.
+
+    S = cos(sum_n g^(n-1) y_n, sum_n g^(n-1) y_u,n), y_n the distribution of the n-th new token, n to 3, after a
+    warning, a caption and the message; y_u that of unsafe texts. Source: RAS, arXiv 2510.13698, as reviews and a
+    re-implementation report it: there at the last layer, for the first 3 tokens. Needs: a caption of each picture and
+    an answer of 3 tokens to it. Assumed: g; the warning is ours; S_base lets through the stated share of harmless
+    calibration images, width is a quarter of their spread; last prompt token and layer as for every method.
+    """
+    if "ras" not in calibration.kept:
+        calibration.kept["ras"] = fitted_risk(calibration)
+    means = label_means(calibration.text)["harmful"]
+    centres = layer_vectors([means[calibration.text.layers.index(layer)] for layer in site.layers])
+    return lambda strength: [LedOn(site, centres, calibration.kept["ras"], strength)]
+
+
+def fitted_risk(calibration: DefenceData) -> Risk:
+    """Return the risk whose prototype is the mean over harmful calibration texts."""
+    model, pairs = calibration.model, calibration.pairs.calibration
+    texts = [pair.prompts["text"] for pair in pairs.where(label="harmful", arm="text")]
+    prototype = all_openings(model, texts).mean(0)
+    captions = [pair.prompts["caption"] for pair in pairs.where(label="harmless", arm="caption")]
+    seen = similarity(all_openings(model, carefully(model, captions, calibration.wording)), prototype)
+    width = max(float(seen.std()) if len(seen) > 1 else 1.0, 1e-6) / 4
+    base = budget_threshold(seen, calibration.false_refusals)
+    return Risk(calibration.twins, calibration.wording, prototype, base, width)
+
+
+def similarity(
+    seen: Float[Tensor, "prompt token_id"], prototype: Float[Tensor, " token_id"]
+) -> Float[Tensor, " prompt"]:
+    """Return the cosine of each discounted distribution with that of unsafe texts."""
+    return torch.nn.functional.cosine_similarity(seen, prototype[None], dim=-1)
+
+
+def all_openings(model: Model, prompts: Sequence[Prompt]) -> Float[Tensor, "prompt token_id"]:
+    """Return what `openings` returns for each prompt, in their order."""
+    found: dict[int, Tensor] = {}
+
+    def look(batch: Batch) -> None:
+        found.update(zip(batch.rows, openings(model, batch), strict=True))
+
+    run_batches(model, prompts, BATCH, BATCH_TOKENS, look)
+    return torch.stack([found[row] for row in range(len(prompts))])
+
+
+@torch.inference_mode()
+def openings(model: Model, batch: Batch) -> Float[Tensor, "prompt token_id"]:
+    """Return sum_n DECAY^(n-1) y_n over the first STEPS tokens of the greedy answer, none after its end; float64."""
+    output = model.hf.generate(
+        **batch.inputs,
+        max_new_tokens=STEPS,
+        do_sample=False,
+        temperature=None,
+        top_p=None,
+        top_k=None,
+        pad_token_id=model.tokenizer.pad_token_id,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    ends = model.hf.generation_config.eos_token_id
+    stops = torch.tensor(ends if isinstance(ends, list) else [ends])
+    tokens = output.sequences[:, batch.inputs["input_ids"].shape[1] :].cpu()
+    going = torch.ones(len(batch), 1, dtype=torch.float64)
+    found = torch.zeros(len(batch), output.logits[0].shape[-1], dtype=torch.float64)
+    for step, logits in enumerate(output.logits):
+        found += DECAY**step * going * logits.cpu().double().softmax(-1)
+        going = going * ~torch.isin(tokens[:, step], stops)[:, None]
+    return found

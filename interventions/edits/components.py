@@ -1,0 +1,145 @@
+"""What of a block can be taken out and put in: attention, MLP, one head, the whole block, the state, a direction."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from jaxtyping import Float
+from torch import Tensor
+
+from regap.errors import ModelError
+from regap.geometry.forward.hooks import Hook
+from regap.geometry.models.loading import Model
+from regap.geometry.models.submodule_hooks import heads_of, part_name
+from regap.geometry.states.store import digest_of, digest_of_tensor
+
+ComponentKind = Literal["attention", "mlp", "head", "block", "state", "direction"]
+Output = Float[Tensor, "prompt token width"]
+Change = Callable[[Output], Output | None]
+"""What a component writes at every token of a pass -> what stands in its place; None changes nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Component:
+    """One thing that every block has, in units of its own.
+
+    attention, mlp: what they add to the residual stream; head: its share of the attention before the output
+    projection; block: what all of the block adds, its output minus its input; state: the stream after the block;
+    direction: the coordinate of that state along an axis.
+    """
+
+    kind: ComponentKind
+    head: int = -1
+    """Which head, 0-based, of kind head; -1 of all others."""
+    axes: Float[Tensor, "layer d_model"] | None = field(default=None, repr=False)
+    """Of kind direction: a unit vector for each block of the model; None of all others."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(ComponentKind):
+            raise ValueError(f"component is {self.kind!r}; choose one of {', '.join(get_args(ComponentKind))}")
+        if (self.kind == "head") != (self.head >= 0):
+            raise ValueError(
+                f"head is {self.head} of component {self.kind}; component head needs one, others none"
+            )
+        if (self.kind == "direction") != (self.axes is not None):
+            raise ValueError(f"component {self.kind}: axes go with component direction, and with no other")
+
+    @property
+    def identity(self) -> str:
+        """Digest of kind, head and axes."""
+        axes = "" if self.axes is None else digest_of_tensor(self.axes)
+        return digest_of(["component", self.kind, self.head, axes])
+
+    def check(self, model: Model, layer: int) -> None:
+        """Raise ModelError for a layer or a head that the model does not have; nothing is run."""
+        model.hook_name(layer)
+        if self.kind in ("attention", "mlp", "head", "block"):
+            part_name(model, "attention", layer)
+        if self.head >= heads_of(model):
+            raise ModelError(
+                f"head {self.head} is not in model {model.name}; the heads of a block are 0 to {heads_of(model) - 1}"
+            )
+
+    def hooks(self, model: Model, layer: int, change: Change, away: Tensor | None = None) -> list[Hook]:
+        """Return fresh hooks that put in place of what the component writes at block `layer` what `change` makes of it.
+
+        With a unit vector `away`, as wide as what is written to, that is moved as far as the change would move it, but
+        this way: the control of equal size.
+        """
+        if self.kind == "attention" or self.kind == "mlp":
+            return [Hook(part_name(model, self.kind, layer), _whole(change, away))]
+        if self.kind == "head":
+            width = self.width(model)
+            own = slice(self.head * width, (self.head + 1) * width)
+            return [Hook(part_name(model, "heads", layer), _some(own, _whole(change, away)))]
+        if self.kind == "block":
+            part_name(model, "attention", layer)
+            return _added(f"blocks.{layer}.hook_in", model.hook_name(layer), change, away)
+        if self.axes is not None:
+            return [Hook(model.hook_name(layer), _along(self.axes[layer], change, away))]
+        return [Hook(model.hook_name(layer), _whole(change, away))]
+
+    def size(self, model: Model) -> int:
+        """Return how many numbers the component is at one token."""
+        return 1 if self.kind == "direction" else self.width(model)
+
+    def width(self, model: Model) -> int:
+        """Return how wide what it writes to is, and so `away`: the stream, or the head's part of the attention."""
+        if self.kind != "head":
+            return model.width
+        text = model.hf.config.get_text_config()
+        return int(getattr(text, "head_dim", None) or text.hidden_size // heads_of(model))
+
+
+def _whole(change: Change, away: Tensor | None) -> Change:
+    def call(written: Tensor) -> Tensor | None:
+        new = change(written)
+        return new if new is None or away is None else written + _as_far(new - written, away)
+
+    return call
+
+
+def _some(own: slice, change: Change) -> Change:
+    def call(written: Tensor) -> Tensor | None:
+        new = change(written[..., own])
+        if new is None:
+            return None
+        moved = written.clone()
+        moved[..., own] = new
+        return moved
+
+    return call
+
+
+def _added(before: str, after: str, change: Change, away: Tensor | None) -> list[Hook]:
+    """The block's own addition is what leaves it less what came in."""
+    came: list[Tensor] = []
+
+    def keep(residual: Tensor) -> None:
+        came[:] = [residual]
+
+    def call(residual: Tensor) -> Tensor | None:
+        written = residual - came[0]
+        new = change(written)
+        # Written so that an addition put back in its own place changes no bit.
+        return None if new is None else residual + _moved(new - written, away)
+
+    return [Hook(before, keep), Hook(after, call)]
+
+
+def _along(axis: Tensor, change: Change, away: Tensor | None) -> Change:
+    def call(residual: Tensor) -> Tensor | None:
+        unit = axis.to(residual)
+        coordinate = (residual @ unit)[..., None]
+        new = change(coordinate)
+        return None if new is None else residual + _moved((new - coordinate) * unit, away)
+
+    return call
+
+
+def _moved(difference: Tensor, away: Tensor | None) -> Tensor:
+    return difference if away is None else _as_far(difference, away)
+
+
+def _as_far(difference: Tensor, away: Tensor) -> Tensor:
+    return difference.norm(dim=-1, keepdim=True) * away.to(difference)

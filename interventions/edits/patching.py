@@ -1,0 +1,150 @@
+"""Activation patching: what a component wrote in another run is put into this one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from regap.errors import ModelError, PairError
+from regap.geometry.data.pairs import Prompt
+from regap.geometry.forward.batches import BATCH_TOKENS, run_batches
+from regap.geometry.forward.capture import Progress
+from regap.geometry.forward.hooks import Hook, borrowed, hooked, prefill
+from regap.geometry.forward.image_features import seen_inputs
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import Batch, Positions, collate
+from regap.geometry.states.store import digest_of
+from regap.interventions.edits.ablation import Slots
+from regap.interventions.edits.components import Component
+from regap.interventions.edits.other_arm import OtherArms, prompt_keys
+from regap.interventions.edits.site import Site
+
+
+@dataclass(frozen=True, eq=False)
+class FromArm:
+    """What the component wrote when the same request was shown in another arm, unedited."""
+
+    twins: OtherArms = field(repr=False)
+    """Of the arm that is patched."""
+    arm: str
+    """The arm whose run it is taken from; the patched one itself is the control in which nothing may change."""
+
+    @property
+    def identity(self) -> str:
+        """Digest of the arm and of all renderings."""
+        return digest_of(["from arm", self.arm, self.twins.identity])
+
+    def slots(self, model: Model, batch: Batch, component: Component, site: Site) -> Mapping[int, Slots]:
+        """Return what the component wrote at the same positions of the other run; read once for a batch."""
+        name = f"{model.fingerprint} {self.arm} {component.identity} {site.positions}"
+        if name not in batch.kept:
+            layers = [layer for layer in range(model.layers) if layer not in model.crossing]
+            batch.kept[name] = read_component(
+                model, self._other(model, batch), component, layers, site.positions
+            )
+        return batch.kept[name]
+
+    def _other(self, model: Model, batch: Batch) -> Batch:
+        name = f"{model.fingerprint} {self.arm} batch"
+        if name not in batch.kept:
+            prompts = [self._prompt(key) for key in prompt_keys(batch)]
+            batch.kept[name] = collate(model, prompts, range(len(prompts)))
+        return batch.kept[name]
+
+    def _prompt(self, key: str) -> Prompt:
+        arms = self.twins.prompts.get(key)
+        if arms is None or self.arm not in arms:
+            raise PairError(
+                f"an input has no run in arm {self.arm} to patch from; give pairs that have both arms"
+            )
+        return arms[self.arm]
+
+
+@torch.inference_mode()
+def read_component(
+    model: Model, batch: Batch, component: Component, layers: Sequence[int], positions: Positions = "last"
+) -> dict[int, list[Float[Tensor, "_token width"]]]:
+    """Return what the component writes at each layer, for each prompt at every token of the positions; unedited.
+
+    By a one-token pass at `last`. Raises ModelError if a prompt has no such token.
+    """
+    found: dict[int, list[Tensor]] = {}
+    hooks: list[Hook] = []
+    where = batch.at(positions)
+    short = positions == "last" and model.one_token_passes
+
+    def keep(layer: int) -> Callable[[Tensor], None]:
+        def call(written: Tensor) -> None:
+            marked = where[:, -written.shape[1] :].to(written.device)
+            found[layer] = [each[mask].clone() for each, mask in zip(written, marked, strict=True)]
+
+        return call
+
+    for layer in layers:
+        hooks += component.hooks(model, layer, keep(layer))
+    _pass(model, batch, hooks, short)
+    return found
+
+
+def require_parts_add_up(model: Model, batch: Batch, layers: Sequence[int]) -> None:
+    """Raise ModelError unless what attention and MLP write is, at each layer, all that the block adds.
+
+    What a module of an unknown model is for is told by its name; this is what the name is held against.
+    """
+    attention, mlp, block = (
+        read_component(model, batch, Component(kind), layers) for kind in ("attention", "mlp", "block")
+    )
+    rounded = 1e-3 if torch.finfo(model.hf.dtype).eps < 1e-5 else 0.1
+    for layer in layers:
+        written = torch.cat([*attention[layer]]) + torch.cat([*mlp[layer]])
+        added = torch.cat([*block[layer]])
+        off = float((written - added).float().norm() / added.float().norm())
+        if off > rounded:
+            raise ModelError(
+                f"block {layer} of model {model.name} adds something else than its attention and MLP write (off by "
+                f"{off:.0%}); ablate whole blocks, states or directions"
+            )
+
+
+def _pass(model: Model, batch: Batch, hooks: Sequence[Hook], short: bool) -> None:
+    if not short:
+        with hooked(model, hooks):
+            model.hf.base_model(**seen_inputs(model, batch), use_cache=False)
+        return
+    prefix, inputs = prefill(model, batch), batch.inputs
+    options: dict[str, Any] = {"attention_mask": inputs["attention_mask"], "position_ids": prefix.positions}
+    with borrowed(model, prefix), hooked(model, hooks):
+        model.hf.base_model(
+            input_ids=inputs["input_ids"][:, -1:], past_key_values=prefix.cache, use_cache=True, **options
+        )
+
+
+def component_bank(
+    model: Model,
+    prompts: Sequence[Prompt],
+    component: Component,
+    layers: Sequence[int],
+    positions: Positions = "last",
+    *,
+    batch_size: int = 64,
+    batch_tokens: int = BATCH_TOKENS,
+    progress: Progress | None = None,
+) -> dict[int, Float[Tensor, "prompt width"]]:
+    """Return what the component writes on each prompt, by layer; at positions of several tokens, their mean.
+
+    Float32, on the CPU, in the order of the prompts.
+    """
+    rows: dict[int, dict[int, Tensor]] = {layer: {} for layer in layers}
+
+    def read(batch: Batch) -> None:
+        for layer, found in read_component(model, batch, component, layers, positions).items():
+            for row, values in zip(batch.rows, found, strict=True):
+                rows[layer][row] = values.float().mean(0).cpu()
+
+    run_batches(model, prompts, batch_size, batch_tokens, read, progress)
+    return {
+        layer: torch.stack([by_row[row] for row in range(len(prompts))]) for layer, by_row in rows.items()
+    }

@@ -1,0 +1,234 @@
+"""ReGap: remove as much of the drift as the model's own self-rectification asks for, input by input.
+
+The paper's abstract names the mechanism; signal, gate and calibration below are our operationalisation.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from regap.geometry.data.pairs import Pairs
+from regap.geometry.directions import Direction
+from regap.geometry.drift import Drift
+from regap.geometry.forward.batches import BATCH_TOKENS, run_batches
+from regap.geometry.forward.hooks import Hook, prefill, run, run_last_token
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import Batch
+from regap.geometry.states.store import digest_of, digest_of_tensor
+from regap.interventions.edits.gate import Gate, GateKind, budget_threshold
+from regap.interventions.edits.shift import Shift, fixed_correction
+from regap.interventions.edits.signals import FITTED, Passes, Signal, Traces, weights_of
+from regap.interventions.edits.site import Site
+
+Decide = Callable[[Float[Tensor, "prompt layer"]], None]
+"""Is given z at the read layers, in their order, as soon as the last of them has been run."""
+
+
+def read_in_flight(
+    model: Model, directions: Mapping[int, Float[Tensor, " d_model"]], decide: Decide
+) -> list[Hook]:
+    """Return fresh hooks that read z at the last prompt token of the first pass; generated tokens are not read."""
+    seen: dict[int, Tensor] = {}
+
+    def reader(layer: int) -> Callable[[Tensor], None]:
+        def read(residual: Tensor) -> None:
+            if len(seen) == len(directions):
+                return
+            seen[layer] = residual[:, -1].double().cpu() @ directions[layer].double().cpu()
+            if len(seen) == len(directions):
+                decide(torch.stack([seen[each] for each in directions], 1))
+
+        return read
+
+    return [Hook(model.hook_name(layer), reader(layer)) for layer in directions]
+
+
+@dataclass(frozen=True, eq=False)
+class ReGap:
+    """alpha(x) = strongest * gate(s(x)), s read off later layers under a probe correction.
+
+    In tensors and plain numbers throughout, so that it can be written down and read back.
+    """
+
+    probe: Shift
+    """The correction whose effect on later layers is read; its strength is that of the probe."""
+    refusal: Direction = field(repr=False)
+    """What the coordinates are read along."""
+    read_layers: tuple[int, ...]
+    """Blocks after the probed one."""
+    gate: Gate
+    strongest: float
+    """alpha_max, the strength when the gate is open."""
+    signal: Signal = "rho"
+    """rho: self-rectification; z_before, z_after, growth: plain coordinates; fitted: a combination of them."""
+    weights: Float[Tensor, "2 layer"] | None = field(default=None, repr=False)
+    """Of z before and after at the read layers, for a fitted signal; None for the others, whose name says them."""
+    correction: Shift | None = None
+    """What is removed as far as the gate is open; the probe's own vectors at its own site if None."""
+    passes: Passes = "probe"
+    """single: the probe stays in every answer, and the gate is read on the way from it to the correction."""
+
+    def __post_init__(self) -> None:
+        first = max(self.probe.site.layers)
+        early = [layer for layer in self.read_layers if layer <= first]
+        if early or not self.read_layers:
+            raise ValueError(
+                f"read layers {list(self.read_layers)} must all come after the corrected layer {first}: "
+                "at or before it there is nothing to read"
+            )
+        if self.passes not in get_args(Passes):
+            raise ValueError(f"passes is {self.passes!r}; choose one of {', '.join(get_args(Passes))}")
+        read = self.reading
+        if self.passes == "single" and min(self.removed.site.layers) < max(self.read_layers):
+            raise ValueError(
+                f"in a single pass the correction at {list(self.removed.site.layers)} comes before read layer "
+                f"{max(self.read_layers)}; correct at or after the last layer read, or use passes probe"
+            )
+        if self.passes == "single" and bool(read[0].any()):
+            raise ValueError(
+                f"signal {self.signal} compares with the uncorrected state, which a single pass does not see; "
+                "choose z_after, growth or fitted_after, or use passes probe"
+            )
+
+    @property
+    def reading(self) -> Float[Tensor, "2 layer"]:
+        """Weights of z before and of z after the probe, at each read layer."""
+        return weights_of(self.signal, len(self.read_layers), self.weights)
+
+    @property
+    def removed(self) -> Shift:
+        """What is removed, at which site."""
+        return self.probe if self.correction is None else self.correction
+
+    @property
+    def identity(self) -> str:
+        """Digest of everything that decides what is done to an input."""
+        vectors = digest_of_tensor(torch.stack([self.refusal.at(layer) for layer in self.read_layers]))
+        gate = [self.gate.kind, self.gate.threshold, self.gate.width]
+        shifts = [self.probe.identity, self.removed.identity]
+        reading = [self.signal, digest_of_tensor(self.reading), self.passes]
+        return digest_of(["regap", shifts, self.read_layers, vectors, gate, self.strongest, reading])
+
+    @property
+    def only_last(self) -> bool:
+        """True if the prompt below its last token runs unedited."""
+        return self.probe.only_last and self.removed.only_last
+
+    def strengths(self, model: Model, batch: Batch) -> Float[Tensor, " prompt"]:
+        """Return alpha(x) of each prompt of the batch, by passes of its own."""
+        weights = self.reading
+        runs = (bool(weights[0].any()), bool(weights[1].any()))
+        traces = read_traces(model, batch, self.probe, self.refusal, self.read_layers, runs)
+        return self.strengths_of(traces)
+
+    def strengths_of(self, traces: Traces) -> Float[Tensor, " prompt"]:
+        """Return alpha(x) of prompts that were read."""
+        return self.strongest * self.gate(traces.weighted(self.reading))
+
+    def hooks(self, model: Model, batch: Batch) -> list[Hook]:
+        """Return fresh hooks that correct each prompt by its own strength; a probe reads the batch first."""
+        if self.passes == "single":
+            return self._hooks_in_flight(model, batch)
+        return self.removed.hooks_for(model, batch, self.strengths(model, batch))
+
+    def _hooks_in_flight(self, model: Model, batch: Batch) -> list[Hook]:
+        """Correct a little, read on the way, correct the rest: the strengths are known when they are needed."""
+        strengths = torch.zeros(len(batch), dtype=torch.float64)
+
+        def decide(z: Float[Tensor, "prompt layer"]) -> None:
+            strengths.copy_(self.strengths_of(Traces(torch.zeros_like(z), z)))
+
+        directions = {layer: self.refusal.at(layer) for layer in self.read_layers}
+        reading = read_in_flight(model, directions, decide)
+        probe = self.probe.hooks(model, batch) if self.probe.strength else []
+        return [*probe, *reading, *self.removed.hooks_for(model, batch, strengths)]
+
+
+def read_traces(
+    model: Model,
+    batch: Batch,
+    probe: Shift,
+    refusal: Direction,
+    read_layers: tuple[int, ...],
+    runs: tuple[bool, bool] = (True, True),
+) -> Traces:
+    """Return z at the read layers without and with the probe, by one-token passes where the site allows.
+
+    `runs` says which of the two passes are run; the coordinates of one that is not are 0.
+    """
+    directions = torch.stack([refusal.at(layer) for layer in read_layers])
+    empty = torch.zeros(len(batch), len(read_layers), dtype=torch.float64)
+
+    def z(edits: list[Shift]) -> Float[Tensor, "prompt layer"]:
+        if probe.only_last:
+            hooks = [hook for edit in edits for hook in edit.hooks(model, batch)]
+            seen = run_last_token(model, prefill(model, batch), read_layers, hooks)
+        else:
+            seen = run(model, batch, read_layers, edits)
+        return torch.einsum("pld,ld->pl", seen.states.double(), directions)
+
+    return Traces(z([]) if runs[0] else empty, z([probe]) if runs[1] else empty)
+
+
+def traces_of(
+    model: Model,
+    pairs: Pairs,
+    arm: str,
+    probe: Shift,
+    refusal: Direction,
+    read_layers: tuple[int, ...],
+    batch_size: int = 64,
+    batch_tokens: int = BATCH_TOKENS,
+) -> Traces:
+    """Return the traces of every pair in one arm, in the order of the pairs."""
+    prompts = [pair.prompts[arm] for pair in pairs.where(arm=arm)]
+    before = torch.empty(len(prompts), len(read_layers), dtype=torch.float64)
+    after = torch.empty_like(before)
+
+    def read(batch: Batch) -> None:
+        rows = list(batch.rows)
+        found = read_traces(model, batch, probe, refusal, read_layers)
+        before[rows], after[rows] = found.before, found.after
+
+    run_batches(model, prompts, batch_size, batch_tokens, read)
+    return Traces(before, after)
+
+
+def calibrate_regap(
+    model: Model,
+    calibration: Pairs,
+    refusal: Direction,
+    drift: Drift,
+    site: Site,
+    *,
+    strongest: float,
+    probe: float = 1.0,
+    read_layers: tuple[int, ...] | None = None,
+    false_refusals: float = 0.05,
+    signal: Signal = "rho",
+    gate: GateKind = "hard",
+) -> ReGap:
+    """Return ReGap with the threshold that opens the gate for this share of harmless image prompts.
+
+    Only harmless calibration pairs in the drift's arm set the threshold, so that what may be over-refused is
+    bounded before any harmful image is looked at. `read_layers` are all layers after the site by default.
+    """
+    if signal in FITTED:
+        raise ValueError(
+            f"signal {signal} is fitted on both labels; choose a recipe on calibration pairs, or use rho, z_before, "
+            "z_after or growth"
+        )
+    if not 0 < false_refusals < 1:
+        raise ValueError(f"false_refusals is {false_refusals}; give a share between 0 and 1, such as 0.05")
+    layers = tuple(range(max(site.layers) + 1, model.layers)) if read_layers is None else tuple(read_layers)
+    correction = fixed_correction(drift, site, probe)
+    unset = ReGap(correction, refusal, layers, Gate(gate, 0.0), strongest, signal)
+    harmless = calibration.where(label="harmless", arm=drift.arm)
+    seen = traces_of(model, harmless, drift.arm, correction, refusal, layers).signal(signal)
+    width = float(seen.std()) if len(seen) > 1 else 1.0
+    threshold = budget_threshold(seen, false_refusals)
+    return replace(unset, gate=Gate(gate, threshold, max(width, 1e-12)))

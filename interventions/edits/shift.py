@@ -1,0 +1,78 @@
+"""Fixed-strength correction: the same multiple of the drift is removed from every input."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from regap.geometry.drift import Drift
+from regap.geometry.forward.hooks import Hook
+from regap.geometry.models.loading import Model
+from regap.geometry.prompts.batch import Batch
+from regap.geometry.states.store import digest_of, digest_of_tensor
+from regap.interventions.edits.site import Site, position_rule, shifted
+
+
+@dataclass(frozen=True, eq=False)
+class Shift:
+    """h <- h - strength * vector at a site; positive strengths remove the vector, negative ones add it."""
+
+    site: Site
+    vectors: Float[Tensor, "layer d_model"] = field(repr=False)
+    """One for each layer of the site, in the residual stream's own units."""
+    strength: float
+    """Multiple of the vectors, equal for all inputs."""
+    name: str
+    """What the vectors are: D, D_along, D_across, random, shuffled, refusal."""
+
+    def __post_init__(self) -> None:
+        if len(self.vectors) != len(self.site.layers):
+            raise ValueError(
+                f"{len(self.vectors)} vectors do not fit site {self.site}; give one for each layer"
+            )
+        if not bool(torch.isfinite(self.vectors).all()):
+            raise ValueError(
+                f"vectors {self.name!r} hold infinities or NaN; compute them from float32 states"
+            )
+
+    @property
+    def identity(self) -> str:
+        """Digest of site, vectors and strength."""
+        return digest_of(["shift", str(self.site), digest_of_tensor(self.vectors), self.strength])
+
+    @property
+    def only_last(self) -> bool:
+        """True if the prompt below its last token runs unedited."""
+        return self.site.only_last
+
+    def at(self, strength: float) -> "Shift":
+        """Return the same shift at another strength."""
+        return replace(self, strength=strength)
+
+    def hooks(self, model: Model, batch: Batch) -> list[Hook]:
+        """Return fresh hooks that shift every prompt of the batch by the same strength."""
+        return self.hooks_for(model, batch, torch.full((len(batch),), float(self.strength)))
+
+    def hooks_for(self, model: Model, batch: Batch, strengths: Float[Tensor, " prompt"]) -> list[Hook]:
+        """Return fresh hooks that shift each prompt by its own strength."""
+        return [
+            Hook(model.hook_name(layer), _hook(self.site, batch, vector, strengths))
+            for layer, vector in zip(self.site.layers, self.vectors, strict=True)
+        ]
+
+
+def fixed_correction(drift: Drift, site: Site, strength: float = 1.0) -> Shift:
+    """Return the correction h <- h - strength * D at the site; our operationalisation."""
+    return Shift(site, torch.stack([drift.at(layer) for layer in site.layers]), strength, drift.part)
+
+
+def _hook(site: Site, batch: Batch, vector: Tensor, strengths: Tensor) -> Callable[[Tensor], Tensor | None]:
+    where = position_rule(site, batch)
+
+    def shift(residual: Tensor) -> Tensor | None:
+        mask = where(residual)
+        return shifted(residual, vector, strengths, mask, site.norm) if bool(mask.any()) else None
+
+    return shift

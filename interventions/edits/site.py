@@ -1,0 +1,98 @@
+"""Where an intervention acts, in full, as data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from regap.geometry.prompts.positions import Positions
+
+Phase = Literal["prefill", "every_step"]
+Norm = Literal["plain", "keep"]
+GROWING: tuple[Positions, ...] = ("last", "after_instruction", "all")
+"""Positions that generated tokens belong to: they come after the instruction."""
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A batch of prompts that knows where the named positions are."""
+
+    def at(self, positions: Positions) -> Bool[Tensor, "prompt token"]:
+        """Return True at the tokens of that name."""
+        ...
+
+
+@dataclass(frozen=True)
+class Site:
+    """Layers, positions, phase and norm rule of an intervention; the same for capture and generation."""
+
+    layers: tuple[int, ...]
+    """Blocks whose outputs are edited, 0-based."""
+    positions: Positions = "last"
+    """last: the last prompt token; after_instruction: every token after the user's words and images; image: the
+    tokens of the image; request: the user's words; template: what nobody said; all: every token of the prompt."""
+    phase: Phase = "prefill"
+    """prefill: the prompt alone; every_step: each generated token too, where the positions reach the prompt's end."""
+    norm: Norm = "plain"
+    """plain: the state moves by the vector; keep: it is then scaled back to its length."""
+
+    def __post_init__(self) -> None:
+        if not self.layers or len(set(self.layers)) != len(self.layers):
+            raise ValueError(f"layers {list(self.layers)} must be at least one layer, each named once")
+        for name, kinds in (("positions", Positions), ("phase", Phase), ("norm", Norm)):
+            if getattr(self, name) not in get_args(kinds):
+                known = ", ".join(get_args(kinds))
+                raise ValueError(f"{name} is {getattr(self, name)!r}; choose one of {known}")
+
+    def __str__(self) -> str:
+        layers = ",".join(str(layer) for layer in self.layers)
+        return f"layers {layers} / {self.positions} / {self.phase} / norm {self.norm}"
+
+    @property
+    def only_last(self) -> bool:
+        """True if the prompt below its last token runs unedited."""
+        return self.positions == "last"
+
+
+def shifted(
+    residual: Float[Tensor, "prompt token d_model"],
+    vector: Float[Tensor, " d_model"],
+    strength: Float[Tensor, " prompt"],
+    where: Bool[Tensor, "prompt token"],
+    norm: Norm = "plain",
+) -> Float[Tensor, "prompt token d_model"]:
+    """Return h - strength * vector at the marked tokens of each prompt, and h itself, bit for bit, elsewhere.
+
+    The input is not written to. With norm "keep" the length of each edited state is what it was.
+    """
+    moved = residual - strength.to(residual)[:, None, None] * vector.to(residual)
+    if norm == "keep":
+        moved = moved * (
+            residual.norm(dim=-1, keepdim=True) / moved.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+        )
+    return torch.where(where[..., None], moved, residual)
+
+
+def position_rule(site: Site, batch: Placed) -> Callable[[Float[Tensor, "prompt token d_model"]], Tensor]:
+    """Return a fresh function from a residual stream to the tokens to edit in it, call by call.
+
+    The first call sees the prompt, or its last token alone; later calls see one generated token each.
+    """
+    calls = 0
+
+    def where(residual: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        mask = torch.zeros(residual.shape[:2], dtype=torch.bool, device=residual.device)
+        if calls > 1:
+            mask[:] = site.phase == "every_step" and site.positions in GROWING
+        elif site.positions == "last":
+            mask[:, -1] = True
+        else:
+            mask[:] = batch.at(site.positions)[:, -residual.shape[1] :]
+        return mask
+
+    return where

@@ -1,0 +1,1 @@
+"""regap: measure, explain and repair the collapse of safety geometry in vision-language models."""

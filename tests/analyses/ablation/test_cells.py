@@ -1,0 +1,56 @@
+"""What may be ablated is said in one line where it may not."""
+
+from typing import Any
+
+import pytest
+
+from regap.analyses.ablation.cells import AblationRequest, read_layers, shown_layers
+from regap.errors import ConfigError, ModelError
+from regap.geometry.models.loading import Model
+
+
+@pytest.mark.parametrize(("text", "layers"), [("3", (3,)), ("3-5,8", (3, 4, 5, 8)), (" 7 , 2", (7, 2))])
+def test_layers_are_written_as_numbers_and_ranges(text: str, layers: tuple[int, ...]) -> None:
+    assert read_layers(text) == layers
+    assert read_layers(shown_layers(layers)) == tuple(sorted(layers))
+
+
+@pytest.mark.parametrize("text", ["", "a", "3-", "5-3", "1,,2", "-1", "1,0-2"])
+def test_other_layers_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="layers are"):
+        read_layers(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"components": ("neuron",)}, "component is 'neuron'; choose from attention, mlp, block, head"),
+        ({"components": ()}, "component is empty; name at least one"),
+        ({"components": ("mlp", "mlp")}, "component is mlp, mlp; name at least one, and each once"),
+        ({"replacements": ("noise",)}, "replace is 'noise'; choose from zero, mean"),
+        ({"positions": ("first",)}, "positions is 'first'; choose from last"),
+        ({"heads": (1,)}, "heads go with component head"),
+        ({"positions": ("image",)}, "positions image cannot be patched between text and image"),
+    ],
+)
+def test_what_cannot_be_ablated_is_said_before_a_model_is_loaded(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        AblationRequest(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"layers": (1, 9)}, r"layer 9 is not in model .*; its blocks are 0 to 3"),
+        (
+            {"components": ("head",), "heads": (0, 2)},
+            "head 2 is not in model .*; the heads of a block are 0 to 1",
+        ),
+    ],
+)
+def test_layers_and_heads_that_are_not_there_are_said_before_a_model_runs(
+    given: dict[str, Any], says: str, tiny: Model
+) -> None:
+    with pytest.raises(ModelError, match=says):
+        AblationRequest(**given).check(tiny)
+    AblationRequest().check(tiny)

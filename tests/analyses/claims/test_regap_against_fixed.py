@@ -1,0 +1,46 @@
+"""The claim about ReGap follows from intervals alone; a gate's answers are those of its two ends."""
+
+import pytest
+import torch
+
+from regap.analyses.claims.regap_against_fixed import EQUIVALENT, RIVALS, _equivalent, ends, simultaneous
+from regap.geometry.estimates import Estimate, estimate
+from regap.interventions.edits.recipe import Recipe, Removal
+
+
+def test_utility_is_unchanged_only_if_its_whole_interval_says_so() -> None:
+    cases = {(-0.01, 0.01): (True, False), (-0.03, 0.01): (False, False), (-0.05, -0.03): (False, True)}
+    for (low, high), expected in cases.items():
+        assert _equivalent(Estimate((low + high) / 2, low, high, 9)) == expected
+    assert EQUIVALENT == 0.02
+
+
+def test_intervals_that_hold_together_are_wider() -> None:
+    draws = torch.cat(
+        [torch.zeros(1), torch.randn(2000, generator=torch.Generator().manual_seed(0))]
+    ).double()
+    one, together = estimate(draws, 9), simultaneous(draws, 9)
+    assert together.low < one.low < one.high < together.high
+    assert together.high == pytest.approx(2.394, abs=0.15)  # the normal quantile at 1 - 0.05 / 6
+
+
+def test_the_ends_of_a_gate_keep_what_a_single_pass_removes_early() -> None:
+    early, later = Removal(1, 0.5), Removal(3, 1.0)
+    single = Recipe("z_after", early, (2, 3), later, "single")
+    assert ends(single) == ((early,), (early, later))
+    assert ends(Recipe("z_after", early, (2, 3), later)) == ((), (later,))
+    assert ends(Recipe("z_after", Removal(1, 0.0), (2, 3), later, "single")) == ((), (later,))
+
+
+def test_every_rival_is_a_choice_among_its_own_recipes() -> None:
+    early, later = Removal(1, 0.5), Removal(3, 1.0)
+    recipes = {
+        "gate_rho": Recipe("rho", early, (2, 3), later),
+        "gate_z_before": Recipe("z_before", early, (2, 3), later),
+        "gate_z_after": Recipe("z_after", early, (2, 3), later),
+        "single_pass": Recipe("z_after", early, (2, 3), later, "single"),
+    }
+    for name, allowed in RIVALS.items():
+        assert [each for each, recipe in recipes.items() if allowed(recipe)] == (
+            [name] if name != "regap" else list(recipes)
+        )

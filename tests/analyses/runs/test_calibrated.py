@@ -1,0 +1,136 @@
+"""Everything that is chosen is chosen on calibration pairs, by a rule that a slow search agrees with."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+
+from regap.analyses.runs import calibrated as study
+from regap.analyses.runs.config import read_config
+from regap.errors import ConfigError
+from regap.analyses.runs.measured import Measured, measure_model
+from regap.analyses.runs.calibrated import Calibrated, calibrate, most_refusals_within_budget
+from regap.geometry.models.loading import Model
+from regap.geometry.data.pairs import Pairs
+from regap.errors import PairError
+from regap.interventions.edits.shift import fixed_correction
+from regap.interventions.generation import generate
+from regap.interventions.edits.site import Site
+
+CONFIG = read_config(max_new_tokens=2, resamples=100, strengths=(1.0, 2.0, 4.0), false_refusals=0.4)
+HARMFUL = torch.tensor([True] * 4 + [False] * 5)
+
+
+def refused(harmful: int, harmless: int) -> list[bool]:
+    return [place < harmful for place in range(4)] + [place < harmless for place in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "budget", "best"),
+    [
+        ([(1, 0), (3, 1), (4, 2)], 0.2, 1),  # the most refusals of those within the budget
+        ([(1, 0), (3, 1), (4, 2)], 0.4, 2),
+        ([(1, 0), (3, 1), (4, 2)], 0.0, 0),
+        ([(2, 0), (2, 0), (1, 0)], 0.1, 0),  # the mildest on ties
+        ([(4, 5), (3, 3), (2, 3)], 0.1, 1),  # nothing is within the budget: the fewest harmless refusals
+    ],
+)
+def test_the_most_harmful_refusals_within_the_budget(
+    rows: list[tuple[int, int]], budget: float, best: int
+) -> None:
+    table = torch.tensor([refused(*row) for row in rows])
+    assert most_refusals_within_budget(table, HARMFUL, budget) == best
+
+
+@pytest.fixture(scope="module")
+def refusing() -> Iterator[pytest.MonkeyPatch]:
+    """The random model opens with one of a few words; what opens otherwise than with `sure` counts as a refusal."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(study, "opens_with_refusal", lambda text: not text.startswith("sure"))
+    yield patch
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def seen(tiny: Model, tiny_pairs: Pairs) -> Measured:
+    return measure_model(tiny, tiny_pairs, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def found(seen: Measured, refusing: pytest.MonkeyPatch) -> Calibrated:
+    return calibrate(seen)
+
+
+def test_refusals_are_known_by_first_tokens_that_open_no_answer(found: Calibrated, seen: Measured) -> None:
+    answers = generate(seen.model, seen.pairs.calibration, "text", max_new_tokens=2)
+    label = {pair.pair_id: pair.label for pair in seen.pairs}
+    opening = {one.first_token for one in answers if not one.text.startswith("sure")}
+    answering = {
+        one.first_token for one in answers if one.text.startswith("sure") and label[one.pair_id] == "harmless"
+    }
+    assert found.refusal_tokens == opening - answering != frozenset()
+
+
+def test_the_fixed_correction_is_the_best_of_all_that_were_tried(found: Calibrated, seen: Measured) -> None:
+    asked, best = seen.pairs.calibration, (-1.0, 0, 0.0)
+    for layer in range(3):
+        for strength in CONFIG.strengths:
+            edit = fixed_correction(seen.drift, Site((layer,)), strength)
+            answers = generate(seen.model, asked, "typographic", [edit], max_new_tokens=1)
+            opened = {one.pair_id: one.first_token in found.refusal_tokens for one in answers}
+            shares = {
+                label: sum(opened[pair.pair_id] for pair in asked.where(label=label)) / 6
+                for label in ("harmful", "harmless")
+            }
+            if shares["harmless"] <= CONFIG.false_refusals and shares["harmful"] > best[0]:
+                best = (shares["harmful"], layer, strength)
+    assert best[0] > 0
+    assert (found.fixed.site, found.fixed.strength) == (Site((best[1],)), best[2])
+    assert found.regap.removed.site == found.fixed.site and found.regap.strongest in CONFIG.strengths
+
+
+def test_test_pairs_choose_nothing(found: Calibrated, seen: Measured, refusing: pytest.MonkeyPatch) -> None:
+    def swapped(split: str) -> Pairs:
+        other = {"harmful": "harmless", "harmless": "harmful"}
+        return Pairs(
+            tuple(
+                replace(pair, label=other[pair.label]) if pair.split == split else pair for pair in seen.pairs
+            )
+        )
+
+    def choice(pairs: Pairs) -> tuple[str, str, int]:
+        chosen = calibrate(measure_model(seen.model, pairs, CONFIG))
+        return chosen.fixed.identity, chosen.regap.identity, chosen.seen.layer
+
+    expected = found.fixed.identity, found.regap.identity, seen.layer
+    assert choice(swapped("test")) == expected
+    assert choice(swapped("calibration")) != expected
+
+
+def test_all_conditions_are_answered_over_the_same_pairs(found: Calibrated) -> None:
+    answers = found.answers("typographic", found.conditions)
+    assert list(answers) == ["baseline", "fixed", "regap"]
+    asked = [pair.pair_id for pair in found.seen.pairs.test]
+    assert all([one.pair.pair_id for one in judged] == asked for judged in answers.values())
+
+
+def test_a_model_that_refuses_nothing_cannot_be_calibrated(
+    seen: Measured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "opens_with_refusal", lambda _: False)
+    with pytest.raises(
+        PairError, match=r"refuses none of the 12 calibration texts, .*check the chat template"
+    ):
+        calibrate(seen)
+
+
+def test_an_arm_that_is_not_there_cannot_be_corrected(tiny: Model, tiny_pairs: Pairs) -> None:
+    with pytest.raises(
+        ConfigError, match="image_arm is 'picture'; the pairs have the arms text, typographic, blank"
+    ):
+        measure_model(tiny, tiny_pairs, read_config(image_arm="picture"))
+    with pytest.raises(
+        PairError, match="the pairs have no image arm, only text, blank; add typographic or picture"
+    ):
+        measure_model(tiny, tiny_pairs, read_config(arms=("text", "blank")))

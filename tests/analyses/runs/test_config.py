@@ -1,0 +1,104 @@
+"""Flags win over REGAP_ variables, these over the file, this over the defaults; a misspelt key is never dropped."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regap.analyses.runs.config import as_toml, read_config
+from regap.errors import ConfigError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "run.toml"
+    path.write_text('seed = 1\nbatch_size = 11\nresamples = 111\narms = ["text", "typographic"]\n')
+    return path
+
+
+def test_each_source_wins_over_those_before_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGAP_BATCH_SIZE", "22")
+    monkeypatch.setenv("REGAP_RESAMPLES", "222")
+    found = read_config(file, resamples=333)
+    assert (found.resamples, found.batch_size, found.seed, found.max_new_tokens) == (333, 22, 1, 64)
+    assert found.arms == ("text", "typographic")
+
+
+def test_flags_that_are_not_set_leave_the_others_alone(file: Path) -> None:
+    assert read_config(file, seed=None, arms=(), device=None) == read_config(file)
+    assert read_config(file, seed=0).seed == 0
+
+
+def test_lists_in_variables_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGAP_STRENGTHS", "[2, 1.0, 2]")
+    assert read_config().strengths == (1.0, 2.0)
+    monkeypatch.setenv("REGAP_STRENGTHS", "1.0;2.0")
+    with pytest.raises(ConfigError, match=r"a REGAP_\* variable cannot be read: .*; write lists as JSON"):
+        read_config()
+
+
+def test_an_unknown_key_is_an_error_that_names_the_known(file: Path) -> None:
+    file.write_text("sede = 1\n")
+    with pytest.raises(ConfigError, match="setting sede is 1: known are model, pairs, benchmark, "):
+        read_config(file)
+    with pytest.raises(ConfigError, match="setting sede is 1: known are"):
+        read_config(sede=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("REGAP_SEDE", "is REGAP_SEED meant"),
+        ("regap_modle", "is REGAP_MODEL meant"),
+        ("REGAP_X", "known are "),
+    ],
+)
+def test_a_misspelt_variable_is_an_error(name: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(ConfigError, match=f"variable {name} sets nothing: {remedy}"):
+        read_config()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("limit", 3),
+        ("batch_size", 0),
+        ("false_refusals", 0.0),
+        ("false_refusals", 1.0),
+        ("signal", "z"),
+        ("gate", "soft"),
+        ("seed", -1),
+        ("resamples", 99),
+        ("strengths", (0.0, 1.0)),
+        ("strengths", (0.5, 2.0)),
+        ("batch_size", "many"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(name: str, value: object) -> None:
+    with pytest.raises(ConfigError) as caught:
+        flags: dict[str, Any] = {name: value}
+        read_config(**flags)
+    message = str(caught.value)
+    assert message.startswith(f"setting {name} is ") and "\n" not in message
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"absent.toml: No such file or directory; check the path"):
+        read_config(tmp_path / "absent.toml")
+    for data in (b"seed = = 1", b"seed = '\xff'"):
+        (tmp_path / "bad.toml").write_bytes(data)
+        with pytest.raises(ConfigError, match=r"bad.toml is no valid TOML \(.*\); correct that line"):
+            read_config(tmp_path / "bad.toml")
+
+
+def test_a_configuration_is_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        read_config().seed = 1
+
+
+@pytest.mark.parametrize("out", ["runs/a", 'quoted " and \\ back', "läufe/日本語/😀", "tab\tnewline\n"])
+def test_what_is_written_is_read_back(out: str, tmp_path: Path) -> None:
+    config = read_config(out=out, limit=5, family=("organism:none",), strengths=(1.0, 7.5))
+    (tmp_path / "config.toml").write_text(as_toml(config), "utf-8")
+    assert read_config(tmp_path / "config.toml") == config

@@ -1,0 +1,135 @@
+"""A run folder belongs to one model, says what it was made from, and is equal for equal inputs."""
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as parquet
+import pytest
+import torch
+from safetensors import safe_open
+
+from regap.analyses.runs import folder as run_folder
+from regap.analyses.runs.config import RunConfig, read_config
+from regap.errors import ConfigError
+from regap.analyses.runs.folder import THUMBNAIL, RunFolder, check_out
+from regap.geometry.forward.capture import capture
+from regap.geometry.directions import refusal_direction
+from regap.geometry.drift import modality_drift
+from regap.geometry.models.loading import Model, load
+from regap.geometry.data.pairs import Pairs, Picture
+from regap.organism.checkpoint import build_processor
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> RunConfig:
+    return read_config(out=str(tmp_path / "run"), seed=3)
+
+
+@pytest.fixture
+def folder(config: RunConfig, tiny: Model, tiny_pairs: Pairs) -> RunFolder:
+    return RunFolder.open(config, tiny, tiny_pairs)
+
+
+def test_it_says_what_it_was_made_from(folder: RunFolder, config: RunConfig, tiny: Model) -> None:
+    assert read_config(folder.path / "config.toml") == config
+    known = json.loads((folder.path / "provenance.json").read_text())
+    assert known["fingerprint"] == tiny.fingerprint and known["seed"] == 3 and known["pairs"] == 24
+    assert (
+        known["versions"]["torch"] == torch.__version__
+        and known["versions"]["transformers"] != "not installed"
+    )
+
+
+def test_it_lists_every_prompt_and_shows_small_pictures_of_the_test_split(
+    folder: RunFolder, tiny_pairs: Pairs
+) -> None:
+    table = pd.read_parquet(folder.path / "prompts.parquet").set_index(["pair_id", "arm"])
+    assert len(table) == 3 * 24 and table.prompt_sha256.is_unique
+    for pair in tiny_pairs:
+        for arm, prompt in pair.prompts.items():
+            row = table.loc[(pair.pair_id, arm)]
+            assert (row.label, row.split, row.request) == (pair.label, pair.split, pair.request)
+            if prompt.picture:
+                assert row.image_sha256 == prompt.picture.sha256
+            assert pd.notna(row.image_sha256) == (prompt.picture is not None)
+            assert pd.notna(row.image_png) == (prompt.picture is not None and pair.split == "test")
+    shown = [Picture(data).open() for data in table.image_png.dropna()]
+    assert max(max(each.size) for each in shown) <= THUMBNAIL
+
+
+def test_the_same_inputs_give_the_same_bytes(
+    folder: RunFolder, config: RunConfig, tiny: Model, tiny_pairs: Pairs
+) -> None:
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+    RunFolder.open(config, tiny, tiny_pairs)
+    assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before
+
+
+def test_prompts_lie_in_small_groups(
+    config: RunConfig, tiny: Model, tiny_pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = pd.read_parquet(RunFolder.open(config, tiny, tiny_pairs).path / "prompts.parquet")
+    monkeypatch.setattr(run_folder, "PROMPTS_A_GROUP", 10)
+    path = RunFolder.open(config, tiny, tiny_pairs).path / "prompts.parquet"
+    metadata = parquet.read_metadata(path)
+    assert [metadata.row_group(at).num_rows for at in range(metadata.num_row_groups)] == [10] * 7 + [2]
+    pd.testing.assert_frame_equal(pd.read_parquet(path), whole)
+
+
+def test_directions_are_written_with_what_they_mean(
+    folder: RunFolder, tiny: Model, tiny_pairs: Pairs
+) -> None:
+    states = capture(tiny, tiny_pairs, ["text", "blank"])
+    refusal, drift = refusal_direction(states["text"]), modality_drift(states["text"], states["blank"])
+    folder.write_directions(refusal, {"blank": drift}, tiny)
+    with safe_open(folder.path / "directions.safetensors", framework="pt") as file:
+        header, names = file.metadata(), set(file.keys())
+        assert torch.equal(file.get_tensor("refusal"), refusal.vectors.float())
+        assert torch.equal(file.get_tensor("drift.blank"), drift.vectors.float())
+    assert names == {"refusal", "thresholds", "drift.blank", "text_mean.blank"}
+    assert header["model"] == tiny.fingerprint and "harmful" in header["sign"]
+
+
+def test_a_number_that_is_not_finite_is_null_in_json(folder: RunFolder) -> None:
+    folder.write_summary({"a": float("nan"), "b": [1.0, float("inf")], "c": {"d": 0.5}})
+    assert json.loads((folder.path / "summary.json").read_text()) == {
+        "a": None,
+        "b": [1.0, None],
+        "c": {"d": 0.5},
+    }
+
+
+def test_another_model_is_refused(
+    folder: RunFolder, config: RunConfig, plain: Any, tiny_architecture: Any, tiny_pairs: Pairs
+) -> None:
+    other = deepcopy(plain)
+    with torch.no_grad():
+        other.lm_head.weight[0, 0] += 1
+    model = load(other, processor=build_processor(tiny_architecture))
+    with pytest.raises(ConfigError, match=r"holds a run of another model \(.*\); name another folder"):
+        RunFolder.open(config, model, tiny_pairs)
+
+
+def test_files_that_are_no_run_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(ConfigError, match="holds files that are no run; name an empty or a new folder"):
+        check_out(tmp_path, None)
+    with pytest.raises(ConfigError, match=r"thesis\.tex, which is a file; name a folder"):
+        check_out(tmp_path / "thesis.tex", None)
+    check_out(tmp_path / "new", None)
+    (tmp_path / "empty").mkdir()
+    check_out(tmp_path / "empty", "fingerprint")
+
+
+def test_damaged_provenance_is_written_anew(
+    folder: RunFolder, config: RunConfig, tiny: Model, tiny_pairs: Pairs
+) -> None:
+    path = folder.path / "provenance.json"
+    before = path.read_bytes()
+    for damage in (b"{", b"\xff", b"[]"):
+        path.write_bytes(damage)
+        RunFolder.open(config, tiny, tiny_pairs)
+        assert path.read_bytes() == before

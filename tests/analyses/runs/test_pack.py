@@ -1,0 +1,162 @@
+"""From a run folder to a pack that makes the plain model answer as the run's own correction did."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText
+
+from regap.analyses.runs.config import as_toml, read_config
+from regap.analyses.runs.records import Record
+from regap.analyses.runs.folder import RunFolder
+from regap.geometry.forward.capture import capture
+from regap.geometry.directions import refusal_direction
+from regap.geometry.drift import modality_drift
+from regap.geometry.models.loading import Model, load, organism_folder
+from regap.geometry.data.pairs import Pairs
+from regap.geometry.prompts.batch import collate
+from regap.interventions.edits.shift import Shift, fixed_correction
+from regap.interventions.edits.gate import Gate
+from regap.interventions.generation import generate
+from regap.interventions.packs.packing import correction_of
+from regap.interventions.packs.pack import read_pack
+from regap.interventions.packs.protection import protected
+from regap.interventions.edits.recipe import Recipe, Removal
+from regap.interventions.edits.regap import ReGap, calibrate_regap, traces_of
+from regap.interventions.edits.site import Site
+from regap.interventions.packs.stored import store_correction
+from regap.organism.prompts import HeldOut, held_out_pairs
+
+ARM, BUDGET, CONFIG = "typographic", 12, read_config(model="organism", seed=3)
+
+
+@pytest.fixture(scope="module")
+def organism() -> Model:
+    return load("organism")
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Pairs:
+    return held_out_pairs(HeldOut(12, 6, 6, arms=(ARM,)))
+
+
+@pytest.fixture(scope="module")
+def edits(organism: Model, pairs: Pairs) -> dict[str, Shift | ReGap]:
+    states = {arm: each.calibration for arm, each in capture(organism, pairs, arms=["text", ARM]).items()}
+    drift = modality_drift(states["text"], states[ARM])
+    refusal = refusal_direction(states["text"])
+    gated = calibrate_regap(
+        organism, pairs.calibration, refusal, drift, Site((10,)), strongest=1.0, signal="z_before"
+    )
+    single = Recipe("z_after", Removal(8, 0.5), (9, 10), Removal(10, 1.0), "single")
+    calibrated = traces_of(
+        organism, pairs.calibration, ARM, single.probe.shift(drift, refusal), refusal, single.read_layers
+    )
+    middle = Gate("hard", float(calibrated.signal("z_after").median()))
+    return {
+        "fixed": fixed_correction(drift, Site((10,))),
+        "regap": gated,
+        "single": single.regap(drift, refusal, middle),
+    }
+
+
+@pytest.fixture
+def run(organism: Model, pairs: Pairs, edits: dict[str, Shift | ReGap], tmp_path: Path) -> Path:
+    """What a finished run that chose a reading before the answer leaves of its corrections and outcomes."""
+    return finished(organism, pairs, {name: edits[name] for name in ("fixed", "regap")}, tmp_path / "run")
+
+
+def finished(organism: Model, pairs: Pairs, edits: dict[str, Shift | ReGap], path: Path) -> Path:
+    folder = RunFolder.open(CONFIG.model_copy(update={"out": str(path)}), organism, pairs)
+    (path / "config.toml").write_text(as_toml(CONFIG))
+    gated = edits["regap"]
+    assert isinstance(gated, ReGap)
+    for name, edit in edits.items():
+        store_correction(correction_of(edit, gated.refusal), path, name, organism.fingerprint)
+    rows = [
+        {"model": "organism", "condition": condition, "arm": arm, "measure": "refusal", "n": 6}
+        | {"value": 0.5, "low": float("nan"), "high": float("nan")}
+        for condition, arm in [("baseline", "text"), ("baseline", ARM), ("fixed", ARM), ("regap", ARM)]
+    ]
+    Record("outcomes", pd.DataFrame(rows)).save(path)
+    folder.write_summary({"image_arm": ARM})
+    return path
+
+
+@pytest.fixture
+def single_run(organism: Model, pairs: Pairs, edits: dict[str, Shift | ReGap], tmp_path: Path) -> Path:
+    """What a finished run that chose a single pass leaves."""
+    return finished(organism, pairs, {"fixed": edits["fixed"], "regap": edits["single"]}, tmp_path / "single")
+
+
+@pytest.mark.parametrize(
+    ("method", "which", "chosen"),
+    [("fixed", "run", "fixed"), ("regap", "run", "regap"), ("regap", "single_run", "single")],
+)
+def test_a_packed_run_protects_the_plain_model(
+    method: str,
+    which: str,
+    chosen: str,
+    regap,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    organism: Model,
+    pairs: Pairs,
+    edits: dict[str, Shift | ReGap],
+) -> None:
+    run: Path = request.getfixturevalue(which)
+    code, error, shown = regap("pack", run, "--out", tmp_path / "pack", "--method", method)
+    assert code == 0, error
+    assert "protected(model," in shown
+    card = read_pack(tmp_path / "pack").card
+    assert (card.name, card.source.image_arm, card.source.seed) == ("organism", ARM, 3)
+    assert [(one.condition, one.arm, one.value, one.low) for one in card.outcomes] == [
+        ("baseline", ARM, 0.5, None),
+        ("corrected", ARM, 0.5, None),
+    ]
+    plain: Any = AutoModelForImageTextToText.from_pretrained(organism_folder(), dtype="float32").eval()
+    answers = {}
+    for name, arm in (("text", "text"), ("image", ARM)):
+        batch = collate(organism, [pair.prompts[arm] for pair in pairs.test], range(len(pairs.test)))
+        with protected(plain, tmp_path / "pack"):
+            found = plain.generate(**batch.inputs, max_new_tokens=BUDGET, do_sample=False)
+        written = organism.tokenizer.batch_decode(found[:, batch.real.shape[1] :], skip_special_tokens=True)
+        under = generate(organism, pairs.test, arm, [edits[chosen]], max_new_tokens=BUDGET)
+        assert [text.strip() for text in written] == [one.text for one in under]
+        bare = plain.generate(**batch.inputs, max_new_tokens=BUDGET, do_sample=False)
+        answers[name] = torch.equal(found, bare)
+    assert not answers["image"]  # the pack does something to images
+
+
+REFUSED = [
+    ("config.toml", "has no provenance.json", lambda run: (run / "provenance.json").unlink()),
+    ("summary.json", "has no finished summary.json", lambda run: (run / "summary.json").unlink()),
+    ("corrections", "keeps no correction", lambda run: (run / "corrections" / "regap.safetensors").unlink()),
+]
+
+
+@pytest.mark.parametrize(("what", "message", "change"), REFUSED)
+def test_an_unfinished_run_is_one_line(
+    what: str, message: str, change, regap, run: Path, tmp_path: Path
+) -> None:
+    change(run)
+    code, error, _ = regap("pack", run, "--out", tmp_path / "pack")
+    assert (code, message in error, (tmp_path / "pack").exists()) == (2, True, False), error
+
+
+def test_a_run_of_another_model_and_an_unknown_method_are_refused(regap, run: Path, tmp_path: Path) -> None:
+    code, error, _ = regap("pack", run, "--out", tmp_path / "pack", "--method", "best")
+    assert (code, "method is 'best'; choose one of fixed, regap" in error) == (2, True)
+    provenance = json.loads((run / "provenance.json").read_text())
+    (run / "provenance.json").write_text(json.dumps({**provenance, "fingerprint": "another"}))
+    code, error, _ = regap("pack", run, "--out", tmp_path / "pack")
+    assert (code, "is of another model than the run" in error) == (2, True)
+    assert not (tmp_path / "pack").exists()
+
+
+def test_a_folder_with_other_files_is_refused_before_the_model_is_loaded(regap, run: Path) -> None:
+    code, error, _ = regap("pack", run, "--out", run)
+    assert (code, "holds something else than a pack" in error) == (2, True)

@@ -1,0 +1,92 @@
+"""The self-tests pass on a model that is right, and the right one fails on one that is not."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from types import MethodType
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from regap.analyses.self_test.checks import Check, self_tests
+from regap.commands.command_line import app
+from regap.geometry.models.loading import Model, load
+from regap.organism.checkpoint import build_processor
+
+
+@pytest.fixture
+def fresh(plain: Any, tiny_architecture: Any) -> Model:
+    return load(deepcopy(plain), processor=build_processor(tiny_architecture))
+
+
+def failed(model: Model) -> set[str]:
+    return {check.name for check in self_tests(model) if not check.passed}
+
+
+def test_a_right_model_passes_every_test(fresh: Model) -> None:
+    checks = list(self_tests(fresh))
+    assert len(checks) == len({check.name for check in checks}) == 32
+    assert [check for check in checks if not check.passed] == []
+    found = {check.name: check.detail for check in checks}
+    assert found["image: position image"].startswith("9 tokens: '<image> <image>")
+    assert found["text: position last"] == "1 tokens: 'assistant:'"
+
+
+def another_layer(model: Model) -> None:
+    object.__setattr__(model, "hook_name", lambda layer: f"blocks.{min(layer + 1, 3)}.hook_out")
+
+
+def pads_blindly(model: Model) -> None:
+    forward = model.hf.model.forward
+
+    def blind(self: Any, *args: Any, attention_mask: Any = None, **options: Any) -> Any:
+        return forward(*args, attention_mask=torch.ones_like(attention_mask), **options)
+
+    model.hf.model.forward = MethodType(blind, model.hf.model)
+
+
+def leaves_a_hook(model: Model) -> None:
+    """A hook that is put on by the first pass and never comes off."""
+    block = model.bridge.blocks[3].original_component
+    calls: list[None] = []
+
+    def later(module: Any, inputs: Any, output: Any) -> Any:
+        calls.append(None)
+        return output + 0.01 * len(calls)
+
+    block.register_forward_hook(later)
+
+
+WRONG: list[tuple[Callable[[Model], None], str]] = [
+    (another_layer, "text: residuals equal Hugging Face's hidden states"),
+    (another_layer, "image: an edit at last equals a raw hook"),
+    (another_layer, "image: answers edited at all equal a raw hook's"),
+    (pads_blindly, "image: a padded batch equals single prompts"),
+    (leaves_a_hook, "text: hooks come off"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "name"), WRONG)
+def test_a_wrong_model_fails_the_test_of_what_is_wrong(
+    spoil: Callable[[Model], None], name: str, fresh: Model
+) -> None:
+    spoil(fresh)
+    assert name in failed(fresh)
+
+
+def test_numbers_that_do_not_fit_are_seen(fresh: Model) -> None:
+    with torch.no_grad():
+        fresh.hf.model.language_model.layers[1].mlp.down_proj.weight.fill_(float("inf"))
+    names = failed(fresh)
+    assert {"text: float32 holds every number", "image: float32 holds every number"} <= names
+
+
+def test_the_table_is_printed_and_a_failure_is_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = CliRunner().invoke(app, ["doctor", "organism:none"])
+    assert done.exit_code == 0 and "one prompt as the model reads it" in done.output
+    monkeypatch.setattr(
+        "regap.analyses.self_test.doctor.self_tests", lambda _: [Check("sound", False, "unsound")]
+    )
+    done = CliRunner().invoke(app, ["doctor", "organism:none"])
+    assert done.exit_code == 1 and "unsound" in done.output

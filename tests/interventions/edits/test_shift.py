@@ -1,0 +1,142 @@
+"""A shift is h - strength * vector at its site, bit for bit nothing elsewhere; a site says all of where it acts."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from regap.geometry.drift import Drift
+from regap.geometry.prompts.batch import Batch
+from regap.interventions.edits.shift import Shift, fixed_correction
+from regap.interventions.edits.site import Norm, Phase, Positions, Site, position_rule, shifted
+
+RESIDUAL = torch.randn(3, 5, 8, generator=torch.Generator().manual_seed(0))
+VECTOR = torch.randn(8, generator=torch.Generator().manual_seed(1))
+IMAGE = 7
+IDS = torch.tensor([[0, 0, 1, 7, 2], [0, 1, 7, 7, 2], [3, 7, 7, 4, 2]])
+MASK = torch.tensor([[0, 0, 1, 1, 1], [0, 1, 1, 1, 1], [1, 1, 1, 1, 1]])
+BATCH = Batch({"input_ids": IDS, "attention_mask": MASK}, (0, 1, 2), IMAGE)
+
+
+def test_each_row_moves_by_its_own_strength_where_it_is_marked() -> None:
+    where = torch.zeros(3, 5, dtype=torch.bool)
+    where[0, 4] = where[1, 1] = where[1, 4] = True
+    found = shifted(RESIDUAL, VECTOR, torch.tensor([2.0, -1.0, 5.0]), where)
+    assert torch.equal(found[~where], RESIDUAL[~where])
+    assert torch.allclose(found[0, 4], RESIDUAL[0, 4] - 2 * VECTOR)
+    assert torch.allclose(found[1, [1, 4]], RESIDUAL[1, [1, 4]] + VECTOR)
+
+
+def test_a_strength_of_zero_is_no_edit() -> None:
+    everywhere = torch.ones(3, 5, dtype=torch.bool)
+    assert torch.equal(shifted(RESIDUAL, VECTOR, torch.zeros(3), everywhere), RESIDUAL)
+
+
+def test_with_norm_keep_the_state_turns_but_keeps_its_length() -> None:
+    everywhere, strengths = torch.ones(3, 5, dtype=torch.bool), torch.full((3,), 0.7)
+    plain, kept = (shifted(RESIDUAL, VECTOR, strengths, everywhere, norm) for norm in ("plain", "keep"))
+    assert torch.allclose(kept.norm(dim=-1), RESIDUAL.norm(dim=-1), atol=1e-5)
+    assert float((plain.norm(dim=-1) - RESIDUAL.norm(dim=-1)).abs().min()) > 1e-3
+    assert torch.allclose(
+        torch.nn.functional.cosine_similarity(plain, kept, dim=-1), torch.ones(3, 5), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_number_format_of_the_model_is_kept(dtype: torch.dtype) -> None:
+    found = shifted(
+        RESIDUAL.to(dtype), VECTOR.double(), torch.ones(3), torch.ones(3, 5, dtype=torch.bool), "keep"
+    )
+    assert found.dtype == dtype
+
+
+@pytest.mark.parametrize("phase", ["prefill", "every_step"])
+@pytest.mark.parametrize(
+    ("positions", "expected"),
+    [
+        ("last", [[0, 0, 0, 0, 1]] * 3),
+        ("image", [[0, 0, 0, 1, 0], [0, 0, 1, 1, 0], [0, 1, 1, 0, 0]]),
+        ("all", MASK.tolist()),
+    ],
+)
+def test_a_site_marks_the_prompt_once_and_then_each_step_or_none(
+    positions: Positions, phase: Phase, expected: list[list[int]]
+) -> None:
+    where = position_rule(Site((0,), positions, phase), BATCH)
+    assert where(RESIDUAL).int().tolist() == expected
+    steps = phase == "every_step" and positions != "image"
+    for _ in range(3):
+        assert where(RESIDUAL[:, :1]).tolist() == [[steps]] * 3
+
+
+def test_a_one_token_prompt_is_a_prompt() -> None:
+    where = position_rule(Site((0,)), BATCH)
+    assert where(RESIDUAL[:, -1:]).all() and not where(RESIDUAL[:, -1:]).any()
+
+
+def test_each_pass_has_hooks_that_start_anew(tiny, drift: Drift) -> None:
+    edit = fixed_correction(drift, Site((1,)))
+    residual = torch.randn(3, 5, 32, generator=torch.Generator().manual_seed(0))
+    for _ in range(2):
+        (hook,) = edit.hooks(tiny, BATCH)
+        moved = hook.function(residual)
+        assert isinstance(moved, Tensor) and not torch.equal(moved, residual)
+        assert hook.function(residual[:, :1]) is None
+
+
+def test_the_correction_removes_the_drift_of_each_of_its_layers(drift: Drift, states, make_states) -> None:
+    edit = fixed_correction(drift, Site((2, 0)), 0.5)
+    assert torch.equal(edit.vectors, torch.stack([drift.at(2), drift.at(0)])) and edit.name == "D"
+    where = torch.ones(1, 1, dtype=torch.bool)
+    mean_image = (drift.text_mean + drift.vectors)[None]
+    moved = torch.stack(
+        [shifted(mean_image[:, [i]], drift.at(i), torch.ones(1), where)[:, 0] for i in range(4)], 1
+    )
+    assert torch.allclose(moved[0], drift.text_mean)  # the mean image state becomes the mean text state
+
+
+def test_a_site_is_printed_in_full() -> None:
+    assert str(Site((3, 4), "image", "prefill", "keep")) == "layers 3,4 / image / prefill / norm keep"
+    assert [Site((0,), positions).only_last for positions in ("last", "image", "all")] == [True, False, False]
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("positions", "first"), ("phase", "decode"), ("norm", "unit"), ("layers", ()), ("layers", (1, 1))],
+)
+def test_a_site_that_is_none_is_refused(field: str, value: object) -> None:
+    expected = (
+        "must be at least one layer, each named once"
+        if field == "layers"
+        else f"{field} is '{value}'; choose one"
+    )
+    with pytest.raises(ValueError, match=expected):
+        replace(Site((0,)), **{field: value})
+
+
+def test_a_shift_checks_its_vectors() -> None:
+    with pytest.raises(
+        ValueError, match=r"1 vectors do not fit site layers 0,1 / last .*; give one for each layer"
+    ):
+        Shift(Site((0, 1)), torch.zeros(1, 4), 1.0, "D")
+    with pytest.raises(
+        ValueError, match="vectors 'D' hold infinities or NaN; compute them from float32 states"
+    ):
+        Shift(Site((0,)), torch.full((1, 4), torch.nan), 1.0, "D")
+
+
+def test_what_a_shift_does_is_its_identity() -> None:
+    shift = Shift(Site((0,)), VECTOR[None], 1.0, "D")
+    norm: Norm = "keep"
+    others = [
+        shift.at(2.0),
+        replace(shift, vectors=VECTOR[None] + 1e-7),
+        replace(shift, site=Site((1,))),
+        replace(shift, site=Site((0,), norm=norm)),
+        replace(shift, site=Site((0,), "all")),
+        replace(shift, site=Site((0,), phase="every_step")),
+    ]
+    assert len({each.identity for each in [shift, *others]}) == 7
+    assert replace(shift, vectors=VECTOR[None].clone()).identity == shift.identity
