@@ -1,1 +1,69 @@
-"""regap: measure, explain and repair the collapse of safety geometry in vision-language models."""
+"""regap: measure, explain and repair the collapse of safety geometry in vision-language models.
+
+Every public name is here, and each is imported when it is first used, so that `import regap` alone loads no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from regap.geometry.data.arm_synthesis import with_arms as with_arms
+    from regap.geometry.data.benchmarks.loading import benchmark as benchmark
+    from regap.geometry.data.benchmarks.loading import harmless as harmless
+    from regap.geometry.data.pair_files import read_pairs as read_pairs
+    from regap.geometry.data.pair_files import write_pairs as write_pairs
+    from regap.geometry.data.pairs import Pair as Pair
+    from regap.geometry.data.pairs import Pairs as Pairs
+    from regap.geometry.data.pairs import Prompt as Prompt
+    from regap.geometry.directions import refusal_direction as refusal_direction
+    from regap.geometry.drift import modality_drift as modality_drift
+    from regap.geometry.forward.capture import capture as capture
+    from regap.geometry.models.loading import load as load
+    from regap.geometry.separability import separability as separability
+    from regap.geometry.states.index import read_activations as read_activations
+    from regap.interventions.edits.regap import calibrate_regap as calibrate_regap
+    from regap.interventions.edits.site import Site as Site
+    from regap.interventions.generation import generate as generate
+    from regap.interventions.packs.protection import protect as protect
+    from regap.interventions.packs.protection import protected as protected
+    from regap.interventions.packs.protection import unprotect as unprotect
+
+__version__ = "0.2.0"
+
+_HOMES = {
+    "Pair": "geometry.data.pairs",
+    "Pairs": "geometry.data.pairs",
+    "Prompt": "geometry.data.pairs",
+    "Site": "interventions.edits.site",
+    "benchmark": "geometry.data.benchmarks.loading",
+    "calibrate_regap": "interventions.edits.regap",
+    "capture": "geometry.forward.capture",
+    "generate": "interventions.generation",
+    "harmless": "geometry.data.benchmarks.loading",
+    "load": "geometry.models.loading",
+    "modality_drift": "geometry.drift",
+    "protect": "interventions.packs.protection",
+    "protected": "interventions.packs.protection",
+    "read_activations": "geometry.states.index",
+    "read_pairs": "geometry.data.pair_files",
+    "refusal_direction": "geometry.directions",
+    "separability": "geometry.separability",
+    "unprotect": "interventions.packs.protection",
+    "with_arms": "geometry.data.arm_synthesis",
+    "write_pairs": "geometry.data.pair_files",
+}
+"""Where each public name is defined."""
+__all__ = [*_HOMES, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

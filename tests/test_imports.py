@@ -163,8 +163,8 @@ ALLOWED = [
     ("interventions/x.py", "from regap.geometry import pairs\nfrom regap.interventions import apply"),
     ("organism/x.py", "import torch\nfrom regap.geometry.data.pairs import Pair"),
     ("analyses/x.py", "import regap.geometry.data.pairs, regap.interventions.apply, regap.organism.world"),
-    ("analyses/command_line.py", "def f():\n    from regap.figures import style"),
-    ("analyses/commands/draw.py", "def f():\n    import regap.figures.drawing.style"),
+    ("commands/command_line.py", "def f():\n    from regap.figures import style"),
+    ("commands/draw.py", "def f():\n    import regap.figures.drawing.style"),
     (
         "figures/x.py",
         "import plotly\nfrom regap.analyses.runs.records import Record\nfrom regap import figures",

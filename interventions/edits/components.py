@@ -36,7 +36,9 @@ class Component:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(ComponentKind):
-            raise ValueError(f"component is {self.kind!r}; choose one of {', '.join(get_args(ComponentKind))}")
+            raise ValueError(
+                f"component is {self.kind!r}; choose one of {', '.join(get_args(ComponentKind))}"
+            )
         if (self.kind == "head") != (self.head >= 0):
             raise ValueError(
                 f"head is {self.head} of component {self.kind}; component head needs one, others none"

@@ -7,7 +7,7 @@ from regap.interventions.packs.card import Outcome, PackCard
 from regap.interventions.packs.settings import GateFacts, SiteFacts
 
 USE = """```python
-from regap.interventions import protected
+from regap import protected
 
 with protected(model, "THIS_FOLDER"):        # a plain Hugging Face model
     model.generate(**inputs)

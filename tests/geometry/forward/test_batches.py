@@ -70,7 +70,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_said_once(
 ) -> None:
     expected = capture(tiny, tiny_pairs, ["text"])["text"].residuals
     narrow = Narrow(error, room=3)
-    monkeypatch.setattr("regap.geometry.forward.capture.start_reading", narrow)
+    monkeypatch.setattr("regap.geometry.forward.capture.start_capture", narrow)
     with pytest.warns(
         UserWarning, match=r"out of memory with 12 prompts at once: .*lower batch_tokens"
     ) as said:
@@ -82,7 +82,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_said_once(
 def test_a_run_that_goes_on_makes_batches_as_small_as_before(
     tiny: Model, tiny_pairs: Pairs, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("regap.geometry.forward.capture.start_reading", Narrow(MemoryError(), room=3))
+    monkeypatch.setattr("regap.geometry.forward.capture.start_capture", Narrow(MemoryError(), room=3))
     with pytest.warns(UserWarning, match="out of memory"):
         capture(tiny, tiny_pairs, ["text"], batch_size=12, store=tmp_path)
     shards = sorted((tmp_path / "text").glob("*.safetensors"))
@@ -98,7 +98,7 @@ def test_a_run_that_goes_on_makes_batches_as_small_as_before(
 def test_one_prompt_that_does_not_fit_is_an_error_with_a_remedy(
     tiny: Model, tiny_pairs: Pairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("regap.geometry.forward.capture.start_reading", Narrow(MemoryError(), room=0))
+    monkeypatch.setattr("regap.geometry.forward.capture.start_capture", Narrow(MemoryError(), room=0))
     with (
         pytest.warns(UserWarning, match="out of memory"),
         pytest.raises(ModelError, match=r"out of memory on one prompt of \d+ tokens; use a device with more"),

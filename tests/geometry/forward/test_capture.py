@@ -40,7 +40,7 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.passes = 0
-        monkeypatch.setattr("regap.geometry.forward.capture.start_reading", self)
+        monkeypatch.setattr("regap.geometry.forward.capture.start_capture", self)
 
     def __call__(self, *arguments: Any) -> Any:
         self.passes += 1

@@ -135,7 +135,7 @@ def test_positions_that_take_a_processor_are_refused(
 
 
 def test_neither_transformer_lens_nor_the_loader_is_imported() -> None:
-    program = "import sys; from regap.interventions import protect, protected, read_pack, unprotect; "
+    program = "import sys; from regap import protect, protected, unprotect; "
     program += "print('regap.interventions.packs.protection' in sys.modules, *sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     seen = done.stdout.split()
