@@ -100,9 +100,9 @@ def caption(ablation: Record) -> str:
 
 
 def at_last_block(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows that are drawn: of z, those read at the last block."""
-    z = table["measure"] == "z"
-    return table[~z | (table["read_layer"] == table.loc[z, "read_layer"].max())]
+    """The rows that are drawn: of z, those read at the last block of their model."""
+    last = table.groupby("model")["read_layer"].transform("max")
+    return table[(table["measure"] != "z") | (table["read_layer"] == last)]
 
 
 def chosen(table: pd.DataFrame) -> list[MenuView]:

@@ -18,9 +18,11 @@ DASHES = ("solid", "dash", "dot", "dashdot")
 def draw(separability: Mapping[str, Record], *, arms: tuple[str, ...] = ()) -> go.Figure:
     """A panel per arm, a line per run with its interval band, over depth from 0 (first block) to 1 (last).
 
-    separability: the table of that name of each run, by the run's name. arms: those drawn; by default text and
-    the image arms that every run has. A menu changes the measure. Raises ValueError when no arm is in all runs.
+    separability: the table of that name of each run, by the run's name; a run of several models has a line for each.
+    arms: those drawn; by default text and the image arms that every run has. A menu changes the measure. Raises
+    ValueError when no arm is in all runs.
     """
+    separability = by_model(separability)
     shown = arms or shared_arms(separability)
     figure = make_subplots(
         rows=1,
@@ -73,6 +75,17 @@ def caption(separability: Mapping[str, Record]) -> str:
         counted(sizes, "prompts per estimate") + ".",
         "That separability collapses on images is the paper's claim; the measures are our operationalisation.",
     )
+
+
+def by_model(separability: Mapping[str, Record]) -> dict[str, Record]:
+    """The tables with one model each; where a run holds several, its name is followed by the model's."""
+    found = {}
+    for name, record in separability.items():
+        models = list(record.table["model"].unique())
+        for model in models:
+            one = Record(record.name, record.where(model=model))
+            found[name if len(models) == 1 else f"{name} · {model}"] = one
+    return found
 
 
 def shared_arms(separability: Mapping[str, Record]) -> tuple[str, ...]:

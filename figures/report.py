@@ -8,6 +8,7 @@ from plotly.offline import get_plotlyjs
 from regap.analyses.runs.records import Interval, RunRecords
 from regap.figures.drawing import style
 from regap.figures.drawing.page import STYLE, SWITCH, badge, escaped, section
+from regap.figures.drawing.wording import criteria_of
 from regap.figures.examples import example_table
 from regap.figures.gallery import DrawnFigure, draw_all, part_of
 from regap.geometry.files import write_whole
@@ -116,7 +117,7 @@ def claims(run: RunRecords) -> str:
         reason = run.unreadable.get("claims", "the run has no table of claims; `regap run` makes it")
         return f'<p class="problem">{escaped(reason)}</p>'
     found = run.records["claims"].table
-    return "".join(
+    return f"<p>{escaped(criteria_of(found))}</p>" + "".join(
         f'<article class="claim"><h3>{badge(row.verdict)} {escaped(row.title)}</h3>'
         f"<p><b>Criterion.</b> {escaped(row.criterion)}</p><p><b>Evidence.</b> {escaped(row.evidence)}</p></article>"
         for row in found.itertuples()

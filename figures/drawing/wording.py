@@ -18,3 +18,13 @@ def counted(numbers: pd.Series, what: str) -> str:
 def caption_of(*sentences: str) -> str:
     """Sentences as one caption, empty ones left out."""
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def criteria_of(claims: pd.DataFrame) -> str:
+    """When the criteria of the claims in a table were written: all beforehand, but for the one of ReGap."""
+    if "regap" not in set(claims["claim"]):
+        return "The criteria were written before the analyses were run."
+    return (
+        "The criteria were written before the analyses were run, except the one of the claim about ReGap, which was "
+        "revised once after a first look at results."
+    )

@@ -1,18 +1,29 @@
 """The tables of a paper: a row per arm, condition or method, a column per measure, in LaTeX and in Markdown."""
 
 import html
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from regap.analyses.runs.records import Record, RunRecords
 from regap.figures.drawing import style
-from regap.figures.drawing.wording import counted
+from regap.figures.drawing.wording import counted, criteria_of
 from regap.figures.methods import NAMES
+from regap.figures.opened_run import edited_layers
 
 HIGHER_IS_BETTER = {"attack_success": False, "over_refusal": False, "refusal": True, "utility": True}
 SHARES = (*HIGHER_IS_BETTER, "degenerate_harmful", "degenerate_harmless", "not_judged")
+OUTCOMES = ("attack_success", "over_refusal", "utility")
+WORDS: Mapping[str, Callable[[Any], str]] = {
+    "model": str,
+    "layer": str,
+    "arm": style.arm_label,
+    "condition": lambda name: style.CONDITIONS.get(name, (name,))[0],
+    "method": lambda name: NAMES.get(name, name),
+}
+"""How the values of a column are printed."""
 LONG = 40
 """Letters beyond which a cell is broken into lines."""
 LATEX = str.maketrans(
@@ -99,7 +110,7 @@ def tables_of(run: RunRecords) -> list[PrintedTable]:
     return found
 
 
-def estimate(row: "pd.Series") -> str:
+def estimate(row: Mapping[Any, Any]) -> str:
     """A value with its interval; shares in percent, a dash where there is no value."""
     if row["value"] != row["value"]:
         return "–"
@@ -111,82 +122,102 @@ def estimate(row: "pd.Series") -> str:
 
 
 def grid(
-    table: pd.DataFrame, names: Sequence[str], measures: Sequence[str], told: dict[str, Callable[[str], str]]
+    table: pd.DataFrame, keys: Sequence[str], measures: Sequence[str], *, bold: bool = False
 ) -> tuple[tuple[str | TableCell, ...], ...]:
-    """A row for each combination of the names, a cell for each measure; the best of each measure is marked."""
+    """A row for each combination of the keys, a cell for each measure.
+
+    bold: mark the best value of a measure among the rows that differ in the last key alone. Raises ValueError when
+    the keys do not tell two rows of a measure apart.
+    """
+    if table.duplicated([*keys, "measure"]).any():
+        raise ValueError(f"the columns {', '.join(keys)} do not tell the rows of the table apart")
     rows = []
-    for key, of_row in table.groupby(list(names), sort=False):
-        by_measure = of_row.set_index("measure")
-        cells = [
-            _cell(by_measure.loc[measure], measure, table) if measure in by_measure.index else TableCell("–")
-            for measure in measures
-        ]
-        said = [html.unescape(told[name](value)) for name, value in zip(names, key, strict=True)]
-        rows.append((*said, *cells))
+    for key, of_row in table.groupby(list(keys), sort=False):
+        rivals = table
+        for name, value in list(zip(keys, key, strict=True))[:-1]:
+            rivals = rivals[rivals[name] == value]
+        cells = {
+            row["measure"]: TableCell(estimate(row), bold and _is_best(row, rivals))
+            for row in of_row.to_dict("records")
+        }
+        words = [html.unescape(WORDS[name](value)) for name, value in zip(keys, key, strict=True)]
+        rows.append((*words, *(cells.get(measure, TableCell("–")) for measure in measures)))
     return tuple(rows)
 
 
-def _cell(row: "pd.Series", measure: str, table: pd.DataFrame) -> TableCell:
-    row = row.copy()
-    row["measure"] = measure
-    if measure not in HIGHER_IS_BETTER or row["value"] != row["value"]:
-        return TableCell(estimate(row))
-    values = table[table["measure"] == measure]["value"]
-    best = values.max() if HIGHER_IS_BETTER[measure] else values.min()
-    return TableCell(estimate(row), bool(row["low"] <= best <= row["high"] or row["value"] == best))
+def _is_best(row: Mapping[Any, Any], rivals: pd.DataFrame) -> bool:
+    """Whether the interval of a row reaches the best value of its measure among its rivals."""
+    if row["measure"] not in HIGHER_IS_BETTER or row["value"] != row["value"]:
+        return False
+    values = rivals[rivals["measure"] == row["measure"]]["value"]
+    best = values.max() if HIGHER_IS_BETTER[row["measure"]] else values.min()
+    return bool(row["low"] <= best <= row["high"] or row["value"] == best)
+
+
+def _table(
+    name: str,
+    caption: str,
+    rows: pd.DataFrame,
+    keys: Sequence[str],
+    measures: Sequence[str],
+    *,
+    bold: bool = False,
+) -> PrintedTable:
+    """A table of estimates; a model or an arm that is the only one is named in the caption, not in a column."""
+    single = [key for key in ("model", "arm") if key in keys[:-1] and rows[key].nunique() == 1]
+    keys = [key for key in keys if key not in single]
+    only = "".join(f"; {key} {html.unescape(WORDS[key](rows[key].iloc[0]))}" for key in single)
+    return PrintedTable(
+        name,
+        f"{caption}; 95 % intervals{only}; {counted(rows['n'], 'prompts')}.",
+        (*keys, *(style.short(measure) for measure in measures)),
+        grid(rows, keys, measures, bold=bold),
+    )
 
 
 def _separability(run: RunRecords, record: Record) -> PrintedTable:
-    layer = run.summary.layer
-    chosen = record.table["layer"].max() if layer is None else layer
-    rows = record.where(layer=chosen, direction="refusal")
+    """Every arm at the chosen layer; arms with a correction, with and without it, at a layer after the edit."""
+    table = record.where(direction="refusal")
+    deepest = table.groupby("model")["layer"].transform("max")
+    chosen = deepest if run.summary.layer is None else deepest.clip(upper=run.summary.layer)
+    edited = edited_layers(run.summary)
+    after = deepest.clip(upper=edited[-1] + 1) if edited else deepest
+    plain = table["condition"].isin(("none", "baseline"))
+    arms = pd.MultiIndex.from_frame(table[["model", "arm"]])
+    compared = arms.isin(arms[~plain])
+    rows = table[(plain & (table["layer"] == chosen)) | (compared & (table["layer"] == after))]
+    caption = "Separability of harmful and harmless prompts along the refusal direction"
+    caption += f" at layer {_listed(chosen)} (0-based)"
+    if not plain.all():
+        past = f", after the edited layer {_listed(edited)}" if edited else ""
+        caption += f", and with and without correction at layer {_listed(after[compared])}{past}"
+    keys = ("model", "layer", "arm", "condition")
     measures = style.ordered(rows["measure"], ("d_prime", "auroc", "usable", "gap"))
-    told = {"arm": style.arm_label, "condition": lambda name: style.CONDITIONS.get(name, (name,))[0]}
-    return PrintedTable(
-        "separability",
-        f"Separability of harmful and harmless along the refusal direction at layer {chosen} (0-based), "
-        f"95 % intervals; {counted(rows['n'], 'prompts')}.",
-        ("arm", "condition", *(style.short(measure) for measure in measures)),
-        grid(rows, ("arm", "condition"), measures, told),
-    )
+    return _table("separability", caption, rows.sort_values("layer", kind="stable"), keys, measures)
+
+
+def _listed(layers: Iterable[int]) -> str:
+    return " and ".join(str(layer) for layer in sorted(set(layers)))
 
 
 def _outcomes(_: RunRecords, record: Record) -> PrintedTable:
-    measures = ("attack_success", "over_refusal", "utility")
-    told = {
-        "model": str,
-        "arm": style.arm_label,
-        "condition": lambda name: style.CONDITIONS.get(name, (name,))[0],
-    }
-    rows = record.table[record.table["measure"].isin(measures)]
-    found = PrintedTable(
-        "outcomes",
-        f"Outcomes with 95 % intervals; {counted(rows['n'], 'prompts')}.",
-        ("model", "arm", "condition", *(style.short(measure) for measure in measures)),
-        grid(rows, ("model", "arm", "condition"), measures, told),
-    )
-    return _unmarked(found)
+    rows = record.table[record.table["measure"].isin(OUTCOMES)]
+    return _table("outcomes", "Outcomes", rows, ("model", "arm", "condition"), OUTCOMES)
 
 
 def _methods(_: RunRecords, record: Record) -> PrintedTable:
-    measures = ("attack_success", "over_refusal", "utility")
-    rows = record.table[record.table["measure"].isin(measures)]
-    return PrintedTable(
-        "methods",
-        "Methods under the same rules, 95 % intervals; bold: the best of a column, and those whose interval "
-        f"reaches it; {counted(rows['n'], 'prompts')}.",
-        ("method", *(style.short(measure) for measure in measures)),
-        grid(rows, ("method",), measures, {"method": lambda name: NAMES.get(name, name)}),
-    )
+    rows = record.table[record.table["measure"].isin(OUTCOMES)]
+    caption = "Methods under the same rules; bold: the best of a column, and those whose interval reaches it"
+    return _table("methods", caption, rows, ("model", "arm", "method"), OUTCOMES, bold=True)
 
 
 def _claims(_: RunRecords, record: Record) -> PrintedTable:
-    rows = tuple((row.title, row.verdict, row.evidence) for row in record.table.itertuples())
+    rows = tuple((str(row.title), str(row.verdict), str(row.evidence)) for row in record.table.itertuples())
     return PrintedTable(
         "claims",
-        "The claims of the abstract (arXiv 2605.18104) and what this run found; criteria written beforehand.",
+        f"The claims of the abstract (arXiv 2605.18104) and what this run found. {criteria_of(record.table)}",
         ("claim", "verdict", "evidence"),
-        tuple((str(title), str(verdict), str(evidence)) for title, verdict, evidence in rows),
+        rows,
     )
 
 
@@ -196,15 +227,6 @@ MAKERS: dict[str, Callable[[RunRecords, Record], PrintedTable]] = {
     "outcomes": _outcomes,
     "methods": _methods,
 }
-
-
-def _unmarked(table: PrintedTable) -> PrintedTable:
-    """Without a best: over arms that ask different things there is none."""
-    rows = tuple(
-        tuple(TableCell(cell.text) if isinstance(cell, TableCell) else cell for cell in row)
-        for row in table.rows
-    )
-    return replace(table, rows=rows)
 
 
 def _latex_column(table: PrintedTable, place: int) -> str:

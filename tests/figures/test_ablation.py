@@ -52,6 +52,14 @@ def test_a_menu_chooses_the_quantity_and_z_is_that_of_the_last_block(planted_abl
     assert set(ablation.at_last_block(planted_ablation.table).read_layer) == {-1, 2}
 
 
+def test_of_two_models_each_is_read_at_its_own_last_block(planted_ablation: Record) -> None:
+    deeper = planted_ablation.table.assign(model="m2")
+    deeper["read_layer"] = deeper["read_layer"].where(deeper["measure"] != "z", deeper["read_layer"] + 3)
+    found = ablation.at_last_block(pd.concat([planted_ablation.table, deeper]))
+    z = found[found["measure"] == "z"]
+    assert z.groupby("model")["read_layer"].unique().map(list).to_dict() == {"m": [2], "m2": [5]}
+
+
 def test_heads_and_positions_are_lines_of_their_own() -> None:
     row = {
         "component": "head",

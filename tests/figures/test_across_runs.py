@@ -64,3 +64,10 @@ def test_a_run_without_the_table_is_named(tmp_path: Path, planted_run: Path) -> 
     assert set(named({"whole": whole})) == {"whole"}
     with pytest.raises(ValueError, match="run 'empty' has no table separability"):
         named({"whole": whole, "empty": replace(whole, records={})})
+
+
+def test_a_run_of_two_models_has_a_line_for_each() -> None:
+    one, other = separability(3), separability(5)
+    both = Record("separability", pd.concat([one.table, other.table.assign(model="m2")]))
+    lines = [trace for trace in draw({"run": both}).data if trace.mode == "lines+markers" and trace.visible]
+    assert {trace.name: len(trace.x) for trace in lines} == {"run · m": 3, "run · m2": 5}

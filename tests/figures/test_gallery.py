@@ -4,11 +4,26 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
-from regap.analyses.runs.records import RunRecords
+from regap.analyses.runs.records import Record, RunRecords
 from regap.figures.gallery import NAMES, PLOTLY, draw_all, write_figures
+from regap.figures.print.print_styles import print_style
+from regap.figures.print.printed_tables import tables_of
+from regap.figures.print.printing import printed
+
+TABLES = (
+    "separability",
+    "coordinates",
+    "strength",
+    "self_rectification",
+    "detectors",
+    "adaptive",
+    "outcomes",
+)
 
 SCRIPT = (
     "import sys, regap.figures.report, regap.figures.gallery, regap.figures.print.export; "
@@ -57,6 +72,18 @@ def test_a_figure_that_fails_says_why_and_stops_no_other(
     problems = {drawn.drawing.name: drawn.problem for drawn in draw_all(RunRecords.load(run_folder))}
     assert problems.pop("outcomes") == "drawing failed: ZeroDivisionError: no ink"
     assert set(problems.values()) == {""}
+
+
+def test_a_run_of_two_models_is_drawn_and_printed_whole(run_folder: Path, planted: Any) -> None:
+    for name in TABLES:
+        table = planted(name).table
+        if "model" in table and name != "prediction":
+            table = pd.concat([table, table.assign(model="m2")])
+        Record(name, table).save(run_folder)
+    drawn = draw_all(RunRecords.load(run_folder))
+    assert {one.drawing.name: one.problem for one in drawn} == dict.fromkeys(NAMES, "")
+    assert all(printed(one.figure, print_style("paper")).height for one in drawn if one.figure)
+    assert len(tables_of(RunRecords.load(run_folder))) == 3
 
 
 def test_the_summary_gives_the_chosen_layer_and_the_threshold(run_folder: Path) -> None:

@@ -1,11 +1,14 @@
 """Tables say each number with its interval, mark the best, and never let data become markup."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from regap.analyses.runs.records import Record, RunRecords
+from regap.figures.drawing.wording import criteria_of
 from regap.figures.print.printed_tables import PrintedTable, TableCell, as_latex, as_markdown, grid, tables_of
 
 
@@ -19,7 +22,7 @@ def rows(values: dict[str, tuple[float, float, float]], measure: str) -> pd.Data
 
 
 def cells(values: dict[str, tuple[float, float, float]], measure: str) -> dict[str, TableCell]:
-    found = grid(rows(values, measure), ("method",), (measure,), {"method": str})
+    found = grid(rows(values, measure), ("method",), (measure,), bold=True)
     return {str(row[0]): row[1] for row in found if isinstance(row[1], TableCell)}
 
 
@@ -75,7 +78,60 @@ def test_a_run_has_a_table_for_each_record_that_has_one(planted_run: Path) -> No
     assert list(found) == ["claims", "separability", "outcomes"]
     assert "at layer 1 (0-based)" in found["separability"].caption
     first = found["separability"].rows[0]
-    assert first[0] == "text" and isinstance(first[2], TableCell) and first[2].text == "1.00 [0.88, 1.12]"
+    assert first[:3] == ("1", "text", "no correction")
+    assert isinstance(first[3], TableCell) and first[3].text == "1.00 [0.88, 1.12]"
+
+
+SITES = ["layers 1 / last / prefill / norm plain", {"layers": [1], "positions": "last"}]
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_corrected_rows_are_read_after_the_edited_layer_beside_uncorrected_ones(
+    run_folder: Path, planted: Any, site: object
+) -> None:
+    table = planted("separability").table
+    changed = (table["condition"] == "regap") & (table["layer"] == 2)
+    for end in ("value", "low", "high"):
+        table.loc[changed, end] += 7.0
+    Record("separability", table).save(run_folder)
+    summary = json.loads((run_folder / "summary.json").read_text())
+    (run_folder / "summary.json").write_text(json.dumps({**summary, "layer": 1, "regap": {"site": site}}))
+    found = {table.name: table for table in tables_of(RunRecords.load(run_folder))}["separability"]
+    assert found.headings[:3] == ("layer", "arm", "condition")
+    said = {row[:3]: row[3].text.split()[0] for row in found.rows if isinstance(row[3], TableCell)}
+    assert said[("2", "text", "no correction")] == "2.00" and said[("2", "text", "ReGap")] == "9.00"
+    assert said[("1", "text", "no correction")] == "1.00" and ("1", "text", "ReGap") not in said
+    assert "with and without correction at layer 2, after the edited layer 1" in found.caption
+
+
+@pytest.mark.parametrize("name", ["separability", "outcomes", "methods"])
+def test_two_models_in_one_run_have_rows_of_their_own(run_folder: Path, name: str) -> None:
+    """`compare --family` writes the rows of several models into one table."""
+    if name == "methods":
+        empty = dict.fromkeys(("change", "change_low", "change_high", "p", "p_holm", "detectable"))
+        made = pd.concat([rows({"cast": (0.5, 0.4, 0.6), "regap": (0.25, 0.2, 0.3)}, "attack_success")])
+        Record(name, made.assign(model="m", arm="typographic", **empty)).save(run_folder)
+    table = Record.load(run_folder, name).table
+    worse = table.assign(model="m2", **{end: table[end] + 0.25 for end in ("value", "low", "high")})
+    Record(name, pd.concat([table, worse])).save(run_folder)
+    found = {table.name: table for table in tables_of(RunRecords.load(run_folder))}[name]
+    assert found.headings[0] == "model" and {row[0] for row in found.rows} == {"m", "m2"}
+    halves = [[row[1:-1] for row in found.rows if row[0] == model] for model in ("m", "m2")]
+    assert len(halves[0]) == len(halves[1]) > 1 and halves[0] != halves[1]
+    best = [row[:2] for row in found.rows for cell in row if isinstance(cell, TableCell) and cell.best]
+    assert best == ([("m", "ReGap"), ("m2", "ReGap")] if name == "methods" else [])
+
+
+def test_rows_that_the_keys_do_not_tell_apart_are_an_error() -> None:
+    twice = pd.concat([rows({"a": (0.1, 0.0, 0.2)}, "utility")] * 2)
+    with pytest.raises(ValueError, match="method do not tell the rows of the table apart"):
+        grid(twice, ("method",), ("utility",))
+
+
+def test_a_revised_criterion_is_not_called_written_beforehand(planted: Any) -> None:
+    table = planted("claims").table
+    assert "except the one of the claim about ReGap, which was revised" in criteria_of(table)
+    assert "except" not in criteria_of(table[table["claim"] != "regap"])
 
 
 def test_a_run_without_tables_has_none(tmp_path: Path) -> None:
