@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -11,10 +10,10 @@ import torch
 
 from regap.analyses.judges.verdicts import Judged, opens_with_refusal
 from regap.analyses.outcomes import outcomes
-from regap.analyses.runs.progress import Tracker, silent
 from regap.analyses.runs.records import Record
 from regap.geometry.data.pairs import IMAGE_SLOT, Pair, Pairs, Prompt, normal
 from regap.geometry.estimates import Estimate, proportion
+from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
 from regap.interventions.generation import Completion, generate_each
 from regap.organism import sentences
@@ -51,15 +50,12 @@ def is_legible(pair: Pair, arm: str) -> bool:
 
 
 def read_back(
-    model: Model,
+    model: Model | Runner,
     pairs: Pairs,
     arm: str,
     *,
     question: str = QUESTION,
     threshold: float = THRESHOLD,
-    batch_size: int = 32,
-    store: str | Path | None = None,
-    track: Tracker = silent,
 ) -> tuple[Transcription, ...]:
     """Return the reading of every legible image of the pairs in an arm; none where the arm shows no words.
 
@@ -76,14 +72,11 @@ def read_back(
     if not asking:
         return ()
     answers = generate_each(
-        model,
+        Runner.of(model).named(f"reading back, {arm}"),
         Pairs(asking),
         arm,
         {"": []},
         max_new_tokens=LONGEST,
-        batch_size=batch_size,
-        store=store,
-        progress=track(f"reading back, {arm}", len(asking)),
     )[""]
     by_id = {pair.pair_id: pair for pair in pairs}
     return tuple(_reading(by_id[answer.pair_id], answer, threshold) for answer in answers)

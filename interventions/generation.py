@@ -10,14 +10,12 @@ import torch
 
 from regap.geometry.data.pairs import Pairs, Prompt
 from regap.geometry.files import write_whole
-from regap.geometry.forward.batches import BATCH_TOKENS, BatchSplitter, batch_rows
-from regap.geometry.forward.capture import Progress
+from regap.geometry.forward.batches import BatchSplitter, batch_rows
 from regap.geometry.forward.hooks import Edit, Prefix, borrowed, hooked, prefill
+from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch, prompt_digest, render
 from regap.geometry.states.store import digest_of
-
-BATCH = 128
 
 
 @dataclass(frozen=True)
@@ -45,59 +43,42 @@ class _Answer:
 
 
 def generate(
-    model: Model,
+    model: Model | Runner,
     pairs: Pairs,
     arm: str,
     edits: Sequence[Edit] = (),
     *,
     max_new_tokens: int = 64,
-    batch_size: int = BATCH,
-    batch_tokens: int = BATCH_TOKENS,
-    store: str | Path | None = None,
 ) -> tuple[Completion, ...]:
     """Return the greedy completion of every pair in the arm under the edits, in the order of the pairs."""
-    return generate_each(
-        model,
-        pairs,
-        arm,
-        {"": edits},
-        max_new_tokens=max_new_tokens,
-        batch_size=batch_size,
-        batch_tokens=batch_tokens,
-        store=store,
-    )[""]
+    return generate_each(model, pairs, arm, {"": edits}, max_new_tokens=max_new_tokens)[""]
 
 
 def generate_each(
-    model: Model,
+    model: Model | Runner,
     pairs: Pairs,
     arm: str,
     conditions: Mapping[str, Sequence[Edit]],
     *,
     max_new_tokens: int = 64,
-    batch_size: int = BATCH,
-    batch_tokens: int = BATCH_TOKENS,
-    store: str | Path | None = None,
-    progress: Progress | None = None,
 ) -> dict[str, tuple[Completion, ...]]:
     """Return the completions under each condition, a named list of edits; none at all is the model as it is.
 
-    Prompts are run once for all conditions up to their last token, where edits at `last` allow it. With a
-    `store` folder, batches that are there for the same model, prompts, edits and budget are not run again.
+    Prompts are run once for all conditions up to their last token, where edits at `last` allow it. A runner with a
+    store answers no batch again that is there for the same model, prompts, edits and budget.
     """
     having = list(pairs.where(arm=arm))
     prompts = [pair.prompts[arm] for pair in having]
     found: dict[str, list[Completion | None]] = {name: [None] * len(having) for name in conditions}
-    fitting = BatchSplitter(model)
-    for rows in batch_rows(model, prompts, batch_size, batch_tokens):
-        group = _Group(
-            fitting, [prompts[row] for row in rows], max_new_tokens, Path(store) if store else None
-        )
+    runner = Runner.of(model)
+    advance = runner.track(f"answers, {arm}", len(prompts) * len(conditions))
+    fitting = BatchSplitter(runner.model)
+    for rows in batch_rows(runner.model, prompts, runner.limits.answers, runner.limits.tokens):
+        group = _Group(fitting, [prompts[row] for row in rows], max_new_tokens, runner.store)
         for name, edits in conditions.items():
             for row, answer in zip(rows, group.answers(edits), strict=True):
                 found[name][row] = Completion(having[row].pair_id, arm, **asdict(answer))
-            if progress:
-                progress(len(rows))
+            advance(len(rows))
     return {name: tuple(answer for answer in answers if answer) for name, answers in found.items()}
 
 

@@ -2,15 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from regap.geometry.data.pairs import Pair, Pairs, Prompt
-from regap.geometry.forward.batches import BATCH_TOKENS
-from regap.geometry.forward.capture import Progress
+from regap.geometry.forward.runner import Runner, silent
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import prompt_digest, render
-from regap.interventions.generation import BATCH, Completion, generate
+from regap.interventions.generation import Completion, generate
 
 Ask = Callable[[Sequence[Prompt], int], Sequence[str]]
 """(prompts, tokens of an answer) -> what the model answers to each; what was asked before is not run again."""
@@ -45,30 +43,27 @@ class Rewritten:
 
 
 def generate_rewritten(
-    model: Model,
+    model: Model | Runner,
     pairs: Pairs,
     arm: str,
     rewrite: Rewrite,
     *,
     max_new_tokens: int = 64,
-    batch_size: int = BATCH,
-    batch_tokens: int = BATCH_TOKENS,
-    store: str | Path | None = None,
-    progress: Progress | None = None,
 ) -> Rewritten:
     """Return the greedy completion of every pair in the arm, each prompt rewritten first, in the order of the pairs.
 
-    With a `store` folder, no batch that is there for the same model, prompts and budget is run again.
+    A runner with a store answers no batch again that is there for the same model, prompts and budget.
     """
     having = list(pairs.where(arm=arm))
-    asking = _Asking(model, batch_size, batch_tokens, Path(store) if store else None)
+    runner = Runner.of(model)
+    advance = runner.track(f"answers, {arm}", len(having))
+    asking = _Asking(replace(runner, track=silent))
     prompts = [pair.prompts[arm] for pair in having]
     rewritten = rewrite(prompts, asking.texts, max_new_tokens)
     if len(rewritten) != len(prompts):
         raise ValueError(f"{len(prompts)} prompts became {len(rewritten)}; a rewriting gives one for each")
     answers = asking(rewritten, max_new_tokens)
-    if progress:
-        progress(len(having))
+    advance(len(having))
     named = zip(having, answers, strict=True)
     found = tuple(replace(answer, pair_id=pair.pair_id, arm=arm) for pair, answer in named)
     return Rewritten(found, len(asking.known))
@@ -78,17 +73,14 @@ def generate_rewritten(
 class _Asking:
     """The model as it is, put to prompts; what it answered is kept by prompt and budget."""
 
-    model: Model
-    batch_size: int
-    batch_tokens: int
-    store: Path | None
+    runner: Runner
     known: dict[tuple[str, int], Completion] = field(default_factory=dict)
 
     def texts(self, prompts: Sequence[Prompt], budget: int) -> list[str]:
         return [answer.text for answer in self(prompts, budget)]
 
     def __call__(self, prompts: Sequence[Prompt], budget: int) -> list[Completion]:
-        keys = [prompt_digest(render(self.model, prompt), prompt) for prompt in prompts]
+        keys = [prompt_digest(render(self.runner.model, prompt), prompt) for prompt in prompts]
         new = {
             key: prompt for key, prompt in zip(keys, prompts, strict=True) if (key, budget) not in self.known
         }
@@ -98,14 +90,6 @@ class _Asking:
                 Pair(key, "harmless", "asked", prompt.text, "test", {"text": prompt})
                 for key, prompt in new.items()
             ]
-            answers = generate(
-                self.model,
-                Pairs(tuple(asked)),
-                "text",
-                max_new_tokens=budget,
-                batch_size=self.batch_size,
-                batch_tokens=self.batch_tokens,
-                store=self.store,
-            )
+            answers = generate(self.runner, Pairs(tuple(asked)), "text", max_new_tokens=budget)
             self.known |= {(answer.pair_id, budget): answer for answer in answers}
         return [self.known[key, budget] for key in keys]

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import Direction
-from regap.geometry.forward.batches import BATCH_TOKENS, run_batches
-from regap.geometry.forward.capture import Progress
+from regap.geometry.forward.batches import run_batches
 from regap.geometry.forward.hooks import Edit, run
 from regap.geometry.forward.parallel_last_token import run_versions
+from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch
 
@@ -28,22 +28,20 @@ class Sweep:
 
 
 def sweep(
-    model: Model,
+    model: Model | Runner,
     pairs: Pairs,
     arm: str,
     edits: Sequence[Sequence[Edit]],
     refusal: Direction,
     read_layers: Sequence[int],
-    *,
-    batch_size: int = 64,
-    batch_tokens: int = BATCH_TOKENS,
-    progress: Progress | None = None,
 ) -> Sweep:
     """Return coordinates and first tokens of every pair in the arm under each list of edits.
 
     Prompts are run once up to their last token; lists whose edits act on the last token alone then cost one token
     each, many of them in one pass, others a full pass. The numbers are those of full passes.
     """
+    runner = Runner.of(model)
+    model, limits = runner.model, runner.limits
     prompts = [pair.prompts[arm] for pair in pairs.where(arm=arm)]
     directions = torch.stack([refusal.at(layer) for layer in read_layers])
     coordinates = torch.empty(len(edits), len(prompts), len(read_layers), dtype=torch.float64)
@@ -64,5 +62,6 @@ def sweep(
             coordinates[i, rows] = torch.einsum("pld,ld->pl", seen.states.double(), directions)
             first_tokens[i, rows] = seen.logits.argmax(-1)
 
-    run_batches(model, prompts, batch_size, batch_tokens, run_edits, progress)
+    advance = runner.track(f"{len(edits)} edits, {arm}", len(prompts))
+    run_batches(model, prompts, limits.prompts, limits.tokens, run_edits, advance)
     return Sweep(coordinates, first_tokens)

@@ -193,13 +193,11 @@ def _replacements(
         return found
     asked = seen.pairs.calibration.where(arm=arm)
     bank = component_bank(
-        seen.model,
+        seen.runner,
         [pair.prompts[arm] for pair in asked],
         component,
         layers,
         where,  # type: ignore[arg-type]
-        batch_size=seen.config.batch_size,
-        batch_tokens=seen.config.batch_tokens,
     )
     harmful = torch.tensor([pair.label == "harmful" for pair in asked])
     if "mean" in names:

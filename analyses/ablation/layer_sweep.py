@@ -70,15 +70,12 @@ def run(
     edits = [[fixed_correction(of[one["vector"]], Site((one["layer"],)), one["alpha"])] for one in doses]
     asked = seen.pairs.test.where(arm=seen.image_arm)
     found = sweep(
-        seen.model,
+        seen.runner.telling(track(f"{len(doses)} doses, {seen.image_arm}", len(asked))),
         asked,
         seen.image_arm,
         edits,
         seen.refusal,
         [seen.model.layers - 1],
-        batch_size=seen.config.batch_size,
-        batch_tokens=seen.config.batch_tokens,
-        progress=track(f"{len(doses)} doses, {seen.image_arm}", len(asked)),
     )
     refused, z = are_refusals(found.first_tokens, tokens), found.coordinates[:, :, 0]
     harmful, clusters = are_harmful(asked), [pair.cluster for pair in asked]

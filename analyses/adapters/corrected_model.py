@@ -13,6 +13,7 @@ from regap.errors import ConfigError, PairError
 from regap.geometry.data.pairs import IMAGE_SLOT, Pair, Pairs, Prompt
 from regap.geometry.data.pictures import Picture
 from regap.geometry.forward.hooks import Edit
+from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.models.loading import Model
 from regap.interventions.generation import generate
 
@@ -34,9 +35,8 @@ class CorrectedModel:
             Pair(f"request {place}", "harmless", "all", "asked by another tool", "test", {ARM: prompt})
             for place, prompt in enumerate(prompts)
         )
-        found = generate(
-            self.model, Pairs(pairs), ARM, self.edits, max_new_tokens=max_new_tokens, batch_size=batch_size
-        )
+        runner = Runner(self.model, Limits(answers=batch_size))
+        found = generate(runner, Pairs(pairs), ARM, self.edits, max_new_tokens=max_new_tokens)
         return tuple(one.text for one in found)
 
 

@@ -64,15 +64,12 @@ def gather(
     edits = [[each.shift(seen.drift, seen.refusal) for each in listed] for listed in removals]
     layers = range(seen.model.layers)
     found = sweep(
-        seen.model,
+        seen.runner.telling(advance),
         asked,
         seen.image_arm,
         edits,
         seen.refusal,
         layers,
-        batch_size=seen.config.batch_size,
-        batch_tokens=seen.config.batch_tokens,
-        progress=advance,
     )
     refused = torch.isin(found.first_tokens, torch.tensor(sorted(tokens)))
     return Evidence(

@@ -111,7 +111,7 @@ def _geometry_rows(study: Calibrated, arm: str, doses: Sequence[Dose]) -> Iterat
     weights = Resamples.of(clusters, harmful, seen.config.resamples, seen.config.seed).weights
     advance = study.track(f"doses, {arm}", len(test))
     edits = [[dose.shift] for dose in doses]
-    found = sweep(seen.model, test, arm, edits, seen.refusal, [last], progress=advance)
+    found = sweep(seen.runner.telling(advance), test, arm, edits, seen.refusal, [last])
     threshold = seen.refusal.thresholds[seen.refusal.layers.index(last)].expand(len(doses))
     z = found.coordinates[:, :, 0].T
     measured = {"gap": gap(z, harmful, weights), "d_prime": d_prime(z, harmful, weights)}

@@ -84,7 +84,7 @@ def _traces(study: Calibrated, name: str, block: int) -> Traces:
     seen = study.seen
     probe = fixed_correction(vectors(study)[name], Site((block,)), 1.0)
     later = _later(study, block)
-    return traces_of(seen.model, seen.pairs.test, seen.image_arm, probe, seen.refusal, later)
+    return traces_of(seen.runner, seen.pairs.test, seen.image_arm, probe, seen.refusal, later)
 
 
 def _block_rows(study: Calibrated, weights: Tensor) -> Iterator[dict[str, object]]:
@@ -98,15 +98,12 @@ def _block_rows(study: Calibrated, weights: Tensor) -> Iterator[dict[str, object
         for block in blocks
     }
     found = sweep(
-        seen.model,
+        seen.runner.telling(study.track("self-rectification by block", len(test))),
         seen.pairs.test,
         seen.image_arm,
         [[], *([shift] for shift in shifts.values())],
         seen.refusal,
         range(seen.model.layers),
-        batch_size=seen.config.batch_size,
-        batch_tokens=seen.config.batch_tokens,
-        progress=study.track("self-rectification by block", len(test)),
     ).coordinates
     for (name, block), after in zip(shifts, found[1:], strict=True):
         rho = (after - found[0])[:, block + 1 :].mean(1, keepdim=True)

@@ -55,11 +55,11 @@ def relative_times(seen: Measured, chosen: Sequence[ChosenDefence]) -> dict[str,
     def seconds(one: ChosenDefence) -> float:
         start = perf_counter()
         if "caption" in one.entry.looks_at and "caption" in seen.config.make:
-            with_captions(seen.model, _without_captions(asked), seen.image_arm)
+            with_captions(seen.runner, _without_captions(asked), seen.image_arm)
         if one.rewrite:
             _rewritten(seen, one.rewrite, asked)
         else:
-            generate(seen.model, asked, seen.image_arm, one.edits, max_new_tokens=seen.config.max_new_tokens)
+            generate(seen.runner, asked, seen.image_arm, one.edits, max_new_tokens=seen.config.max_new_tokens)
         return perf_counter() - start
 
     seconds(chosen[0])
@@ -71,15 +71,11 @@ def _rewritten(
     seen: Measured, rewrite: Rewrite, asked: Pairs, folder: Path | None = None, advance: Advance | None = None
 ) -> Rewritten:
     return generate_rewritten(
-        seen.model,
+        seen.runner.kept_in(folder / "answers" if folder else None).telling(advance),
         asked,
         seen.image_arm,
         rewrite,
         max_new_tokens=seen.config.max_new_tokens,
-        batch_size=2 * seen.config.batch_size,
-        batch_tokens=seen.config.batch_tokens,
-        store=folder / "answers" if folder else None,
-        progress=advance,
     )
 
 

@@ -82,7 +82,7 @@ def calibration_of(study: Evaluator, pairs: Pairs) -> DefenceData:
     """
     seen = study.seen
     return DefenceData(
-        seen.model,
+        seen.runner,
         pairs,
         seen.image_arm,
         {arm: found.calibration for arm, found in seen.states.items()},
@@ -100,7 +100,7 @@ def refused_images(study: Evaluator) -> frozenset[str]:
     """Return the calibration pairs that the model as it is refuses in the corrected arm, by its first token."""
     seen = study.seen
     asked = seen.pairs.calibration.where(arm=seen.image_arm)
-    found = sweep(seen.model, asked, seen.image_arm, [[]], seen.refusal, [seen.model.layers - 1])
+    found = sweep(seen.runner, asked, seen.image_arm, [[]], seen.refusal, [seen.model.layers - 1])
     refused = are_refusals(found.first_tokens, study.refusal_tokens)[0].tolist()
     return frozenset(pair.pair_id for pair, is_refused in zip(asked, refused, strict=True) if is_refused)
 
@@ -115,15 +115,12 @@ def choose(study: Evaluator, calibration: DefenceData, name: str, track: Tracker
         return candidates[0]
     asked = seen.pairs.calibration.where(arm=seen.image_arm)
     found = sweep(
-        seen.model,
+        seen.runner.telling(track(f"choosing layer and strength, {name}", len(asked))),
         asked,
         seen.image_arm,
         [one.edits for one in candidates],
         seen.refusal,
         [seen.model.layers - 1],
-        batch_size=seen.config.batch_size,
-        batch_tokens=seen.config.batch_tokens,
-        progress=track(f"choosing layer and strength, {name}", len(asked)),
     )
     refused = are_refusals(found.first_tokens, study.refusal_tokens)
     return candidates[most_refusals_within_budget(refused, are_harmful(asked), seen.config.false_refusals)]

@@ -41,6 +41,7 @@ from regap.analyses.runs.run import load_model, open_folder
 from regap.analyses.utility.tables import save_utility, scored, utility_records
 from regap.errors import PairError
 from regap.geometry.data.pairs import Pairs
+from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.models.loading import Model
 from regap.interventions.defences.calibration import DefenceData
 
@@ -135,7 +136,7 @@ def _captioned(config: RunConfig, model: Model, pairs: Pairs, folder: RunFolder,
     if "caption" not in config.make:
         return pairs
     return with_captions(
-        model, pairs, batch_size=config.batch_size, store=folder.path / "answers", track=track
+        Runner(model, Limits(answers=config.batch_size), folder.path / "answers", track), pairs
     )
 
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from regap.analyses.judges.verdicts import Judge, Judged
 from regap.geometry.data.pairs import Pair, Pairs
-from regap.geometry.forward.batches import BATCH_TOKENS, run_batches
-from regap.geometry.forward.capture import Progress
+from regap.geometry.forward.batches import run_batches
 from regap.geometry.forward.hooks import Edit, prefill, run, run_last_token
+from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch
 from regap.interventions.generation import Completion
@@ -33,21 +33,19 @@ def log_odds(logits: Float[Tensor, "prompt token"], tokens: Collection[int]) -> 
 
 
 def first_token_log_odds(
-    model: Model,
+    model: Model | Runner,
     pairs: Pairs,
     arm: str,
     tokens: Collection[int],
     conditions: Mapping[str, Sequence[Edit]],
-    *,
-    batch_size: int = 64,
-    batch_tokens: int = BATCH_TOKENS,
-    progress: Progress | None = None,
 ) -> dict[str, dict[str, float]]:
     """Return the log-odds of these tokens at the end of each prompt in the arm, by condition and pair; none is written.
 
     tokens: first tokens of the model's own refusals, as `Study.refusal_tokens` has them. A condition costs one token
     where its edits act on the last token alone, else a full pass.
     """
+    runner = Runner.of(model)
+    model, limits = runner.model, runner.limits
     asked = list(pairs.where(arm=arm))
     found: dict[str, dict[str, float]] = {name: {} for name in conditions}
 
@@ -61,7 +59,9 @@ def first_token_log_odds(
             for row, score in zip(batch.rows, log_odds(seen.logits, tokens).tolist(), strict=True):
                 found[name][asked[row].pair_id] = score
 
-    run_batches(model, [pair.prompts[arm] for pair in asked], batch_size, batch_tokens, score, progress)
+    prompts = [pair.prompts[arm] for pair in asked]
+    advance = runner.track(f"first tokens, {arm}", len(prompts))
+    run_batches(model, prompts, limits.prompts, limits.tokens, score, advance)
     return found
 
 

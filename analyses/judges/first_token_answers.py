@@ -27,15 +27,12 @@ def judged_by_first_token(
     """
     asked = pairs.where(arm=arm)
     found = sweep(
-        seen.model,
+        seen.runner.telling(advance),
         asked,
         arm,
         list(conditions.values()),
         seen.refusal,
         [seen.model.layers - 1],
-        batch_size=seen.config.batch_size,
-        batch_tokens=seen.config.batch_tokens,
-        progress=advance,
     )
 
     def judged(pair: Pair, token: int) -> Judged:

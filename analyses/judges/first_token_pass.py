@@ -61,14 +61,8 @@ def first_token_pass(folder: Path, stored: StoredAnswers, track: Tracker = silen
 def _scores(
     study: Calibrated, arm: str, conditions: Mapping[str, Sequence[Edit]], track: Tracker
 ) -> dict[str, dict[str, float]]:
-    asked, config = study.seen.pairs.test.where(arm=arm), study.seen.config
+    asked = study.seen.pairs.test.where(arm=arm)
+    advance = track(f"first tokens, {arm}, {len(conditions)} conditions", len(asked))
     return first_token_log_odds(
-        study.seen.model,
-        asked,
-        arm,
-        study.refusal_tokens,
-        conditions,
-        batch_size=config.batch_size,
-        batch_tokens=config.batch_tokens,
-        progress=track(f"first tokens, {arm}, {len(conditions)} conditions", len(asked)),
+        study.seen.runner.telling(advance), asked, arm, study.refusal_tokens, conditions
     )

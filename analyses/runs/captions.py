@@ -1,9 +1,8 @@
 """The caption arm: images replaced by what the model itself says that they show."""
 
 from dataclasses import replace
-from pathlib import Path
 
-from regap.analyses.runs.progress import Tracker, silent
+from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.data.pairs import Pair, Pairs, is_image_arm
 from regap.interventions.generation import Completion, generate_each
@@ -14,19 +13,16 @@ LONGEST = 128
 
 
 def with_captions(
-    model: Model,
+    model: Model | Runner,
     pairs: Pairs,
     arm: str | None = None,
-    *,
-    batch_size: int = 32,
-    store: str | Path | None = None,
-    track: Tracker = silent,
 ) -> Pairs:
     """Return the pairs with a `caption` arm: the message of an image arm with the model's captions for its images.
 
     arm: whose images are captioned; by default each pair's first image arm. A pair that has a caption arm already,
-    or no image arm, stays as it is. Captions are greedy and kept in the `store` folder by model, prompt and image.
+    or no image arm, stays as it is. Captions are greedy and kept in the runner's store by model, prompt and image.
     """
+    runner = Runner.of(model)
     chosen = {pair.pair_id: _image_arm(pair, arm) for pair in pairs}
     asking = tuple(
         replace(pair, prompts={"picture": PLAIN.description_of(pair.prompts[found])})
@@ -36,14 +32,11 @@ def with_captions(
     if not asking:
         return pairs
     answers = generate_each(
-        model,
+        runner.named(f"captions, {runner.model.name}"),
         Pairs(asking),
         "picture",
         {"": []},
         max_new_tokens=LONGEST,
-        batch_size=batch_size,
-        store=store,
-        progress=track(f"captions, {model.name}", len(asking)),
     )[""]
     captions = {answer.pair_id: answer for answer in answers}
     made = tuple(
@@ -52,7 +45,7 @@ def with_captions(
         else pair
         for pair in pairs
     )
-    return Pairs(made, (*pairs.notes, f"{len(asking)} caption arms were made by the model {model.name}"))
+    return Pairs(made, (*pairs.notes, f"{len(asking)} caption arms were made by the model {runner.model.name}"))
 
 
 def _image_arm(pair: Pair, arm: str | None) -> str | None:

@@ -13,6 +13,7 @@ from regap.geometry.directions import Direction, refusal_direction
 from regap.geometry.drift import Drift, modality_drift
 from regap.geometry.estimates import Resamples
 from regap.geometry.forward.hooks import Edit
+from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.data.pairs import Pairs, is_image_arm
 from regap.errors import PairError
@@ -42,6 +43,12 @@ class Measured:
         """The drift of the corrected arm."""
         return self.drifts[self.image_arm]
 
+    @property
+    def runner(self) -> Runner:
+        """The model within the limits of the configuration; nothing is kept, and nobody is told."""
+        size = self.config.batch_size
+        return Runner(self.model, Limits(size, 2 * size, self.config.batch_tokens))
+
     def generate(
         self,
         pairs: Pairs,
@@ -52,15 +59,11 @@ class Measured:
     ) -> dict[str, tuple[Completion, ...]]:
         """Return the completions of pairs in an arm under each condition, kept in the run folder if one is given."""
         return generate_each(
-            self.model,
+            self.runner.kept_in(folder / "answers" if folder else None).telling(advance),
             pairs,
             arm,
             conditions,
             max_new_tokens=self.config.max_new_tokens,
-            batch_size=2 * self.config.batch_size,
-            batch_tokens=self.config.batch_tokens,
-            store=folder / "answers" if folder else None,
-            progress=advance,
         )
 
 

@@ -13,6 +13,7 @@ from regap.analyses.runs.run import load_model
 from regap.analyses.runs.folder import check_pairs, provenance_of
 from regap.analyses.runs.calibrated import Calibrated, calibrate
 from regap.analyses.runs.progress import Tracker, silent
+from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.data.pairs import Pairs
 
@@ -61,7 +62,7 @@ def reopen(
     pairs = pairs_of(config)
     if "caption" in config.make:
         pairs = with_captions(
-            model, pairs, batch_size=config.batch_size, store=folder / "answers", track=track
+            Runner(model, Limits(answers=config.batch_size), folder / "answers", track), pairs
         )
     check_pairs(folder, pairs)
     return Reopened(folder, config, model, pairs)

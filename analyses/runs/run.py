@@ -24,6 +24,7 @@ from regap.analyses.runs.calibrated import Calibrated, calibrate
 from regap.analyses.runs.progress import Tracker, silent
 from regap.analyses.utility.tables import save_utility, scored, utility_records
 from regap.analyses.judges.verdicts import Judged
+from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.models.loading import Model, load
 from regap.geometry.data.pairs import Pairs
 from regap.interventions.packs.packing import correction_of
@@ -77,7 +78,7 @@ def open_folder(
     if "caption" not in config.make:
         return folder, pairs
     captioned = with_captions(
-        model, pairs, batch_size=config.batch_size, store=folder.path / "answers", track=track
+        Runner(model, Limits(answers=config.batch_size), folder.path / "answers", track), pairs
     )
     return RunFolder.open(config, model, captioned), captioned
 
@@ -122,16 +123,11 @@ def _readings(study: Calibrated, answers: Answers) -> dict[str, tuple[Transcript
         read_back.ORGANISM_QUESTION if seen.config.model.split(":")[0] == "organism" else read_back.QUESTION
     )
     store = study.folder / "answers" if study.folder else None
+    runner = Runner(seen.model, Limits(answers=seen.config.batch_size), store, study.track)
     found = {}
     for arm in answers["baseline"]:
         readings = read_back.read_back(
-            seen.model,
-            seen.pairs.test,
-            arm,
-            question=question,
-            batch_size=seen.config.batch_size,
-            store=store,
-            track=study.track,
+            runner, seen.pairs.test, arm, question=question
         )
         found |= {arm: readings} if readings else {}
     return found

@@ -51,6 +51,14 @@ class Runner:
         """Return a runner as it is, and a model as a runner with the default limits."""
         return given if isinstance(given, Runner) else cls(given)
 
+    def named(self, stage: str) -> "Runner":
+        """Return the same runner, whose progress is told under this name."""
+        return replace(self, track=lambda _, total: self.track(stage, total))
+
+    def telling(self, advance: Advance | None) -> "Runner":
+        """Return the same runner, whose progress goes to this function; to nobody if None."""
+        return replace(self, track=silent if advance is None else lambda _stage, _total: advance)
+
     def kept_in(self, store: str | Path | None) -> "Runner":
         """Return the same runner with results kept in this folder."""
         return replace(self, store=None if store is None else Path(store))

@@ -14,6 +14,7 @@ from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
 from regap.geometry.forward.hooks import Edit
+from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.states.activations import Activations, label_means
 from regap.interventions.edits.other_arm import OtherArms
@@ -29,7 +30,7 @@ NEUTRAL = ("blank-colour", "noise", "blank")
 class DefenceData:
     """All that a method may be fitted on: calibration pairs, their states by arm, directions and drifts."""
 
-    model: Model = field(repr=False)
+    runner: Runner = field(repr=False)
     pairs: Pairs = field(repr=False)
     """Every pair that will be asked. Of test pairs nothing but prompts is read: no label, no answer."""
     image_arm: str
@@ -57,6 +58,11 @@ class DefenceData:
         for arm, states in self.states.items():
             if any(row.split != "calibration" for row in states.rows):
                 raise ValueError(f"states of arm {arm} hold test pairs; give states[{arm!r}].calibration")
+
+    @property
+    def model(self) -> Model:
+        """The model that the methods are fitted on."""
+        return self.runner.model
 
     @property
     def text(self) -> Activations:

@@ -26,7 +26,7 @@ def drift_adaptive(calibration: DefenceData, site: Site) -> Dose:
     images = calibration.pairs.calibration.where(arm=calibration.image_arm)
     drift = calibration.drifts[calibration.image_arm]
     regap = calibrate_regap(
-        calibration.model,
+        calibration.runner,
         images,
         calibration.refusal,
         drift,

@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regap.geometry.data.pairs import Prompt
-from regap.geometry.forward.batches import BATCH_TOKENS, run_batches
+from regap.geometry.forward.batches import run_batches
 from regap.geometry.forward.hooks import Hook
+from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch, collate
 from regap.geometry.states.activations import label_means
@@ -24,7 +25,6 @@ from regap.interventions.wording import Wording
 
 STEPS, DECAY = 3, 0.5
 """How many first tokens are compared, as published; the weight of each beside the one before is not known to us."""
-BATCH = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,11 +120,11 @@ def ras(calibration: DefenceData, site: Site) -> Dose:
 
 def fitted_risk(calibration: DefenceData) -> Risk:
     """Return the risk whose prototype is the mean over harmful calibration texts."""
-    model, pairs = calibration.model, calibration.pairs.calibration
+    runner, pairs = calibration.runner, calibration.pairs.calibration
     texts = [pair.prompts["text"] for pair in pairs.where(label="harmful", arm="text")]
-    prototype = all_openings(model, texts).mean(0)
+    prototype = all_openings(runner, texts).mean(0)
     captions = [pair.prompts["caption"] for pair in pairs.where(label="harmless", arm="caption")]
-    seen = similarity(all_openings(model, carefully(model, captions, calibration.wording)), prototype)
+    seen = similarity(all_openings(runner, carefully(runner.model, captions, calibration.wording)), prototype)
     width = max(float(seen.std()) if len(seen) > 1 else 1.0, 1e-6) / 4
     base = budget_threshold(seen, calibration.false_refusals)
     return Risk(calibration.twins, calibration.wording, prototype, base, width)
@@ -137,14 +137,14 @@ def similarity(
     return torch.nn.functional.cosine_similarity(seen, prototype[None], dim=-1)
 
 
-def all_openings(model: Model, prompts: Sequence[Prompt]) -> Float[Tensor, "prompt token_id"]:
+def all_openings(model: Model | Runner, prompts: Sequence[Prompt]) -> Float[Tensor, "prompt token_id"]:
     """Return what `openings` returns for each prompt, in their order."""
-    found: dict[int, Tensor] = {}
+    runner, found = Runner.of(model), dict[int, Tensor]()
 
     def look(batch: Batch) -> None:
-        found.update(zip(batch.rows, openings(model, batch), strict=True))
+        found.update(zip(batch.rows, openings(runner.model, batch), strict=True))
 
-    run_batches(model, prompts, BATCH, BATCH_TOKENS, look)
+    run_batches(runner.model, prompts, runner.limits.prompts, runner.limits.tokens, look)
     return torch.stack([found[row] for row in range(len(prompts))])
 
 

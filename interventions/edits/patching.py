@@ -10,10 +10,10 @@ from torch import Tensor
 
 from regap.errors import ModelError, PairError
 from regap.geometry.data.pairs import Prompt
-from regap.geometry.forward.batches import BATCH_TOKENS, run_batches
-from regap.geometry.forward.capture import Progress
+from regap.geometry.forward.batches import run_batches
 from regap.geometry.forward.hooks import Hook, borrowed, hooked, prefill
 from regap.geometry.forward.image_features import seen_inputs
+from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch, Positions, collate
 from regap.geometry.states.store import digest_of
@@ -123,28 +123,26 @@ def _pass(model: Model, batch: Batch, hooks: Sequence[Hook], short: bool) -> Non
 
 
 def component_bank(
-    model: Model,
+    model: Model | Runner,
     prompts: Sequence[Prompt],
     component: Component,
     layers: Sequence[int],
     positions: Positions = "last",
-    *,
-    batch_size: int = 64,
-    batch_tokens: int = BATCH_TOKENS,
-    progress: Progress | None = None,
 ) -> dict[int, Float[Tensor, "prompt width"]]:
     """Return what the component writes on each prompt, by layer; at positions of several tokens, their mean.
 
     Float32, on the CPU, in the order of the prompts.
     """
+    runner = Runner.of(model)
     rows: dict[int, dict[int, Tensor]] = {layer: {} for layer in layers}
 
     def read(batch: Batch) -> None:
-        for layer, found in read_component(model, batch, component, layers, positions).items():
+        for layer, found in read_component(runner.model, batch, component, layers, positions).items():
             for row, values in zip(batch.rows, found, strict=True):
                 rows[layer][row] = values.float().mean(0).cpu()
 
-    run_batches(model, prompts, batch_size, batch_tokens, read, progress)
+    advance = runner.track(f"what {component.kind} writes", len(prompts))
+    run_batches(runner.model, prompts, runner.limits.prompts, runner.limits.tokens, read, advance)
     return {
         layer: torch.stack([by_row[row] for row in range(len(prompts))]) for layer, by_row in rows.items()
     }

@@ -14,8 +14,9 @@ from torch import Tensor
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
-from regap.geometry.forward.batches import BATCH_TOKENS, run_batches
+from regap.geometry.forward.batches import run_batches
 from regap.geometry.forward.hooks import Hook, prefill, run, run_last_token
+from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch
 from regap.geometry.states.store import digest_of, digest_of_tensor
@@ -175,31 +176,31 @@ def read_traces(
 
 
 def traces_of(
-    model: Model,
+    model: Model | Runner,
     pairs: Pairs,
     arm: str,
     probe: Shift,
     refusal: Direction,
     read_layers: tuple[int, ...],
-    batch_size: int = 64,
-    batch_tokens: int = BATCH_TOKENS,
 ) -> Traces:
     """Return the traces of every pair in one arm, in the order of the pairs."""
+    runner = Runner.of(model)
     prompts = [pair.prompts[arm] for pair in pairs.where(arm=arm)]
     before = torch.empty(len(prompts), len(read_layers), dtype=torch.float64)
     after = torch.empty_like(before)
 
     def read(batch: Batch) -> None:
         rows = list(batch.rows)
-        found = read_traces(model, batch, probe, refusal, read_layers)
+        found = read_traces(runner.model, batch, probe, refusal, read_layers)
         before[rows], after[rows] = found.before, found.after
 
-    run_batches(model, prompts, batch_size, batch_tokens, read)
+    advance = runner.track(f"self-rectification, {arm}", len(prompts))
+    run_batches(runner.model, prompts, runner.limits.prompts, runner.limits.tokens, read, advance)
     return Traces(before, after)
 
 
 def calibrate_regap(
-    model: Model,
+    model: Model | Runner,
     calibration: Pairs,
     refusal: Direction,
     drift: Drift,
@@ -224,7 +225,11 @@ def calibrate_regap(
         )
     if not 0 < false_refusals < 1:
         raise ValueError(f"false_refusals is {false_refusals}; give a share between 0 and 1, such as 0.05")
-    layers = tuple(range(max(site.layers) + 1, model.layers)) if read_layers is None else tuple(read_layers)
+    layers = (
+        tuple(range(max(site.layers) + 1, Runner.of(model).model.layers))
+        if read_layers is None
+        else tuple(read_layers)
+    )
     correction = fixed_correction(drift, site, probe)
     unset = ReGap(correction, refusal, layers, Gate(gate, 0.0), strongest, signal)
     harmless = calibration.where(label="harmless", arm=drift.arm)

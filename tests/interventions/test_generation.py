@@ -12,6 +12,7 @@ from regap.geometry.data.pairs import Pairs
 from regap.geometry.drift import Drift
 from regap.geometry.forward.batches import BatchSplitter
 from regap.geometry.forward.hooks import Edit, Hook
+from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch, collate
 from regap.interventions import generation
@@ -123,7 +124,7 @@ def test_a_batch_answers_as_its_members_alone(
 ) -> None:
     edits = [correction(drift, positions, phase)]
     together, apart = (
-        generate(tiny, tiny_pairs, "typographic", edits, max_new_tokens=BUDGET, batch_size=size)
+        generate(Runner(tiny, Limits(answers=size)), tiny_pairs, "typographic", edits, max_new_tokens=BUDGET)
         for size in (24, 1)
     )
     assert together == apart
@@ -194,10 +195,12 @@ def test_stored_answers_are_not_generated_again_unless_something_changed(
 
     monkeypatch.setattr(generation._Group, "_compute", counted)
 
+    runner = Runner(tiny, Limits(answers=9), tmp_path)
+
     def answers(
         edits: Sequence[Edit] = (), budget: int = BUDGET, arm: str = "typographic"
     ) -> tuple[Completion, ...]:
-        return generate(tiny, tiny_pairs, arm, edits, max_new_tokens=budget, batch_size=9, store=tmp_path)
+        return generate(runner, tiny_pairs, arm, edits, max_new_tokens=budget)
 
     first = answers()
     assert answers() == first and len(calls) == 3
@@ -214,5 +217,6 @@ def test_stored_answers_are_not_generated_again_unless_something_changed(
 def test_progress_tells_of_every_answer(tiny: Model, tiny_pairs: Pairs, drift: Drift) -> None:
     told: list[int] = []
     conditions: dict[str, list[Edit]] = {"none": [], "fixed": [correction(drift)]}
-    generate_each(tiny, tiny_pairs, "text", conditions, max_new_tokens=1, batch_size=10, progress=told.append)
+    runner = Runner(tiny, Limits(answers=10)).telling(told.append)
+    generate_each(runner, tiny_pairs, "text", conditions, max_new_tokens=1)
     assert sum(told) == 48

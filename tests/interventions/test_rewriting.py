@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from regap.geometry.data.pairs import Pairs, Prompt
+from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
 from regap.interventions.generation import generate
 from regap.interventions.rewriting import Ask, generate_rewritten
@@ -54,10 +55,10 @@ def test_a_rewriting_that_loses_a_prompt_is_refused(tiny: Model, tiny_pairs: Pai
 
 def test_what_is_kept_is_not_written_again(tiny: Model, tiny_pairs: Pairs, tmp_path: Path) -> None:
     asked = tiny_pairs.test.first(2)
-    options = {"max_new_tokens": 3, "store": tmp_path}
-    first = generate_rewritten(tiny, asked, "typographic", Shortened(), **options)
+    runner = Runner(tiny, store=tmp_path)
+    first = generate_rewritten(runner, asked, "typographic", Shortened(), max_new_tokens=3)
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert stamps
-    again = generate_rewritten(tiny, asked, "typographic", Shortened(), **options)
+    again = generate_rewritten(runner, asked, "typographic", Shortened(), max_new_tokens=3)
     assert again == first
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == stamps

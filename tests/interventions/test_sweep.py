@@ -9,6 +9,7 @@ from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
 from regap.geometry.forward.hooks import Edit, run
+from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import collate
 from regap.interventions.edits.gate import Gate
@@ -34,7 +35,8 @@ def test_a_sweep_equals_running_each_cell(
     ]
     cells += [[ReGap(fixed_correction(drift, Site((1,))), refusal, (2, 3), Gate("sigmoid", 0.0), 2.0)], []]
     told: list[int] = []
-    found = sweep(tiny, tiny_pairs, arm, cells, refusal, (1, 3), batch_size=7, progress=told.append)
+    runner = Runner(tiny, Limits(prompts=7))
+    found = sweep(runner.telling(told.append), tiny_pairs, arm, cells, refusal, (1, 3))
     assert sum(told) == 24
     prompts = [pair.prompts[arm] for pair in tiny_pairs]
     directions = torch.stack([refusal.at(1), refusal.at(3)])
@@ -46,7 +48,7 @@ def test_a_sweep_equals_running_each_cell(
     assert torch.allclose(
         found.coordinates[0], found.coordinates[-1], atol=1e-6
     )  # cells do not see one another
-    again = sweep(tiny, tiny_pairs, arm, cells, refusal, (1, 3), batch_size=7)
+    again = sweep(runner, tiny_pairs, arm, cells, refusal, (1, 3))
     assert torch.equal(again.coordinates, found.coordinates)  # and leave nothing behind
     assert float((found.coordinates[1:-1, :, 1] - found.coordinates[0, :, 1]).abs().amax(1).min()) > 1e-3
     assert len({tuple(first.tolist()) for first in found.first_tokens}) > 3

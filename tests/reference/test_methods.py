@@ -13,6 +13,7 @@ from regap.geometry.directions import refusal_direction
 from regap.geometry.drift import modality_drift
 from regap.geometry.forward.capture import capture
 from regap.geometry.forward.hooks import run
+from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import collate
 from regap.interventions.defences.adasteer import ClippedLine, adasteer, adasteer_both
@@ -37,7 +38,7 @@ def calibration(tiny: Model, tiny_pairs: Pairs) -> DefenceData:
     refusal = refusal_direction(states["text"])
     refused = frozenset(states["typographic"].pair_ids[::3])
     known = (READ, BUDGET, TOKENS, refused)
-    return DefenceData(tiny, tiny_pairs, "typographic", states, refusal, drifts, *known)
+    return DefenceData(Runner(tiny), tiny_pairs, "typographic", states, refusal, drifts, *known)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import torch
 from regap.analyses.judges.first_token import first_token_judge, first_token_log_odds, log_odds
 from regap.geometry.data.pairs import Pair, Pairs
 from regap.geometry.forward.hooks import run
+from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import collate
 from regap.interventions.edits.shift import Shift
@@ -39,13 +40,11 @@ def test_every_prompt_gets_the_log_odds_of_a_pass_of_its_own(
     shift = Shift(Site((1,), positions), vector, 3.0, "random")
     told: list[int] = []
     found = first_token_log_odds(
-        tiny,
+        Runner(tiny, Limits(prompts=5)).telling(told.append),
         tiny_pairs,
         "typographic",
         {5, 9},
         {"baseline": [], "edited": [shift]},
-        batch_size=5,
-        progress=told.append,
     )
     assert sum(told) == 24
     for pair in [*tiny_pairs][:4]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from regap.geometry.forward.runner import Runner
 from regap.analyses.runs import captions
 from regap.analyses.runs.captions import with_captions
 from regap.geometry.data.pairs import Pair, Pairs, Prompt
@@ -70,8 +71,8 @@ def test_only_the_named_arm_is_captioned(tiny: Any, asked: list[Prompt]) -> None
 
 def test_captions_are_the_models_own_and_kept(tiny: Any, tiny_pairs: Pairs, tmp_path: Path) -> None:
     few = tiny_pairs.test.first(2)
-    made = with_captions(tiny, few, store=tmp_path)
+    made = with_captions(Runner(tiny, store=tmp_path), few)
     assert list(tmp_path.iterdir()) and all("caption" in pair.prompts for pair in made)
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    assert with_captions(tiny, few, store=tmp_path) == made
+    assert with_captions(Runner(tiny, store=tmp_path), few) == made
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == stamps

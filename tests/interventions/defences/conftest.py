@@ -8,6 +8,7 @@ import torch
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import Direction
 from regap.geometry.drift import modality_drift
+from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch, collate
 from regap.geometry.states.activations import Activations
@@ -22,7 +23,7 @@ def calibration(
     drifts = {arm: modality_drift(found["text"], found[arm]) for arm in found if arm != "text"}
     refused = frozenset(found["typographic"].pair_ids[::3])
     return DefenceData(
-        tiny, tiny_pairs, "typographic", found, refusal, drifts, 1, 0.2, frozenset({7, 11}), refused
+        Runner(tiny), tiny_pairs, "typographic", found, refusal, drifts, 1, 0.2, frozenset({7, 11}), refused
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from regap.errors import PairError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.forward.hooks import prefill, run, run_last_token
+from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch
 from regap.interventions.defences.calibration import DefenceData
@@ -54,7 +55,7 @@ def test_a_batch_equals_its_members_one_by_one(
 ) -> None:
     edits = METHODS[name].method(calibration, Site((2,)))(2.0)
     together = generate(tiny, asked.first(3), "typographic", edits, max_new_tokens=3)
-    apart = generate(tiny, asked.first(3), "typographic", edits, max_new_tokens=3, batch_size=1)
+    apart = generate(Runner(tiny, Limits(answers=1)), asked.first(3), "typographic", edits, max_new_tokens=3)
     assert together == apart
 
 

@@ -9,6 +9,7 @@ import torch
 from regap.errors import ModelError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.forward.hooks import prefill, run, run_last_token
+from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch, collate
 from regap.geometry.states.activations import Activations
@@ -123,7 +124,7 @@ def test_words_are_patched_by_their_mean_where_the_runs_differ_in_length(
 
 def test_the_donor_is_drawn_by_the_input_and_not_by_its_batch(tiny: Model, tiny_pairs: Pairs) -> None:
     prompts = [pair.prompts["text"] for pair in tiny_pairs]
-    bank = component_bank(tiny, prompts, STATE, [0, 1], batch_size=5)
+    bank = component_bank(Runner(tiny, Limits(prompts=5)), prompts, STATE, [0, 1])
     assert bank[1].shape == (len(prompts), tiny.width)
     site, resampled = Site((0, 1)), Resampled(bank)
     together = resampled.slots(tiny, in_arm(tiny, tiny_pairs, "text"), STATE, site)

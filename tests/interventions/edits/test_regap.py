@@ -12,6 +12,7 @@ from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
 from regap.geometry.forward.capture import capture
 from regap.geometry.forward.hooks import run
+from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import collate
 from regap.geometry.states.activations import Activations
@@ -45,7 +46,7 @@ def regap(tiny: Model, tiny_pairs: Pairs, refusal: Direction, drift: Drift) -> R
 
 
 def answers(model: Model, pairs: Pairs, edits: list, size: int = 24) -> tuple[Completion, ...]:
-    return generate(model, pairs, ARM, edits, max_new_tokens=BUDGET, batch_size=size)
+    return generate(Runner(model, Limits(answers=size)), pairs, ARM, edits, max_new_tokens=BUDGET)
 
 
 def strengths(model: Model, pairs: Pairs, edit: ReGap) -> torch.Tensor:
@@ -99,7 +100,7 @@ def test_a_strength_depends_on_its_own_row_alone(
 def test_traces_are_coordinates_of_states_before_and_after_the_probe(
     tiny: Model, tiny_pairs: Pairs, regap: ReGap, refusal: Direction, states: States
 ) -> None:
-    found = traces_of(tiny, tiny_pairs, ARM, regap.probe, refusal, (2, 3), batch_size=5)
+    found = traces_of(Runner(tiny, Limits(prompts=5)), tiny_pairs, ARM, regap.probe, refusal, (2, 3))
     edited = capture(tiny, tiny_pairs, [ARM], edits=[regap.probe])[ARM]
     before, after = (refusal.coordinates(each)[:, 2:] for each in (states[ARM], edited))
     assert torch.allclose(found.before, before, atol=1e-5) and torch.allclose(found.after, after, atol=1e-5)
