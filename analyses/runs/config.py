@@ -18,6 +18,12 @@ from pydantic_settings import (
 )
 
 
+EXECUTION = frozenset({"device", "device_map", "batch_size", "batch_tokens", "download"})
+"""Settings of how a run is executed: numbers depend on them by rounding alone."""
+PLACES = frozenset({"out", "model", "pairs", "data", "contrast_data"})
+"""Settings of where files lie: what a model and pairs are is told by their digests, wherever they lie."""
+
+
 class RunConfig(BaseSettings):
     """The settings of a run; flags win over REGAP_* variables, these over the TOML file, unknown keys are errors."""
 
@@ -84,6 +90,13 @@ class RunConfig(BaseSettings):
     )
     seed: int = Field(0, ge=0, description="seed of resamples and controls")
     resamples: int = Field(1000, ge=100, description="bootstrap resamples")
+
+    def question(self) -> dict[str, Any]:
+        """Return the settings that decide numbers, as JSON holds them: equal questions have equal answers.
+
+        The same model and pairs are assumed; their digests stand in a run's provenance.
+        """
+        return self.model_dump(mode="json", exclude={*EXECUTION, *PLACES})
 
     @field_validator("strengths")
     @classmethod

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from regap.analyses.runs.config import as_toml, read_config
+from regap.analyses.runs.config import EXECUTION, PLACES, RunConfig, as_toml, read_config
 from regap.errors import ConfigError
 
 
@@ -102,3 +102,22 @@ def test_what_is_written_is_read_back(out: str, tmp_path: Path) -> None:
     config = read_config(out=out, limit=5, family=("organism:none",), strengths=(1.0, 7.5))
     (tmp_path / "config.toml").write_text(as_toml(config), "utf-8")
     assert read_config(tmp_path / "config.toml") == config
+
+
+@pytest.mark.parametrize(
+    "changed", [{"batch_size": 3}, {"device": "meta"}, {"download": True}, {"out": "runs/elsewhere"}, {"pairs": "a.csv"}]
+)
+def test_how_and_where_a_run_is_executed_is_not_part_of_its_question(changed: dict[str, Any]) -> None:
+    assert read_config(**changed).question() == read_config().question()
+
+
+@pytest.mark.parametrize(
+    "changed", [{"seed": 1}, {"dtype": "bfloat16"}, {"limit": 9}, {"strengths": (1.0,)}, {"revision": "main"}]
+)
+def test_what_decides_numbers_is_part_of_the_question(changed: dict[str, Any]) -> None:
+    assert read_config(**changed).question() != read_config().question()
+
+
+def test_execution_and_places_are_settings() -> None:
+    assert set(RunConfig.model_fields) > EXECUTION | PLACES
+    assert not EXECUTION & PLACES
