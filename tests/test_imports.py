@@ -27,6 +27,7 @@ NOT_IN_FIGURES = {"torch", "transformers"}
 # The only files that know TransformerLens, figures least of all. A longer list means that it has leaked.
 KNOWS_TRANSFORMER_LENS = {
     "geometry/models/bridge.py",
+    "geometry/models/component_map.py",
     "geometry/models/loading.py",
 }
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from regap.errors import ModelError
 from regap.geometry.forward.image_features import seen_inputs
 from regap.geometry.models.loading import Model
-from regap.geometry.models.submodule_hooks import attached, point_of
+from regap.geometry.models.submodule_hooks import attached, point_of, read_only_hook
 from regap.geometry.prompts.batch import Batch
 from regap.geometry.prompts.token_positions import token_positions
 
@@ -87,7 +87,7 @@ def hooked(model: Model, hooks: Sequence[Hook]) -> Iterator[None]:
             raise ModelError(f"hook {hook.name!r} is not in model {model.name}; the nearest are {near}")
         points.append(point)
     with (
-        model.bridge.hooks(fwd_hooks=[(hook.name, _adapted(hook)) for hook in standing]),
+        model.bridge.hooks(fwd_hooks=[(hook.name, _adapted(model, hook)) for hook in standing]),
         attached(points, [hook.function for hook in others]),
     ):
         yield
@@ -205,9 +205,19 @@ class Reader:
         return LastToken(states.to("cpu", torch.float32), logits[:, -1].float().cpu())
 
 
-def _adapted(hook: Hook) -> Callable[..., Tensor | None]:
+def _adapted(model: Model, hook: Hook) -> Callable[..., Tensor | None]:
+    function, kind = hook.function, hook.name.rpartition(".")[2]
+
     def call(residual: Tensor, hook: object) -> Tensor | None:  # noqa: ARG001 - TransformerLens passes it by name
         return function(residual)
 
-    function = hook.function
-    return call
+    def by_head(z: Tensor, hook: object) -> Tensor | None:  # noqa: ARG001
+        new = function(z.flatten(2))  # the heads side by side, as with hooks="blocks"
+        return None if new is None else new.view_as(z)
+
+    def read_only(residual: Tensor, hook: object) -> None:  # noqa: ARG001
+        if function(residual) is not None:
+            raise ModelError(f"hook {name!r} of model {model.name} can be read, not edited; {remedy}")
+
+    name, remedy = hook.name, read_only_hook(model, hook.name)
+    return read_only if remedy else by_head if kind == "hook_z" else call

@@ -1,6 +1,7 @@
-"""The thin bridge: TransformerLens hooks at the block boundaries, Hugging Face's own code everywhere else."""
+"""A Hugging Face model under TransformerLens' hooks: at block boundaries alone, or at every part of the model."""
 
-from typing import Any
+from importlib.metadata import version
+from typing import Any, Literal
 
 import torch
 from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
@@ -15,21 +16,30 @@ from transformer_lens.model_bridge.generalized_components.base import Generalize
 from transformer_lens.model_bridge.sources import build_bridge_from_module
 
 from regap.errors import ModelError
+from regap.geometry.models.component_map import adapter_without_packages
 from regap.geometry.models.decoder import Decoder, find_decoder
 
-__all__ = ["Decoder", "ModelError", "bridge", "find_decoder"]
+Hooks = Literal["blocks", "all"]
+"""blocks: at the input and the output of each decoder block; all: wherever TransformerLens' own adapter has them."""
 
 
-def bridge(model: torch.nn.Module) -> TransformerBridge:
-    """Return the model under TransformerLens hooks, its attention implementation as it was chosen.
+def bridge(model: torch.nn.Module, hooks: Hooks = "blocks") -> TransformerBridge:
+    """Return the model under TransformerLens' hooks; it is wrapped in place.
 
-    Hooks stand at `blocks.{l}.hook_in` and `blocks.{l}.hook_out` of the decoder. The model is wrapped in place.
-    Raises ModelError if no decoder is found, or if the model is under hooks already.
+    With "blocks", hooks stand at `blocks.{l}.hook_in` and `blocks.{l}.hook_out` of the decoder and the attention
+    implementation stays as it was chosen. With "all", TransformerLens' adapter of the architecture places every hook
+    that it has, and attention is computed in the eager way. Raises ModelError if no decoder is found, if the model is
+    under hooks already, or, with "all", if TransformerLens does not have the architecture.
     """
     decoder = find_decoder(model)
-    name = f"regap:{decoder.blocks}"
-    ArchitectureAdapterFactory.register_adapter(name, _adapter_for(decoder))
     config: Any = model.config
+    if hooks == "all":
+        name = f"regap-all:{type(model).__name__}"
+        ArchitectureAdapterFactory.register_adapter(name, _full_adapter(model))
+        model.set_attn_implementation("eager")  # type: ignore[operator]
+        return build_bridge_from_module(model, name, hf_config=config)
+    name = f"regap:{decoder.blocks}"
+    ArchitectureAdapterFactory.register_adapter(name, _block_adapter(decoder))
     parts = {"": config, **{part: getattr(config, part, None) for part in config.sub_configs}}
     attention = {part: each._attn_implementation for part, each in parts.items() if each is not None}
     wrapped = build_bridge_from_module(model, name, hf_config=config)
@@ -43,7 +53,7 @@ class _Block(BlockBridge):
     hook_aliases = {"hook_resid_pre": "hook_in", "hook_resid_post": "hook_out"}  # noqa: RUF012 - theirs is one too
 
 
-def _adapter_for(decoder: Decoder) -> type[ArchitectureAdapter]:
+def _block_adapter(decoder: Decoder) -> type[ArchitectureAdapter]:
     class BlockBoundaries(ArchitectureAdapter):
         def __init__(self, cfg):
             super().__init__(cfg)
@@ -60,3 +70,28 @@ def _adapter_for(decoder: Decoder) -> type[ArchitectureAdapter]:
             self.component_mapping = parts
 
     return BlockBoundaries
+
+
+def _full_adapter(model: torch.nn.Module) -> type[ArchitectureAdapter]:
+    name = type(model).__name__
+    known: Any = adapter_without_packages(name)
+    if known is None:
+        raise ModelError(
+            f"model {name}: hooks='all' needs TransformerLens' adapter, and TransformerLens "
+            f"{version('transformer-lens')} has none for this architecture; load it with hooks='blocks'"
+        )
+
+    class AllHooks(known):
+        def __init__(self, cfg):
+            super().__init__(cfg)
+            tower = self.component_mapping.get("vision_encoder")
+            if tower is not None and not _fits(model.get_submodule(tower.name), tower):
+                self.component_mapping["vision_encoder"] = GeneralizedComponent(name=tower.name)
+
+    return AllHooks
+
+
+def _fits(module: torch.nn.Module, component: Any) -> bool:
+    """True if the module has every part that TransformerLens' component looks for in it."""
+    named = {path for path, _ in module.named_modules()}
+    return all(each.name in named for each in component.submodules.values() if not each.optional)

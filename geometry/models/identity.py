@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ _KNOWN: "WeakKeyDictionary[torch.nn.Module, tuple[str, str]]" = WeakKeyDictionar
 
 
 def _digest_of_weights(model: torch.nn.Module) -> str:
-    parameters = {name.replace(UNDER_HOOKS, ""): each for name, each in model.named_parameters()}
+    parameters = {name.replace(UNDER_HOOKS, ""): each for name, each in _own_parameters(model)}
     named = sorted(parameters.items(), key=lambda one: one[0])
     state = _digest(repr([(name, each.data_ptr(), _version(each)) for name, each in named]).encode())
     known = _KNOWN.get(model)
@@ -120,6 +121,18 @@ def _digest_of_weights(model: torch.nn.Module) -> str:
             digests = list(pool.map(lambda one: _digest_of_parameter(*one), named))
         known = _KNOWN[model] = (state, _digest("".join(digests).encode()))
     return known[1]
+
+
+def _own_parameters(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    """Yield the parameters by name, without those that TransformerLens made of others, such as the halves of one."""
+    hooked = {
+        name.removesuffix(UNDER_HOOKS) for name, _ in model.named_modules() if name.endswith(UNDER_HOOKS)
+    }
+    for name, each in model.named_parameters():
+        steps = name.split(".")
+        inside = [".".join(steps[:depth]) in hooked for depth in range(len(steps))]
+        if all(step == UNDER_HOOKS[1:] for step, below in zip(steps, inside, strict=True) if below):
+            yield name, each
 
 
 def _version(parameter: torch.Tensor) -> int:

@@ -1,16 +1,17 @@
-"""How a model is loaded: the same way for a hub id, a folder and a model already built."""
+"""How a model is loaded: the same way for a hub id, a checkpoint folder and a model in memory."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedModel
 
 from regap.errors import ModelError
-from regap.geometry.models.bridge import bridge
+from regap.geometry.models.bridge import Hooks, bridge
 from regap.geometry.models.checkpoints import (
     Quantize,
     commit_of,
@@ -20,12 +21,15 @@ from regap.geometry.models.checkpoints import (
     read_configuration,
     read_weights,
 )
+from regap.geometry.models.component_map import ModulePath, Submodule, parts_of_blocks
 from regap.geometry.models.identity import digest_of_folder, digest_of_parameters, digest_of_processor
 from regap.geometry.models.processors import as_processor
 
 __all__ = ["Model", "ModelError", "load", "organism_folder"]
 
 ORGANISM = "organism"
+ROUNDING = 1e-3
+"""Largest difference between logits with all hooks and without, relative to the largest; 50 times that in 16 bits."""
 _WEIGHTS = Path(__file__).resolve().parents[2] / "organism" / "weights"
 
 
@@ -34,13 +38,15 @@ class Model:
     """A Hugging Face model under TransformerLens hooks, with its processor."""
 
     bridge: TransformerBridge = field(repr=False)
-    """Hooks at every block boundary; attention and everything else is Hugging Face's own code."""
+    """TransformerLens' view of the model: `run_with_cache`, `hooks` and `hook_dict` work as they do there."""
     processor: Any = field(repr=False)
     """Tokenizer, image processor and chat template; pads on the left."""
     name: str
-    """The folder's name, or how else it was asked for."""
+    """The checkpoint folder's name, the hub id, or the class of a model in memory."""
     fingerprint: str
-    """Digest of weights, configuration, tokenizer, template and number format: equal models, equal digest."""
+    """Digest of weights, configuration, tokenizer, template, number format and attention implementation."""
+    hooks: Hooks = "blocks"
+    """Which hooks the bridge has: at block boundaries, or at every part that TransformerLens' adapter knows."""
 
     def __post_init__(self) -> None:
         if not getattr(self.processor, "chat_template", None):
@@ -76,39 +82,45 @@ class Model:
 
     @property
     def sees_images(self) -> bool:
-        """False of a model of words alone."""
+        """True if prompts may have images, False for a language model."""
         return hasattr(self.processor, "image_processor")
 
     @cached_property
     def image_token(self) -> int | None:
-        """The token id that stands for one patch of an image in the prompt, None if there is none."""
+        """The token id that stands for a patch of an image in `input_ids`, None if there is none."""
         config = self.hf.config
         return getattr(config, "image_token_id", getattr(config, "image_token_index", None))
 
     @cached_property
     def longest_prompt(self) -> int | None:
-        """Number of tokens that the model has positions for, None if it says nothing of them."""
+        """Number of tokens that the model has positions for, None if its configuration does not say."""
         return getattr(self.hf.config.get_text_config(), "max_position_embeddings", None)
 
     @cached_property
     def one_token_passes(self) -> bool:
-        """True if a prompt can be run up to its last token once and gone on from: that part depends on nothing later.
+        """True if the KV cache of a prompt without its last token can be reused: it depends on no later token.
 
-        Not so where a prompt's tokens attend to later ones (PaliGemma), and where blocks attend to the image by
-        keys and values of their own (Mllama).
+        False where prompt tokens attend to later ones (PaliGemma), and where cross-attention blocks keep keys and
+        values of the image (Mllama).
         """
         text = self.hf.config.get_text_config()
         return not (getattr(text, "use_bidirectional_attention", None) or self.crossing)
 
     @cached_property
     def crossing(self) -> frozenset[int]:
-        """Blocks that attend to an image beside the stream: a prompt without one passes them by."""
+        """Cross-attention blocks, which read the image and are skipped without one."""
         return frozenset(getattr(self.hf.config.get_text_config(), "cross_attention_layers", None) or ())
+
+    @cached_property
+    def parts(self) -> Mapping[Submodule, ModulePath]:
+        """Where each block keeps its attention, its MLP and the input of its output projection, as far as known."""
+        return parts_of_blocks(self.hf)
 
     def hook_name(self, layer: int) -> str:
         """Return the canonical TransformerLens name of the output of block `layer`, 0-based.
 
-        The output of a block that words alone pass by is read and written where the next one takes it up.
+        The output of a cross-attention block, which is skipped without an image, is read and written at the next
+        module's input. Raises ModelError for a layer that the model does not have.
         """
         if not 0 <= layer < self.layers:
             raise ModelError(
@@ -123,6 +135,7 @@ def load(
     source: str | Path | PreTrainedModel,
     *,
     processor: Any = None,
+    hooks: Hooks = "blocks",
     device: str = "cpu",
     dtype: str = "float32",
     revision: str | None = None,
@@ -134,19 +147,30 @@ def load(
 ) -> Model:
     """Return a model ready for capture and intervention, in evaluation mode.
 
-    `source` is "organism" or "organism:MEMBER" (bundled), a checkpoint folder, a hub id, or a Hugging Face model
-    already built (then with its `processor`, or its tokenizer if it reads words alone). The network is used only
-    with `download=True`; no package is ever installed; code from a repository runs only with
-    `trust_remote_code=True`. `dtype` is a torch name or "auto". `device_map` ("auto", or modules to devices) splits
-    the model over several devices, `quantize` loads its weights in 4 or 8 bits, and `attention` names another
-    attention implementation (sdpa, eager, flash_attention_2) than the checkpoint's own; these three are for
-    checkpoints, a model already built keeps what it was built with. Raises ModelError for a folder that is no
-    checkpoint, a missing chat template or package, an unknown layout.
+    `source` is "organism" or "organism:MEMBER" (bundled), a checkpoint folder, a hub id, or a Hugging Face model in
+    memory, given with its `processor` (a language model with its tokenizer). `hooks="blocks"` is fast: it hooks the
+    boundaries of the decoder blocks and leaves attention to Hugging Face. `hooks="all"` uses TransformerLens' own
+    adapter, so that `model.bridge.run_with_cache` returns attention patterns, `hook_z` by head and the output of every
+    MLP; it costs speed and memory, and attention is computed in the eager way. The network is used only with
+    `download=True`; no package is ever installed; code from a repository runs only with `trust_remote_code=True`.
+    `dtype` is a torch name or "auto". `device_map` ("auto", or modules to devices) splits the model over several
+    devices, `quantize` loads its weights in 4 or 8 bits, and `attention` names another attention implementation (sdpa,
+    eager, flash_attention_2) than the checkpoint's own; these three, and `device` and `dtype`, are for checkpoints: a
+    model in memory keeps what it was built with. Raises ModelError for a folder that is no checkpoint, a missing chat
+    template or package, an unknown layout, or an architecture that `hooks="all"` does not have.
     """
+    if hooks not in get_args(Hooks):
+        raise ModelError(f"hooks is {hooks!r}; write 'blocks' or 'all'")
+    if hooks == "all" and attention not in (None, "eager"):
+        raise ModelError(
+            f"attention={attention!r} cannot be combined with hooks='all', which computes attention in the eager way; "
+            "leave attention out, or load with hooks='blocks'"
+        )
     if isinstance(source, PreTrainedModel):
         if processor is None:
             raise ModelError("processor is missing; give the processor that belongs to the model built")
-        return _wrap(source, as_processor(processor), type(source).__name__, digest_of_parameters(source))
+        name = type(source).__name__
+        return _wrap(source, as_processor(processor), name, digest_of_parameters(source), hooks)
     weights: dict[str, Any] = {"dtype": known_dtype(dtype)}
     place = known_device(device)
     if device_map is not None:
@@ -167,7 +191,8 @@ def load(
     digest = (
         digest_of_folder(Path(found)) if Path(found).is_dir() else f"{found}@{commit_of(found, revision)}"
     )
-    return _wrap(hf, chosen, _name(str(source)), f"{digest}:{hf.dtype}{f':{quantize}' if quantize else ''}")
+    digest = f"{digest}:{hf.dtype}{f':{quantize}' if quantize else ''}"
+    return _wrap(hf, chosen, _name(str(source)), digest, hooks)
 
 
 def organism_folder(member: str = "") -> Path:
@@ -181,13 +206,35 @@ def organism_folder(member: str = "") -> Path:
     return folder
 
 
-def _wrap(hf: PreTrainedModel, processor: Any, name: str, digest: str) -> Model:
+def _wrap(hf: PreTrainedModel, processor: Any, name: str, digest: str, hooks: Hooks) -> Model:
     processor.tokenizer.padding_side = "left"  # the last token is then the last column of every batch
     if processor.tokenizer.pad_token is None:
         processor.tokenizer.pad_token = processor.tokenizer.eos_token
-    attention = hf.config._attn_implementation
+    plain = _sample_logits(hf.eval(), processor) if hooks == "all" else None
+    wrapped = bridge(hf, hooks)
+    attention = hf.config._attn_implementation if hooks == "blocks" else "all hooks"
     digest = f"{digest}:{attention}:{digest_of_processor(processor)}"
-    return Model(bridge(hf.eval()), processor, name, digest)
+    if plain is not None:
+        allowed = ROUNDING if hf.dtype == torch.float32 else 50 * ROUNDING
+        _require_equal(name, plain, _sample_logits(hf, processor), allowed)
+    return Model(wrapped, processor, name, digest, hooks)
+
+
+@torch.inference_mode()
+def _sample_logits(hf: Any, processor: Any) -> torch.Tensor:
+    tokens = processor.tokenizer("What is shown here, and why?", return_tensors="pt")
+    device = hf.get_input_embeddings().weight.device
+    return hf(input_ids=tokens["input_ids"].to(device), use_cache=False).logits.float().cpu()
+
+
+def _require_equal(name: str, plain: torch.Tensor, hooked: torch.Tensor, allowed: float) -> None:
+    """Some adapters compute parts of a model anew; a model that they change is refused."""
+    difference = float((plain - hooked).abs().max() / plain.abs().max())
+    if not difference <= allowed:
+        raise ModelError(
+            f"model {name}: TransformerLens' adapter changes its logits (largest relative difference "
+            f"{difference:.1e}, allowed {allowed:.0e}); load it with hooks='blocks'"
+        )
 
 
 def _name(source: str) -> str:

@@ -1,38 +1,21 @@
-"""Where attention, its heads and the MLP of a block write: hook points that stand only while they are used."""
+"""Attention, its heads and the MLP of a block under hooks, which stand only while they are used."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from regap.errors import ModelError
+from regap.geometry.models.component_map import NAMES, Submodule
 from regap.geometry.models.loading import Model
-
-Submodule = Literal["attention", "mlp", "heads"]
-NAMES: dict[Submodule, str] = {
-    "attention": "blocks.{}.hook_attn_out",
-    "mlp": "blocks.{}.hook_mlp_out",
-    "heads": "blocks.{}.attn.hook_z",
-}
-"""TransformerLens's own names. attention and mlp: what is added to the stream; heads: before the output projection."""
-KINDS: dict[Submodule, tuple[str, ...]] = {
-    "attention": ("attention", "attn"),
-    "mlp": ("mlp", "moe", "feedforward", "experts"),
-}
-"""What the classes of such modules are called."""
-NORMS_AFTER: dict[Submodule, tuple[str, ...]] = {
-    "attention": ("post_self_attn_layernorm", "post_attention_layernorm"),
-    "mlp": ("post_mlp_layernorm", "post_feedforward_layernorm"),
-}
-"""Norms of sandwich blocks: what is added to the stream is what they return."""
 
 
 @dataclass(frozen=True, eq=False)
 class SubmodulePoint:
-    """A module whose output, or whose input, is read and written."""
+    """A module whose output, or whose input, is read and written as [prompt, token, width]."""
 
     module: torch.nn.Module = field(repr=False)
     at_input: bool
@@ -45,8 +28,13 @@ class SubmodulePoint:
             return None if found is None else (found, *inputs[1:])
 
         def on_output(module: Any, inputs: Any, output: Any) -> Any:  # noqa: ARG001 - PyTorch's signature
-            found = function(output[0] if isinstance(output, tuple) else output)
-            return found if found is None or not isinstance(output, tuple) else (found, *output[1:])
+            written = output[0] if isinstance(output, tuple) else output
+            flat = written.ndim == 2  # some mixtures of experts return [prompt * token, d_model]
+            found = function(written.view(inputs[0].shape) if flat else written)
+            if found is None:
+                return None
+            new = found.reshape(written.shape) if flat else found
+            return (new, *output[1:]) if isinstance(output, tuple) else new
 
         if self.at_input:
             return self.module.register_forward_pre_hook(on_input)
@@ -56,24 +44,39 @@ class SubmodulePoint:
 def part_name(model: Model, part: Submodule, layer: int) -> str:
     """Return the TransformerLens name of what a part of block `layer`, 0-based, writes.
 
-    Raises ModelError for a layer that is not there, and for a block that attends to the image beside the stream.
+    Raises ModelError for a layer that is not there, and for a cross-attention block, which is skipped without an image.
     """
     model.hook_name(layer)
     if layer in model.crossing:
         raise ModelError(
-            f"block {layer} of model {model.name} attends to the image beside the stream, and words pass it by; "
+            f"layer {layer} of model {model.name} is a cross-attention block, which is skipped without an image; "
             "choose other layers"
         )
     return NAMES[part].format(layer)
 
 
 def point_of(model: Model, name: str) -> SubmodulePoint | None:
-    """Return the point of this name; None if it is no part's name or names no block of the model."""
+    """Return the point of this name; None if it is not the name of a part, or not of a block of the model.
+
+    Raises ModelError for a part that the block does not have.
+    """
     for part in get_args(Submodule):
         before, after = NAMES[part].split("{}")
         layer = name.removeprefix(before).removesuffix(after)
         if name == NAMES[part].format(layer) and layer.isdecimal() and int(layer) < model.layers:
             return _find(model, part, int(layer))
+    return None
+
+
+def read_only_hook(model: Model, name: str) -> str | None:
+    """Return what to edit in place of a hook at which an edit would be half an edit or none; None of any other hook."""
+    kind = name.rpartition(".")[2]
+    if kind in ("hook_resid_mid", "hook_mlp_in"):
+        return "an edit there reaches the MLP and not the residual stream; edit hook_attn_out"
+    if kind in ("hook_pattern", "hook_attn_scores") and name.startswith("blocks."):
+        attention = getattr(model.bridge.blocks[int(name.split(".")[1])], "attn", None)
+        if getattr(attention, "maintain_native_attention", False):
+            return "this architecture computes attention without it; edit attn.hook_z"
     return None
 
 
@@ -99,39 +102,24 @@ def attached(
 
 def _find(model: Model, part: Submodule, layer: int) -> SubmodulePoint:
     block = model.bridge.blocks[layer].original_component
-    children = dict(block.named_children())
-    if part == "heads":
-        return SubmodulePoint(
-            _output_projection(model, _only(model, "attention", layer, children)), at_input=True
-        )
-    norms = [children[name] for name in NORMS_AFTER[part] if name in children and _sandwiched(name, children)]
-    return SubmodulePoint(norms[0] if norms else _only(model, part, layer, children), at_input=False)
-
-
-def _sandwiched(name: str, children: dict[str, torch.nn.Module]) -> bool:
-    """Where no other norm stands before the MLP, most families give its norm the name of one after attention."""
-    return name != "post_attention_layernorm" or "pre_feedforward_layernorm" in children
-
-
-def _only(model: Model, part: Submodule, layer: int, children: dict[str, torch.nn.Module]) -> torch.nn.Module:
-    found = [
-        child
-        for child in children.values()
-        if any(kind in type(child).__name__.lower() for kind in KINDS[part])
-    ]
-    if len(found) != 1:
+    place = model.parts.get(part)
+    try:
+        if place is None:
+            raise AttributeError
+        module = block.get_submodule(place.path)
+    except AttributeError:
+        there = ", ".join(name for name, _ in block.named_children())
         raise ModelError(
-            f"block {layer} of model {model.name} has {len(found) or 'no'} modules that look like its {part} (there: "
-            f"{', '.join(children)}); ablate whole blocks or directions"
-        )
-    return found[0]
-
-
-def _output_projection(model: Model, attention: torch.nn.Module) -> torch.nn.Module:
-    linear = [child for child in attention.children() if isinstance(child, torch.nn.Linear)]
-    if not linear or linear[-1].out_features != model.width or linear[-1].in_features % heads_of(model):
+            f"layer {layer} of model {model.name}: its {part} is not known (modules there: {there}); "
+            "choose component block, state or direction, or another layer"
+        ) from None
+    if part == "heads" and (
+        not isinstance(module, torch.nn.Linear)
+        or module.out_features != model.width
+        or module.in_features % heads_of(model)
+    ):
         raise ModelError(
             f"model {model.name}: its attention has no output projection of {heads_of(model)} equal heads; "
-            "ablate the whole attention"
+            "choose component attention"
         )
-    return linear[-1]
+    return SubmodulePoint(module, place.at_input)

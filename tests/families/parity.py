@@ -14,7 +14,7 @@ from tiny_parts import awake
 from torch import Tensor
 
 from regap.geometry.data.pairs import Picture, Prompt
-from regap.geometry.models.bridge import find_decoder
+from regap.geometry.models.decoder import find_decoder
 from regap.geometry.models.loading import Model, load
 from regap.geometry.prompts.batch import Batch, collate
 

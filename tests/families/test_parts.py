@@ -14,7 +14,7 @@ from torch import Tensor
 from regap.errors import ModelError
 from regap.geometry.forward.hooks import Hook, hooked, run
 from regap.geometry.forward.parallel_last_token import packs_versions, run_versions
-from regap.geometry.models.submodule_hooks import NORMS_AFTER
+from regap.geometry.models.component_map import ModulePath
 from regap.geometry.prompts.batch import Positions
 from regap.interventions.edits.ablation import Ablation, Constant, Slots
 from regap.interventions.edits.components import Component, ComponentKind
@@ -60,11 +60,12 @@ def test_what_attention_and_mlp_write_is_what_the_block_adds(each: Subject) -> N
         assert min(difference(attention, 0 * before + 1), difference(mlp, 0 * before + 1)) > 0.1
 
 
-def test_a_model_whose_parts_do_not_add_up_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_whose_parts_do_not_add_up_is_told_of() -> None:
     of = subject("llava", "float32")
     batch = of.batch("words")
     require_parts_add_up(of.model, batch, range(LAYERS))
-    monkeypatch.setitem(NORMS_AFTER, "mlp", ("input_layernorm",))
+    wrong = {"mlp": ModulePath("input_layernorm", at_input=False)}
+    vars(of.model)["parts"] = {**of.model.parts, **wrong}
     with pytest.raises(
         ModelError, match=r"block 0 of model .* adds something else than its attention and MLP"
     ):
@@ -88,7 +89,7 @@ def zeroed(of: Subject, layer: int, kind: str, at: Tensor) -> Any:
 
         return [block.self_attn.o_proj.register_forward_pre_hook(without)]
     module = getattr(block, AFTER.get((of.family, kind), {"attention": "self_attn", "mlp": "mlp"}[kind]))
-    return [hook_of(module, lambda written: torch.where(at, 0.0, written))]
+    return [hook_of(module, lambda written: torch.where(at.flatten(0, 3 - written.ndim), 0.0, written))]
 
 
 def hook_of(module: Any, change: Any) -> Any:
@@ -103,16 +104,17 @@ AFTER = {
     ("gemma3", "mlp"): "post_feedforward_layernorm",
     ("glm4v", "attention"): "post_self_attn_layernorm",
     ("glm4v", "mlp"): "post_mlp_layernorm",
+    ("llama4", "mlp"): "feed_forward",
 }
+SEEING = ["llava", "qwen2_5_vl", "qwen3_vl", "gemma3", "glm4v", "idefics3"]
+EXPERTS = ["qwen3_moe", "qwen3_vl_moe", "llama4", "gpt_oss"]
 KINDS: tuple[ComponentKind, ...] = ("attention", "mlp", "head", "block")
 
 
 @pytest.mark.parametrize("positions", ["last", "all"])
-@pytest.mark.parametrize(
-    "each", ["llava", "qwen2_5_vl", "qwen3_vl", "gemma3", "glm4v", "idefics3"], indirect=True
-)
+@pytest.mark.parametrize("each", [*SEEING, *EXPERTS], indirect=True)
 def test_an_ablation_is_that_of_a_raw_hook(positions: Positions, each: Subject) -> None:
-    batch = each.batch("images")
+    batch = each.batch(each.kinds[-1])
     at = batch.at(positions)[..., None]
     with torch.inference_mode():
         plain = each.bare(**batch.inputs, use_cache=False).logits[:, -1]

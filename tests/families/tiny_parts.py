@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 import transformers
-from tiny_words import BEGIN, END, PAD
+from tiny_words import BEGIN, END, PAD, chat_template, tokenizer
 
 hf: Any = transformers  # its lazy names and its many defaults are beyond a type checker
 LAYERS, WIDTH = 3, 32
@@ -25,6 +25,13 @@ def text_config(kind: Any, words: Any, **more: Any) -> Any:
     sizes |= {"num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 512}
     special = {name: words.convert_tokens_to_ids(mark) for name, mark in SPECIAL.items()}
     return kind(**{"vocab_size": len(words), **sizes, **special, "tie_word_embeddings": False, **more})
+
+
+def decoder(kind: Any, model: Any, layout: str, **more: Any) -> Family:
+    """A language model and its tokenizer."""
+    words: Any = tokenizer(layout)
+    words.chat_template = chat_template(layout, "")
+    return Family(model(text_config(kind, words, **more)), words)
 
 
 SPECIAL = {"pad_token_id": PAD, "bos_token_id": BEGIN, "eos_token_id": END}

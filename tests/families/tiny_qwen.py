@@ -20,14 +20,17 @@ FOUND = {"image_token_id": "image_token", "video_token_id": "video_token"}
 FOUND |= {"vision_start_token_id": "vision_start_token", "vision_end_token_id": "vision_end_token"}
 
 
-def _qwen(config: Any, text: Any, model: Any, processor: Any, vision: dict, patch: int = PATCH) -> Family:
+def qwen(
+    config: Any, text: Any, model: Any, processor: Any, vision: dict, patch: int = PATCH, **more: Any
+) -> Family:
+    """A model of the Qwen-VL layout; `more` is of its text configuration."""
     words: Any = tokenizer("chatml", named=QWEN_MARKS)
     pixels = {"shortest_edge": (2 * patch) ** 2, "longest_edge": 8 * (2 * patch) ** 2}
     images = Qwen2VLImageProcessorPil(patch_size=patch, size=pixels)
     made = without_video(processor)(images, words, chat_template=chat_template("chatml", QWEN_IMAGE))
     rope: dict[str, Any] = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10_000.0}
     filled = config(
-        text_config=text_config(text, words, rope_parameters=rope, head_dim=16).to_dict(),
+        text_config=text_config(text, words, rope_parameters=rope, head_dim=16, **more).to_dict(),
         vision_config={"patch_size": patch, **vision},
         **{name: words.convert_tokens_to_ids(QWEN_MARKS[mark]) for name, mark in FOUND.items()},
     )
@@ -42,7 +45,7 @@ def qwen2_vl() -> Family:
         "num_heads": 2,
         "mlp_ratio": 2,
     }
-    return _qwen(
+    return qwen(
         hf.Qwen2VLConfig,
         hf.Qwen2VLTextConfig,
         hf.Qwen2VLForConditionalGeneration,
@@ -54,7 +57,7 @@ def qwen2_vl() -> Family:
 def qwen2_5_vl() -> Family:
     vision: dict[str, Any] = {"depth": 2, "hidden_size": WIDTH, "num_heads": 2, "intermediate_size": 64}
     vision |= {"out_hidden_size": WIDTH, "window_size": 56, "fullatt_block_indexes": [1]}
-    return _qwen(
+    return qwen(
         hf.Qwen2_5_VLConfig,
         hf.Qwen2_5_VLTextConfig,
         hf.Qwen2_5_VLForConditionalGeneration,
@@ -66,7 +69,7 @@ def qwen2_5_vl() -> Family:
 def qwen3_vl() -> Family:
     vision: dict[str, Any] = {"depth": 3, "hidden_size": WIDTH, "num_heads": 2, "intermediate_size": 64}
     vision |= {"out_hidden_size": WIDTH, "num_position_embeddings": 16, "deepstack_visual_indexes": [0, 1]}
-    return _qwen(
+    return qwen(
         hf.Qwen3VLConfig,
         hf.Qwen3VLTextConfig,
         hf.Qwen3VLForConditionalGeneration,

@@ -14,8 +14,9 @@ from transformers.utils import logging
 from regap.errors import ModelError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.forward.hooks import run
-from regap.geometry.models.bridge import Decoder, bridge, find_decoder
+from regap.geometry.models.bridge import bridge
 from regap.geometry.models.checkpoints import quantization
+from regap.geometry.models.decoder import Decoder, find_decoder
 from regap.geometry.models.loading import Model, load
 from regap.geometry.prompts.batch import collate, describe
 from regap.organism.checkpoint import build_processor, save_checkpoint
