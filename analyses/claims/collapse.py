@@ -22,6 +22,7 @@ from regap.analyses.runs.records import Record
 from regap.geometry.directions import Direction, logistic_probe, refusal_direction
 from regap.geometry.estimates import Estimate, Resamples, estimate
 from regap.geometry.forward.capture import capture
+from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.separability import draws, separability
 from regap.geometry.states.activations import Activations
 
@@ -94,18 +95,11 @@ def _corrected(study: Calibrated) -> dict[str, dict[str, Activations]]:
         if name == "baseline":
             continue
         arms = ["text", seen.image_arm]
-        advance = study.track(f"residual streams under {name}", len(arms) * len(seen.pairs.test))
         store = study.folder / "activations" / f"{name}-{edits[0].identity[:12]}" if study.folder else None
-        found[name] = capture(
-            seen.model,
-            seen.pairs.test,
-            arms,
-            edits=edits,
-            batch_size=seen.config.batch_size,
-            batch_tokens=seen.config.batch_tokens,
-            store=store,
-            progress=advance,
-        )
+        size, tokens = seen.config.batch_size, seen.config.batch_tokens
+        runner = Runner(seen.model, Limits(prompts=size, tokens=tokens), store, study.track)
+        told = f"residual streams under {name}"
+        found[name] = capture(runner.named(told), seen.pairs.test, arms, edits=edits)
     return found
 
 

@@ -74,16 +74,8 @@ def measure_model(
     pairs.require_both_labels()
     arms = chosen_arms(pairs, config)
     image_arm = image_arm_of(arms, config)
-    total = sum(len(pairs.where(arm=arm)) for arm in arms)
-    states = capture(
-        model,
-        pairs,
-        arms,
-        batch_size=config.batch_size,
-        batch_tokens=config.batch_tokens,
-        store=folder / "activations" if folder else None,
-        progress=track(f"residual streams, {model.name}", total),
-    )
+    limits = Limits(prompts=config.batch_size, tokens=config.batch_tokens)
+    states = capture(Runner(model, limits, folder / "activations" if folder else None, track), pairs, arms)
     refusal = refusal_direction(states["text"].calibration)
     text = states["text"].calibration
     drifts = {arm: modality_drift(text, states[arm].calibration) for arm in arms if arm != "text"}

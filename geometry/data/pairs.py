@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
@@ -180,6 +180,11 @@ class Pairs:
 
     def __add__(self, other: "Pairs") -> "Pairs":
         return Pairs(self.pairs + other.pairs, self.notes + other.notes)
+
+
+def as_arms(arms: Sequence[str] | str) -> tuple[str, ...]:
+    """Return the arms as a tuple; one name alone is one arm, and not a row of letters."""
+    return (arms,) if isinstance(arms, str) else tuple(arms)
 
 
 def is_image_arm(arm: str) -> bool:

@@ -2,65 +2,58 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from regap.geometry.data.pairs import Pairs, Prompt
-from regap.geometry.forward.batches import BATCH_TOKENS, BatchSplitter, batch_rows, prefetch
+from regap.geometry.data.pairs import Pairs, Prompt, as_arms
+from regap.geometry.forward.batches import BatchSplitter, batch_rows, prefetch
 from regap.geometry.forward.hooks import Edit
 from regap.geometry.forward.pending_states import PendingStates, start_capture
+from regap.geometry.forward.runner import Advance, Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch, prompt_digest, render
 from regap.geometry.states.activations import Activations, StateRow
-from regap.geometry.states.index import write_index
+from regap.geometry.states.index import model_folder, write_index
 from regap.geometry.states.shards import Shards
 from regap.geometry.states.store import ShardKey, Store, Stored
 
-BATCH = 64
-"""Most prompts in one forward pass; results depend on it by rounding alone."""
-IN_MEMORY = 2**30
-"""Bytes of one arm; a larger arm that has a store stays there and is read shard by shard."""
-Progress = Callable[[int], None]
-"""Is told, after each batch, how many prompts are done."""
-
 
 def capture(
-    model: Model,
+    model: Model | Runner,
     pairs: Pairs,
-    arms: Sequence[str] | None = None,
+    arms: Sequence[str] | str | None = None,
     *,
     edits: Sequence[Edit] = (),
     layers: Sequence[int] | None = None,
     position: str = "last",
-    batch_size: int = BATCH,
-    batch_tokens: int = BATCH_TOKENS,
-    store: str | Path | None = None,
-    in_memory: int = IN_MEMORY,
-    progress: Progress | None = None,
 ) -> dict[str, Activations]:
     """Return, for each arm, the residual streams at a position after each block, under the edits.
 
-    The position is the last prompt token unless said otherwise; at one of several tokens, their mean. Prompts go
-    through in left-padded batches sorted by length, of at most `batch_size` prompts and `batch_tokens` tokens. With
-    a `store` folder each batch is kept there and never computed again for the same model, prompts, images,
-    template, edits and position; an arm of more than `in_memory` bytes then stays on disk, so that memory does not
-    grow with the number of prompts. Raises PairError for an arm that no pair has, before the model is run.
+    The position is the last prompt token unless another is named; of several tokens the mean is kept. Prompts go
+    through in left-padded batches sorted by length, within the runner's limits. A runner with a store keeps each
+    batch in STORE/MODEL/ARM, MODEL being a digest of the model, and never computes it again for the same prompts,
+    images, template, edits and position; an arm that takes more memory than the limits allow then stays on disk.
+    Raises PairError for an arm that no pair has, before the model is run.
     """
-    chosen = tuple(range(model.layers)) if layers is None else tuple(layers)
-    wanted = {arm: pairs.where(arm=arm) for arm in (pairs.arms if arms is None else arms)}
+    runner = Runner.of(model)
+    chosen = tuple(range(runner.model.layers)) if layers is None else tuple(layers)
+    wanted = {arm: pairs.where(arm=arm) for arm in (pairs.arms if arms is None else as_arms(arms))}
+    advance = runner.track(f"residual streams, {runner.model.name}", sum(map(len, wanted.values())))
     found = {}
     for arm, having in wanted.items():
         prompts = [pair.prompts[arm] for pair in having]
-        kept = Store(Path(store) / arm) if store else None
-        task = _Task(model, prompts, tuple(edits), chosen, position, kept)
-        groups = batch_rows(model, prompts, batch_size, batch_tokens)
-        held = _held(task, groups, in_memory, progress)
+        kept = Store(runner.store / model_folder(runner.model.fingerprint) / arm) if runner.store else None
+        task = _Task(runner.model, prompts, tuple(edits), chosen, position, kept)
+        groups = batch_rows(runner.model, prompts, runner.limits.prompts, runner.limits.tokens)
+        held = _held(task, groups, runner.limits.bytes_in_memory, advance)
         rows = tuple(StateRow.of(pair) for pair in having)
-        found[arm] = Activations(held.source, rows, arm, chosen, model.fingerprint, task.identities, position)
+        found[arm] = Activations(
+            held.source, rows, arm, chosen, runner.model.fingerprint, task.identities, position
+        )
         if kept is not None:
             write_index(found[arm], held.shards)
     return found
@@ -140,7 +133,7 @@ class _Task:
         return states
 
 
-def _held(task: _Task, groups: list[list[int]], in_memory: int, progress: Progress | None) -> _Held:
+def _held(task: _Task, groups: list[list[int]], in_memory: int, advance: Advance) -> _Held:
     shape = (len(task.prompts), len(task.layers), task.model.width)
     keep = task.store is None or 4 * math.prod(shape) <= in_memory
     residuals = torch.empty(shape if keep else (0,))
@@ -150,8 +143,7 @@ def _held(task: _Task, groups: list[list[int]], in_memory: int, progress: Progre
             residuals[prepared.rows] = states
         if task.store and prepared.key:
             paths.append(task.store.path(prepared.key))
-        if progress:
-            progress(len(prepared.rows))
+        advance(len(prepared.rows))
     shards = Shards.of(paths, groups if paths else [], shape[1], shape[2])
     return _Held(residuals if keep else shards, shards)
 

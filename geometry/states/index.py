@@ -1,5 +1,6 @@
 """What a folder of shards holds, so that it can be read without the model that made it."""
 
+import hashlib
 import json
 import re
 from dataclasses import asdict
@@ -17,6 +18,11 @@ INDEX = "index.json"
 SHARD = re.compile(r"[0-9a-f]+\.safetensors")
 
 
+def model_folder(fingerprint: str) -> str:
+    """Return the name of the folder that keeps the states of this model and of no other."""
+    return hashlib.sha256(fingerprint.encode()).hexdigest()[:8]
+
+
 def write_index(states: Activations, shards: Shards) -> Path:
     """Write index.json beside the shards: which prompt is where, and what was read of it."""
     about = {"arm": states.arm, "layers": states.layers, "model": states.model, "edits": states.edits}
@@ -28,7 +34,9 @@ def write_index(states: Activations, shards: Shards) -> Path:
 
 
 def read_activations(folder: str | Path) -> Activations:
-    """Return what was captured last into the folder, such as RUN/activations/text; it stays on disk until read.
+    """Return what was captured last into the folder of one arm, such as RUN/activations/MODEL/text.
+
+    MODEL is a digest of the model. The states stay on disk until they are used.
 
     Raises PairError for a folder that holds no index, or one that is damaged.
     """
@@ -38,7 +46,8 @@ def read_activations(folder: str | Path) -> Activations:
         return _activations(Path(folder), about)
     except OSError:
         raise PairError(
-            f"folder {folder} holds no {INDEX}; name the folder of one arm of a finished capture"
+            f"folder {folder} holds no {INDEX}; name the folder of one arm of a finished capture, such as "
+            "RUN/activations/MODEL/text"
         ) from None
     except (KeyError, TypeError, ValueError) as error:
         raise PairError(f"{path} is damaged ({error}); capture again into the same folder") from None

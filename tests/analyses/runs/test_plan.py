@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from regap.analyses.runs.plan import Work, as_rows, image_size_of, measured_rate, plan, work_of_counts, work_of_pairs
 from regap.geometry.forward.capture import capture
+from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.forward.hooks import prefill
 from regap.geometry.models.loading import Model, load
 from regap.errors import ModelError
@@ -67,7 +68,7 @@ def test_the_store_takes_the_bytes_that_were_planned(
 ) -> None:
     work = work_of_pairs(unloaded, tiny_pairs, batch_size=10)
     found = plan(unloaded, work, rate=1e9)
-    capture(loaded, tiny_pairs, batch_size=10, store=tmp_path)
+    capture(Runner(loaded, Limits(prompts=10), store=tmp_path), tiny_pairs)
     shards = sorted(tmp_path.rglob("*.safetensors"))
     numbers = 0
     for path in shards:

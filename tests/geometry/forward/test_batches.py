@@ -12,6 +12,7 @@ from regap.geometry.data.pairs import Pairs, Prompt
 from regap.geometry.forward.batches import BatchSplitter, batch_rows, prefetch, run_batches
 from regap.geometry.forward.capture import capture
 from regap.geometry.forward.pending_states import start_capture
+from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch, collate
 from regap.geometry.prompts.lengths import image_tokens, prompt_lengths
@@ -74,7 +75,9 @@ def test_a_batch_that_does_not_fit_is_halved_and_said_once(
     with pytest.warns(
         UserWarning, match=r"out of memory with 12 prompts at once: .*lower batch_tokens"
     ) as said:
-        found = capture(tiny, tiny_pairs, ["text"], batch_size=12, store=tmp_path)["text"].residuals
+        found = capture(Runner(tiny, Limits(prompts=12), store=tmp_path), tiny_pairs, ["text"])[
+            "text"
+        ].residuals
     assert len(said) == 1 and torch.allclose(found, expected, atol=1e-5)
     assert narrow.sizes == [12, 6, 3, 3, 3, 3, 3, 3, 3, 3]  # the second batch is not tried whole again
 
@@ -84,14 +87,14 @@ def test_a_run_that_goes_on_makes_batches_as_small_as_before(
 ) -> None:
     monkeypatch.setattr("regap.geometry.forward.capture.start_capture", Narrow(MemoryError(), room=3))
     with pytest.warns(UserWarning, match="out of memory"):
-        capture(tiny, tiny_pairs, ["text"], batch_size=12, store=tmp_path)
+        capture(Runner(tiny, Limits(prompts=12), store=tmp_path), tiny_pairs, ["text"])
     shards = sorted((tmp_path / "text").glob("*.safetensors"))
     data = {path: path.read_bytes() for path in shards}
     for path in shards:  # whichever batch is missing, it is made as it was
         path.unlink()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            capture(tiny, tiny_pairs, ["text"], batch_size=12, store=tmp_path)
+            capture(Runner(tiny, Limits(prompts=12), store=tmp_path), tiny_pairs, ["text"])
         assert path.read_bytes() == data[path]
 
 
@@ -103,7 +106,7 @@ def test_one_prompt_that_does_not_fit_is_an_error_with_a_remedy(
         pytest.warns(UserWarning, match="out of memory"),
         pytest.raises(ModelError, match=r"out of memory on one prompt of \d+ tokens; use a device with more"),
     ):
-        capture(tiny, tiny_pairs, ["text"], batch_size=4)
+        capture(Runner(tiny, Limits(prompts=4)), tiny_pairs, ["text"])
 
 
 def test_another_error_is_not_taken_for_a_lack_of_memory(tiny: Model, tiny_pairs: Pairs) -> None:

@@ -20,9 +20,11 @@ from regap.geometry.files import write_whole
 from regap.geometry.forward.capture import capture
 from regap.geometry.forward.hooks import run
 from regap.geometry.forward.pending_states import start_capture
+from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.models.loading import Model, load
 from regap.geometry.prompts.batch import collate
 from regap.geometry.states.activations import Activations
+from regap.geometry.states.index import model_folder
 from regap.geometry.states.store import ShardKey, Store, write_tensors
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site
@@ -66,7 +68,10 @@ def png(size: tuple[int, int], color: str) -> bytes:
 
 
 def test_rows_are_the_pairs_in_their_order_whatever_the_batches(tiny: Model, tiny_pairs: Pairs) -> None:
-    whole, split = capture(tiny, tiny_pairs, batch_size=64), capture(tiny, tiny_pairs, batch_size=5)
+    whole, split = (
+        capture(Runner(tiny, Limits(prompts=64)), tiny_pairs),
+        capture(Runner(tiny, Limits(prompts=5)), tiny_pairs),
+    )
     assert list(whole) == ["text", "typographic", "blank"]
     for arm, states in whole.items():
         assert states.pair_ids == [pair.pair_id for pair in tiny_pairs]
@@ -118,7 +123,7 @@ def test_unusual_pictures_reach_the_model(tiny: Model, tiny_pairs: Pairs) -> Non
 def test_a_run_that_is_killed_goes_on_and_ends_in_the_same_bits_and_bytes(
     tiny: Model, tiny_pairs: Pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = capture(tiny, tiny_pairs, batch_size=5, store=tmp_path / "whole")
+    whole = capture(Runner(tiny, Limits(prompts=5), store=tmp_path / "whole"), tiny_pairs)
     counted = Counted(monkeypatch)
 
     def kill(done: int) -> None:
@@ -126,15 +131,14 @@ def test_a_run_that_is_killed_goes_on_and_ends_in_the_same_bits_and_bytes(
             raise Killed
 
     with pytest.raises(Killed):
-        capture(tiny, tiny_pairs, batch_size=5, store=tmp_path / "cut", progress=kill)
+        capture(Runner(tiny, Limits(prompts=5), store=tmp_path / "cut", track=lambda *_: kill), tiny_pairs)
     assert counted.passes == 7
-    again = capture(tiny, tiny_pairs, batch_size=5, store=tmp_path / "cut")
+    again = capture(Runner(tiny, Limits(prompts=5), store=tmp_path / "cut"), tiny_pairs)
     assert counted.passes == 15 and same(
         again, whole
     )  # five batches in each of three arms, none of them twice
-    assert (
-        same(capture(tiny, tiny_pairs, batch_size=5, store=tmp_path / "cut"), whole) and counted.passes == 15
-    )
+    once_more = capture(Runner(tiny, Limits(prompts=5), store=tmp_path / "cut"), tiny_pairs)
+    assert same(once_more, whole) and counted.passes == 15
     one, other = ({p.relative_to(top): p.read_bytes() for p in top.rglob("*") if p.is_file()} for top in
                   (tmp_path / "whole", tmp_path / "cut"))  # fmt: skip
     assert one == other and len(one) == 15 + 3  # and an index in each arm
@@ -143,9 +147,9 @@ def test_a_run_that_is_killed_goes_on_and_ends_in_the_same_bits_and_bytes(
 def test_shards_are_safetensors_that_say_what_they_hold(
     tiny: Model, tiny_pairs: Pairs, tmp_path: Path
 ) -> None:
-    states = capture(tiny, tiny_pairs, ["text"], store=tmp_path, edits=[SHIFT])["text"]
+    states = capture(Runner(tiny, store=tmp_path), tiny_pairs, ["text"], edits=[SHIFT])["text"]
     (path,) = tmp_path.rglob("*.safetensors")
-    assert path.suffix == ".safetensors" and path.parent == tmp_path / "text"
+    assert path.suffix == ".safetensors" and path.parent == tmp_path / model_folder(tiny.fingerprint) / "text"
     with safe_open(path, framework="pt") as file:
         header, residuals = file.metadata(), file.get_tensor("residuals")
     assert header["position"] == "last" and header["hook"] == "blocks.{layer}.hook_out"
@@ -159,7 +163,7 @@ def test_shards_are_safetensors_that_say_what_they_hold(
 def test_a_damaged_shard_is_computed_anew(
     damage: str, tiny: Model, tiny_pairs: Pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = capture(tiny, tiny_pairs, ["text"], store=tmp_path)
+    whole = capture(Runner(tiny, store=tmp_path), tiny_pairs, ["text"])
     (path,) = tmp_path.rglob("*.safetensors")
     data = path.read_bytes()
     if damage.startswith("other"):
@@ -169,9 +173,9 @@ def test_a_damaged_shard_is_computed_anew(
         spoilt = {"empty": b"", "truncated": data[:-9], "garbage": b"no tensors at all" * 9}
         path.write_bytes(spoilt.get(damage, data[:-3] + bytes([data[-3] ^ 1]) + data[-2:]))
     counted = Counted(monkeypatch)
-    assert same(capture(tiny, tiny_pairs, ["text"], store=tmp_path), whole)
+    assert same(capture(Runner(tiny, store=tmp_path), tiny_pairs, ["text"]), whole)
     assert counted.passes == 1 and path.read_bytes() == data
-    capture(tiny, tiny_pairs, ["text"], store=tmp_path)
+    capture(Runner(tiny, store=tmp_path), tiny_pairs, ["text"])
     assert counted.passes == 1
 
 
@@ -184,7 +188,7 @@ def test_nothing_is_served_that_was_made_from_something_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     def states(model: Model, pairs: Pairs, edit: Shift, layers: tuple[int, ...], store: Path | None) -> Any:
-        return capture(model, pairs, ["typographic"], edits=[edit], layers=layers, store=store)[
+        return capture(Runner(model, store=store), pairs, ["typographic"], edits=[edit], layers=layers)[
             "typographic"
         ].residuals
 
@@ -251,9 +255,11 @@ def test_a_disk_that_fills_up_keeps_what_was_finished(
     with monkeypatch.context() as patched:
         patched.setattr(files.os, "fsync", full_after_two)
         with pytest.raises(StoreError, match="finished parts are kept"):
-            capture(tiny, tiny_pairs, ["text"], batch_size=5, store=tmp_path)
-    assert [path.suffix for path in (tmp_path / "text").iterdir()] == [".safetensors"] * 2
-    capture(tiny, tiny_pairs, ["text"], batch_size=5, store=tmp_path)
+            capture(Runner(tiny, Limits(prompts=5), store=tmp_path), tiny_pairs, ["text"])
+    assert [path.suffix for path in (tmp_path / model_folder(tiny.fingerprint) / "text").iterdir()] == [
+        ".safetensors"
+    ] * 2
+    capture(Runner(tiny, Limits(prompts=5), store=tmp_path), tiny_pairs, ["text"])
     assert counted.passes == 3 + 3
 
 
@@ -301,7 +307,7 @@ def test_no_more_than_a_batch_of_whole_residual_streams_is_ever_held(tiny: Model
 
     seen: list[int] = []
     held()  # what is there of other tests
-    capture(tiny, tiny_pairs, ["typographic"], batch_size=6, progress=held)
+    capture(Runner(tiny, Limits(prompts=6), track=lambda *_: held), tiny_pairs, ["typographic"])
     assert seen == [seen[0]] * 5
     kept = torch.zeros(6, 16, 32)
     held()
@@ -324,7 +330,7 @@ def test_states_check_themselves(tiny: Model, tiny_pairs: Pairs) -> None:
 
 def test_progress_tells_of_every_prompt(tiny: Model, tiny_pairs: Pairs) -> None:
     told: list[int] = []
-    capture(tiny, tiny_pairs, ["text", "blank"], batch_size=7, progress=told.append)
+    capture(Runner(tiny, Limits(prompts=7), track=lambda *_: told.append), tiny_pairs, ["text", "blank"])
     assert sum(told) == 48
 
 

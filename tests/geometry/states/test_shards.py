@@ -17,18 +17,19 @@ from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import logistic_probe, refusal_direction
 from regap.geometry.drift import modality_drift
 from regap.geometry.forward.capture import capture
+from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.separability import separability
 from regap.geometry.states.activations import Activations, label_means
-from regap.geometry.states.index import read_activations
+from regap.geometry.states.index import model_folder, read_activations
 from regap.geometry.states.shards import ROWS, Shards, parts_of
 
 
 @pytest.fixture
 def both(tiny: Model, tiny_pairs: Pairs, tmp_path: Path) -> tuple[Any, Any]:
     """The same states twice: in memory, and on disk in five shards an arm."""
-    in_memory = capture(tiny, tiny_pairs, batch_size=5)
-    on_disk = capture(tiny, tiny_pairs, batch_size=5, store=tmp_path, in_memory=0)
+    in_memory = capture(Runner(tiny, Limits(prompts=5)), tiny_pairs)
+    on_disk = capture(Runner(tiny, Limits(prompts=5, bytes_in_memory=0), store=tmp_path), tiny_pairs)
     assert all(isinstance(states.source, Shards) for states in on_disk.values())
     return in_memory, on_disk
 
@@ -82,7 +83,7 @@ def test_means_of_labels_are_the_means(make_states: Any) -> None:
 
 def test_a_folder_is_read_without_the_model(both: tuple[Any, Any], tmp_path: Path) -> None:
     for arm, states in both[0].items():
-        found = read_activations(tmp_path / arm)
+        found = read_activations(tmp_path / model_folder(states.model) / arm)
         assert torch.equal(found.residuals, states.residuals)
         assert replace(found, source=states.source).__dict__ == states.__dict__
 
@@ -91,7 +92,7 @@ def test_a_folder_is_read_without_the_model(both: tuple[Any, Any], tmp_path: Pat
 def test_a_damaged_index_is_an_error_with_a_remedy(
     damage: str, both: tuple[Any, Any], tmp_path: Path
 ) -> None:
-    path = tmp_path / "text" / "index.json"
+    path = tmp_path / model_folder(both[0]["text"].model) / "text" / "index.json"
     about = json.loads(path.read_text())
     if damage == "no rows":
         del about["prompts"]
@@ -105,7 +106,7 @@ def test_a_damaged_index_is_an_error_with_a_remedy(
     elif damage == "no index":
         path.unlink()
     with pytest.raises(PairError, match=r"holds no index.json; name the folder|is damaged .*capture again"):
-        read_activations(tmp_path / "text")
+        read_activations(path.parent)
 
 
 def test_a_shard_that_is_gone_or_changed_is_named(both: tuple[Any, Any], tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_a_shard_that_is_gone_or_changed_is_named(both: tuple[Any, Any], tmp_pat
 SCRIPT = """
 import resource, sys
 from pathlib import Path
-from regap.geometry.activations import Activations
+from regap.geometry.states.activations import Activations
 from regap.geometry.directions import refusal_direction
 from regap.geometry.separability import separability
 sys.path.insert(0, sys.argv[1])
