@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from regap.geometry.data.pairs import Pairs, Prompt
+from regap.geometry.data.pairs import Pair, Pairs, Prompt
 from regap.geometry.files import write_whole
 from regap.geometry.forward.batches import BatchSplitter, batch_rows
 from regap.geometry.forward.hooks import Edit, Prefix, borrowed, hooked, prefill
@@ -32,6 +32,8 @@ class Completion:
     """False if the answer was cut at the token budget."""
     first_token: int
     """Id of the first token: where a refusal shows first."""
+    pair: Pair | None = field(default=None, repr=False, compare=False)
+    """The pair that was asked; None for an answer that was read from a file."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def generate_each(
         group = _Group(fitting, [prompts[row] for row in rows], max_new_tokens, runner.store)
         for name, edits in conditions.items():
             for row, answer in zip(rows, group.answers(edits), strict=True):
-                found[name][row] = Completion(having[row].pair_id, arm, **asdict(answer))
+                found[name][row] = Completion(having[row].pair_id, arm, **asdict(answer), pair=having[row])
             advance(len(rows))
     return {name: tuple(answer for answer in answers if answer) for name, answers in found.items()}
 

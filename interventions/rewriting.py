@@ -65,7 +65,7 @@ def generate_rewritten(
     answers = asking(rewritten, max_new_tokens)
     advance(len(having))
     named = zip(having, answers, strict=True)
-    found = tuple(replace(answer, pair_id=pair.pair_id, arm=arm) for pair, answer in named)
+    found = tuple(replace(answer, pair_id=pair.pair_id, arm=arm, pair=pair) for pair, answer in named)
     return Rewritten(found, len(asking.known))
 
 
