@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from regap.geometry.drift import modality_drift as modality_drift
     from regap.geometry.forward.capture import capture as capture
     from regap.geometry.models.loading import load as load
+    from regap.geometry.prompts.batch import inputs as inputs
     from regap.geometry.separability import separability as separability
     from regap.geometry.states.index import read_activations as read_activations
     from regap.interventions.edits.regap import calibrate_regap as calibrate_regap
@@ -40,6 +41,7 @@ _HOMES = {
     "capture": "geometry.forward.capture",
     "generate": "interventions.generation",
     "harmless": "geometry.data.benchmarks.loading",
+    "inputs": "geometry.prompts.batch",
     "load": "geometry.models.loading",
     "modality_drift": "geometry.drift",
     "protect": "interventions.packs.protection",

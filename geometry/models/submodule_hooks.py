@@ -75,7 +75,9 @@ def read_only_hook(model: Model, name: str) -> str | None:
         return "an edit there reaches the MLP and not the residual stream; edit hook_attn_out"
     if kind in ("hook_pattern", "hook_attn_scores") and name.startswith("blocks."):
         attention = getattr(model.bridge.blocks[int(name.split(".")[1])], "attn", None)
-        if getattr(attention, "maintain_native_attention", False):
+        if (
+            type(attention).__name__ == "AttentionBridge"
+        ):  # TransformerLens' one that leaves it to Hugging Face
             return "this architecture computes attention without it; edit attn.hook_z"
     return None
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from regap.errors import ModelError, PairError
-from regap.geometry.data.pairs import Prompt
+from regap.geometry.data.pairs import Pairs, Prompt
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.chat import TokenRole, render
 from regap.geometry.prompts.positions import Positions
@@ -122,6 +122,20 @@ def collate(model: Model, prompts: Sequence[Prompt], rows: Sequence[int]) -> Bat
             f"{model.name} reads at most {model.longest_prompt}; shorten it, or leave the pair out"
         )
     return batch
+
+
+def inputs(model: Model, pairs: Pairs, arm: str) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the token ids [prompt, token] of an arm's prompts, and everything else that the processor returned.
+
+    They are what TransformerLens' own calls take: `ids, others = inputs(model, pairs, "image")`, then
+    `model.bridge.run_with_cache(ids, **others)`. A call that leaves something out (attention mask, pixels, token
+    types, image sizes) runs without an error and is wrong. Prompts are padded on the left, so the last column holds
+    their last tokens; `ids == model.image_token` is True at image tokens. Pairs without the arm are left out.
+    Raises PairError if no pair has it.
+    """
+    prompts = [pair.prompts[arm] for pair in pairs.where(arm=arm)]
+    others = dict(collate(model, prompts, range(len(prompts))).inputs)
+    return others.pop("input_ids"), others
 
 
 def _processed(model: Model, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
