@@ -124,7 +124,7 @@ def collate(model: Model, prompts: Sequence[Prompt], rows: Sequence[int]) -> Bat
     return batch
 
 
-def inputs(model: Model, pairs: Pairs, arm: str) -> tuple[Tensor, dict[str, Tensor]]:
+def inputs(model: Model, pairs: Pairs, arm: str) -> tuple[Tensor, dict[str, Any]]:
     """Return the token ids [prompt, token] of an arm's prompts, and everything else that the processor returned.
 
     They are what TransformerLens' own calls take: `ids, others = inputs(model, pairs, "image")`, then
@@ -134,7 +134,7 @@ def inputs(model: Model, pairs: Pairs, arm: str) -> tuple[Tensor, dict[str, Tens
     Raises PairError if no pair has it.
     """
     prompts = [pair.prompts[arm] for pair in pairs.where(arm=arm)]
-    others = dict(collate(model, prompts, range(len(prompts))).inputs)
+    others: dict[str, Any] = dict(collate(model, prompts, range(len(prompts))).inputs)
     return others.pop("input_ids"), others
 
 
