@@ -50,7 +50,7 @@ seeing = pytest.mark.parametrize("of", SEEING, indirect=True)
 
 
 def cached(model: Model, batch: Batch) -> tuple[Tensor, Any]:
-    others = {name: value for name, value in batch.inputs.items() if name != "input_ids"}
+    others: dict[str, Any] = {name: value for name, value in batch.inputs.items() if name != "input_ids"}
     with torch.inference_mode():
         return model.bridge.run_with_cache(batch.inputs["input_ids"], **others)
 
