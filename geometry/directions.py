@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -9,7 +10,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from regap.geometry.states.activations import Activations, label_means
+from regap.geometry.states.activations import Activations, label_means, require_one_origin
+from regap.geometry.states.vector_files import load_vectors, save_vectors
 
 States = Float[Tensor, "prompt d_model"]
 DirectionMethod = Callable[[Float[Tensor, "harmful d_model"], Float[Tensor, "harmless d_model"]], Tensor]
@@ -28,6 +30,10 @@ class Direction:
     """Which blocks' outputs, 0-based."""
     arm: str
     """The arm it was fitted on."""
+    model: str = ""
+    """Fingerprint of the model whose states it was fitted on; empty if that is not known."""
+    position: str = "last"
+    """Which token those states were read at."""
 
     def __post_init__(self) -> None:
         worst = (self.vectors.norm(dim=-1) - 1).abs().max().item()
@@ -41,15 +47,25 @@ class Direction:
         return self.vectors[self.layers.index(layer)]
 
     def coordinates(self, states: Activations) -> Float[Tensor, "prompt layer"]:
-        """Return z, the coordinate of every state along the direction of its layer."""
-        if states.layers != self.layers:
-            raise ValueError(
-                f"states of layers {list(states.layers)} do not fit a direction of {list(self.layers)}"
-            )
+        """Return z, the coordinate of every state along the direction of its layer.
+
+        Raises PairError for states of another model, other layers or another position.
+        """
+        require_one_origin(self, states)
         z = torch.empty(len(states), len(self.layers), dtype=torch.float64)
         for part in states.parts():
             z[torch.from_numpy(part.rows)] = torch.einsum("pld,ld->pl", part.residuals.double(), self.vectors)
         return z
+
+    def save(self, path: str | Path) -> Path:
+        """Write the direction to one safetensors file, which `load_direction` reads back bit for bit."""
+        return save_vectors(path, "direction", self, vectors=self.vectors, thresholds=self.thresholds)
+
+
+def load_direction(path: str | Path) -> Direction:
+    """Return the direction that `Direction.save` wrote; StoreError if the file is missing, damaged or no direction."""
+    tensors, origin = load_vectors(path, "direction")
+    return Direction(tensors["vectors"], tensors["thresholds"], **origin)
 
 
 def difference_of_means(
@@ -95,8 +111,14 @@ def refusal_direction(states: Activations, method: DirectionMethod = difference_
     """Return unit(mean harmful - mean harmless) at every layer, or what another method finds.
 
     Give it the calibration split of the text arm: that is the refusal direction of the text-aligned model, in
-    our operationalisation. Positive towards harmful. Raises PairError if a label is missing and ValueError if
-    the two labels have one mean.
+    our operationalisation. Positive towards harmful. Raises PairError if a label is missing, and ValueError if
+    the two labels have one mean or the method returns no such vector. A method of your own is a function of harmful
+    and harmless states [prompt, d_model]:
+
+        def median(harmful, harmless):
+            return harmful.median(0).values - harmless.median(0).values
+
+        refusal = rg.refusal_direction(states["text"].calibration, method=median)
     """
     means = label_means(states)
     for label in ("harmful", "harmless"):
@@ -113,10 +135,19 @@ def refusal_direction(states: Activations, method: DirectionMethod = difference_
         )
     vectors = raw / lengths
     centre = (means["harmful"] + means["harmless"]) / 2
-    return Direction(vectors, (centre * vectors).sum(-1), states.layers, states.arm)
+    return Direction(
+        vectors, (centre * vectors).sum(-1), states.layers, states.arm, states.model, states.position
+    )
 
 
 def _by_layer(states: Activations, layer: int, method: DirectionMethod) -> Float[Tensor, " d_model"]:
     """What a method finds at one layer; the prompts of that layer alone are in memory."""
     at_layer = states.at(layer).double()
-    return method(at_layer[states.harmful], at_layer[~states.harmful])
+    found = method(at_layer[states.harmful], at_layer[~states.harmful])
+    if not isinstance(found, Tensor) or found.shape != at_layer.shape[1:] or not bool(found.isfinite().all()):
+        shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise ValueError(
+            f"method {getattr(method, '__name__', 'given')} returned {shape} at layer {layer}; it must return a "
+            f"finite tensor of {at_layer.shape[1]} numbers that points from harmless to harmful"
+        )
+    return found.double()

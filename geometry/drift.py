@@ -1,13 +1,15 @@
 """The drift: how far, and which way, an image moves the residual stream of the same request."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from regap.geometry.directions import Direction
-from regap.geometry.states.activations import Activations, label_means
+from regap.geometry.states.activations import Activations, label_means, require_one_origin
+from regap.geometry.states.vector_files import load_vectors, save_vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +26,10 @@ class Drift:
     """The image arm."""
     part: str = "D"
     """D, D_along (the refusal direction) or D_across (it)."""
+    model: str = ""
+    """Fingerprint of the model whose states it was fitted on; empty if that is not known."""
+    position: str = "last"
+    """Which token those states were read at."""
 
     def __post_init__(self) -> None:
         if self.vectors.shape != self.text_mean.shape or len(self.vectors) != len(self.layers):
@@ -37,8 +43,14 @@ class Drift:
             raise ValueError(f"layer {layer} has no drift; there are {list(self.layers)}")
         return self.vectors[self.layers.index(layer)]
 
+    def save(self, path: str | Path) -> Path:
+        """Write the drift to one safetensors file, which `load_drift` reads back bit for bit."""
+        tensors = {"vectors": self.vectors, "text_mean": self.text_mean}
+        return save_vectors(path, f"drift {self.part}", self, **tensors)
+
     def along(self, refusal: Direction) -> "Drift":
-        """Return D_along, the part along the refusal direction."""
+        """Return D_along, the part along the refusal direction; PairError if that is of another model."""
+        require_one_origin(self, refusal)
         component = (self.vectors * refusal.vectors).sum(-1, keepdim=True)
         return replace(self, vectors=component * refusal.vectors, part="D_along")
 
@@ -51,10 +63,7 @@ class Drift:
 
         delta_l(x) = <h_l(x) - mean text h_l, D/|D|> / |D|; our operationalisation.
         """
-        if states.layers != self.layers:
-            raise ValueError(
-                f"states of layers {list(states.layers)} do not fit a drift of {list(self.layers)}"
-            )
+        require_one_origin(self, states)
         found = torch.empty(len(states), len(self.layers), dtype=torch.float64)
         for part in states.parts():
             offset = part.residuals.double() - self.text_mean
@@ -62,15 +71,24 @@ class Drift:
         return found / self.vectors.square().sum(-1)
 
 
+def load_drift(path: str | Path) -> Drift:
+    """Return the drift that `Drift.save` wrote; StoreError if the file is missing, damaged or no drift."""
+    tensors, origin = load_vectors(path, "drift")
+    part = origin.pop("part")
+    return Drift(tensors["vectors"], tensors["text_mean"], **origin, part=part)
+
+
 def modality_drift(text: Activations, image: Activations) -> Drift:
     """Return the mean over pairs of image state minus text state, harmful and harmless weighted equally.
 
     Only pairs that both arms have count. Give it calibration splits; our operationalisation of the paper's
-    drift direction. Raises PairError if no pair is shared.
+    drift direction. Raises PairError if no pair is shared, or if the two were read off
+    two models or at unlike layers or positions.
     """
     text, image = text.aligned_with(image)
     text_mean = _balanced_mean(text)
-    return Drift(_balanced_mean(image) - text_mean, text_mean, text.layers, image.arm)
+    vectors, origin = _balanced_mean(image) - text_mean, {"model": text.model, "position": text.position}
+    return Drift(vectors, text_mean, text.layers, image.arm, **origin)
 
 
 def _balanced_mean(states: Activations) -> Float[Tensor, "layer d_model"]:

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     from regap.geometry.data.pairs import Pair as Pair
     from regap.geometry.data.pairs import Pairs as Pairs
     from regap.geometry.data.pairs import Prompt as Prompt
+    from regap.geometry.directions import load_direction as load_direction
     from regap.geometry.directions import refusal_direction as refusal_direction
+    from regap.geometry.drift import load_drift as load_drift
     from regap.geometry.drift import modality_drift as modality_drift
     from regap.geometry.forward.capture import capture as capture
+    from regap.geometry.forward.runner import Limits as Limits
+    from regap.geometry.forward.runner import Runner as Runner
     from regap.geometry.models.loading import load as load
     from regap.geometry.prompts.batch import inputs as inputs
     from regap.geometry.separability import separability as separability
@@ -32,9 +36,11 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _HOMES = {
+    "Limits": "geometry.forward.runner",
     "Pair": "geometry.data.pairs",
     "Pairs": "geometry.data.pairs",
     "Prompt": "geometry.data.pairs",
+    "Runner": "geometry.forward.runner",
     "Site": "interventions.edits.site",
     "benchmark": "geometry.data.benchmarks.loading",
     "calibrate_regap": "interventions.edits.regap",
@@ -43,6 +49,8 @@ _HOMES = {
     "harmless": "geometry.data.benchmarks.loading",
     "inputs": "geometry.prompts.batch",
     "load": "geometry.models.loading",
+    "load_direction": "geometry.directions",
+    "load_drift": "geometry.drift",
     "modality_drift": "geometry.drift",
     "protect": "interventions.packs.protection",
     "protected": "interventions.packs.protection",

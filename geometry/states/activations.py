@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -122,7 +123,11 @@ class Activations:
         return self.source[:, place] if isinstance(self.source, Tensor) else self.source.load(place)[:, 0]
 
     def aligned_with(self, other: "Activations") -> "tuple[Activations, Activations]":
-        """Return both restricted to their common pairs, row i of one and of the other the same request."""
+        """Return both restricted to their common pairs, row i of one and of the other the same request.
+
+        Raises PairError if they share no pair, or were read off two models, or at unlike layers or positions.
+        """
+        require_one_origin(self, other)
         place = {pair_id: i for i, pair_id in enumerate(other.pair_ids)}
         mine = [i for i, pair_id in enumerate(self.pair_ids) if pair_id in place]
         if not mine:
@@ -130,6 +135,50 @@ class Activations:
                 f"arms {self.arm} and {other.arm} share no pair; give both renderings of a request one pair_id"
             )
         return self.take(mine), other.take([place[self.pair_ids[i]] for i in mine])
+
+
+@runtime_checkable
+class ReadOff(Protocol):
+    """What was read off one model, in one arm, at one position of some layers: states, a direction or a drift."""
+
+    @property
+    def model(self) -> str:
+        """Fingerprint of the model; empty if it is not known."""
+        ...
+
+    @property
+    def arm(self) -> str:
+        """The rendering of the requests."""
+        ...
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Which blocks, 0-based."""
+        ...
+
+    @property
+    def position(self) -> str:
+        """Which token."""
+        ...
+
+
+def require_one_origin(one: ReadOff, other: ReadOff) -> None:
+    """Raise PairError unless both were read off the same model, at the same layers and the same position.
+
+    A model or a position that is not known (empty) is not compared.
+    """
+    for name, verb in (("model", "is"), ("layers", "are"), ("position", "is")):
+        mine, theirs = getattr(one, name), getattr(other, name)
+        if mine and theirs and mine != theirs:
+            raise PairError(
+                f"the {name} of arm {one.arm} {verb} {_shortened(mine)}, of arm {other.arm} {_shortened(theirs)}; "
+                f"combine only what was read with the same {name}"
+            )
+
+
+def _shortened(value: object) -> str:
+    text = str(list(value)) if isinstance(value, tuple) else str(value)
+    return text if len(text) <= 40 else f"{text[:20]}…{text[-18:]}"
 
 
 def label_means(states: Activations) -> dict[Label, Float[Tensor, "layer d_model"]]:

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from regap.errors import StoreError
 from regap.geometry.files import write_whole
 
 NARROW = (torch.bfloat16, torch.float16)
@@ -93,7 +94,7 @@ class Store:
                 residuals, header = file.get_tensor("residuals"), file.metadata() or {}
         except (SafetensorError, OSError):
             return None  # damaged: computed anew and replaced
-        whole = header.get("digest") == _digest_of_bytes(residuals)
+        whole = header.get("digest") == digest_of_bytes(residuals)
         return Stored(residuals.float(), int(header.get("parts", "1"))) if whole else None
 
     def write(self, key: ShardKey, residuals: Float[Tensor, "prompt layer d_model"], parts: int = 1) -> Path:
@@ -106,20 +107,44 @@ class Store:
         kept = narrowest_format(residuals).contiguous()
         header = {"position": key.position, "hook": "blocks.{layer}.hook_out", "model": key.model}
         header |= {"edits": json.dumps(key.edits), "layers": json.dumps(key.layers), "parts": str(parts)}
-        header |= {"prompts": json.dumps(key.prompts), "digest": _digest_of_bytes(kept)}
+        header |= {"prompts": json.dumps(key.prompts), "digest": digest_of_bytes(kept)}
         return write_whole(self.path(key), _encoded({"residuals": kept}, header))
 
 
-def _digest_of_bytes(tensor: Tensor) -> str:
-    """Digest of a tensor's number format, shape and bytes: as fast as a disk."""
+def digest_of_bytes(tensor: Tensor) -> str:
+    """Return a digest of a tensor's number format, shape and bytes."""
     digest = hashlib.sha256(json.dumps([str(tensor.dtype), *tensor.shape]).encode())
     digest.update(tensor.detach().contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:32]
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
-    """Write named tensors and a header to one safetensors file, whole or not at all."""
-    write_whole(path, encoded_tensors(tensors, header))
+def write_tensors(
+    path: Path, tensors: dict[str, Tensor], header: dict[str, str], exact: bool = False
+) -> None:
+    """Write named tensors and a header to one safetensors file, whole or not at all; float32 unless `exact`.
+
+    The header also holds a digest of the tensors, which `read_tensors` checks.
+    """
+    kept = {name: tensor.detach().to("cpu", tensor.dtype if exact else torch.float32).contiguous()
+            for name, tensor in tensors.items()}  # fmt: skip
+    write_whole(path, _encoded(kept, {**header, "digest": _digest_of_named(kept)}))
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the header that `write_tensors` wrote; StoreError if the file is gone or damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    except (SafetensorError, OSError):
+        raise StoreError(f"{path} is missing, or is no safetensors file; make it again") from None
+    if header.get("digest") != _digest_of_named(tensors):
+        raise StoreError(f"{path} is damaged: its tensors are not those that were written; make it again")
+    return tensors, header
+
+
+def _digest_of_named(tensors: dict[str, Tensor]) -> str:
+    return digest_of({name: digest_of_bytes(tensor) for name, tensor in tensors.items()})
 
 
 def encoded_tensors(tensors: dict[str, Tensor], header: dict[str, str]) -> bytes:

@@ -1,14 +1,17 @@
 """A planted drift is found; its parts add up; its strength is 0 for the mean text and 1 for the mean image."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from regap.errors import PairError
-from regap.geometry.directions import Direction, refusal_direction
-from regap.geometry.drift import Drift, modality_drift
+from regap.errors import PairError, StoreError
+from regap.geometry.directions import Direction, load_direction, refusal_direction
+from regap.geometry.drift import Drift, load_drift, modality_drift
 from regap.geometry.states.activations import Activations
 
 Make = Callable[..., Activations]
@@ -107,7 +110,55 @@ def test_where_images_are_as_texts_there_is_no_drift(
 
 def test_layers_must_fit(drift: Drift, text: Activations) -> None:
     one = text.residuals[:, :1]
-    with pytest.raises(ValueError, match=r"states of layers \[0\] do not fit a drift of \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"layers of arm typographic are \[0, 1\], of arm text \[0\]"):
         drift.strength(Activations(one, text.rows, "text", (0,), "model"))
     with pytest.raises(ValueError, match=r"layer 7 has no drift; there are \[0, 1\]"):
         drift.at(7)
+
+
+def test_states_of_two_models_never_meet(make_states: Any) -> None:
+    residuals = np.random.default_rng(0).normal(size=(8, 2, 4))
+    labels = [True, False] * 4
+    text, image = make_states(residuals, labels), make_states(residuals + 1, labels, "typographic")
+    other = replace(image, model="another model")
+    refusal, drift = refusal_direction(text), modality_drift(text, image)
+    for combine in (
+        lambda: modality_drift(text, other),
+        lambda: refusal.coordinates(other),
+        lambda: drift.strength(other),
+        lambda: drift.along(replace(refusal, model="another model")),
+    ):
+        with pytest.raises(PairError, match=r"model of arm \w+ is .*another model.*read with the same model"):
+            combine()
+    with pytest.raises(PairError, match="position of arm typographic is last, of arm typographic image"):
+        drift.strength(replace(image, position="image"))
+    assert len(refusal.coordinates(image)) == len(drift.strength(image)) == 8  # the same model is taken
+
+
+def test_what_is_saved_is_loaded_bit_for_bit(make_states: Any, tmp_path: Path) -> None:
+    residuals = np.random.default_rng(1).normal(size=(8, 2, 4))
+    text = make_states(residuals, [True, False] * 4)
+    refusal = refusal_direction(text)
+    drift = modality_drift(text, make_states(residuals + 1, [True, False] * 4, "typographic")).across(refusal)
+    for saved, load in ((refusal, load_direction), (drift, load_drift)):
+        loaded = load(saved.save(tmp_path / "vectors.safetensors"))
+        for name, value in vars(saved).items():
+            found = getattr(loaded, name)
+            assert torch.equal(found, value) if isinstance(value, torch.Tensor) else found == value
+    assert loaded.part == "D_across"  # type: ignore[union-attr]
+
+
+def test_a_saved_vector_that_is_damaged_or_another_is_refused(make_states: Any, tmp_path: Path) -> None:
+    refusal = refusal_direction(
+        make_states(np.random.default_rng(2).normal(size=(8, 2, 4)), [True, False] * 4)
+    )
+    path = refusal.save(tmp_path / "refusal.safetensors")
+    with pytest.raises(StoreError, match="holds 'direction', not a drift"):
+        load_drift(path)
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(StoreError, match="is damaged: its tensors are not those that were written"):
+        load_direction(path)
+    with pytest.raises(StoreError, match="is missing, or is no safetensors file"):
+        load_direction(tmp_path / "absent")

@@ -1,0 +1,34 @@
+"""Directions and drifts in files of their own: safetensors with their origin in the header and a digest."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from regap.errors import StoreError
+from regap.geometry.states.activations import ReadOff
+from regap.geometry.states.store import read_tensors, write_tensors
+
+SIGNS = {"direction": "positive towards harmful", "drift": "points from text to image"}
+
+
+def save_vectors(path: str | Path, kind: str, saved: ReadOff, **tensors: Tensor) -> Path:
+    """Write the tensors with their origin, and return the path; `kind` is `direction` or `drift PART`."""
+    kind, _, part = kind.partition(" ")
+    header = {"kind": kind, "part": part, "sign": SIGNS[kind], "layers": json.dumps(saved.layers)}
+    header |= {"arm": saved.arm, "model": saved.model, "position": saved.position}
+    write_tensors(Path(path), tensors, header, exact=True)
+    return Path(path)
+
+
+def load_vectors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the origin by field name; StoreError for a file that holds something else."""
+    tensors, header = read_tensors(path)
+    if header.get("kind") != kind:
+        raise StoreError(
+            f"{path} holds {header.get('kind') or 'something else'!r}, not a {kind}; name another file"
+        )
+    origin = {name: header[name] for name in ("arm", "model", "position")}
+    part = {"part": header["part"]} if header["part"] else {}
+    return tensors, {**origin, **part, "layers": tuple(json.loads(header["layers"]))}
