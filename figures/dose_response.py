@@ -9,27 +9,39 @@ from plotly.subplots import make_subplots
 
 from regap.analyses.runs.records import Record
 from regap.figures.drawing import style
-from regap.figures.drawing.marks import band_points, line_in_band, line_points
-from regap.figures.drawing.menus import OVER_LEGEND, MenuView, view_menu, views
+from regap.figures.drawing.marks import line_in_band, marked_at
+from regap.figures.drawing.menus import SEPARABILITY, MenuView, measure_menu, rows_with, view_menu, views
 from regap.figures.drawing.wording import INTERVAL, caption_of, counted
 
 ROWS = {"correct": "removed from images", "induce": "added to text"}
-SEPARABILITY = ("d_prime", "auroc", "usable", "gap")
 BEHAVIOUR = ("attack_success", "over_refusal", "utility")
 DASHES = {"random": "dot", "shuffled": "dash"}
 
 
-def draw(strength: Record) -> go.Figure:
-    """Measures against the strength alpha: above the vector is taken from images, below it is added to text.
+def draw(
+    strength: Record,
+    *,
+    measure: str | None = None,
+    arms: tuple[str, ...] = (),
+    layer: int | None = None,
+    model: str | None = None,
+    dose: int | float | None = None,
+    beside: bool = False,
+) -> go.Figure:
+    """Measures against the strength α: above the vector is taken from images, below it is added to text.
 
-    One line per vector in its interval band. Menus choose the measure of separability in the first column,
-    and the model, arm and edited layer when there are several. strength: the table of that name.
+    One line per vector in its interval band. Menus choose the measure of separability in the first column, and the
+    model, arm and edited layer when there are several; what is given here is drawn alone. strength: the table of that
+    name. measure: one column of it. layer: the edited layer. dose: a strength that is marked. beside: leave a panel
+    free at the right, over the full height.
     """
-    table = strength.table
+    table = chosen(strength, measure=measure, arms=arms, layer=layer, model=model)
     directions = [direction for direction in ROWS if direction in set(table["direction"])]
-    measured = [measure for measure in SEPARABILITY if measure in set(table["measure"])]
-    columns = [*measured[:1], *(measure for measure in BEHAVIOUR if measure in set(table["measure"]))]
-    figure = panels(directions, columns)
+    measured = [name for name in SEPARABILITY if name in set(table["measure"])]
+    columns = [*measured[:1], *(name for name in BEHAVIOUR if name in set(table["measure"]))]
+    if measure:
+        columns = [measure]
+    figure = panels(directions, columns, beside)
     found = split(table)
     owner, switched = [], {}
     for place, view in enumerate(found):
@@ -48,13 +60,44 @@ def draw(strength: Record) -> go.Figure:
         "Dose-response of removing and of adding the drift",
         "Controls have the norm of D; click a vector to hide it",
     )
-    figure.update_xaxes(title_text="strength α", row=len(directions))
     for row, direction in enumerate(directions, 1):
-        figure.update_yaxes(title_text=f"<b>{ROWS[direction]}</b>", row=row, col=1)
-    for column, measure in enumerate(columns, 1):
-        figure.update_yaxes(tickformat=".0%" if measure in BEHAVIOUR else None, col=column)
-    figure.update_layout(updatemenus=[*measure_menu(measured, switched), *view_menu(found, owner)])
+        title = (
+            f"{style.short(measure)}, {ROWS[direction]}"
+            if measure and beside
+            else f"<b>{ROWS[direction]}</b>"
+        )
+        figure.update_yaxes(title_text=title, row=row, col=1)
+        towards = dose if dose is None or direction == "correct" else -dose
+        if towards is not None and towards >= 0:
+            for column in range(1, len(columns) + 1):
+                figure.add_vline(**marked_at(towards), row=row, col=column)
+    for column, name in enumerate(columns, 1):
+        figure.update_xaxes(title_text="strength α", row=len(directions), col=column)
+        figure.update_yaxes(tickformat=".0%" if name in BEHAVIOUR else None, col=column)
+    menu = measure_menu(
+        [] if measure else measured,
+        list(switched.values()),
+        "alpha",
+        lambda name: {"annotations[0].text": style.short(name)},
+        [index + part for index in switched for part in (0, 1)],
+    )
+    figure.update_layout(updatemenus=[*menu, *view_menu(found, owner)])
     return figure
+
+
+def chosen(
+    strength: Record,
+    *,
+    measure: str | None = None,
+    arms: tuple[str, ...] = (),
+    layer: int | None = None,
+    model: str | None = None,
+) -> pd.DataFrame:
+    """The rows that are drawn; doses added to text are kept whichever arms and layer are asked for."""
+    table = rows_with(strength.table, model=model, measure=measure)
+    added = table[table["direction"] == "induce"]
+    removed = rows_with(table[table["direction"] == "correct"], arm=arms, layer=layer)
+    return pd.concat([removed, added])
 
 
 def caption(strength: Record) -> str:
@@ -87,16 +130,26 @@ def beside(rows: pd.DataFrame, added: pd.DataFrame) -> pd.DataFrame:
     return here if len(here) else same[same["layer"] == same["layer"].min()]
 
 
-def panels(directions: list[str], columns: list[str]) -> go.Figure:
-    """Empty panels: a row for removing and one for adding, a column per measure."""
+def panels(directions: list[str], columns: list[str], beside: bool) -> go.Figure:
+    """Empty panels: a row for removing and one for adding, a column per measure; one more over all rows if beside."""
+    if not beside:
+        return make_subplots(
+            rows=len(directions),
+            cols=len(columns),
+            column_titles=[style.short(measure) for measure in columns],
+            shared_xaxes=True,
+            shared_yaxes="columns",
+            horizontal_spacing=0.055,
+            vertical_spacing=0.09,
+        )
+    free: list[Any] = [{"rowspan": len(directions)}, *[None] * (len(directions) - 1)]
     return make_subplots(
         rows=len(directions),
-        cols=len(columns),
-        column_titles=[style.short(measure) for measure in columns],
-        shared_xaxes=True,
-        shared_yaxes="columns",
-        horizontal_spacing=0.055,
-        vertical_spacing=0.09,
+        cols=len(columns) + 1,
+        column_widths=[0.46 / len(columns)] * len(columns) + [0.54],
+        horizontal_spacing=0.1,
+        vertical_spacing=0.12,
+        specs=[[*[{}] * len(columns), last] for last in free],
     )
 
 
@@ -118,21 +171,9 @@ def dose_line(rows: pd.DataFrame, vector: str, **common: Any) -> list[go.Scatter
         rows, "alpha", label, colour, dash=DASHES.get(vector, "solid"), legendgroup=vector, **common
     )
     traces[1].update(
-        marker_size=4.5, line_width=1.8, hovertemplate=traces[1].hovertemplate.replace("alpha", "α")
+        meta={"select": "strength"},
+        marker_size=4.5,
+        line_width=1.8,
+        hovertemplate=traces[1].hovertemplate.replace("alpha", "α"),
     )
     return traces
-
-
-def measure_menu(measured: list[str], switched: dict[int, pd.DataFrame]) -> list[dict[str, Any]]:
-    """A menu that redraws the first column with another measure of separability."""
-    if len(measured) < 2:
-        return []
-    places = [index + part for index in switched for part in (0, 1)]
-    buttons = []
-    for measure in measured:
-        rows = [lines[lines["measure"] == measure] for lines in switched.values()]
-        points = [part for at in rows for part in (band_points(at, "alpha"), line_points(at, "alpha"))]
-        change = {key: [part.get(key) for part in points] for key in ("x", "y", "customdata")}
-        title = {"annotations[0].text": style.short(measure), "yaxis.autorange": True}
-        buttons.append({"label": style.short(measure), "method": "update", "args": [change, title, places]})
-    return [{**OVER_LEGEND, "buttons": buttons}]

@@ -120,6 +120,8 @@ OTHERS = (
     from_records("sweep", "Every strength at every layer", layer_sweep, "sweep"),
 )
 """Figures of commands other than `regap run`: drawn where their table is there, and missed nowhere."""
+ENTRIES = {entry.name: entry for entry in (*DRAWINGS, *OTHERS)}
+"""Every figure there is."""
 
 
 def write_figures(run_folder: Path | str, only: str | None = None) -> list[Path]:

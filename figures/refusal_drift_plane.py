@@ -1,6 +1,7 @@
 """Where each prompt lies: how far it drifted, and how far along the refusal direction it stands."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -8,13 +9,31 @@ import plotly.graph_objects as go
 
 from regap.analyses.runs.records import Record
 from regap.figures.drawing import style
+from regap.figures.drawing.items import Items, items_of
+from regap.figures.drawing.marks import clouds, density, groups, rings, sampled, span_of
 from regap.figures.drawing.menus import MenuView, view_menu, views
 from regap.figures.drawing.wording import caption_of
 
 MOST_POINTS = 3000
 MOST_NUMBERS = 400_000
-WEBGL_FROM = 10_000
-SYMBOLS = {"harmful": "circle", "harmless": "x-thin"}
+MOST_AT_ONE_LAYER = 6000
+"""More points lie on top of one another."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneView(MenuView):
+    """One choice of the menu: the items of a model under a condition; the index of its rows are their places."""
+
+    items: Items
+
+    @property
+    def places(self) -> np.ndarray:
+        """Where its items are in the arrays."""
+        return self.rows.index.to_numpy()
+
+    def thinned(self, most: int) -> "PlaneView":
+        """The same view with at most about so many items."""
+        return replace(self, rows=self.rows.loc[sampled(self.items, self.places, most)])
 
 
 def draw(
@@ -22,158 +41,189 @@ def draw(
     *,
     threshold: Mapping[int, float] | None = None,
     chosen_layer: int | None = None,
+    layer: int | None = None,
+    arms: tuple[str, ...] = (),
     most_points: int = MOST_POINTS,
 ) -> go.Figure:
     """Every prompt at (drift strength, refusal coordinate), a slider and a play button going through the layers.
 
-    coordinates: the table of that name; when it holds more than `most_points` prompts per condition, a fixed
-    draw of them, the same at each layer and for each arm and class in proportion. threshold: for each layer
-    the refusal coordinate that splits the classes best on text. chosen_layer: shown first; else the last.
+    coordinates: the table of that name; when it holds more than `most_points` prompts per condition, a fixed draw of
+    them, the same at each layer and for each arm and class in proportion. threshold: for each layer the refusal
+    coordinate that splits the classes best on text; left out where the table holds several models, since it is one
+    model's. chosen_layer: shown first; else the last. layer: this layer alone, without a slider, with contours of the
+    density of all prompts; of several views the first. arms: these alone; empty: all.
     """
-    found = split(coordinates.table, most_points)
+    found = split(coordinates.table, arms)
+    if len({id(view.items) for view in found}) > 1:
+        threshold = None
     layers = sorted(coordinates.table["layer"].unique().tolist())
+    if layer is not None:
+        if layer not in layers:
+            raise ValueError(f"layer={layer} was not read; choose one of {layers[0]} to {layers[-1]}")
+        return titled(
+            at_layer(found[0].items, found[0].places, layer, threshold=threshold, contours=True), threshold
+        )
     start = layers.index(chosen_layer) if chosen_layer in layers else len(layers) - 1
-    figure, groups, owner = go.Figure(), [], []
-    for place, view in enumerate(found):
-        colours = style.arm_colours(view.rows["arm"])
-        heavy = len(view.rows) / len(layers) > WEBGL_FROM
-        for arm, colour in colours.items():
-            for label in style.LABELS:
-                rows = view.rows[(view.rows["arm"] == arm) & (view.rows["label"] == label)]
-                if len(rows):
-                    groups.append(rows)
-                    owner.append(place)
-                    figure.add_trace(cloud(rows, layers[start], arm, label, colour, heavy, place == 0))
-    figure.frames = [frame(layer, groups, threshold) for layer in layers]
-    style.dress(
-        figure,
-        "Prompts by drift and refusal",
-        "Circles are harmful, crosses harmless"
-        + ("; dotted: the threshold fitted on text" if threshold else ""),
-    )
-    figure.update_xaxes(title_text="drift strength δ (0 = average text, 1 = average image)")
-    figure.update_yaxes(title_text="refusal coordinate z (residual-stream units)")
+    budget = min(most_points, MOST_NUMBERS // (2 * len(layers) * len(found)))
+    shown = [view.thinned(budget) for view in found]
+    figure, owner = go.Figure(), []
+    for place, view in enumerate(shown):
+        at = view.items.place(layers[start])
+        traces = clouds(
+            view.items, view.places, view.items.drift[at], view.items.refusal[at], visible=place == 0
+        )
+        figure.add_traces(traces)
+        owner += [place] * len(traces)
+    drawn = [(view, at) for view in shown for _, _, at in groups(view.items, view.places)]
+    figure.frames = [frame(layer, drawn, threshold) for layer in layers]
+    for trace, points in zip(figure.data, figure.frames[start].data, strict=True):
+        trace.update(x=points.x, y=points.y)
+    titled(figure, threshold)
     figure.update_layout(figure.frames[start].layout)
     figure.update_layout(
-        updatemenus=[play_button(), *view_menu(found, owner)],
+        updatemenus=[play_button(), *view_menu(shown, owner)],
         sliders=[layer_slider(layers, start)],
         margin={"b": 120},
-        legend={"itemsizing": "constant"},
     )
     return figure
 
 
-def caption(coordinates: Record, *, most_points: int = MOST_POINTS) -> str:
+def at_layer(
+    items: Items,
+    places: np.ndarray,
+    layer: int,
+    *,
+    threshold: Mapping[int, float] | None = None,
+    window: tuple[float, ...] = (),
+    contours: bool = False,
+    chosen: Mapping[int, int] | None = None,
+    clickable: bool = False,
+) -> go.Figure:
+    """The items at these places at one layer.
+
+    window: (x0, x1, y0, y1), what is looked at; only items inside it are drawn where there are any. contours: of the
+    density of all the items. chosen: places of items that get a ring, and its size in pixels. clickable: for a page
+    that reads clicks.
+    """
+    at = items.place(layer)
+    x, y = items.drift[at], items.refusal[at]
+    cut = (threshold or {}).get(items.layers[at])
+    span = (*span_of(x[places]), *span_of(y[places], [] if cut is None else [cut]))
+    seen = inside(places, x, y, window) if window else places
+    figure = go.Figure(clouds(items, sampled(items, seen, MOST_AT_ONE_LAYER), x, y, clickable=clickable))
+    if contours:
+        figure.add_traces(density(items, places, x, y, span))
+    ringed = list(chosen or {})
+    figure.add_traces(rings(x[ringed], y[ringed], list((chosen or {}).values())))
+    figure.update_layout(layout_of(window or span, cut))
+    return axes_named(figure)
+
+
+def inside(places: np.ndarray, x: np.ndarray, y: np.ndarray, window: tuple[float, ...]) -> np.ndarray:
+    """The places whose items lie in the window; all of them if none does."""
+    x0, x1, y0, y1 = window
+    kept = places[(x[places] >= x0) & (x[places] <= x1) & (y[places] >= y0) & (y[places] <= y1)]
+    return kept if len(kept) else places
+
+
+def axes_named(figure: go.Figure) -> go.Figure:
+    """The figure with the names of the two coordinates."""
+    figure.update_xaxes(title_text="drift strength δ (0 = average text, 1 = average image)")
+    figure.update_yaxes(title_text="refusal coordinate z (residual-stream units)")
+    return figure.update_layout(legend_itemsizing="constant")
+
+
+def titled(figure: go.Figure, threshold: Mapping[int, float] | None) -> go.Figure:
+    """The figure with its title and the names of its axes."""
+    dotted = "; dotted line: the threshold fitted on text" if threshold else ""
+    style.dress(figure, "Prompts by drift and refusal", f"Circles are harmful, crosses harmless{dotted}")
+    return axes_named(figure)
+
+
+def caption(
+    coordinates: Record,
+    *,
+    layer: int | None = None,
+    arms: tuple[str, ...] = (),
+    most_points: int = MOST_POINTS,
+) -> str:
     """What the figure shows, how many prompts were drawn of how many, and what is the paper's."""
-    table = coordinates.table
-    shown = split(table, most_points)[0].rows
-    layers = table["layer"].nunique()
-    all_of_them = len(split(table, None)[0].rows) // layers
-    drawn = len(shown) // layers
+    found = split(coordinates.table, arms)
+    view, most = found[0], MOST_AT_ONE_LAYER
+    if layer is None:
+        most = min(most_points, MOST_NUMBERS // (2 * coordinates.table["layer"].nunique() * len(found)))
+    drawn, all_of_them = len(view.thinned(most).rows), len(view.rows)
     return caption_of(
         "Each point is one prompt in one arm, at the output of one block; circles are harmful, crosses harmless.",
-        "The axes are fitted to each layer anew, since residual streams grow with depth.",
-        f"n = {drawn:,} points per layer"
+        "The axes are fitted to each layer anew, since residual streams grow with depth."
+        if layer is None
+        else "",
+        f"n = {drawn:,} points {'per layer' if layer is None else f'at layer {layer}'}"
         + (f", a fixed random draw from {all_of_them:,}." if drawn < all_of_them else ", all of them."),
+        "" if layer is None else "Contours are the density of all of them, harmful solid, harmless dotted.",
         "The dotted line, when drawn, is the threshold fitted on text.",
         "That drift squeezes the classes together along the refusal direction is the paper's claim; "
         "the two coordinates are our operationalisation.",
     )
 
 
-def split(table: pd.DataFrame, most_points: int | None) -> list[MenuView]:
-    """One view per model and condition, each thinned to the points that may be drawn."""
+def split(table: pd.DataFrame, arms: tuple[str, ...] = ()) -> list[PlaneView]:
+    """One view per model and condition, the uncorrected one first."""
+    models = {model: items_of(table, model) for model in table["model"].unique()}
+    rows = pd.concat([items.rows.astype(str).assign(model=model) for model, items in models.items()])
+    if arms and not rows["arm"].isin(arms).any():
+        known = sorted(set(rows["arm"]), key=style.arm_order)
+        raise ValueError(f"no prompt is of arm {', '.join(arms)}; the arms are {', '.join(known)}")
     found = views(
-        table,
-        {"model": style.shown, "condition": lambda name: style.CONDITIONS.get(name, (style.shown(name),))[0]},
+        rows[rows["arm"].isin(arms)] if arms else rows,
+        {"model": style.shown, "condition": style.condition_label},
         order=lambda name: ([*style.CONDITIONS, name].index(name), name),
     )
-    if most_points is None:
-        return found
-    budget = min(most_points, MOST_NUMBERS // (2 * table["layer"].nunique() * len(found)))
-    return [MenuView(view.label, thinned(view.rows, budget)) for view in found]
+    return [PlaneView(each.label, each.rows, models[each.rows["model"].iloc[0]]) for each in found]
 
 
-def thinned(rows: pd.DataFrame, most_points: int) -> pd.DataFrame:
-    """At most about `most_points` prompts, the same ones at each layer: a seeded draw in each arm and class."""
-    prompts = rows[["arm", "label", "pair_id"]].drop_duplicates().sort_values(["arm", "label", "pair_id"])
-    if len(prompts) <= most_points:
-        return rows
-    share = most_points / len(prompts)
-    generator = np.random.default_rng(0)
-    kept = [
-        group.iloc[np.sort(generator.permutation(len(group))[: max(1, int(share * len(group)))])]
-        for _, group in prompts.groupby(["arm", "label"])
-    ]
-    return rows.merge(pd.concat(kept), on=["arm", "label", "pair_id"])
+def frame(
+    layer: int, drawn: list[tuple[PlaneView, np.ndarray]], threshold: Mapping[int, float] | None
+) -> go.Frame:
+    """All the clouds at one layer, the axes that hold them, and the threshold; empty where a model has no such layer.
 
-
-def cloud(
-    rows: pd.DataFrame, layer: int, arm: str, label: str, colour: str, heavy: bool, visible: bool
-) -> go.Scatter | go.Scattergl:
-    """The prompts of one arm and class at one layer; drawn by WebGL when there are many."""
-    names = rows.drop_duplicates("pair_id").sort_values("pair_id")
-    marker = {
-        "symbol": SYMBOLS[label],
-        "size": 6,
-        "color": style.clear(colour, 0.55),
-        "line": {"width": 1.4 if label == "harmless" else 0, "color": style.clear(colour, 0.75)},
-    }
-    return (go.Scattergl if heavy else go.Scatter)(
-        **points(rows, layer),
-        text=[
-            f"{style.shown(pair)} · {style.shown(kind)}"
-            for pair, kind in names[["pair_id", "category"]].to_numpy()
-        ],
-        mode="markers",
-        marker=marker,
-        name=style.arm_label(arm),
-        showlegend=label == next(iter(style.LABELS)),
-        legendgroup=arm,
-        visible=visible,
-        hovertemplate=f"<b>%{{text}}</b><br>{style.arm_label(arm)}, {label}<br>"
-        "drift δ %{x:.3g}<br>refusal z %{y:.3g}<extra></extra>",
+    drawn: for each cloud its view, and the places of its items.
+    """
+    points = []
+    for view, places in drawn:
+        at = view.items.place(layer)
+        kept = places if layer in view.items.layers else places[:0]
+        points.append((view.items.drift[at][kept], view.items.refusal[at][kept]))
+    cut = (threshold or {}).get(layer)
+    across, up = zip(*points, strict=True)
+    window = (*span_of(*across), *span_of(*up, [] if cut is None else [cut]))
+    return go.Frame(
+        name=str(layer),
+        data=[{"x": rounded(x), "y": rounded(y)} for x, y in points],
+        traces=list(range(len(points))),
+        layout=layout_of(window, cut),
     )
 
 
-def points(rows: pd.DataFrame, layer: int) -> dict[str, list[int | float]]:
-    """The coordinates at a layer, in order of pair, to four significant digits (a hundredth of a pixel)."""
-    at = rows[rows["layer"] == layer].sort_values("pair_id")
-    return {
-        axis: [float(f"{number:.4g}") for number in at[column]]
-        for axis, column in (("x", "drift"), ("y", "refusal"))
-    }
+def rounded(numbers: np.ndarray) -> list[float]:
+    """To four significant digits, a hundredth of a pixel: frames hold every layer, and a page carries them all."""
+    return [float(f"{number:.4g}") for number in numbers]
 
 
-def frame(layer: int, groups: list[pd.DataFrame], threshold: Mapping[int, float] | None) -> go.Frame:
-    """All the clouds at one layer, the axes that hold them, and the threshold."""
-    at = pd.concat([rows[rows["layer"] == layer] for rows in groups])
-    cut = None if threshold is None else threshold.get(layer)
-    refusal = [*at["refusal"], *([] if cut is None else [cut])]
-    line = {
+def layout_of(window: tuple[float, ...], cut: float | None) -> dict[str, object]:
+    """Axes that show the window, and the threshold across it."""
+    across = {
         "type": "line",
         "xref": "paper",
         "x0": 0,
         "x1": 1,
         "line": {"dash": "dot", "color": style.INK, "width": 1.5},
     }
-    return go.Frame(
-        name=str(layer),
-        data=[points(rows, layer) for rows in groups],
-        traces=list(range(len(groups))),
-        layout={
-            "xaxis": {"range": padded(at["drift"])},
-            "yaxis": {"range": padded(refusal)},
-            "shapes": [] if cut is None else [{**line, "y0": cut, "y1": cut}],
-        },
-    )
-
-
-def padded(values: pd.Series | list[float]) -> list[float]:
-    """The range of the values with a twentieth of it to spare on either side."""
-    low, high = float(np.min(values)), float(np.max(values))
-    spare = 0.05 * (high - low) or 0.5
-    return [low - spare, high + spare]
+    return {
+        "xaxis": {"range": list(window[:2])},
+        "yaxis": {"range": list(window[2:])},
+        "shapes": [] if cut is None else [{**across, "y0": cut, "y1": cut}],
+    }
 
 
 def step(duration: int) -> dict[str, object]:

@@ -1,12 +1,23 @@
-"""The marks that figures share: a line in its interval band, and points with interval bars."""
+"""The marks that figures share: lines in interval bands, interval bars, and clouds of items with their density."""
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from scipy.ndimage import gaussian_filter
 
 from regap.figures.drawing import style
+from regap.figures.drawing.items import Items, thinned
+
+SYMBOLS = {"harmful": "circle", "harmless": "x-thin"}
+LONGEST_NAME = 60
+"""Letters of a name in a hover label."""
+CELLS = 64
+"""Of the grid that density is counted on, each way."""
+LEAST_FOR_DENSITY = 20
+"""Items below which contours would say nothing."""
+WEBGL_FROM = 10_000
 
 
 def line_in_band(
@@ -85,3 +96,119 @@ def bars(values: pd.Series, low: pd.Series, high: pd.Series, colour: str) -> dic
         "thickness": 1.4,
         "width": 3,
     }
+
+
+def marked_at(x: int | float, text: str = "") -> dict[str, Any]:
+    """A dotted upright at x, for `add_vline`, with a note at its top."""
+    note = {"annotation": {"text": text, "font": {"size": 11, "color": style.FAINT}}} if text else {}
+    line = {"dash": "dot", "color": style.FAINT, "width": 1.3}
+    return {"x": x, "line": line, **note, **({"annotation_position": "top left"} if text else {})}
+
+
+def groups(items: Items, places: np.ndarray) -> list[tuple[str, str, np.ndarray]]:
+    """(arm, label, places) of the items at these places, arms in their usual order; empty groups are left out."""
+    rows = items.rows.iloc[places]
+    arms = sorted(rows["arm"].unique(), key=style.arm_order)
+    found = [
+        (arm, label, places[((rows["arm"] == arm) & (rows["label"] == label)).to_numpy()])
+        for arm in arms
+        for label in style.LABELS
+    ]
+    return [group for group in found if len(group[2])]
+
+
+def sampled(items: Items, places: np.ndarray, most: int) -> np.ndarray:
+    """At most about `most` of these places: a fixed draw, of each arm and class in proportion."""
+    rows = items.rows.iloc[places]
+    group = rows["arm"].cat.codes.to_numpy(np.int64) * 2 + (rows["label"] == "harmful").to_numpy()
+    return thinned(places, group, len(items), most)
+
+
+def clouds(
+    items: Items, places: np.ndarray, x: np.ndarray, y: np.ndarray, *, clickable: bool = False, **common: Any
+) -> list[go.Scatter | go.Scattergl]:
+    """The items at these places as points, one trace for each arm and class; x and y are of all items.
+
+    clickable: the legend tells classes apart, a click chooses an item, and the browser's graphics card draws; it
+    does so too where there are many points.
+    """
+    colours = style.arm_colours(items.rows["arm"].cat.categories)
+    mark = go.Scattergl if clickable or len(places) > WEBGL_FROM else go.Scatter
+    first: set[str] = set()
+    traces = []
+    for arm, label, at in groups(items, places):
+        name = style.arm_label(arm)
+        of_class = {
+            "name": f"{name}, {label}",
+            "customdata": items.rows["pair_id"].iloc[at].astype(object).to_numpy(),
+        }
+        of_arm = {"name": name, "legendgroup": arm, "showlegend": arm not in first}
+        first.add(arm)
+        named = items.rows[["pair_id", "category"]].iloc[at].astype(object).to_numpy()
+        edge = {"width": 1.4 if label == "harmless" else 0, "color": style.clear(colours[arm], 0.8)}
+        marker = {"symbol": SYMBOLS[label], "size": 6, "color": style.clear(colours[arm], 0.55), "line": edge}
+        traces.append(
+            mark(
+                x=x[at],
+                y=y[at],
+                mode="markers",
+                marker=marker,
+                text=[f"{short_name(pair)} · {short_name(category)}" for pair, category in named],
+                meta={"select": "item", "arm": arm},
+                hovertemplate=f"<b>%{{text}}</b><br>{name}, {label}<br>δ %{{x:.3g}} · z %{{y:.3g}}<extra></extra>",
+                **{**(of_class if clickable else of_arm), **common},
+            )
+        )
+    return traces
+
+
+def short_name(text: object) -> str:
+    """A name as it may stand in a hover label: short, and never markup."""
+    words = str(text)
+    return style.shown(words if len(words) <= LONGEST_NAME else words[:LONGEST_NAME] + " …")
+
+
+def density(
+    items: Items, places: np.ndarray, x: np.ndarray, y: np.ndarray, span: tuple[float, float, float, float]
+) -> list[go.Contour]:
+    """Contours of the smoothed density of all items at these places, harmful solid and harmless dotted."""
+    colours = style.arm_colours(items.rows["arm"].cat.categories)
+    x0, x1, y0, y1 = span
+    found = []
+    for arm, label, at in groups(items, places):
+        if len(at) < LEAST_FOR_DENSITY:
+            continue
+        counts, xs, ys = np.histogram2d(x[at], y[at], CELLS, [[x0, x1], [y0, y1]])
+        smooth = gaussian_filter(counts, 1.4).T
+        dash = "solid" if label == "harmful" else "dot"
+        found.append(
+            go.Contour(
+                z=(smooth / (float(smooth.max()) or 1.0)).astype(np.float32),
+                x=(xs[:-1] + xs[1:]) / 2,
+                y=(ys[:-1] + ys[1:]) / 2,
+                contours={"coloring": "none", "start": 0.2, "end": 0.8, "size": 0.3},
+                line={"color": style.clear(colours[arm], 0.9), "width": 1.4, "dash": dash},
+                showscale=False,
+                showlegend=False,
+                hoverinfo="skip",
+            )
+        )
+    return found
+
+
+def rings(x: np.ndarray, y: np.ndarray, sizes: list[int]) -> list[go.Scattergl]:
+    """Rings round chosen items, of these sizes in pixels; nothing where none is chosen."""
+    ring = {"symbol": "circle-open", "size": sizes, "color": style.INK, "line": {"width": 2.4}}
+    look = {"mode": "markers", "marker": ring, "name": "chosen", "hoverinfo": "skip", "showlegend": False}
+    return [go.Scattergl(x=x, y=y, **look)] if sizes else []
+
+
+def span_of(*values: np.ndarray | list[float]) -> tuple[float, float]:
+    """From the least to the greatest finite value, with a twentieth to spare on either side."""
+    finite = np.concatenate([np.asarray(each, float) for each in values])
+    finite = finite[np.isfinite(finite)]
+    if not len(finite):
+        return -1.0, 1.0
+    low, high = float(finite.min()), float(finite.max())
+    spare = 0.05 * (high - low) or 0.5
+    return low - spare, high + spare

@@ -1,10 +1,13 @@
-"""The dropdowns that figures share: choose which rows are shown, or which measure is drawn."""
+"""Which rows a figure shows: chosen beforehand by options, or in the figure by its dropdowns."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+
+from regap.figures.drawing import style
+from regap.figures.drawing.marks import band_points, line_points
 
 LOOK = {
     "type": "dropdown",
@@ -17,6 +20,25 @@ LOOK = {
 }
 OVER_PLOT = {**LOOK, "x": 1, "xanchor": "right"}
 OVER_LEGEND = {**LOOK, "x": 1.02, "xanchor": "left"}
+SEPARABILITY = ("d_prime", "auroc", "usable", "gap")
+"""Measures of separability, in the order of menus."""
+
+
+def rows_with(table: pd.DataFrame, **wanted: str | int | tuple[str, ...] | None) -> pd.DataFrame:
+    """The rows whose columns have the values wanted, one or several; None or nothing wanted keeps all.
+
+    Raises ValueError with the values that there are when no row is left.
+    """
+    for column, value in wanted.items():
+        if value is None or value in ("", ()):
+            continue
+        values = value if isinstance(value, tuple) else (value,)
+        kept = table[table[column].isin(values)]
+        if kept.empty:
+            known = ", ".join(map(str, sorted(table[column].unique())))
+            raise ValueError(f"{column} {', '.join(map(str, values))} is not in the table; there are {known}")
+        table = kept
+    return table
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,3 +85,27 @@ def view_menu(found: Sequence[MenuView], owner: Sequence[int | None]) -> list[di
         for place, view in enumerate(found)
     ]
     return [{**OVER_PLOT, "buttons": buttons}]
+
+
+def measure_menu(
+    measures: Sequence[str],
+    drawn: Sequence[pd.DataFrame],
+    x: str,
+    title: Callable[[str], Mapping[str, Any]],
+    *places: Any,
+) -> list[dict[str, Any]]:
+    """A menu that redraws bands and lines over x with another measure; none when there is one.
+
+    drawn: for each line the rows of all its measures. title: what else changes with the measure. places: the traces
+    of the bands and lines, when they are not all.
+    """
+    if len(measures) < 2:
+        return []
+    buttons = []
+    for measure in measures:
+        rows = [of_line[of_line["measure"] == measure] for of_line in drawn]
+        points = [part for of_line in rows for part in (band_points(of_line, x), line_points(of_line, x))]
+        change = {key: [part.get(key) for part in points] for key in ("x", "y", "customdata")}
+        args = [change, {**title(measure), "yaxis.autorange": True}, *places]
+        buttons.append({"label": style.short(measure), "method": "update", "args": args})
+    return [{**OVER_LEGEND, "buttons": buttons}]

@@ -91,6 +91,11 @@ def arm_label(arm: str) -> str:
     return f"{label} ({shown(variant)})" if variant else label
 
 
+def condition_label(condition: str) -> str:
+    """A condition in words."""
+    return CONDITIONS.get(condition, (shown(condition),))[0]
+
+
 def arm_colours(arms: Iterable[str]) -> dict[str, str]:
     """One colour per arm: the same for a known arm in every figure, paler shades of it for its variants."""
     arms = sorted(set(arms), key=arm_order)

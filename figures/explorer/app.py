@@ -6,17 +6,31 @@ from typing import Any
 import plotly.graph_objects as go
 from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, no_update
 
+from regap.figures.drawing.theme import on_paper
 from regap.figures.explorer.detail import detail
 from regap.figures.explorer.page import controls_of, layout, problem
 from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.query import Query
 from regap.figures.explorer.run.selection import resolved
 from regap.figures.explorer.server import guarded
-from regap.figures.explorer.theme import on_paper
-from regap.figures.explorer.views.catalogue import VIEWS
+from regap.figures.explorer.views import doses, drawn, item_table, plane, separability, trajectories
 from regap.figures.explorer.views.live import live_view
 from regap.figures.explorer.views.view import Shown, View
 
+VIEWS: dict[str, View] = {
+    view.name: view
+    for view in (
+        plane.VIEW,
+        separability.VIEW,
+        trajectories.VIEW,
+        doses.VIEW,
+        drawn.DRIFT,
+        item_table.VIEW,
+        drawn.FIGURES,
+        drawn.ABLATION,
+    )
+}
+"""Every view, in the order of the page."""
 HIDDEN = {"display": "none"}
 
 

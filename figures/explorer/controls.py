@@ -6,12 +6,13 @@ from typing import Any
 from dash import dcc, html
 
 from regap.figures.drawing import style
-from regap.figures.explorer.attributes import aria
+from regap.figures.drawing.menus import SEPARABILITY
 from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.query import Query
 from regap.figures.explorer.run.selection import known_arms
 from regap.figures.explorer.views.doses import MOVING
-from regap.figures.explorer.views.figure import drawings
+from regap.figures.explorer.views.view import aria
+from regap.figures.gallery import ENTRIES
 
 NAMES = {
     "layer": "layer",
@@ -40,7 +41,7 @@ VERDICTS = ("refused", "complied", "degenerate", "not_judged")
 CHOICES: dict[str, dict[str, str]] = {
     "label": {"any": "both", "harmful": "harmful ●", "harmless": "harmless ×"},
     "verdict": {"any": "any", **{name: name.replace("_", " ") for name in VERDICTS}},
-    "measure": {name: style.short(name) for name in ("d_prime", "auroc", "usable", "gap")},
+    "measure": {name: style.short(name) for name in SEPARABILITY},
     "direction": dict(style.DIRECTIONS),
     "vector": {name: style.VECTORS[name][0] for name in MOVING},
     "method": {"none": "none", "fixed": "fixed strength", "regap": "ReGap"},
@@ -118,7 +119,7 @@ def choices(name: str, runs: Sequence[ExploredRun]) -> dict[str, str]:
     if name in CHOICES:
         return CHOICES[name]
     if name == "figure":
-        return {key: drawing.heading for key, drawing in drawings().items()}
+        return {key: entry.heading for key, entry in ENTRIES.items()}
     if name == "dose_measure":
         found = gathered(runs, lambda run: run.record("strength").table["measure"].unique())
         return {measure: style.short(measure) for measure in found or ["d_prime"]}

@@ -8,13 +8,13 @@ import plotly.graph_objects as go
 from dash import dcc, html
 
 from regap.figures.drawing import style
+from regap.figures.drawing.theme import on_paper
 from regap.figures.examples import HARMFUL_LETTERS, shortened
-from regap.figures.explorer.attributes import sends
 from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.prompts import Asked
 from regap.figures.explorer.run.query import Query
-from regap.figures.explorer.theme import on_paper
 from regap.figures.explorer.views.trajectories import DASHES
+from regap.figures.explorer.views.view import sends
 
 HEIGHT = 190
 

@@ -5,11 +5,10 @@ from typing import Any
 
 from dash import dcc, html
 
-from regap.figures.explorer.attributes import aria, sends
 from regap.figures.explorer.controls import control
 from regap.figures.explorer.run.explored import ExploredRun
 from regap.figures.explorer.run.query import Query
-from regap.figures.explorer.views.view import View
+from regap.figures.explorer.views.view import View, aria, sends
 from regap.figures.gallery import CONFIG
 
 GRAPH: Any = {**CONFIG, "scrollZoom": True, "doubleClick": "reset"}

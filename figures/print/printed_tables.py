@@ -20,8 +20,8 @@ WORDS: Mapping[str, Callable[[Any], str]] = {
     "model": str,
     "layer": str,
     "arm": style.arm_label,
-    "condition": lambda name: style.CONDITIONS.get(name, (name,))[0],
-    "method": lambda name: NAMES.get(name, name),
+    "condition": style.condition_label,
+    "method": lambda name: str(NAMES.get(name, name)),
 }
 """How the values of a column are printed."""
 LONG = 40

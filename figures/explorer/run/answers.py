@@ -31,11 +31,19 @@ class AnswerTable:
         return found.assign(verdict=found["verdict"].fillna(""), **flags)
 
 
-def read_answers(completions: Path, verdicts: Path) -> AnswerTable:
-    """The answers of a run; ValueError for tables that lack a column."""
-    said = read_columns(completions, (*KEY, "text"))
-    judged = read_columns(verdicts, (*KEY, "judge", "verdict", "reason"))
+def read_answers(completions: Path, verdicts: Path, model: str | None = None) -> AnswerTable:
+    """The answers of the model named, or else of the first in the table; ValueError for tables that lack a column."""
+    said = of_model(read_columns(completions, ("model", *KEY, "text")), model)
+    judged = of_model(read_columns(verdicts, ("model", *KEY, "judge", "verdict", "reason")), model)
     return AnswerTable(said, judged, facts_of(judged))
+
+
+def of_model(table: pd.DataFrame, model: str | None) -> pd.DataFrame:
+    """The rows of one model, without its name."""
+    models = table["model"].unique()
+    if len(models) > 1:
+        table = table[table["model"] == (model if model in models else models[0])].reset_index(drop=True)
+    return table.drop(columns="model")
 
 
 def read_columns(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:

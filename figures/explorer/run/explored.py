@@ -11,8 +11,8 @@ from safetensors import safe_open
 
 from regap.analyses.runs.records import Record, RunRecords, Summary, table_path
 from regap.analyses.tables.schemas import SCHEMAS
+from regap.figures.drawing.items import Items, read_items
 from regap.figures.explorer.run.answers import AnswerTable, read_answers
-from regap.figures.explorer.run.items import Items, read_items
 from regap.figures.explorer.run.prompts import Prompts
 from regap.figures.gallery import thresholds
 
@@ -63,7 +63,7 @@ class ExploredRun:
         files = [table_path(self.folder, name) for name in ("completions", "verdicts")]
         if not all(path.is_file() for path in files):
             return None
-        return self._read("answers", files, lambda: read_answers(*files))
+        return self._read("answers", files, lambda: read_answers(*files, self.summary.model))
 
     @property
     def item_facts(self) -> pd.DataFrame | None:
@@ -97,6 +97,11 @@ class ExploredRun:
     def chosen_layer(self) -> int | None:
         """The layer that the run quotes."""
         return self.summary.layer
+
+    def own_model(self, table: pd.DataFrame) -> str:
+        """The model of a table that the run is about: the one that summary.json names, else the first."""
+        models = table["model"].unique()
+        return str(self.summary.model if self.summary.model in models else models[0])
 
     def as_records(self) -> RunRecords:
         """The same run for figures that are drawn from a whole run; still nothing is read before it is needed."""

@@ -1,15 +1,11 @@
 """Which items of a run a query asks for, and which of those are drawn when there are too many."""
 
-from functools import lru_cache
-
 import numpy as np
 
 from regap.figures.drawing.style import arm_order
 from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.query import Query
-
-MOST_POINTS = 6000
-"""Points drawn at once: more lie on top of one another, and every layer has to be sent to the browser."""
+from regap.figures.opened_run import StoredSite
 
 
 def resolved(query: Query, run: ExploredRun) -> Query:
@@ -39,24 +35,22 @@ def last_layer(run: ExploredRun) -> int:
 
 def edited_layer(run: ExploredRun) -> int:
     """The layer that the run's fixed correction edits; the layer that it quotes while there is none."""
-    site = run.summary.at("fixed", "site")
-    digits = "".join(site.split("/")[0].split(",")[0]).strip("layers ") if isinstance(site, str) else ""
-    return int(digits) if digits.isdigit() else run.chosen_layer or 0
+    site = StoredSite.of(run.summary, "fixed")
+    return site.layers[0] if site else run.chosen_layer or 0
 
 
 def as_the_run(query: Query, run: ExploredRun) -> Query | None:
     """The query with ReGap live as the run set it; None where summary.json does not tell of one site and a gate."""
-    own = run.summary.at("regap")
-    if not isinstance(own, dict) or not isinstance(own.get("gate"), dict):
+    own, site = run.summary.at("regap"), StoredSite.of(run.summary, "regap")
+    if site is None or len(site.layers) != 1 or not isinstance(own.get("gate"), dict):
         return None
-    layers, *rest = [part.strip() for part in str(own.get("site")).split("/")]
-    layer, strongest = layers.removeprefix("layers "), own.get("strongest")
-    if not layer.isdigit() or not rest or not isinstance(strongest, int | float):
+    strongest = own.get("strongest")
+    if not isinstance(strongest, int | float):
         return None
     return query.but(
         method="regap",
-        at=int(layer),
-        positions=rest[0],
+        at=site.layers[0],
+        positions=site.positions,
         vector=str(own.get("part", "D")),
         gate=str(own["gate"].get("kind")),
         strength=float(strongest),
@@ -113,26 +107,3 @@ def matching(run: ExploredRun, words: str) -> set[str]:
     if len(requests):
         found |= set(requests.index[requests.fillna("").str.contains(words, case=False, regex=False)])
     return found
-
-
-@lru_cache(maxsize=4)
-def ranks(count: int) -> np.ndarray:
-    """A fixed shuffled order of so many items: the first of any of them are a fair sample."""
-    return np.random.default_rng(0).permutation(count)
-
-
-def thinned(places: np.ndarray, groups: np.ndarray, count: int, most: int = MOST_POINTS) -> np.ndarray:
-    """At most about `most` of these places, of each group in proportion; the same ones each time.
-
-    places: positions of items, of `count` in all. groups: the group of each place.
-    """
-    if len(places) <= most:
-        return places
-    order = ranks(count)[places]
-    kept = []
-    for group in np.unique(groups):
-        inside = np.flatnonzero(groups == group)
-        share = max(1, most * len(inside) // len(places))
-        lowest = np.argpartition(order[inside], min(share, len(inside) - 1))[:share]
-        kept.append(places[inside[lowest]])
-    return np.sort(np.concatenate(kept))

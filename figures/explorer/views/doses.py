@@ -5,17 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from regap.figures.dose_response import DASHES, ROWS
+from regap.analyses.runs.records import Record
+from regap.figures import dose_response
 from regap.figures.drawing import style
-from regap.figures.drawing.marks import line_in_band
-from regap.figures.explorer.marks import clouds, marked, span_of
+from regap.figures.drawing.marks import clouds, rings, sampled, span_of
+from regap.figures.drawing.theme import dressed
 from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.query import Query
-from regap.figures.explorer.theme import dressed
-from regap.figures.explorer.views.plane import asked
+from regap.figures.explorer.views.plane import asked, ringed
 from regap.figures.explorer.views.view import FILTERS, Shown, View
+from regap.figures.refusal_drift_plane import MOST_AT_ONE_LAYER
 
 MOVING = ("D", "D_along", "D_across", "refusal")
 """Vectors whose effect on both coordinates is known from the run's directions."""
@@ -32,35 +32,12 @@ class Move:
 def show(run: ExploredRun, query: Query) -> Shown:
     """The measured curves with the strength marked, and the items at the edited layer moved by exactly it."""
     rows = data(run, query)
-    ways = [way for way in ROWS if way in set(rows["direction"])]
-    figure = make_subplots(
-        rows=len(ways),
-        cols=2,
-        column_widths=[0.46, 0.54],
-        horizontal_spacing=0.1,
-        vertical_spacing=0.12,
-        specs=[[{}, {"rowspan": len(ways)} if place == 0 else None] for place in range(len(ways))],
-        row_titles=None,
-    )
-    for row, way in enumerate(ways, 1):
-        for vector in style.ordered(rows["vector"], style.VECTORS):
-            label, colour = style.VECTORS[vector]
-            curve = rows[(rows["direction"] == way) & (rows["vector"] == vector)]
-            traces = line_in_band(
-                curve, "alpha", label, colour, dash=DASHES.get(vector, "solid"), legendgroup=vector
-            )
-            traces[1].update(showlegend=row == 1, meta={"select": "strength"})
-            figure.add_traces(traces, rows=row, cols=1)
-        dose = query.strength if way == "correct" else -query.strength
-        if dose >= 0:
-            mark = {"dash": "dot", "color": style.FAINT, "width": 1.4}
-            figure.add_vline(x=dose, row=row, col=1, line=mark)  # pyright: ignore[reportArgumentType]
-        figure.update_yaxes(title_text=f"{style.short(query.measure)}, {ROWS[way]}", row=row, col=1)
     layer = int(rows["layer"].iloc[0])
+    figure = dose_response.draw(
+        Record("strength", rows), measure=query.measure, dose=query.strength, beside=True
+    )
     caption = cloud_at_strength(run, query, layer, figure)
-    dressed(figure)
-    figure.update_xaxes(title_text="strength α", row=len(ways), col=1)
-    return Shown(figure, caption=caption)
+    return Shown(dressed(figure), caption=caption)
 
 
 def cloud_at_strength(run: ExploredRun, query: Query, layer: int, figure: go.Figure) -> str:
@@ -74,8 +51,10 @@ def cloud_at_strength(run: ExploredRun, query: Query, layer: int, figure: go.Fig
     before = items.drift[at], items.refusal[at]
     x = before[0] - np.float32(query.strength * move.drift)
     y = before[1] - np.float32(query.strength * move.refusal)
-    figure.add_traces(clouds(run, places, x, y, showlegend=False), rows=1, cols=2)
-    figure.add_traces(marked(run, query, x, y), rows=1, cols=2)
+    drawn = sampled(items, places, MOST_AT_ONE_LAYER)
+    figure.add_traces(clouds(items, drawn, x, y, clickable=True, showlegend=False), rows=1, cols=2)
+    ring = ringed(run, query)
+    figure.add_traces(rings(x[list(ring)], y[list(ring)], list(ring.values())), rows=1, cols=2)
     reach = [-1.0, 3.0]
     figure.update_xaxes(
         title_text=f"drift strength δ at layer {layer}",
@@ -138,14 +117,16 @@ def moved_by(vector: str, drift: np.ndarray, refusal: np.ndarray) -> Move:
 
 def data(run: ExploredRun, query: Query) -> pd.DataFrame:
     """The rows of the table that are drawn: one measure, the layer edited first, the run's own model."""
-    table = run.record("strength").table
-    rows = table[table["measure"] == query.measure]
-    if rows.empty:
+    record = run.record("strength")
+    table = record.table
+    if query.measure not in set(table["measure"]):
         raise Missing(f"The run measured no {query.measure!r} at any strength; choose another measure.")
-    removed = rows[rows["direction"] == "correct"]
+    removed = table[(table["direction"] == "correct") & (table["measure"] == query.measure)]
     arms = [arm for arm in query.arm if arm in set(removed["arm"])] or list(removed["arm"].unique())
-    own = rows[(rows["direction"] == "induce") | rows["arm"].isin(arms[:1])]
-    return own[(own["layer"] == own["layer"].iloc[0]) & (own["model"] == own["model"].iloc[0])]
+    own = dose_response.chosen(
+        record, measure=query.measure, arms=tuple(arms[:1]), model=run.own_model(table)
+    )
+    return own[own["layer"] == own["layer"].iloc[0]]
 
 
 VIEW = View(

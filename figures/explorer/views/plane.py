@@ -2,14 +2,12 @@
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
-from regap.figures.drawing import style
-from regap.figures.explorer.marks import clouds, density, marked, span_of
+from regap.figures import refusal_drift_plane
+from regap.figures.drawing.theme import dressed
 from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.query import Query
-from regap.figures.explorer.run.selection import MOST_POINTS, chosen
-from regap.figures.explorer.theme import dressed
+from regap.figures.explorer.run.selection import chosen
 from regap.figures.explorer.views.view import FILTERS, Shown, View
 
 
@@ -17,27 +15,19 @@ def show(run: ExploredRun, query: Query) -> Shown:
     """The items at one layer, harmful as circles and harmless as crosses, and the density of all of them."""
     items, layer = run.items, query.layer or 0
     at = items.place(layer)
-    x, y = items.drift[at], items.refusal[at]
     places = asked(run, query, at)
-    cut = run.thresholds.get(items.layers[at])
-    span = (
-        *span_of(x[places]),
-        *span_of(y[places], np.array([] if cut is None else [cut], y.dtype)),
+    figure = refusal_drift_plane.at_layer(
+        items,
+        places,
+        layer,
+        threshold=run.thresholds,
+        window=query.zoom,
+        contours=bool(query.density),
+        chosen=ringed(run, query),
+        clickable=True,
     )
-    window = query.zoom or span
-    seen = inside(places, x, y, window) if query.zoom else places
-    figure = go.Figure()
-    figure.add_traces(clouds(run, seen, x, y))
-    if query.density:
-        figure.add_traces(density(items.rows, places, x, y, span))
-    figure.add_traces(marked(run, query, x, y))
-    dressed(figure)
-    figure.update_xaxes(title_text="drift strength δ (0 text, 1 image)", range=window[:2])
-    figure.update_yaxes(title_text="refusal coordinate z", range=window[2:])
-    if cut is not None:
-        figure.add_hline(y=cut, line={"dash": "dot", "color": style.INK, "width": 1.4})
-    figure.update_layout(uirevision=f"{layer} {query.arm}", legend_itemsizing="constant", dragmode="pan")
-    return Shown(figure, caption=caption(items.layers[at], len(places), len(seen), cut))
+    dressed(figure).update_layout(uirevision=f"{layer} {query.arm}", dragmode="pan")
+    return Shown(figure, caption=caption(run, query, items.layers[at], places))
 
 
 def asked(run: ExploredRun, query: Query, at: int) -> np.ndarray:
@@ -49,21 +39,24 @@ def asked(run: ExploredRun, query: Query, at: int) -> np.ndarray:
     return places
 
 
-def inside(places: np.ndarray, x: np.ndarray, y: np.ndarray, window: tuple[float, ...]) -> np.ndarray:
-    """The places whose items lie in the window; all of them if none does."""
-    x0, x1, y0, y1 = window
-    kept = places[(x[places] >= x0) & (x[places] <= x1) & (y[places] >= y0) & (y[places] <= y1)]
-    return kept if len(kept) else places
+def ringed(run: ExploredRun, query: Query) -> dict[int, int]:
+    """Where the chosen item is among the arms that are shown, and how large its ring is there."""
+    if not query.item:
+        return {}
+    rows = run.items.of(query.item)
+    rows = rows[(rows["condition"] == query.condition) & rows["arm"].isin(query.arm)]
+    return {int(at): 18 if arm == query.item_arm else 12 for at, arm in rows["arm"].items()}
 
 
-def caption(layer: int, items: int, seen: int, cut: float | None) -> str:
+def caption(run: ExploredRun, query: Query, layer: int, places: np.ndarray) -> str:
     """What is drawn, of how many."""
-    drawn = (
-        f"about {MOST_POINTS:,} of {seen:,} drawn; zoom in for more" if seen > MOST_POINTS else "all drawn"
-    )
-    line = " Dotted: the threshold fitted on text." if cut is not None else ""
+    at, most = run.items.place(layer), refusal_drift_plane.MOST_AT_ONE_LAYER
+    x, y = run.items.drift[at], run.items.refusal[at]
+    seen = len(refusal_drift_plane.inside(places, x, y, query.zoom)) if query.zoom else len(places)
+    drawn = f"about {most:,} of {seen:,} drawn; zoom in for more" if seen > most else "all drawn"
+    line = " Dotted: the threshold fitted on text." if layer in run.thresholds else ""
     return (
-        f"Layer {layer}, {items:,} items, {drawn}. Contours are the density of all of them, "
+        f"Layer {layer}, {len(places):,} items, {drawn}. Contours are the density of all of them, "
         f"harmful solid, harmless dotted.{line} Click a point to read it."
     )
 

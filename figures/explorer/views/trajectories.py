@@ -6,10 +6,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from regap.figures.drawing import style
+from regap.figures.drawing.items import thinned
+from regap.figures.drawing.theme import dressed
 from regap.figures.explorer.run.explored import ExploredRun
 from regap.figures.explorer.run.query import Query
-from regap.figures.explorer.run.selection import thinned
-from regap.figures.explorer.theme import dressed
 from regap.figures.explorer.views.plane import asked
 from regap.figures.explorer.views.view import FILTERS, Shown, View
 
@@ -87,7 +87,7 @@ def chosen_item(run: ExploredRun, query: Query, values: np.ndarray, legend: bool
     rows = rows[rows["arm"] == query.item_arm]
     lines = []
     for place, condition in zip(rows.index, rows["condition"], strict=True):
-        label = style.CONDITIONS.get(condition, (style.shown(condition),))[0]
+        label = style.condition_label(condition)
         lines.append(
             go.Scatter(
                 x=list(run.items.layers),

@@ -45,3 +45,13 @@ class View:
 
 
 FILTERS = ("arm", "label", "category", "verdict", "only", "search")
+
+
+def sends(**values: str) -> dict[str, Any]:
+    """data-* attributes: what a click on a part of the page writes into the address."""
+    return {f"data-{name}": value for name, value in values.items()}
+
+
+def aria(**values: str) -> dict[str, Any]:
+    """aria-* attributes: what a part of the page is, for those who hear it."""
+    return {f"aria-{name}": value for name, value in values.items()}

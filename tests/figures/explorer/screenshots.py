@@ -5,10 +5,10 @@ from pathlib import Path
 
 from browser import SIZE, Visit, browsing, serving
 
+from regap.figures.explorer.app import VIEWS
 from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.query import Query
 from regap.figures.explorer.run.selection import as_the_run
-from regap.figures.explorer.views.catalogue import VIEWS
 
 
 def an_item(run: ExploredRun) -> str:

@@ -9,7 +9,7 @@ import hostile_run as made
 import pytest
 from browser import SIZE, Visit, browsing, chromium, serving
 
-from regap.figures.explorer.views.catalogue import VIEWS
+from regap.figures.explorer.app import VIEWS
 
 pytestmark = pytest.mark.skipif(
     chromium() is None, reason="no Chrome or Chromium on the path; install one, or name it in BROWSER_PATH"

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from regap.figures.explorer.run.items import Items, read_items
+from regap.figures.drawing.items import Items, read_items
 
 
 def written(table: pd.DataFrame, folder: Path) -> Path:

@@ -1,6 +1,7 @@
-"""Every prompt of a run at every layer, as arrays that a view can take one layer of in no time."""
+"""The coordinates of every prompt at every layer as arrays, so that one layer is read at once."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -43,29 +44,33 @@ class Items:
 
 
 def read_items(path: Path, model: str | None = None) -> Items:
-    """The items in a table of coordinates, of the model named or of the first one in the table.
+    """The items in a file of coordinates, of the model named or else of the first one in the file.
 
-    Reads texts as dictionary codes: three million rows take about a second. Raises ValueError for a table that
+    Texts are read as dictionary codes: three million rows take about a second. Raises ValueError for a file that
     lacks a column, or has no rows.
     """
     known = parquet.read_schema(path).names
-    missing = [column for column in NEEDED if column not in known]
+    missing = [name for name in NEEDED if name not in known]
     if missing:
-        raise ValueError(
-            f"table 'coordinates' has no column {', '.join(missing)}; give the run's command again"
-        )
-    texts = [column for column in ("pair_id", "label", "arm", *GIVEN) if column in known]
-    table = parquet.read_table(
-        path, columns=[*texts, "layer", "refusal", "drift"], read_dictionary=texts
-    ).to_pandas()
+        raise ValueError(f"{path.name} has no column {', '.join(missing)}; give the run's command again")
+    texts = [name for name in (*NEEDED[:3], *GIVEN) if name in known]
+    numbers = ["layer", "refusal", "drift"]
+    table = parquet.read_table(path, columns=[*texts, *numbers], read_dictionary=texts).to_pandas()
     for column, value in GIVEN.items():
         if column not in table:
             table[column] = pd.Categorical.from_codes(np.zeros(len(table), np.int8), [value])
-    if table["model"].nunique() > 1:
-        own = model if (table["model"] == model).any() else table["model"].iloc[0]
-        table = table[table["model"] == own].reset_index(drop=True)
     if table.empty:
         raise ValueError("table 'coordinates' has no rows; give the run's command again")
+    models = table["model"].unique()
+    return items_of(table, model if model in models else models[0])
+
+
+def items_of(table: pd.DataFrame, model: str) -> Items:
+    """The items of one model in a table of coordinates."""
+    if table["model"].nunique() > 1:
+        table = table[table["model"] == model]
+    texts = [name for name in (*NEEDED[:3], *GIVEN) if not isinstance(table[name].dtype, pd.CategoricalDtype)]
+    table = table.astype(dict.fromkeys(texts, "category")) if texts else table
     return regular(table) or scattered(table)
 
 
@@ -111,3 +116,26 @@ def facts(rows: pd.DataFrame) -> pd.DataFrame:
     """What is known of each item apart from its coordinates."""
     columns = ["pair_id", "arm", "condition", "label", "category", "split"]
     return rows[columns].reset_index(drop=True)
+
+
+@lru_cache(maxsize=4)
+def ranks(count: int) -> np.ndarray:
+    """A fixed random order of so many items: the first of any of them are a fair sample."""
+    return np.random.default_rng(0).permutation(count)
+
+
+def thinned(places: np.ndarray, groups: np.ndarray, count: int, most: int) -> np.ndarray:
+    """At most about `most` of these places, of each group in proportion; the same ones each time.
+
+    places: positions of items, of `count` in all. groups: the group of each place.
+    """
+    if len(places) <= most:
+        return places
+    order = ranks(count)[places]
+    kept = []
+    for group in np.unique(groups):
+        inside = np.flatnonzero(groups == group)
+        share = max(1, most * len(inside) // len(places))
+        lowest = np.argpartition(order[inside], min(share, len(inside) - 1))[:share]
+        kept.append(places[inside[lowest]])
+    return np.sort(np.concatenate(kept))

@@ -70,6 +70,7 @@ def dressed(figure: go.Figure) -> go.Figure:
     """The common look for a page that says titles itself: no title, and little margin."""
     figure.update_layout(
         template=style.template(),
+        title_text="",
         margin={"l": 60, "r": 16, "t": 24, "b": 48},
         legend={"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom"},
     )

@@ -1,0 +1,83 @@
+"""Views that show a figure of the report as it stands: drift, any figure by name, and the heat maps."""
+
+import pandas as pd
+
+from regap.figures.explorer.run.explored import ExploredRun, Missing, missing_table
+from regap.figures.explorer.run.query import Query
+from regap.figures.explorer.views.view import Shown, View
+from regap.figures.gallery import ENTRIES, FigureEntry, drawn_from
+
+LEAST = 420
+"""Pixels of the height of heat maps that do not say how many they need."""
+HEATS = ("ablation", "sweep")
+
+
+def named(run: ExploredRun, name: str) -> FigureEntry:
+    """The figure of this name; Missing if there is none, or its table is not there."""
+    if name not in ENTRIES:
+        raise Missing(f"There is no figure {name!r}; choose one of {', '.join(ENTRIES)}.")
+    if not run.has(ENTRIES[name].table):
+        raise Missing(missing_table(run.folder, ENTRIES[name].table))
+    return ENTRIES[name]
+
+
+def heat_of(query: Query) -> str:
+    """The name of the heat maps; Missing for others."""
+    if query.heat not in HEATS:
+        raise Missing(f"There are no heat maps {query.heat!r}; choose one of {', '.join(HEATS)}.")
+    return query.heat
+
+
+def show(run: ExploredRun, name: str) -> Shown:
+    """The figure with its caption."""
+    drawn = drawn_from(run.as_records(), named(run, name))
+    if drawn.figure is None:
+        raise Missing(drawn.problem)
+    return Shown(drawn.figure, caption=drawn.caption)
+
+
+def show_drift(run: ExploredRun, query: Query) -> Shown:  # noqa: ARG001 - every view is asked alike
+    """Drift against d′ and attack success, without the title that the page says itself."""
+    shown = show(run, "drift_and_separability")
+    if shown.figure is not None:
+        shown.figure.update_layout(title_text="", margin_t=40)
+    return shown
+
+
+def show_heat(run: ExploredRun, query: Query) -> Shown:
+    """The heat maps with their menu, as high as their lines need."""
+    shown = show(run, heat_of(query))
+    high = int(shown.figure.layout.height or LEAST) if shown.figure is not None else LEAST
+    return Shown(shown.figure, caption=shown.caption, height=f"max({high}px, calc(100vh - 260px))")
+
+
+def table(run: ExploredRun, name: str) -> pd.DataFrame:
+    """The table that a figure is drawn from."""
+    return run.record(named(run, name).table).table
+
+
+DRIFT = View(
+    "drift",
+    "Drift",
+    "Drift against separability and attack success",
+    (),
+    show_drift,
+    lambda run, _: table(run, "drift_and_separability"),
+    "drift_and_separability",
+)
+FIGURES = View(
+    "figures",
+    "Figures",
+    "Every figure of the report",
+    ("figure",),
+    lambda run, query: show(run, query.figure),
+    lambda run, query: table(run, query.figure),
+)
+ABLATION = View(
+    "ablation",
+    "Ablation",
+    "The change when a part of a layer is replaced, or a vector is taken off there",
+    ("heat",),
+    show_heat,
+    lambda run, query: table(run, heat_of(query)),
+)
