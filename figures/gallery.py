@@ -1,16 +1,18 @@
 """Every figure of a run: which tables each needs, and how it is written to a file that opens offline."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.io import to_html
 from plotly.offline import get_plotlyjs
 
 from regap.analyses.runs.records import Record, RunRecords
+from regap.errors import ConfigError
 from regap.figures import (
     ablation,
     dose_response,
@@ -24,6 +26,9 @@ from regap.figures import (
     self_rectification,
     separability_by_layer,
 )
+from regap.figures.drawing.menus import rows_with
+from regap.figures.drawing.theme import on_paper
+from regap.figures.opened_run import command_for
 from regap.geometry.files import write_whole
 
 logger = logging.getLogger(__name__)
@@ -39,16 +44,49 @@ CONFIG = {
 
 
 @dataclass(frozen=True)
+class FigureOptions:
+    """What a figure is drawn of; empty: everything, chosen by its menus."""
+
+    layer: int | None = None
+    """0-based. Of the plane the layer that is drawn, of the dose-response the edited one; marked in separability."""
+    measure: str | None = None
+    """As in the tables: d_prime, auroc, attack_success, ..."""
+    arms: tuple[str, ...] = ()
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Those that are not empty, by name."""
+        return {name: value for name, value in vars(self).items() if value not in (None, ())}
+
+
+ALL = FigureOptions()
+Draw = Callable[[RunRecords, FigureOptions], go.Figure]
+
+
+@dataclass(frozen=True)
 class FigureEntry:
     """A figure by name: its heading, the table it cannot do without, how it is drawn and captioned from a run."""
 
     name: str
     heading: str
     table: str
-    draw: Callable[[RunRecords], go.Figure]
-    caption: Callable[[RunRecords], str]
+    draw: Draw
+    caption: Callable[[RunRecords, FigureOptions], str]
     also: tuple[str, ...] = ()
     """Tables it uses where they are there."""
+    takes: tuple[str, ...] = ()
+    """The options that it has."""
+
+    def checked(self, options: FigureOptions) -> None:
+        """ValueError for an option that the figure does not have."""
+        for name, value in options.given.items():
+            if name not in self.takes:
+                has = f"it has {', '.join(self.takes)}" if self.takes else "it has none"
+                raise ValueError(f"{name}={value!r} is no option of the figure {self.name}; {has}")
+
+    def own(self, options: FigureOptions) -> FigureOptions:
+        """The options that the figure has, the others left empty."""
+        return FigureOptions(**{name: value for name, value in options.given.items() if name in self.takes})
 
 
 @dataclass(frozen=True)
@@ -64,20 +102,29 @@ class DrawnFigure:
 
 
 def from_records(
-    name: str, heading: str, figure: ModuleType, table: str, also: tuple[str, ...] = ()
+    name: str,
+    heading: str,
+    figure: ModuleType,
+    table: str,
+    also: tuple[str, ...] = (),
+    takes: tuple[str, ...] = (),
 ) -> FigureEntry:
-    """A drawing of tables alone: the figure's own draw and caption are given the records, None for those not there."""
+    """A drawing of tables alone: the figure's own draw and caption are given the rows asked for, None for no table."""
 
-    def records(run: RunRecords) -> list[Record | None]:
-        return [run.records[table], *(run.records.get(other) for other in also)]
+    def records(run: RunRecords, options: FigureOptions) -> list[Record | None]:
+        first = run.records[table]
+        if options.given:
+            first = Record(table, rows_with(first.table, arm=options.arms, measure=options.measure))
+        return [first, *(run.records.get(other) for other in also)]
 
     return FigureEntry(
         name,
         heading,
         table,
-        lambda run: figure.draw(*records(run)),
-        lambda run: figure.caption(*records(run)),
+        lambda run, options: figure.draw(*records(run, options)),
+        lambda run, options: figure.caption(*records(run, options)),
         also,
+        takes,
     )
 
 
@@ -86,17 +133,24 @@ DRAWINGS = (
         "separability_by_layer",
         "Where the classes come apart",
         "separability",
-        lambda run: separability_by_layer.draw(run.records["separability"], chosen_layer=run.summary.layer),
-        lambda run: separability_by_layer.caption(run.records["separability"]),
+        lambda run, options: separability_by_layer.draw(
+            run.records["separability"], chosen_layer=run.summary.layer, **options.given
+        ),
+        lambda run, _: separability_by_layer.caption(run.records["separability"]),
+        takes=("layer", "measure", "arms"),
     ),
     FigureEntry(
         "refusal_drift_plane",
         "Prompts by drift and refusal",
         "coordinates",
-        lambda run: refusal_drift_plane.draw(
-            run.records["coordinates"], threshold=thresholds(run), chosen_layer=run.summary.layer
+        lambda run, options: refusal_drift_plane.draw(
+            run.records["coordinates"],
+            threshold=thresholds(run),
+            chosen_layer=run.summary.layer,
+            **options.given,
         ),
-        lambda run: refusal_drift_plane.caption(run.records["coordinates"]),
+        lambda run, options: refusal_drift_plane.caption(run.records["coordinates"], **options.given),
+        takes=("layer", "arms"),
     ),
     from_records(
         "drift_and_separability",
@@ -105,38 +159,72 @@ DRAWINGS = (
         "prediction",
         ("correlations",),
     ),
-    from_records("dose_response", "Does drift cause the loss?", dose_response, "strength"),
-    from_records(
-        "self_rectification", "Self-rectification", self_rectification, "self_rectification", ("detectors",)
+    FigureEntry(
+        "dose_response",
+        "Does drift cause the loss?",
+        "strength",
+        lambda run, options: dose_response.draw(run.records["strength"], **options.given),
+        lambda run, _: dose_response.caption(run.records["strength"]),
+        takes=("layer", "measure", "arms"),
     ),
-    from_records("regap_against_fixed", "ReGap against fixed strengths", regap_against_fixed, "adaptive"),
-    from_records("outcomes", "What the model did", outcomes, "outcomes"),
+    from_records(
+        "self_rectification",
+        "Self-rectification",
+        self_rectification,
+        "self_rectification",
+        ("detectors",),
+        ("arms",),
+    ),
+    from_records(
+        "regap_against_fixed", "ReGap against fixed strengths", regap_against_fixed, "adaptive", (), ("arms",)
+    ),
+    from_records("outcomes", "What the model did", outcomes, "outcomes", (), ("measure", "arms")),
 )
 NAMES = tuple(drawing.name for drawing in DRAWINGS)
 OTHERS = (
-    from_records("frontier", "Attack success at equal over-refusal", frontier, "frontier"),
-    from_records("methods", "Methods under the same rules", methods, "methods"),
-    from_records("ablation", "What each part of each layer does", ablation, "ablation"),
-    from_records("sweep", "Every strength at every layer", layer_sweep, "sweep"),
+    from_records("frontier", "Attack success at equal over-refusal", frontier, "frontier", (), ("arms",)),
+    from_records("methods", "Methods under the same rules", methods, "methods", (), ("arms",)),
+    from_records(
+        "ablation", "What each part of each layer does", ablation, "ablation", (), ("measure", "arms")
+    ),
+    from_records("sweep", "Every strength at every layer", layer_sweep, "sweep", (), ("measure", "arms")),
 )
 """Figures of commands other than `regap run`: drawn where their table is there, and missed nowhere."""
 ENTRIES = {entry.name: entry for entry in (*DRAWINGS, *OTHERS)}
 """Every figure there is."""
+SHORT_NAMES = {
+    "separability": "separability_by_layer",
+    "plane": "refusal_drift_plane",
+    "drift": "drift_and_separability",
+    "doses": "dose_response",
+    "regap": "regap_against_fixed",
+}
 
 
-def write_figures(run_folder: Path | str, only: str | None = None) -> list[Path]:
+def named(name: str) -> FigureEntry:
+    """The figure of this name or short name; ValueError names all of them."""
+    found = ENTRIES.get(SHORT_NAMES.get(name, name))
+    if found is None:
+        short = ", ".join(f"{short} for {full}" for short, full in SHORT_NAMES.items())
+        raise ValueError(f"only={name!r} is no figure; the figures are {list(ENTRIES)}, or in short {short}")
+    return found
+
+
+def write_figures(
+    run_folder: Path | str, only: str | Sequence[str] = (), options: FigureOptions = ALL
+) -> list[Path]:
     """Writes RUN/figures/<name>.html, each from its tables alone, and plotly.js once beside them.
 
-    only: the name of one figure. Returns the files written; a figure whose table is absent is skipped and
-    logged, one that was asked for by name is an error. Equal tables give equal bytes.
+    only: names or short names of figures; empty: all. Returns the files written; a figure whose table is absent is
+    skipped and logged, one that was asked for by name is an error. Equal tables give equal bytes.
     """
     run = RunRecords.load(run_folder)
     folder = run.folder / "figures"
     written = []
-    for drawn in draw_all(run, only):
+    for drawn in draw_all(run, only, options):
         if drawn.figure is None:
             if only:
-                raise ValueError(f"only={only!r}: {drawn.problem}")
+                raise ValueError(f"only={drawn.drawing.name!r}: {drawn.problem}")
             logger.warning("figure %s skipped: %s", drawn.drawing.name, drawn.problem)
             continue
         page = page_of(drawn.figure, drawn.drawing.name)
@@ -146,24 +234,46 @@ def write_figures(run_folder: Path | str, only: str | None = None) -> list[Path]
     return written
 
 
-def draw_all(run: RunRecords, only: str | None = None) -> list[DrawnFigure]:
-    """Every figure of a run, or the one named; a figure that cannot be drawn says why and stops no other."""
-    names = [*NAMES, *(drawing.name for drawing in OTHERS)]
-    if only is not None and only not in names:
-        raise ValueError(f"only={only!r} is no figure; the figures are {names}")
-    there = [drawing for drawing in OTHERS if drawing.table in run.records or only == drawing.name]
-    return [drawn_from(run, drawing) for drawing in (*DRAWINGS, *there) if only in (None, drawing.name)]
+def draw_all(
+    run: RunRecords, only: str | Sequence[str] = (), options: FigureOptions = ALL
+) -> list[DrawnFigure]:
+    """Every figure of a run, or those named; a figure that cannot be drawn says why and stops no other.
+
+    An option that a figure does not have is left out, unless the figure was named: then it is a ValueError.
+    """
+    wanted = [named(name) for name in ([only] if isinstance(only, str) else only)]
+    for entry in wanted:
+        entry.checked(options)
+    there = [*DRAWINGS, *(entry for entry in OTHERS if entry.table in run.records)]
+    return [drawn_from(run, entry, entry.own(options)) for entry in wanted or there]
 
 
-def drawn_from(run: RunRecords, drawing: FigureEntry) -> DrawnFigure:
+def drawn_by_name(
+    run: RunRecords, name: str, *, theme: str = "light", arms: str | tuple[str, ...] = (), **options: Any
+) -> go.Figure:
+    """One figure of a run; ValueError for options that it does not have, ConfigError says why it cannot be drawn."""
+    unknown = [option for option in options if option not in FigureOptions.__dataclass_fields__]
+    if unknown or theme not in ("light", "dark"):
+        wrong = f"{unknown[0]}={options[unknown[0]]!r}" if unknown else f"theme={theme!r}"
+        raise ValueError(
+            f"{wrong} is no option of figures; they have layer, measure, arms, and theme: light or dark"
+        )
+    given = FigureOptions(arms=(arms,) if isinstance(arms, str) else tuple(arms), **options)
+    [drawn] = draw_all(run, name, given)
+    if drawn.figure is None:
+        raise ConfigError(f"figure {drawn.drawing.name!r}: {drawn.problem}")
+    return on_paper(drawn.figure, theme)
+
+
+def drawn_from(run: RunRecords, drawing: FigureEntry, options: FigureOptions = ALL) -> DrawnFigure:
     """The figure and its caption, or why there is none."""
     if drawing.table not in run.records:
-        missing = f"the run has no table {drawing.table!r}; `regap run` makes it"
+        missing = f"the run has no table {drawing.table!r}; `{command_for(drawing.table)}` makes it"
         return DrawnFigure(drawing, None, "", run.unreadable.get(drawing.table, missing))
     try:
         tables = {name: run.digest(name) for name in (drawing.table, *drawing.also) if name in run.records}
-        figure = drawing.draw(run).update_layout(meta={"tables": tables})
-        return DrawnFigure(drawing, figure, drawing.caption(run), "", tables)
+        figure = drawing.draw(run, options).update_layout(meta={"tables": tables})
+        return DrawnFigure(drawing, figure, drawing.caption(run, options), "", tables)
     except Exception as error:  # one figure's failure must not cost the reader the others
         logger.debug("figure %s failed", drawing.name, exc_info=True)
         return DrawnFigure(drawing, None, "", f"drawing failed: {type(error).__name__}: {error}")

@@ -1,9 +1,76 @@
 """A run opened from Python: its tables as DataFrames, its figures by name, its report; no model is loaded."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from regap.analyses.runs.records import Summary
+import pandas as pd
+
+from regap.analyses.runs.records import RunRecords, Summary, table_path
+from regap.analyses.tables.schemas import SCHEMAS
+from regap.errors import ConfigError
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+def open_run(folder: Path | str) -> "Run":
+    """A finished or half-finished run folder; ConfigError when there is no such folder."""
+    if not Path(folder).is_dir():
+        raise ConfigError(f"folder={str(folder)!r} is no folder; `regap run` and `regap demo` make one")
+    return Run(Path(folder))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder holds, to be read from Python; tables are read when they are asked for."""
+
+    folder: Path
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The names of the tables that are there."""
+        return tuple(name for name in SCHEMAS if table_path(self.folder, name).is_file())
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A copy of the table of this name, one estimate or observation a row.
+
+        Raises ConfigError that names the tables that are there, and the command that makes this one.
+        """
+        if name not in self.tables:
+            there = f"It has {', '.join(self.tables)}" if self.tables else "It has no tables yet"
+            raise ConfigError(f"{missing_table(self.folder, name)}. {there}.")
+        if name not in self._records.records:
+            raise ConfigError(f"table {name!r} cannot be read: {self._records.unreadable[name]}")
+        return self._records.records[name].table.copy()
+
+    def figure(self, name: str, **options: Any) -> "go.Figure":
+        """The figure of this name or short name, such as `plane` or `separability`.
+
+        options: layer (0-based), measure, arms (one or several) and theme (light or dark), as far as the figure has
+        them. Raises ValueError for a name or an option that it does not have, ConfigError when its table is missing.
+        """
+        from regap.figures.gallery import drawn_by_name
+
+        return drawn_by_name(self._records, name, **options)
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """The headline numbers, as in summary.json; empty when the run is not finished."""
+        return self._records.summary.content
+
+    def report(self) -> Path:
+        """Writes report.html into the folder: one file that opens offline. Returns its path."""
+        from regap.figures.report import write_report
+
+        return write_report(self.folder)
+
+    @cached_property
+    def _records(self) -> RunRecords:
+        return RunRecords.load(self.folder)
 
 
 @dataclass(frozen=True)
@@ -30,3 +97,25 @@ def edited_layers(summary: Summary) -> tuple[int, ...]:
     """The layers that the run's corrections edit, in order; empty when summary.json does not say."""
     sites = [StoredSite.of(summary, correction) for correction in ("fixed", "regap")]
     return tuple(sorted({layer for site in sites if site for layer in site.layers}))
+
+
+MADE_BY = {
+    "judge": "regap judge RUN",
+    "compare": "regap compare",
+    "read_back": "regap run --read-back",
+    "ablate": "regap ablate RUN",
+    "sweep": "regap sweep RUN",
+}
+
+
+def command_for(table: str) -> str:
+    """The command that makes a table."""
+    return MADE_BY.get(SCHEMAS[table].analysis if table in SCHEMAS else table, "regap run")
+
+
+def missing_table(folder: Path, name: str) -> str:
+    """Which table is missing from which run, and the command that makes it."""
+    command = command_for(name)
+    if command == "regap run" and (folder / "config.toml").is_file():
+        command = f"regap run --config {folder}/config.toml --out {folder}"
+    return f"The run {folder.name} has no table {name!r} yet. It is made by: {command}"

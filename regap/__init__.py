@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from regap.figures.opened_run import open_run as open_run
     from regap.geometry.data.arm_synthesis import with_arms as with_arms
     from regap.geometry.data.benchmarks.loading import benchmark as benchmark
     from regap.geometry.data.benchmarks.loading import harmless as harmless
@@ -52,6 +53,7 @@ _HOMES = {
     "load_direction": "geometry.directions",
     "load_drift": "geometry.drift",
     "modality_drift": "geometry.drift",
+    "open_run": "figures.opened_run",
     "protect": "interventions.packs.protection",
     "protected": "interventions.packs.protection",
     "read_activations": "geometry.states.index",

@@ -62,7 +62,7 @@ def read_items(path: Path, model: str | None = None) -> Items:
     if table.empty:
         raise ValueError("table 'coordinates' has no rows; give the run's command again")
     models = table["model"].unique()
-    return items_of(table, model if model in models else models[0])
+    return items_of(table, str(model if model in models else models[0]))
 
 
 def items_of(table: pd.DataFrame, model: str) -> Items:

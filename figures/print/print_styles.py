@@ -1,6 +1,6 @@
 """The measures of print: how wide a column is, and how large letters and how thick lines must be to survive it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 PIXELS_PER_MM = 96 / 25.4
 """Of the style sheet that browsers print by."""
@@ -41,8 +41,17 @@ PRINT_STYLES = {
 """paper: the columns of most journals and conferences; slides: a page of 10 inches, read from afar."""
 
 
-def print_style(name: str) -> PrintStyle:
-    """The style of this name; ValueError names those there are."""
+def print_style(name: str, width: int | float | None = None) -> PrintStyle:
+    """The style of this name, its figures as wide as `width` millimetres where it is given.
+
+    Raises ValueError for a name that is not known, and for a width that no page has.
+    """
     if name not in PRINT_STYLES:
         raise ValueError(f"style={name!r} is not known; choose one of {', '.join(PRINT_STYLES)}")
-    return PRINT_STYLES[name]
+    if width is None:
+        return PRINT_STYLES[name]
+    if not 30 <= width <= 1000:
+        raise ValueError(
+            f"width={width:g} is not between 30 and 1000; give the width of a figure in millimetres"
+        )
+    return replace(PRINT_STYLES[name], one_column=float(width), two_columns=float(width))

@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from regap.analyses.runs.records import RunRecords
 from regap.figures import across_runs
-from regap.figures.gallery import DrawnFigure, draw_all
+from regap.figures.gallery import ALL, DrawnFigure, FigureOptions, draw_all
 from regap.figures.print.export import FORMATS, Page, export_all
 from regap.figures.print.print_styles import PrintStyle, print_style
 from regap.figures.print.printed_tables import as_latex, as_markdown, tables_of
@@ -43,19 +43,24 @@ def publish(
     run_folder: Path | str,
     formats: Iterable[str] = ("pdf",),
     style: str = "paper",
-    only: str | None = None,
+    only: str | Sequence[str] = (),
     out: Path | str | None = None,
+    *,
+    options: FigureOptions = ALL,
+    width: int | float | None = None,
 ) -> list[Path]:
     """Writes RUN/figures/<style>/: each figure in each format, its caption as text, each table in LaTeX and Markdown.
 
-    formats: pdf, svg, png (300 dots to the inch). A figure that cannot be drawn is left out, as in the report;
-    one asked for by name raises ValueError. Raises RuntimeError without kaleido or a browser, after captions and
-    tables are written.
+    formats: pdf, svg, png (300 dots to the inch). only: names or short names of figures, and then no tables. width:
+    of each figure in millimetres, in place of the style's. A figure that cannot be drawn is left out, as in the
+    report; one asked for by name raises ValueError. Raises RuntimeError without kaleido or a browser,
+    after captions and tables are written.
     """
-    chosen, kinds = print_style(style), checked_formats(formats)
+    chosen, kinds = print_style(style, width), checked_formats(formats)
     run = RunRecords.load(run_folder)
     folder = Path(out) if out else run.folder / "figures" / chosen.name
-    found = [_publication(drawn, chosen) for drawn in draw_all(run, only) if _usable(drawn, only)]
+    drawn = [one for one in draw_all(run, only, options) if _usable(one, bool(only))]
+    found = [_publication(one, chosen) for one in drawn]
     written = [] if only else write_tables(run, folder)
     return [*written, *write_publications(found, folder, kinds)]
 
@@ -134,9 +139,9 @@ def with_origin(content: bytes, kind: str, origin: str) -> bytes:
     return content
 
 
-def _usable(drawn: DrawnFigure, only: str | None) -> bool:
-    if drawn.figure is None and only:
-        raise ValueError(f"only={only!r}: {drawn.problem}")
+def _usable(drawn: DrawnFigure, asked_for: bool) -> bool:
+    if drawn.figure is None and asked_for:
+        raise ValueError(f"only={drawn.drawing.name!r}: {drawn.problem}")
     return drawn.figure is not None
 
 

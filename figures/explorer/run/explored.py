@@ -15,6 +15,7 @@ from regap.figures.drawing.items import Items, read_items
 from regap.figures.explorer.run.answers import AnswerTable, read_answers
 from regap.figures.explorer.run.prompts import Prompts
 from regap.figures.gallery import thresholds
+from regap.figures.opened_run import missing_table
 
 
 class Missing(ValueError):
@@ -63,7 +64,7 @@ class ExploredRun:
         files = [table_path(self.folder, name) for name in ("completions", "verdicts")]
         if not all(path.is_file() for path in files):
             return None
-        return self._read("answers", files, lambda: read_answers(*files, self.summary.model))
+        return self._read("answers", files, lambda: read_answers(files[0], files[1], self.summary.model))
 
     @property
     def item_facts(self) -> pd.DataFrame | None:
@@ -156,24 +157,6 @@ class LazyRecords(Mapping[str, Record]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
-
-
-MADE_BY = {
-    "judge": "regap judge RUN",
-    "compare": "regap compare",
-    "read_back": "regap run --read-back",
-    "ablate": "regap ablate RUN",
-    "sweep": "regap sweep RUN",
-}
-
-
-def missing_table(folder: Path, name: str) -> str:
-    """Which table is missing from which run, and the command that makes it."""
-    analysis = SCHEMAS[name].analysis if name in SCHEMAS else name
-    command = MADE_BY.get(analysis, "regap run")
-    if command == "regap run" and (folder / "config.toml").is_file():
-        command = f"regap run --config {folder}/config.toml --out {folder}"
-    return f"The run {folder.name} has no table {name!r} yet. It is made by: {command}"
 
 
 def read_directions(path: Path) -> dict[str, np.ndarray]:

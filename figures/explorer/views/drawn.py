@@ -2,10 +2,11 @@
 
 import pandas as pd
 
-from regap.figures.explorer.run.explored import ExploredRun, Missing, missing_table
+from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.query import Query
 from regap.figures.explorer.views.view import Shown, View
 from regap.figures.gallery import ENTRIES, FigureEntry, drawn_from
+from regap.figures.opened_run import missing_table
 
 LEAST = 420
 """Pixels of the height of heat maps that do not say how many they need."""

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from regap.analyses.runs.records import RunRecords
-from regap.figures.gallery import NAMES, draw_all, write_figures
+from regap.figures.gallery import NAMES, FigureOptions, draw_all, write_figures
 from regap.figures.print import export
 from regap.figures.print.export import Page
 from regap.figures.print.publishing import checked_formats, publish, publish_together, run_names, with_origin
@@ -75,6 +75,18 @@ def test_captions_tell_the_choice_on_paper_and_the_number_of_prompts(
     publish(run_folder, ("pdf",))
     text = " ".join((run_folder / "figures/paper/separability_by_layer.txt").read_text().split())
     assert "Shown: d′; no correction." in text and "n = 40 prompts" in text
+
+
+def test_several_figures_are_printed_by_short_names_in_a_width_of_their_own(
+    run_folder: Path, without_browser: list[Page]
+) -> None:
+    chosen = FigureOptions(layer=2, arms=("text",))
+    written = publish(run_folder, ("pdf",), only=("plane", "separability"), options=chosen, width=120)
+    assert [path.stem for path in written[2:]] == ["refusal_drift_plane", "separability_by_layer"]
+    assert {round(page.width * 25.4 / 96) for page in without_browser} == {120}
+    assert "at layer 2" in " ".join(written[0].read_text().split())
+    with pytest.raises(ValueError, match="width=3 is not between 30 and 1000"):
+        publish(run_folder, ("pdf",), width=3)
 
 
 def test_text_of_the_data_stays_text_inside_an_svg() -> None:

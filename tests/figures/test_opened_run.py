@@ -1,0 +1,94 @@
+"""A run opened from Python gives its tables and figures by name, and says which command makes what is missing."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import regap as rg
+from regap.analyses.runs.records import Summary
+from regap.errors import ConfigError
+from regap.figures.opened_run import StoredSite, edited_layers
+
+WITHOUT_TORCH = """
+import sys, regap as rg
+run = rg.open_run(sys.argv[1])
+run.figure("plane"), run.table("separability"), rg.figures.frontier
+print("torch" in sys.modules)
+"""
+
+
+def test_tables_and_figures_come_by_name(planted_run: Path, planted: Any) -> None:
+    run = rg.open_run(planted_run)
+    assert "separability" in run.tables and "ablation" not in run.tables
+    table = run.table("separability")
+    assert table.equals(planted("separability").table)
+    table["value"] = 0.0  # a copy: the run keeps its own
+    assert run.table("separability").equals(planted("separability").table)
+    assert run.summary["layer"] == 1
+    assert run.figure("plane").layout.meta == run.figure("refusal_drift_plane").layout.meta
+    assert run.figure("outcomes", theme="dark").layout.paper_bgcolor != "white"
+
+
+def test_options_choose_what_is_drawn(planted_run: Path) -> None:
+    run = rg.open_run(planted_run)
+    lines = [trace for trace in run.figure("separability", measure="auroc", arms="text").data if trace.meta]
+    assert list(lines[0].y) == [100, 101, 102] and {line.name for line in lines} == {
+        "text"
+    }
+    plane: Any = run.figure("plane", layer=2, arms=("typographic",))
+    assert not plane.frames and {trace.name for trace in plane.data if trace.name} == {"typographic"}
+    assert sorted(plane.data[0].y) == [pair + 1.0 for pair in range(1, 20, 2)]
+    doses: Any = run.figure("doses", measure="auroc", arms="picture")
+    assert [note.text for note in doses.layout.annotations] == ["AUROC"] and not doses.layout.updatemenus
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("plan", {}, "only='plan' is no figure; .* plane for refusal_drift_plane"),
+        ("plane", {"measure": "auroc"}, "no option of the figure refusal_drift_plane; it has layer, arms"),
+        ("drift", {"layer": 1}, "drift_and_separability; it has none"),
+        ("plane", {"color": 1}, "color=1 is no option of figures"),
+        ("plane", {"theme": "pink"}, "theme='pink'"),
+        ("plane", {"layer": 99}, "layer=99 was not read; choose one of 0 to 2"),
+        ("outcomes", {"arms": "smell"}, "arm smell is not in the table; there are text, typographic"),
+        ("ablation", {}, "no table 'ablation'; `regap ablate RUN` makes it"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(
+    planted_run: Path, name: str, options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        rg.open_run(planted_run).figure(name, **options)
+
+
+def test_a_missing_table_is_named_with_the_command_that_makes_it(planted_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"no table 'sweep' yet. It is made by: regap sweep RUN. It has .*claims"
+    ):
+        rg.open_run(planted_run).table("sweep")
+    with pytest.raises(ConfigError, match="It has no tables yet"):
+        rg.open_run(tmp_path).table("claims")
+    with pytest.raises(ConfigError, match="is no folder; `regap run`"):
+        rg.open_run(tmp_path / "absent")
+
+
+def test_the_report_is_written_into_the_run(run_folder: Path) -> None:
+    assert rg.open_run(run_folder).report() == run_folder / "report.html"
+
+
+def test_no_torch_is_loaded_and_figures_are_found_by_attribute(planted_run: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(planted_run)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "False"
+    with pytest.raises(AttributeError, match="no attribute 'cubist'"):
+        _ = rg.figures.cubist  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_the_edited_layers_come_from_the_summary() -> None:
+    site = {"layers": [4, 3], "positions": "last"}
+    assert edited_layers(Summary({"fixed": {"site": site}})) == (3, 4)
+    assert StoredSite.of(Summary({"fixed": {"site": site}}), "fixed") == StoredSite((4, 3), "last")
+    assert edited_layers(Summary({})) == ()
