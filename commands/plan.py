@@ -45,7 +45,7 @@ def plan(
     """Estimate parameters, memory, disk and time of a run from the configuration alone; no weight is loaded."""
     from regap.analyses.runs import plan as planning
     from regap.geometry.data.pair_files import read_pairs
-    from regap.geometry.models.meta_model import load_without_weights
+    from regap.geometry.models.loading import load_without_weights
 
     size = planning.image_size_of(image_size) if image_size else None
     unloaded = load_without_weights(

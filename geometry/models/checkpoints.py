@@ -77,10 +77,11 @@ def known_device(name: str) -> torch.device:
 
 
 def known_dtype(dtype: str) -> str:
-    """Return the number format; raises ModelError unless torch has it."""
-    if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
+    """Return the number format; raises ModelError unless it is one of torch's for real numbers."""
+    number = getattr(torch, dtype, None)
+    if dtype != "auto" and not (isinstance(number, torch.dtype) and number.is_floating_point):
         raise ModelError(
-            f"dtype {dtype!r} is no torch number format; write float32, bfloat16, float16 or auto"
+            f"dtype {dtype!r} is not a number format of torch; write float32, bfloat16, float16 or auto"
         )
     return dtype
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedModel
 
@@ -17,6 +19,7 @@ from regap.geometry.models.checkpoints import (
     commit_of,
     known_device,
     known_dtype,
+    model_class,
     quantization,
     read_configuration,
     read_weights,
@@ -130,6 +133,23 @@ class Model:
             return f"blocks.{layer}.hook_out"
         return "ln_final.hook_in" if layer == self.layers - 1 else f"blocks.{layer + 1}.hook_in"
 
+    @torch.inference_mode()
+    def logit_lens(self, states: Float[Tensor, "prompt d_model"]) -> Float[Tensor, "prompt token_id"]:
+        """Return W_U norm(h), float32 on the CPU: what the model would write if these were its last block's outputs.
+
+        For outputs of the last block these are the model's own logits. Soft caps on logits, which some models have,
+        are not applied. Raises ModelError for a model without an output embedding.
+        """
+        head = self.hf.get_output_embeddings()
+        if head is None:
+            raise ModelError(
+                f"model {self.name} has no output embedding; methods that read tokens off states need one"
+            )
+        weight = next(head.parameters())
+        inputs = states.to(weight.device, weight.dtype)
+        norm = getattr(self.bridge, "ln_final", None)
+        return head(inputs if norm is None else norm(inputs)).float().cpu()
+
 
 def load(
     source: str | Path | PreTrainedModel,
@@ -195,6 +215,21 @@ def load(
     return _wrap(hf, chosen, _name(str(source)), digest, hooks)
 
 
+def load_without_weights(
+    source: str, *, dtype: str = "float32", revision: str | None = None, download: bool = False
+) -> Model:
+    """Return the model that `load` would return with parameters that hold no numbers: for counting, not for running.
+
+    Raises ModelError for a source that has no configuration, or for which transformers has no class.
+    """
+    found = locate(source)
+    config, processor = read_configuration(found, {"revision": revision, "local_files_only": not download})
+    number = config.dtype if known_dtype(dtype) == "auto" else getattr(torch, dtype)
+    with torch.device("meta"):
+        hf = model_class(source, config).from_config(config, dtype=number)
+    return Model(bridge(hf.eval()), processor, source, "unloaded")
+
+
 def organism_folder(member: str = "") -> Path:
     """Return the folder of a bundled organism, the default one if no member is named."""
     if not member:
@@ -221,13 +256,13 @@ def _wrap(hf: PreTrainedModel, processor: Any, name: str, digest: str, hooks: Ho
 
 
 @torch.inference_mode()
-def _sample_logits(hf: Any, processor: Any) -> torch.Tensor:
+def _sample_logits(hf: Any, processor: Any) -> Tensor:
     tokens = processor.tokenizer("What is shown here, and why?", return_tensors="pt")
     device = hf.get_input_embeddings().weight.device
     return hf(input_ids=tokens["input_ids"].to(device), use_cache=False).logits.float().cpu()
 
 
-def _require_equal(name: str, plain: torch.Tensor, hooked: torch.Tensor, allowed: float) -> None:
+def _require_equal(name: str, plain: Tensor, hooked: Tensor, allowed: float) -> None:
     """Some adapters compute parts of a model anew; a model that they change is refused."""
     difference = float((plain - hooked).abs().max() / plain.abs().max())
     if not difference <= allowed:

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from regap.errors import PairError
 from regap.geometry.models.loading import Model
-from regap.geometry.models.logit_lens import logits_of
 from regap.geometry.states.activations import Activations
 from regap.geometry.states.store import digest_of
 from regap.interventions.defences.calibration import DefenceData, Dose
@@ -82,7 +81,7 @@ def evidence(
     model: Model, states: Float[Tensor, "prompt d_model"], tokens: tuple[int, ...]
 ) -> Float[Tensor, " prompt"]:
     """Return the cosine of the logits of states with the vector that is 1 at these tokens, 0 elsewhere; float64."""
-    logits = logits_of(model, states).double()
+    logits = model.logit_lens(states).double()
     return logits[:, list(tokens)].sum(-1) / (logits.norm(dim=-1) * len(tokens) ** 0.5)
 
 

@@ -180,7 +180,7 @@ def test_fewer_bits_are_asked_of_transformers(monkeypatch: pytest.MonkeyPatch) -
 def test_a_setting_that_cannot_be_used_is_refused(folder: Path) -> None:
     odd: Any = "2bit"
     assert "quantize is '2bit'; write 8bit or 4bit" in refused(folder, quantize=odd)
-    assert "dtype 'float31' is no torch number format" in refused(folder, dtype="float31")
+    assert "dtype 'float31' is not a number format of torch" in refused(folder, dtype="float31")
     assert f"model {folder}: " in refused(folder, attention="unheard_of")
 
 
