@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from regap.figures.opened_run import open_run as open_run
+    from regap.analyses.judges.judged_answers import judge as judge
     from regap.geometry.data.arm_synthesis import with_arms as with_arms
     from regap.geometry.data.benchmarks.loading import benchmark as benchmark
     from regap.geometry.data.benchmarks.loading import harmless as harmless
@@ -49,6 +50,7 @@ _HOMES = {
     "generate": "interventions.generation",
     "harmless": "geometry.data.benchmarks.loading",
     "inputs": "geometry.prompts.batch",
+    "judge": "analyses.judges.judged_answers",
     "load": "geometry.models.loading",
     "load_direction": "geometry.directions",
     "load_drift": "geometry.drift",

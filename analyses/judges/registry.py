@@ -12,6 +12,7 @@ from regap.analyses.judges.verdicts import (
     exact_answer,
     refusal_phrases,
 )
+from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.states.store import digest_of
 
@@ -65,7 +66,7 @@ def judge_for(pairs: Pairs, name: str = "auto") -> Judge:
             else "answer_or_phrases"
         )
     if name not in JUDGES:
-        raise ValueError(f"judge is {name!r}; choose auto or one of {', '.join(JUDGES)}")
+        raise ConfigError(f"judge is {name!r}; choose auto or one of {', '.join(JUDGES)}")
     return JUDGES[name].judge
 
 
@@ -73,5 +74,5 @@ def judges_named(names: Sequence[str]) -> tuple[NamedJudge, ...]:
     """Return the judges of these names, each once, in their order; all there are for no name."""
     unknown = [name for name in names if name not in JUDGES]
     if unknown:
-        raise ValueError(f"judge is {unknown[0]!r}; choose one of {', '.join(JUDGES)}")
+        raise ConfigError(f"judge is {unknown[0]!r}; choose one of {', '.join(JUDGES)}")
     return tuple(JUDGES[name] for name in dict.fromkeys(names or JUDGES))

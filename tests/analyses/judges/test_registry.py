@@ -8,6 +8,7 @@ import pytest
 from regap.analyses.judges.published_lists import PUBLISHED, XSTEST
 from regap.analyses.judges.registry import JUDGES, judge_for, judges_named, of_phrases
 from regap.analyses.judges.verdicts import Judge, answer_or_phrases, exact_answer, refusal_phrases
+from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pair, Pairs
 from regap.interventions.generation import Completion
 
@@ -33,7 +34,7 @@ def test_the_judge_is_chosen_by_name_or_by_what_is_known(
 
 def test_an_unknown_judge_is_named(make_pair: MakePair) -> None:
     with pytest.raises(
-        ValueError,
+        ConfigError,
         match=r"judge is 'oracle'; choose auto or one of exact_answer, refusal_phrases, .*xstest_prefixes",
     ):
         judge_for(Pairs((make_pair("p"),)), "oracle")
@@ -53,7 +54,7 @@ def test_judges_are_named_once_each_and_all_by_default() -> None:
         "exact_answer",
     ]
     assert judges_named([]) == tuple(JUDGES.values())
-    with pytest.raises(ValueError, match="judge is 'oracle'; choose one of exact_answer"):
+    with pytest.raises(ConfigError, match="judge is 'oracle'; choose one of exact_answer"):
         judges_named(["xstest_prefixes", "oracle"])
 
 

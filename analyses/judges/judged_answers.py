@@ -1,0 +1,74 @@
+"""Answers that a model just gave, judged by a named judge or by a function of your own: one row for each answer."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import pandas as pd
+
+from regap.analyses.judges.registry import judge_for
+from regap.analyses.judges.verdicts import Judge, Judged, Verdict
+from regap.errors import ConfigError, PairError
+from regap.geometry.data.pairs import Pair, Pairs
+from regap.interventions.generation import Completion
+
+OwnJudge = Callable[[str, str], Verdict]
+"""A function from a request and its answer, both as text, to a verdict."""
+
+
+@dataclass(frozen=True)
+class FunctionJudge:
+    """A plain function of request and answer as a Judge; its verdicts carry the function's name."""
+
+    function: OwnJudge
+
+    def __call__(self, pair: Pair, completion: Completion) -> Judged:
+        """Return the function's verdict on one answer.
+
+        Raises ConfigError if the function returns anything but a verdict.
+        """
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        verdict = self.function(pair.request, completion.text)
+        if verdict not in get_args(Verdict):
+            raise ConfigError(
+                f"judge {name} returned {verdict!r} for pair {pair.pair_id!r}; "
+                f"return one of {', '.join(get_args(Verdict))}"
+            )
+        return Judged(pair, completion, name, verdict, f"returned by {name}")
+
+
+def judge(answers: Sequence[Completion], judge: str | OwnJudge = "auto") -> pd.DataFrame:
+    """Return one row for each answer, in their order: pair_id, arm, label, verdict, reason and judge.
+
+    answers: what `generate` returns.
+    judge: the name of a judge; `auto`, which compares with the right answer where the pair has one and looks for
+    refusal phrases elsewhere; or a function `(request, answer) -> verdict`, where the verdict is refused, complied,
+    degenerate or not_judged.
+
+    Raises PairError for no answers and for answers without their pair, ConfigError for an unknown judge and for a
+    function that returns no verdict.
+    """
+    pairs = [answer.pair for answer in answers if answer.pair]
+    if not answers or len(pairs) < len(answers):
+        raise PairError(
+            f"{len(answers)} answers, {len(pairs)} of them with their pair; give the answers that generate returns"
+        )
+    chosen = _judge(judge, pairs)
+    judged = [chosen(pair, answer) for pair, answer in zip(pairs, answers, strict=True)]
+    return pd.DataFrame(
+        {
+            "pair_id": one.pair.pair_id,
+            "arm": one.completion.arm,
+            "label": one.pair.label,
+            "verdict": one.verdict,
+            "reason": one.reason,
+            "judge": one.judge,
+        }
+        for one in judged
+    )
+
+
+def _judge(judge: str | OwnJudge, pairs: Sequence[Pair]) -> Judge:
+    if not isinstance(judge, str):
+        return FunctionJudge(judge)
+    return judge_for(Pairs(tuple({pair.pair_id: pair for pair in pairs}.values())), judge)
