@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import get_args
 
@@ -23,8 +23,10 @@ from regap.geometry.data.pairs import (
 )
 from regap.geometry.files import write_whole
 
-REQUIRED = ("pair_id", "arm", "label", "request", "text")
-OPTIONAL = ("category", "image", "images", "system", "answer", "split", "cluster", "shown")
+REQUIRED = ("pair_id", "label", "request", "text")
+OPTIONAL = ("arm", "category", "image", "images", "system", "answer", "split", "cluster", "shown")
+ALSO_CALLED = {"id": "pair_id"}
+"""Names that are read as another column, unless that column is there too."""
 UNKNOWN = "-"
 """In the column shown: which words the image has is not known."""
 _READERS = {
@@ -36,18 +38,31 @@ _READERS = {
 }
 
 
-def read_pairs(path: str | Path) -> Pairs:
-    """Return the pairs in a file, every picture decoded once to prove that it is whole.
+def read_pairs(
+    source: str | Path | pd.DataFrame,
+    *,
+    columns: Mapping[str, str | None] | None = None,
+    labels: Mapping[object, Label] | None = None,
+    splits: Mapping[object, Split] | None = None,
+    arms: Mapping[object, str] | None = None,
+) -> Pairs:
+    """Return the pairs in a file or a table, every picture decoded once to prove that it is whole.
 
-    Columns: pair_id, arm, label, request, text; optional category, image (a path relative to the file and
-    inside its folder, or in parquet the encoded bytes), images (a list of these), system (the system's message),
-    answer, split (by a hash of the request where absent), cluster (the pair where absent), shown (the words in
-    its image, the request where absent, `-` where not known). Raises PairError, naming file, row and remedy, for
-    anything else.
+    Columns: pair_id (or id), label, and text or request, each of which stands for the other where that is absent;
+    optional arm (text where absent), category, image (a path relative to the file and inside its folder, or in
+    parquet the encoded bytes), images (a list of these), system (the system message), answer, split (by a hash of
+    the request where absent), cluster (the pair where absent), shown (the words in its image, the request where
+    absent, `-` where not known). Image paths in a table are relative to the working folder.
+
+    Other names are mapped: `columns` from the column there to the name here, or to None to leave it out; `labels`,
+    `splits` and `arms` from the value there to the value here, such as labels={"unsafe": "harmful", 0: "harmless"}.
+    Raises PairError, naming file, row and remedy, for anything else.
     """
-    path = Path(path)
-    table = _table(path)
-    _check_columns(path, table)
+    path = Path("table") if isinstance(source, pd.DataFrame) else Path(source)
+    table = source.copy() if isinstance(source, pd.DataFrame) else _table(path)
+    table = _named(path, table, columns or {})
+    values = {"label": labels or {}, "split": splits or {}, "arm": arms or {}}
+    table = _valued(path, table, {name: mapping for name, mapping in values.items() if mapping})
     rows = [_row(path, number, row) for number, row in enumerate(table.to_dict("records"), start=1)]
     grouped: dict[str, list[dict]] = {}
     for row in rows:
@@ -103,31 +118,86 @@ def _table(path: Path) -> pd.DataFrame:
     return table
 
 
-def _check_columns(path: Path, table: pd.DataFrame) -> None:
-    columns = [str(column) for column in table.columns]
-    missing = [name for name in REQUIRED if name not in columns]
+def _named(path: Path, table: pd.DataFrame, columns: Mapping[str, str | None]) -> pd.DataFrame:
+    """Return the table with the columns that a pairs file has; PairError for missing and unknown ones."""
+    table = table.rename(columns=str)
+    absent = [name for name in columns if name not in table.columns]
+    if absent:
+        raise PairError(
+            f"pairs file {path} has no column {absent[0]!r} to map; it has {', '.join(table.columns)}"
+        )
+    table = table.drop(columns=[name for name, to in columns.items() if to is None])
+    table = table.rename(columns={name: to for name, to in columns.items() if to is not None})
+    found = list(table.columns)
+    table = table.rename(columns={old: new for old, new in ALSO_CALLED.items() if new not in found})
+    twice = _first_repeated(table.columns)
+    if twice:
+        raise PairError(f"pairs file {path} has the column {twice} twice; map one of them to None (columns=)")
+    if "arm" not in table.columns:
+        table = table.assign(arm="text")
+    if "text" not in table.columns and "request" in table.columns:
+        table = table.assign(text=table["request"])
+    if "request" not in table.columns and {"text", "pair_id"} <= set(table.columns):
+        table = table.assign(request=_requests(table))
+    missing = [name for name in REQUIRED if name not in table.columns]
     if missing:
         raise PairError(
-            f"pairs file {path} lacks the column {', '.join(missing)}; required are {', '.join(REQUIRED)}"
+            f"pairs file {path} lacks the column {', '.join(missing)}; required are {', '.join(REQUIRED)}: "
+            f'map another column to it, as in columns={{"COLUMN": "{missing[0]}"}}'
         )
-    unknown = [name for name in columns if name not in REQUIRED + OPTIONAL]
+    unknown = [name for name in table.columns if name not in REQUIRED + OPTIONAL]
     if unknown:
         raise PairError(
             f"pairs file {path} has the unknown column {', '.join(unknown)}; "
-            f"known are {', '.join(REQUIRED + OPTIONAL)}: rename or remove it"
+            f"known are {', '.join(REQUIRED + OPTIONAL)}: rename or remove it, or map it, as in "
+            f'columns={{"{unknown[0]}": None}} to leave it out'
         )
+    return table
+
+
+def _requests(table: pd.DataFrame) -> list[object]:
+    """Return the request of each row: the text of its pair's text arm, else its own text without image slots."""
+    in_words = table[table["arm"] == "text"].drop_duplicates("pair_id").set_index("pair_id")["text"]
+    return [
+        in_words.get(pair_id, text.replace(IMAGE_SLOT, "").strip() if isinstance(text, str) else text)
+        for pair_id, text in zip(table["pair_id"], table["text"], strict=True)
+    ]
+
+
+def _valued(path: Path, table: pd.DataFrame, values: Mapping[str, Mapping[object, str]]) -> pd.DataFrame:
+    """Return the table with the values of these columns mapped; PairError for a value that no row has."""
+    for name, mapping in values.items():
+        if name not in table.columns:
+            raise PairError(f"pairs file {path} has no column {name} whose values could be mapped")
+        as_text = {_as_text(value): to for value, to in mapping.items()}
+        there = {_as_text(value) for value in table[name]}
+        absent = [value for value in as_text if value not in there]
+        if absent:
+            raise PairError(
+                f"pairs file {path} has no {name} {absent[0]!r} to map; it has {', '.join(sorted(there)[:8])}"
+            )
+        table = table.assign(**{name: [as_text.get(_as_text(value), value) for value in table[name]]})
+    return table
+
+
+def _as_text(value: object) -> str:
+    """Return a cell as text; whole numbers as such, however the file kept them."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _row(path: Path, number: int, row: dict) -> dict:
     """Return the row with empty cells as None, its prompt built; PairError names the row."""
     clean = {key: (None if _is_empty(value) else value) for key, value in row.items()}
     where = f"pairs file {path}, row {number}"
-    empty = [name for name in REQUIRED if clean.get(name) is None]
+    empty = [name for name in (*REQUIRED, "arm") if clean.get(name) is None]
     if empty:
         raise PairError(f"{where}: {', '.join(empty)} is empty; fill it in or remove the row")
     for name, allowed in (("label", get_args(Label)), ("split", get_args(Split))):
         if clean.get(name) not in (None, *allowed):
-            raise PairError(f"{where}: {name} is {clean[name]!r}; write one of {', '.join(allowed)}")
+            raise PairError(
+                f"{where}: {name} is {clean[name]!r}; write one of {', '.join(allowed)}, or map it to "
+                f"one of them with {name}s={{{clean[name]!r}: ...}}"
+            )
     try:
         clean["arm"] = check_arm(str(clean["arm"]))
         clean["prompt"] = _prompt(path.parent, str(clean["text"]), _images(clean), clean)

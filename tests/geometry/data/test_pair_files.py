@@ -160,11 +160,68 @@ def test_a_table_without_rows(tmp_path: Path) -> None:
     assert "has no rows; it needs one row per pair and arm" in refusal(path)
 
 
-@pytest.mark.parametrize("column", list(TEXT))
+@pytest.mark.parametrize("column", ["pair_id", "label"])
 def test_a_column_that_is_missing(column: str, tmp_path: Path) -> None:
     row = {name: value for name, value in TEXT.items() if name != column}
     message = refusal(written(tmp_path, [row]))
-    assert f"lacks the column {column}; required are pair_id, arm, label, request, text" in message
+    assert f"lacks the column {column}; required are pair_id, label, request, text: map another" in message
+
+
+def test_a_table_without_request_and_without_text(tmp_path: Path) -> None:
+    row = {name: TEXT[name] for name in ("pair_id", "arm", "label")}
+    assert "lacks the column request, text; required are" in refusal(written(tmp_path, [row]))
+
+
+def test_the_least_that_a_table_must_have() -> None:
+    (pair,) = read_pairs(pd.DataFrame([{"id": 7, "label": "harmful", "text": "a request"}]))
+    assert (pair.pair_id, pair.request, list(pair.prompts)) == ("7", "a request", ["text"])
+    (same,) = read_pairs(pd.DataFrame([{"id": 7, "label": "harmful", "request": "a request"}]))
+    assert same == pair
+
+
+def test_the_request_is_the_text_of_the_text_arm(tmp_path: Path) -> None:
+    rows = [{name: value for name, value in row.items() if name != "request"} for row in (SHOWN, TEXT)]
+    (pair,) = read_pairs(written(tmp_path, rows))
+    assert pair.request == "a request"
+    (alone,) = read_pairs(written(tmp_path, rows[:1]))
+    assert alone.request == "do  now"
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_other_names_are_mapped(kind: str, tmp_path: Path) -> None:
+    theirs = {"qid": "p", "kind": "words", "unsafe": 1, "prompt": "a request", "split": "train", "note": "x"}
+    (pair,) = read_pairs(
+        written(tmp_path, [theirs], kind),
+        columns={"qid": "pair_id", "kind": "arm", "unsafe": "label", "prompt": "text", "note": None},
+        labels={1: "harmful"},
+        splits={"train": "calibration"},
+        arms={"words": "text"},
+    )
+    assert (pair.pair_id, pair.label, pair.split, pair.request) == (
+        "p",
+        "harmful",
+        "calibration",
+        "a request",
+    )
+
+
+@pytest.mark.parametrize(
+    ("mapping", "why"),
+    [
+        ({"columns": {"absent": "text"}}, "has no column 'absent' to map; it has pair_id, arm, label"),
+        ({"labels": {"unsafe": "harmful"}}, "has no label 'unsafe' to map; it has harmful"),
+        ({"splits": {"train": "calibration"}}, "has no column split whose values could be mapped"),
+        ({"columns": {"request": "text"}}, "has the column text twice; map one of them to None"),
+    ],
+)
+def test_a_mapping_that_maps_nothing_is_refused(mapping: dict[str, Any], why: str, tmp_path: Path) -> None:
+    with pytest.raises(PairError, match=why):
+        read_pairs(written(tmp_path, [TEXT]), **mapping)
+
+
+def test_a_label_of_another_name_is_refused_with_the_mapping_that_helps(tmp_path: Path) -> None:
+    message = refusal(written(tmp_path, [TEXT | {"label": "unsafe"}]))
+    assert "or map it to one of them with labels={'unsafe': ...}" in message
 
 
 def test_a_column_that_is_unknown(tmp_path: Path) -> None:
