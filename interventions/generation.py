@@ -11,9 +11,10 @@ import torch
 from regap.geometry.data.pairs import Pair, Pairs, Prompt
 from regap.geometry.files import write_whole
 from regap.geometry.forward.batches import BatchSplitter, batch_rows
-from regap.geometry.forward.hooks import Edit, Prefix, borrowed, hooked, prefill
+from regap.geometry.forward.hooks import Edit, hooked
+from regap.geometry.forward.prefix import Prefix, borrowed, prefill
 from regap.geometry.forward.runner import Runner
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, prompt_digest, render
 from regap.geometry.states.store import digest_of
 
@@ -114,7 +115,9 @@ class _Group:
 
         def answers(batch: Batch) -> list[_Answer]:
             if self.model.one_token_passes and all(edit.only_last for edit in edits):
-                return list(_continue(self.model, prefill(self.model, batch), edits, self.budget))
+                prefix = prefill(self.model, batch)
+                if not prefix.whole:
+                    return list(_continue(self.model, prefix, edits, self.budget))
             return list(_from_start(self.model, batch, edits, self.budget))
 
         parts = self.fitting.run(self.prompts, rows, answers, self.batches)

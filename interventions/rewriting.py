@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from regap.geometry.data.pairs import Pair, Pairs, Prompt
 from regap.geometry.forward.runner import Runner, silent
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import prompt_digest, render
 from regap.interventions.generation import Completion, generate
 

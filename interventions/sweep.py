@@ -10,10 +10,11 @@ from torch import Tensor
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import Direction
 from regap.geometry.forward.batches import run_batches
-from regap.geometry.forward.hooks import Edit, run
+from regap.geometry.forward.hooks import Edit
 from regap.geometry.forward.parallel_last_token import run_versions
+from regap.geometry.forward.prefix import run
 from regap.geometry.forward.runner import Runner
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
 
 

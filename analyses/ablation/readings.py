@@ -15,8 +15,8 @@ from regap.analyses.judges.first_token import log_odds
 from regap.analyses.runs.measured import Measured
 from regap.analyses.runs.progress import Tracker, silent
 from regap.geometry.forward.batches import BatchSplitter, batch_rows
-from regap.geometry.forward.hooks import LastToken, prefill, run, run_last_token
 from regap.geometry.forward.parallel_last_token import run_versions
+from regap.geometry.forward.prefix import LastToken, prefill, run, run_last_token
 from regap.geometry.prompts.batch import Batch, prompt_digest, render
 from regap.geometry.states.store import digest_of, digest_of_tensor, write_tensors
 

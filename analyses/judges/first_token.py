@@ -9,7 +9,8 @@ from torch import Tensor
 from regap.analyses.judges.verdicts import Judge, Judged
 from regap.geometry.data.pairs import Pair, Pairs
 from regap.geometry.forward.batches import run_batches
-from regap.geometry.forward.hooks import Edit, prefill, run, run_last_token
+from regap.geometry.forward.hooks import Edit
+from regap.geometry.forward.prefix import prefill, run, run_last_token
 from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch

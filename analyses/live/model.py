@@ -24,8 +24,9 @@ from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pair, Pairs
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
-from regap.geometry.forward.hooks import Edit, Hook, hooked, run
+from regap.geometry.forward.hooks import Edit, Hook, hooked
 from regap.geometry.forward.image_features import seen_inputs
+from regap.geometry.forward.prefix import run
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch, collate, render
 from regap.interventions.edits.regap import ReGap

@@ -11,7 +11,7 @@ import torch
 
 from regap.errors import ModelError
 from regap.geometry.data.pairs import Prompt
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, collate
 from regap.geometry.prompts.lengths import prompt_lengths
 

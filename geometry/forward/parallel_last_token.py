@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regap.geometry.forward.hooks import Hook, Prefix, borrowed, hooked, prefill, run_last_token
-from regap.geometry.models.loading import Model
+from regap.geometry.forward.hooks import Hook, hooked
+from regap.geometry.forward.prefix import Prefix, borrowed, prefill, run_last_token
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
 
 AT_ONCE = 1024

@@ -12,7 +12,7 @@ from torch import Tensor
 from regap.errors import ModelError
 from regap.geometry.forward.hooks import Edit, Hook, Reader, Residual, hooked
 from regap.geometry.forward.image_features import seen_inputs
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, Positions
 
 States = Float[Tensor, "prompt layer d_model"]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 
 Advance = Callable[[int], None]
 """Is told how many more prompts are done."""

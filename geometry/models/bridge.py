@@ -1,7 +1,7 @@
 """A Hugging Face model under TransformerLens' hooks: at block boundaries alone, or at every part of the model."""
 
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
@@ -18,9 +18,7 @@ from transformer_lens.model_bridge.sources import build_bridge_from_module
 from regap.errors import ModelError
 from regap.geometry.models.component_map import adapter_without_packages
 from regap.geometry.models.decoder import Decoder, find_decoder
-
-Hooks = Literal["blocks", "all"]
-"""blocks: at the input and the output of each decoder block; all: wherever TransformerLens' own adapter has them."""
+from regap.geometry.models.model import Hooks
 
 
 def bridge(model: torch.nn.Module, hooks: Hooks = "blocks") -> TransformerBridge:

@@ -1,19 +1,14 @@
 """How a model is loaded: the same way for a hub id, a checkpoint folder and a model in memory."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedModel
 
 from regap.errors import ModelError
-from regap.geometry.models.bridge import Hooks, bridge
+from regap.geometry.models.bridge import bridge
 from regap.geometry.models.checkpoints import (
     Quantize,
     commit_of,
@@ -24,8 +19,8 @@ from regap.geometry.models.checkpoints import (
     read_configuration,
     read_weights,
 )
-from regap.geometry.models.component_map import ModulePath, Submodule, parts_of_blocks
 from regap.geometry.models.identity import digest_of_folder, digest_of_parameters, digest_of_processor
+from regap.geometry.models.model import Hooks, Model, no_template
 from regap.geometry.models.processors import as_processor
 
 __all__ = ["Model", "ModelError", "load", "organism_folder"]
@@ -34,121 +29,6 @@ ORGANISM = "organism"
 ROUNDING = 1e-3
 """Largest difference between logits with all hooks and without, relative to the largest; 50 times that in 16 bits."""
 _WEIGHTS = Path(__file__).resolve().parents[2] / "organism" / "weights"
-
-
-@dataclass(frozen=True, eq=False)
-class Model:
-    """A Hugging Face model under TransformerLens hooks, with its processor."""
-
-    bridge: TransformerBridge = field(repr=False)
-    """TransformerLens' view of the model: `run_with_cache`, `hooks` and `hook_dict` work as they do there."""
-    processor: Any = field(repr=False)
-    """Tokenizer, image processor and chat template; pads on the left."""
-    name: str
-    """The checkpoint folder's name, the hub id, or the class of a model in memory."""
-    fingerprint: str
-    """Digest of weights, configuration, tokenizer, template, number format and attention implementation."""
-    hooks: Hooks = "blocks"
-    """Which hooks the bridge has: at block boundaries, or at every part that TransformerLens' adapter knows."""
-
-    def __post_init__(self) -> None:
-        if not getattr(self.processor, "chat_template", None):
-            raise ModelError(_no_template(self.name))
-
-    @property
-    def hf(self) -> Any:
-        """The Hugging Face model itself; the bridge's hooks fire inside its `forward` and `generate`."""
-        return self.bridge.original_model
-
-    @cached_property
-    def layers(self) -> int:
-        """Number of decoder blocks."""
-        return int(self.bridge.cfg.n_layers)
-
-    @cached_property
-    def width(self) -> int:
-        """Width of the residual stream."""
-        return int(self.bridge.cfg.d_model)
-
-    @property
-    def device(self) -> torch.device:
-        """Where inputs go: the device that the token embedding runs on, wherever the other parts of the model are."""
-        embedding = self.bridge.embed.original_component
-        if embedding.weight.device.type != "meta":
-            return embedding.weight.device
-        return torch.device(embedding._hf_hook.execution_device)  # kept elsewhere between passes
-
-    @property
-    def tokenizer(self) -> Any:
-        """The processor's tokenizer."""
-        return self.processor.tokenizer
-
-    @property
-    def sees_images(self) -> bool:
-        """True if prompts may have images, False for a language model."""
-        return hasattr(self.processor, "image_processor")
-
-    @cached_property
-    def image_token(self) -> int | None:
-        """The token id that stands for a patch of an image in `input_ids`, None if there is none."""
-        config = self.hf.config
-        return getattr(config, "image_token_id", getattr(config, "image_token_index", None))
-
-    @cached_property
-    def longest_prompt(self) -> int | None:
-        """Number of tokens that the model has positions for, None if its configuration does not say."""
-        return getattr(self.hf.config.get_text_config(), "max_position_embeddings", None)
-
-    @cached_property
-    def one_token_passes(self) -> bool:
-        """True if the KV cache of a prompt without its last token can be reused: it depends on no later token.
-
-        False where prompt tokens attend to later ones (PaliGemma), and where cross-attention blocks keep keys and
-        values of the image (Mllama).
-        """
-        text = self.hf.config.get_text_config()
-        return not (getattr(text, "use_bidirectional_attention", None) or self.crossing)
-
-    @cached_property
-    def crossing(self) -> frozenset[int]:
-        """Cross-attention blocks, which read the image and are skipped without one."""
-        return frozenset(getattr(self.hf.config.get_text_config(), "cross_attention_layers", None) or ())
-
-    @cached_property
-    def parts(self) -> Mapping[Submodule, ModulePath]:
-        """Where each block keeps its attention, its MLP and the input of its output projection, as far as known."""
-        return parts_of_blocks(self.hf)
-
-    def hook_name(self, layer: int) -> str:
-        """Return the canonical TransformerLens name of the output of block `layer`, 0-based.
-
-        The output of a cross-attention block, which is skipped without an image, is read and written at the next
-        module's input. Raises ModelError for a layer that the model does not have.
-        """
-        if not 0 <= layer < self.layers:
-            raise ModelError(
-                f"layer {layer} is not in model {self.name}; its blocks are 0 to {self.layers - 1}"
-            )
-        if layer not in self.crossing:
-            return f"blocks.{layer}.hook_out"
-        return "ln_final.hook_in" if layer == self.layers - 1 else f"blocks.{layer + 1}.hook_in"
-
-    @torch.inference_mode()
-    def logit_lens(self, states: Float[Tensor, "prompt d_model"]) -> Float[Tensor, "prompt token_id"]:
-        """Return W_U norm(h), float32 on the CPU: what the model would write if these were its last block's outputs.
-
-        For outputs of the last block these are the model's own logits. Soft caps on logits, which some models have,
-        are not applied. Raises ModelError for a model without an output embedding.
-        """
-        head = self.hf.get_output_embeddings()
-        if head is None:
-            raise ModelError(
-                f"model {self.name} has no output embedding; methods that read tokens off states need one"
-            )
-        weight = next(head.parameters())
-        inputs = states.to(weight.device, weight.dtype)
-        norm = getattr(self.bridge, "ln_final", None)
-        return head(inputs if norm is None else norm(inputs)).float().cpu()
 
 
 def load(
@@ -204,7 +84,7 @@ def load(
     config, read = read_configuration(found, options)
     chosen = read if processor is None else as_processor(processor)
     if not getattr(chosen, "chat_template", None):
-        raise ModelError(_no_template(str(source)))
+        raise ModelError(no_template(str(source)))
     hf = read_weights(str(source), found, config, {**weights, **options})
     if device_map is None and quantize is None:
         hf = hf.to(device=place)
@@ -294,10 +174,3 @@ def locate(source: str) -> str:
             f"model {source}: no such folder, and no hub id of the form OWNER/NAME; check the path"
         )
     return source
-
-
-def _no_template(name: str) -> str:
-    return (
-        f"model {name}: its processor has no chat template; add chat_template.jinja to the folder, "
-        "or pass a processor whose chat_template is set"
-    )

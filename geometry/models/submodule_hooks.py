@@ -1,44 +1,13 @@
 """Attention, its heads and the MLP of a block under hooks, which stand only while they are used."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import get_args
 
 import torch
-from torch import Tensor
 
 from regap.errors import ModelError
 from regap.geometry.models.component_map import NAMES, Submodule
-from regap.geometry.models.loading import Model
-
-
-@dataclass(frozen=True, eq=False)
-class SubmodulePoint:
-    """A module whose output, or whose input, is read and written as [prompt, token, width]."""
-
-    module: torch.nn.Module = field(repr=False)
-    at_input: bool
-
-    def attach(self, function: Callable[[Tensor], Tensor | None]) -> Any:
-        """Put the function on the point; the handle that is returned takes it off again."""
-
-        def on_input(module: Any, inputs: tuple) -> tuple | None:  # noqa: ARG001 - PyTorch's signature
-            found = function(inputs[0])
-            return None if found is None else (found, *inputs[1:])
-
-        def on_output(module: Any, inputs: Any, output: Any) -> Any:  # noqa: ARG001 - PyTorch's signature
-            written = output[0] if isinstance(output, tuple) else output
-            flat = written.ndim == 2  # some mixtures of experts return [prompt * token, d_model]
-            found = function(written.view(inputs[0].shape) if flat else written)
-            if found is None:
-                return None
-            new = found.reshape(written.shape) if flat else found
-            return (new, *output[1:]) if isinstance(output, tuple) else new
-
-        if self.at_input:
-            return self.module.register_forward_pre_hook(on_input)
-        return self.module.register_forward_hook(on_output)
+from regap.geometry.models.hook_points import HookPoint
+from regap.geometry.models.model import Model
 
 
 def part_name(model: Model, part: Submodule, layer: int) -> str:
@@ -55,7 +24,7 @@ def part_name(model: Model, part: Submodule, layer: int) -> str:
     return NAMES[part].format(layer)
 
 
-def point_of(model: Model, name: str) -> SubmodulePoint | None:
+def point_of(model: Model, name: str) -> HookPoint | None:
     """Return the point of this name; None if it is not the name of a part, or not of a block of the model.
 
     Raises ModelError for a part that the block does not have.
@@ -87,23 +56,8 @@ def heads_of(model: Model) -> int:
     return int(model.hf.config.get_text_config().num_attention_heads)
 
 
-@contextmanager
-def attached(
-    points: Sequence[SubmodulePoint], functions: Sequence[Callable[[Tensor], Tensor | None]]
-) -> Iterator[None]:
-    """Keep the functions on their points, in order; afterwards, and after an exception, they are gone."""
-    handles = []
-    try:
-        for point, function in zip(points, functions, strict=True):
-            handles.append(point.attach(function))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _find(model: Model, part: Submodule, layer: int) -> SubmodulePoint:
-    block = model.bridge.blocks[layer].original_component
+def _find(model: Model, part: Submodule, layer: int) -> HookPoint:
+    block = model.blocks[layer]
     place = model.parts.get(part)
     try:
         if place is None:
@@ -124,4 +78,4 @@ def _find(model: Model, part: Submodule, layer: int) -> SubmodulePoint:
             f"model {model.name}: its attention has no output projection of {heads_of(model)} equal heads; "
             "choose component attention"
         )
-    return SubmodulePoint(module, place.at_input)
+    return HookPoint(module, place.at_input)

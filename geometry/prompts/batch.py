@@ -12,7 +12,7 @@ from torch import Tensor
 
 from regap.errors import ModelError, PairError
 from regap.geometry.data.pairs import Pairs, Prompt
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.chat import TokenRole, render
 from regap.geometry.prompts.positions import Positions
 from regap.geometry.prompts.token_roles import token_roles
@@ -42,6 +42,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def columns(self) -> int:
+        """How many tokens the prompts have, padding counted."""
+        return self.inputs["attention_mask"].shape[1]
 
     @property
     def real(self) -> Bool[Tensor, "prompt token"]:

@@ -9,7 +9,7 @@ from jinja2 import TemplateError
 
 from regap.errors import ModelError
 from regap.geometry.data.pairs import IMAGE_SLOT, Prompt
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 
 TokenRole = Literal["user", "system"]
 SYSTEM = "zqsystemzq"

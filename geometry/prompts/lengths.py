@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from regap.geometry.data.pairs import Picture, Prompt
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import render
 
 AT_ONCE = 1024

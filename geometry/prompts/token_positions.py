@@ -4,7 +4,7 @@ from inspect import signature
 
 from torch import Tensor
 
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
 
 

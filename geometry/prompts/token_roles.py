@@ -9,7 +9,7 @@ from torch import Tensor
 
 from regap.errors import ModelError
 from regap.geometry.data.pairs import Prompt
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.chat import TokenRole, render, spans
 
 

@@ -93,7 +93,7 @@ class LedOn:
 
         def lead(residual: Tensor) -> Tensor | None:
             mask = where(residual)
-            if not bool(mask.any()):
+            if mask is None:
                 return None
             states = residual[mask].float()
             share = shares.to(states)[mask.nonzero()[:, 0]]

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from regap.geometry.forward.hooks import Hook
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
 from regap.geometry.states.store import digest_of, digest_of_tensor
 from regap.interventions.edits.components import Component, Output
@@ -130,7 +130,7 @@ def _replaced(site: Site, batch: Batch, slots: Slots) -> Callable[[Output], Outp
 
     def change(written: Tensor) -> Tensor | None:
         mask = where(written)
-        return filled(written, mask, slots) if bool(mask.any()) else None
+        return None if mask is None else filled(written, mask, slots)
 
     return change
 

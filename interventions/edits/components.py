@@ -9,7 +9,7 @@ from torch import Tensor
 
 from regap.errors import ModelError
 from regap.geometry.forward.hooks import Hook
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.models.submodule_hooks import heads_of, part_name
 from regap.geometry.states.store import digest_of, digest_of_tensor
 

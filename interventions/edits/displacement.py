@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from regap.geometry.forward.hooks import Hook
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
 from regap.geometry.states.store import digest_of
 from regap.interventions.edits.site import Norm, Site, position_rule
@@ -62,7 +62,7 @@ class Moved:
 
         def shift(residual: Tensor) -> Tensor | None:
             mask = where(residual)
-            if not bool(mask.any()):
+            if mask is None:
                 return None
             return displaced(residual, self.strength * move(residual[mask].float()), mask, self.site.norm)
 

@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regap.geometry.forward.hooks import Hook, prefill, run_last_token
-from regap.geometry.models.loading import Model
+from regap.geometry.forward.hooks import Hook
+from regap.geometry.forward.prefix import prefill, run_last_token
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
 from regap.geometry.states.store import digest_of
 from regap.interventions.edits.shift import Shift

@@ -11,8 +11,9 @@ from torch import Tensor
 from regap.errors import ModelError, PairError
 from regap.geometry.data.pairs import Pairs, Prompt
 from regap.geometry.forward.batches import BATCH_TOKENS, batches
-from regap.geometry.forward.hooks import Hook, run
-from regap.geometry.models.loading import Model
+from regap.geometry.forward.hooks import Hook
+from regap.geometry.forward.prefix import run
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, collate
 from regap.geometry.states.store import digest_of
 from regap.interventions.edits.displacement import displaced
@@ -129,7 +130,7 @@ class OtherArmShift:
 
         def shift(residual: Tensor) -> Tensor | None:
             mask = where(residual)
-            if not bool(mask.any()):
+            if mask is None:
                 return None
             rows = mask.nonzero()[:, 0]
             return displaced(residual, vectors.to(residual.device)[rows], mask, self.site.norm)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,10 +10,10 @@ from torch import Tensor
 from regap.errors import ModelError, PairError
 from regap.geometry.data.pairs import Prompt
 from regap.geometry.forward.batches import run_batches
-from regap.geometry.forward.hooks import Hook, borrowed, hooked, prefill
-from regap.geometry.forward.image_features import seen_inputs
+from regap.geometry.forward.hooks import Hook
+from regap.geometry.forward.prefix import prefill, whole_prompts
 from regap.geometry.forward.runner import Runner
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, Positions, collate
 from regap.geometry.states.store import digest_of
 from regap.interventions.edits.ablation import Slots
@@ -74,7 +73,6 @@ def read_component(
     found: dict[int, list[Tensor]] = {}
     hooks: list[Hook] = []
     where = batch.at(positions)
-    short = positions == "last" and model.one_token_passes
 
     def keep(layer: int) -> Callable[[Tensor], None]:
         def call(written: Tensor) -> None:
@@ -85,7 +83,8 @@ def read_component(
 
     for layer in layers:
         hooks += component.hooks(model, layer, keep(layer))
-    _pass(model, batch, hooks, short)
+    prefix = prefill(model, batch) if positions == "last" else whole_prompts(model, batch)
+    prefix.run(model, [], hooks)
     return found
 
 
@@ -107,19 +106,6 @@ def require_parts_add_up(model: Model, batch: Batch, layers: Sequence[int]) -> N
                 f"block {layer} of model {model.name} adds something else than its attention and MLP write (off by "
                 f"{off:.0%}); ablate whole blocks, states or directions"
             )
-
-
-def _pass(model: Model, batch: Batch, hooks: Sequence[Hook], short: bool) -> None:
-    if not short:
-        with hooked(model, hooks):
-            model.hf.base_model(**seen_inputs(model, batch), use_cache=False)
-        return
-    prefix, inputs = prefill(model, batch), batch.inputs
-    options: dict[str, Any] = {"attention_mask": inputs["attention_mask"], "position_ids": prefix.positions}
-    with borrowed(model, prefix), hooked(model, hooks):
-        model.hf.base_model(
-            input_ids=inputs["input_ids"][:, -1:], past_key_values=prefix.cache, use_cache=True, **options
-        )
 
 
 def component_bank(

@@ -15,9 +15,10 @@ from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
 from regap.geometry.forward.batches import run_batches
-from regap.geometry.forward.hooks import Hook, prefill, run, run_last_token
+from regap.geometry.forward.hooks import Hook
+from regap.geometry.forward.prefix import prefill, run, run_last_token
 from regap.geometry.forward.runner import Runner
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
 from regap.geometry.states.store import digest_of, digest_of_tensor
 from regap.interventions.edits.gate import Gate, GateKind, budget_threshold

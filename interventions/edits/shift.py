@@ -9,7 +9,7 @@ from torch import Tensor
 
 from regap.geometry.drift import Drift
 from regap.geometry.forward.hooks import Hook
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
 from regap.geometry.states.store import digest_of, digest_of_tensor
 from regap.interventions.edits.site import Site, position_rule, shifted
@@ -73,6 +73,6 @@ def _hook(site: Site, batch: Batch, vector: Tensor, strengths: Tensor) -> Callab
 
     def shift(residual: Tensor) -> Tensor | None:
         mask = where(residual)
-        return shifted(residual, vector, strengths, mask, site.norm) if bool(mask.any()) else None
+        return None if mask is None else shifted(residual, vector, strengths, mask, site.norm)
 
     return shift

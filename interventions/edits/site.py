@@ -2,27 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args, runtime_checkable
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from regap.geometry.forward.hooks import first_column
+from regap.geometry.prompts.batch import Batch
 from regap.geometry.prompts.positions import Positions
 
 Phase = Literal["prefill", "every_step"]
 Norm = Literal["plain", "keep"]
 GROWING: tuple[Positions, ...] = ("last", "after_instruction", "all")
 """Positions that generated tokens belong to: they come after the instruction."""
-
-
-@runtime_checkable
-class Placed(Protocol):
-    """A batch of prompts that knows where the named positions are."""
-
-    def at(self, positions: Positions) -> Bool[Tensor, "prompt token"]:
-        """Return True at the tokens of that name."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -76,23 +69,26 @@ def shifted(
     return torch.where(where[..., None], moved, residual)
 
 
-def position_rule(site: Site, batch: Placed) -> Callable[[Float[Tensor, "prompt token d_model"]], Tensor]:
-    """Return a fresh function from a residual stream to the tokens to edit in it, call by call.
+def position_rule(
+    site: Site, batch: Batch
+) -> Callable[[Float[Tensor, "prompt token d_model"]], Bool[Tensor, "prompt token"] | None]:
+    """Return a function from a residual stream to the tokens to edit in it, None if it holds no column of the site.
 
-    The first call sees the prompt, or its last token alone; later calls see one generated token each.
+    The site's tokens are found by their columns, so that it does not matter in how many passes a prompt is run.
     """
-    calls = 0
+    grows = site.phase == "every_step" and site.positions in GROWING
 
-    def where(residual: Tensor) -> Tensor:
-        nonlocal calls
-        calls += 1
+    def where(residual: Tensor) -> Tensor | None:
+        end = batch.columns
+        first = first_column(residual, end)
+        last = first + residual.shape[1]
+        if (last <= end - 1 and site.positions == "last") or (first >= end and not grows):
+            return None
         mask = torch.zeros(residual.shape[:2], dtype=torch.bool, device=residual.device)
-        if calls > 1:
-            mask[:] = site.phase == "every_step" and site.positions in GROWING
-        elif site.positions == "last":
-            mask[:, -1] = True
-        else:
-            mask[:] = batch.at(site.positions)[:, -residual.shape[1] :]
+        if first < end:
+            mask[:, : end - first] = batch.at(site.positions)[:, first:last]
+        if last > end and grows:
+            mask[:, max(0, end - first) :] = True
         return mask
 
     return where

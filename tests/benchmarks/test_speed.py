@@ -5,7 +5,7 @@ from shapes import with_same_weights
 
 from regap.geometry.data.pairs import Pair, Pairs, Prompt
 from regap.geometry.directions import Direction
-from regap.geometry.forward.hooks import prefill, run_last_token
+from regap.geometry.forward.prefix import prefill, run_last_token
 from regap.geometry.models.identity import identity_of
 from regap.geometry.prompts.batch import Batch
 from regap.interventions.edits.gate import Gate

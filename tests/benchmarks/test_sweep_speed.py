@@ -4,8 +4,8 @@ import pytest
 import shapes
 import torch
 
-from regap.geometry.forward.hooks import run
 from regap.geometry.forward.parallel_last_token import run_versions
+from regap.geometry.forward.prefix import run
 from regap.geometry.prompts.batch import Batch
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site

@@ -10,7 +10,7 @@ from tiny_parts import LAYERS, WIDTH
 from torch import Tensor
 
 from regap.errors import ModelError
-from regap.geometry.forward.hooks import LastToken, prefill, run, run_last_token
+from regap.geometry.forward.prefix import LastToken, prefill, run, run_last_token
 from regap.geometry.prompts.batch import Batch, Positions
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site

@@ -12,8 +12,9 @@ from tiny_parts import LAYERS, WIDTH
 from torch import Tensor
 
 from regap.errors import ModelError
-from regap.geometry.forward.hooks import Hook, hooked, run
+from regap.geometry.forward.hooks import Hook, hooked
 from regap.geometry.forward.parallel_last_token import packs_versions, run_versions
+from regap.geometry.forward.prefix import run
 from regap.geometry.models.component_map import ModulePath
 from regap.geometry.prompts.batch import Positions
 from regap.interventions.edits.ablation import Ablation, Constant, Slots

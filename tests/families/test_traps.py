@@ -12,7 +12,8 @@ from transformers.utils import logging
 
 from regap.errors import ModelError
 from regap.geometry.data.pairs import Prompt
-from regap.geometry.forward.hooks import Hook, hooked, run
+from regap.geometry.forward.hooks import Hook, hooked
+from regap.geometry.forward.prefix import run
 from regap.geometry.prompts.batch import collate
 from regap.geometry.prompts.chat import render
 from regap.interventions.edits.shift import Shift

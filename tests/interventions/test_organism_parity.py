@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText
 
-from regap.geometry.forward.hooks import run
+from regap.geometry.forward.prefix import run
 from regap.geometry.models.loading import load, organism_folder
 from regap.geometry.prompts.batch import collate
 from regap.interventions.generation import generate

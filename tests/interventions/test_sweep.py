@@ -8,7 +8,8 @@ import torch
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
-from regap.geometry.forward.hooks import Edit, run
+from regap.geometry.forward.hooks import Edit
+from regap.geometry.forward.prefix import run
 from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import collate

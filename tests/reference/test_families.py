@@ -13,7 +13,7 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
 )
 
-from regap.geometry.forward.hooks import borrowed, prefill, run, run_last_token
+from regap.geometry.forward.prefix import borrowed, prefill, run, run_last_token
 from regap.geometry.models.bridge import bridge
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch

@@ -12,7 +12,7 @@ from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import refusal_direction
 from regap.geometry.drift import modality_drift
 from regap.geometry.forward.capture import capture
-from regap.geometry.forward.hooks import run
+from regap.geometry.forward.prefix import run
 from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import collate

@@ -18,9 +18,9 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
 )
 
-from regap.geometry.forward.hooks import prefill, run, run_last_token
 from regap.geometry.forward.image_features import shelf_of
 from regap.geometry.forward.pending_states import read
+from regap.geometry.forward.prefix import prefill, run, run_last_token
 from regap.geometry.models.bridge import bridge
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch

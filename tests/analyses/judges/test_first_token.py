@@ -8,7 +8,7 @@ import torch
 
 from regap.analyses.judges.first_token import first_token_judge, first_token_log_odds, log_odds
 from regap.geometry.data.pairs import Pair, Pairs
-from regap.geometry.forward.hooks import run
+from regap.geometry.forward.prefix import run
 from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import collate

@@ -17,7 +17,7 @@ from regap.analyses.runs.config import read_config
 from regap.analyses.runs.records import Record
 from regap.errors import ConfigError, PackError
 from regap.geometry.data.pairs import Picture
-from regap.geometry.forward.hooks import run
+from regap.geometry.forward.prefix import run
 from regap.geometry.prompts.batch import collate
 from regap.interventions.edits.gate import Gate
 from regap.interventions.edits.regap import ReGap

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from regap.analyses.runs.plan import Work, as_rows, image_size_of, measured_rate, plan, work_of_counts, work_of_pairs
 from regap.geometry.forward.capture import capture
 from regap.geometry.forward.runner import Limits, Runner
-from regap.geometry.forward.hooks import prefill
+from regap.geometry.forward.prefix import prefill
 from regap.geometry.models.loading import Model, load
 from regap.errors import ModelError
 from regap.geometry.data.pairs import Pairs

@@ -18,8 +18,8 @@ from regap.geometry import files
 from regap.geometry.data.pairs import Pair, Pairs, Picture, Prompt
 from regap.geometry.files import write_whole
 from regap.geometry.forward.capture import capture
-from regap.geometry.forward.hooks import run
 from regap.geometry.forward.pending_states import start_capture
+from regap.geometry.forward.prefix import run
 from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.models.loading import Model, load
 from regap.geometry.prompts.batch import collate

@@ -11,7 +11,8 @@ from torch import Tensor
 from regap.errors import ModelError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.forward.batches import batch_rows, batches
-from regap.geometry.forward.hooks import Hook, hooked, prefill, run, run_last_token
+from regap.geometry.forward.hooks import Hook, hooked
+from regap.geometry.forward.prefix import prefill, run, run_last_token
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch, collate, describe, render
 from regap.interventions.edits.shift import Shift

@@ -9,9 +9,10 @@ import torch
 from regap.errors import ModelError
 from regap.geometry.data.pairs import Pairs, Prompt
 from regap.geometry.forward import image_features as features
-from regap.geometry.forward.hooks import Hook, hooked, prefill, run, run_last_token
+from regap.geometry.forward.hooks import Hook, hooked
 from regap.geometry.forward.image_features import Shelf, seen_inputs, shelf_of
 from regap.geometry.forward.pending_states import read
+from regap.geometry.forward.prefix import prefill, run, run_last_token
 from regap.geometry.models.loading import Model, load
 from regap.geometry.prompts.batch import Batch, collate
 from regap.interventions.edits.shift import Shift

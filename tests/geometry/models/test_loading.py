@@ -13,7 +13,7 @@ from transformers.utils import logging
 
 from regap.errors import ModelError
 from regap.geometry.data.pairs import Pairs
-from regap.geometry.forward.hooks import run
+from regap.geometry.forward.prefix import run
 from regap.geometry.models.bridge import bridge
 from regap.geometry.models.checkpoints import quantization
 from regap.geometry.models.decoder import Decoder, find_decoder

@@ -8,7 +8,7 @@ import torch
 
 from regap.errors import ModelError
 from regap.geometry.data.pairs import Pairs
-from regap.geometry.forward.hooks import run
+from regap.geometry.forward.prefix import run
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import collate
 

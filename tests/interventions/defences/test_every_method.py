@@ -8,7 +8,7 @@ import torch
 
 from regap.errors import PairError
 from regap.geometry.data.pairs import Pairs
-from regap.geometry.forward.hooks import prefill, run, run_last_token
+from regap.geometry.forward.prefix import prefill, run, run_last_token
 from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch

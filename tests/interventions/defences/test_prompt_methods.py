@@ -10,7 +10,7 @@ import torch
 from regap.errors import ModelError, PairError
 from regap.geometry.data.pairs import Pairs, Prompt
 from regap.geometry.data.rendering import blank
-from regap.geometry.forward.hooks import run
+from regap.geometry.forward.prefix import run
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import collate
 from regap.interventions.defences import adashield as shield

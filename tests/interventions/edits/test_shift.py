@@ -1,12 +1,14 @@
 """A shift is h - strength * vector at its site, bit for bit nothing elsewhere; a site says all of where it acts."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from regap.geometry.drift import Drift
+from regap.geometry.forward import hooks
 from regap.geometry.prompts.batch import Batch
 from regap.interventions.edits.shift import Shift, fixed_correction
 from regap.interventions.edits.site import Norm, Phase, Positions, Site, position_rule, shifted
@@ -61,28 +63,44 @@ def test_the_number_format_of_the_model_is_kept(dtype: torch.dtype) -> None:
     ],
 )
 def test_a_site_marks_the_prompt_once_and_then_each_step_or_none(
-    positions: Positions, phase: Phase, expected: list[list[int]]
+    positions: Positions, phase: Phase, expected: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where = position_rule(Site((0,), positions, phase), BATCH)
-    assert where(RESIDUAL).int().tolist() == expected
+    assert marked(where, RESIDUAL) == expected
     steps = phase == "every_step" and positions != "image"
-    for _ in range(3):
-        assert where(RESIDUAL[:, :1]).tolist() == [[steps]] * 3
+    for first in (5, 6, 7):
+        monkeypatch.setattr(hooks._RUNNING, "first", first)
+        assert marked(where, RESIDUAL[:, :1]) == [[steps]] * 3
 
 
-def test_a_one_token_prompt_is_a_prompt() -> None:
+@pytest.mark.parametrize("phase", ["prefill", "every_step"])
+@pytest.mark.parametrize("positions", ["last", "image", "all"])
+def test_a_prompt_in_parts_is_marked_as_in_one(
+    positions: Positions, phase: Phase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = position_rule(Site((0,), positions, phase), BATCH)
+    whole = torch.tensor(marked(where, RESIDUAL))
+    for first, last in ((0, 2), (2, 4), (4, 5), (0, 5), (3, 5)):
+        monkeypatch.setattr(hooks._RUNNING, "first", first)
+        assert marked(where, RESIDUAL[:, first:last]) == whole[:, first:last].tolist()
+    monkeypatch.setattr(hooks._RUNNING, "first", 0)
+    longer = torch.cat(
+        [RESIDUAL, RESIDUAL[:, :2]], 1
+    )  # without a cache the prompt comes again, and two tokens more
+    grows = phase == "every_step" and positions != "image"
+    assert marked(where, longer) == [[*row, grows, grows] for row in whole.tolist()]
+
+
+def marked(where: Any, residual: Tensor) -> list[list[int]]:
+    found = where(residual)
+    return [[0] * residual.shape[1]] * 3 if found is None else found.int().tolist()
+
+
+def test_a_one_token_prompt_is_a_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     where = position_rule(Site((0,)), BATCH)
-    assert where(RESIDUAL[:, -1:]).all() and not where(RESIDUAL[:, -1:]).any()
-
-
-def test_each_pass_has_hooks_that_start_anew(tiny, drift: Drift) -> None:
-    edit = fixed_correction(drift, Site((1,)))
-    residual = torch.randn(3, 5, 32, generator=torch.Generator().manual_seed(0))
-    for _ in range(2):
-        (hook,) = edit.hooks(tiny, BATCH)
-        moved = hook.function(residual)
-        assert isinstance(moved, Tensor) and not torch.equal(moved, residual)
-        assert hook.function(residual[:, :1]) is None
+    assert where(RESIDUAL[:, -1:]).all()
+    monkeypatch.setattr(hooks._RUNNING, "first", 5)
+    assert where(RESIDUAL[:, -1:]) is None
 
 
 def test_the_correction_removes_the_drift_of_each_of_its_layers(drift: Drift, states, make_states) -> None:

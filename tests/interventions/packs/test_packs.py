@@ -9,7 +9,8 @@ import torch
 
 from regap.errors import PackError
 from regap.geometry.directions import Direction
-from regap.geometry.forward.hooks import Edit, run
+from regap.geometry.forward.hooks import Edit
+from regap.geometry.forward.prefix import run
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch
 from regap.interventions.edits.regap import ReGap

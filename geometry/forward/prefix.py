@@ -1,0 +1,156 @@
+"""Passes of whole prompts, and of their last token alone over a KV cache of the rest that is put back each time."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from regap.geometry.forward.hooks import Edit, Hook, Reader, hooked
+from regap.geometry.forward.image_features import seen_inputs
+from regap.geometry.models.model import Model
+from regap.geometry.prompts.batch import Batch
+from regap.geometry.prompts.token_positions import token_positions
+
+
+@dataclass(frozen=True, eq=False)
+class LastToken:
+    """What one pass says at the last prompt token."""
+
+    states: Float[Tensor, "prompt layer d_model"]
+    """Outputs of the blocks asked for, float32, on the CPU."""
+    logits: Float[Tensor, "prompt token_id"]
+    """Next-token logits, float32, on the CPU."""
+
+
+@dataclass(eq=False)
+class Prefix:
+    """What is left to be run of a batch: its last token, over the KV cache of the rest, or the whole of it."""
+
+    batch: Batch
+    cache: Any = field(default=None, repr=False)
+    """Keys and values of all but the last token; None if every pass runs whole prompts."""
+    positions: Tensor | None = field(default=None, repr=False)
+    """Position of the last token of each prompt, padding not counted."""
+    offsets: Tensor | None = field(default=None, repr=False)
+    """How far later positions lie from those of the tokens, for models that lay images out in two dimensions."""
+
+    @property
+    def whole(self) -> bool:
+        """True if every pass runs whole prompts."""
+        return self.cache is None
+
+    def run(self, model: Model, hooks: Sequence[Hook], reading: Sequence[Hook] = ()) -> Any:
+        """Return the model's output for what is left under the hooks; afterwards the same is left again.
+
+        `reading` are hooks that change nothing; they run after the others.
+        """
+        if self.cache is None:
+            with hooked(model, [*hooks, *reading]):
+                return model.hf(**seen_inputs(model, self.batch), use_cache=False, logits_to_keep=1)
+        inputs = self.batch.inputs
+        with borrowed(model, self), hooked(model, [*hooks, *reading]):
+            return model.hf(
+                input_ids=inputs["input_ids"][:, -1:],
+                attention_mask=inputs["attention_mask"],
+                position_ids=self.positions,
+                past_key_values=self.cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+
+
+@torch.inference_mode()
+def run(model: Model, batch: Batch, layers: Sequence[int], edits: Sequence[Edit] = ()) -> LastToken:
+    """Return residual streams and logits at the last prompt token of a full pass under the edits, in order.
+
+    A layer that is edited is read after its edit.
+    """
+    hooks = [hook for edit in edits for hook in edit.hooks(model, batch)]
+    return run_last_token(model, whole_prompts(model, batch), layers, hooks)
+
+
+@torch.inference_mode()
+def run_last_token(
+    model: Model, prefix: Prefix, layers: Sequence[int], hooks: Sequence[Hook] = ()
+) -> LastToken:
+    """Return what `run` returns, by running what is left alone; true of hooks that edit only the last token."""
+    states, logits = _run(model, prefix, layers, hooks)
+    return LastToken(states, logits[:, -1].float().cpu())
+
+
+@torch.inference_mode()
+def read_last_token(
+    model: Model, prefix: Prefix, layers: Sequence[int], hooks: Sequence[Hook] = ()
+) -> Float[Tensor, "prompt layer d_model"]:
+    """Return the states of `run_last_token` alone: no logits are copied."""
+    return _run(model, prefix, layers, hooks)[0]
+
+
+def _run(model: Model, prefix: Prefix, layers: Sequence[int], hooks: Sequence[Hook]) -> tuple[Tensor, Tensor]:
+    reader = Reader(model, layers)
+    logits = prefix.run(model, hooks, reader.hooks).logits
+    states = reader.states() if reader.layers else torch.empty(logits.shape[0], 0, 0)
+    return states.to("cpu", torch.float32), logits
+
+
+def whole_prompts(model: Model, batch: Batch) -> Prefix:
+    """Return the batch with everything left to be run."""
+    kept = batch.kept.get(model.fingerprint)
+    return kept if kept is not None and kept.whole else Prefix(batch)
+
+
+@torch.inference_mode()
+def prefill(model: Model, batch: Batch) -> Prefix:
+    """Return the batch with all but its last prompt token run, unedited; run once and kept with the batch.
+
+    Everything is left to be run if the model's prompts cannot be taken up again, or its KV cache cannot be cropped.
+    """
+    if model.fingerprint in batch.kept:
+        return batch.kept[model.fingerprint]
+    if not model.one_token_passes:
+        return Prefix(batch)
+    length = batch.inputs["input_ids"].shape[1]
+    cut = {
+        name: value[:, :-1] if isinstance(value, Tensor) and value.shape[1:] == (length,) else value
+        for name, value in seen_inputs(model, batch).items()
+    }
+    positions, offsets = token_positions(model, batch)
+    cache = model.hf(
+        **cut, position_ids=positions[..., :-1], use_cache=True, logits_to_keep=1
+    ).past_key_values
+    record_windows(cache)
+    found = Prefix(batch, cache, positions[..., -1:], offsets) if can_be_cropped(cache) else Prefix(batch)
+    batch.kept[model.fingerprint] = found
+    return found
+
+
+def can_be_cropped(cache: Any) -> bool:
+    """True if what a pass adds to a KV cache can be taken off again; false of static and recurrent caches."""
+    return bool(getattr(cache, "is_croppable", not getattr(cache, "is_compileable", False)))
+
+
+def record_windows(cache: Any) -> None:
+    """Have the sliding windows of a KV cache keep what they drop, so that they can be put back."""
+    if hasattr(cache, "activate_past_recording"):
+        cache.activate_past_recording()
+
+
+@contextmanager
+def borrowed(model: Model, prefix: Prefix) -> Iterator[None]:
+    """Let passes go on from the prefix, and take off again what they add to its keys and values.
+
+    A pass that fails may have added to some layers alone: the prefix is then forgotten, and run anew when needed.
+    """
+    kept = prefix.cache.get_seq_length()
+    if prefix.offsets is not None:
+        model.hf.model.rope_deltas = prefix.offsets  # the model keeps those of the last batch it saw
+    try:
+        yield
+    except BaseException:
+        prefix.batch.kept.pop(model.fingerprint, None)
+        raise
+    prefix.cache.crop(kept - prefix.cache.get_seq_length())
