@@ -14,7 +14,7 @@ from regap.geometry.forward.batches import BatchSplitter, batch_rows, prefetch
 from regap.geometry.forward.hooks import Edit
 from regap.geometry.forward.pending_states import PendingStates, start_capture
 from regap.geometry.forward.runner import Advance, Runner
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, prompt_digest, render
 from regap.geometry.states.activations import Activations, StateRow
 from regap.geometry.states.index import model_folder, write_index

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isqrt
 from typing import Any
 
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
 
 

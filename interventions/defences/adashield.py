@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from regap.errors import ModelError
 from regap.geometry.data.pairs import Prompt
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.chat import render
 from regap.geometry.states.store import digest_of
 from regap.interventions.defences.calibration import DefenceData

@@ -15,7 +15,7 @@ from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
 from regap.geometry.forward.hooks import Edit
 from regap.geometry.forward.runner import Runner
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.states.activations import Activations, label_means
 from regap.interventions.edits.other_arm import OtherArms
 from regap.interventions.edits.site import Site

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regap.errors import PairError
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.states.activations import Activations
 from regap.geometry.states.store import digest_of
 from regap.interventions.defences.calibration import DefenceData, Dose

@@ -11,7 +11,7 @@ from regap.geometry.data.pairs import Prompt
 from regap.geometry.forward.batches import run_batches
 from regap.geometry.forward.hooks import Hook
 from regap.geometry.forward.runner import Runner
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, collate
 from regap.geometry.states.activations import label_means
 from regap.geometry.states.store import digest_of, digest_of_tensor
