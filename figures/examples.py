@@ -1,13 +1,15 @@
 """Some items of a run side by side: what was asked, and what was answered before and after the correction."""
 
 import base64
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as parquet
+from markupsafe import Markup
 
 from regap.analyses.runs.records import RunRecords
 from regap.figures.drawing import style
-from regap.figures.drawing.page import escaped
 
 BEFORE = "baseline"
 AFTER = ("regap", "fixed")
@@ -17,23 +19,32 @@ MOST_PICTURE_BYTES = 200_000
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def example_table(run: RunRecords) -> str:
-    """A table of up to a dozen items whose verdict changed first; in words why not when there are none.
+@dataclass(frozen=True)
+class Example:
+    """One item: what was asked, and what was answered before and after a correction."""
 
-    Completions of harmful prompts are shortened; pictures, where prompts.parquet has them, are blurred.
+    pair_id: str
+    label: str
+    arm: Markup
+    request: str
+    picture: str
+    """The address of the picture, which holds all of it; empty when there is none."""
+    condition: Markup
+    """The correction."""
+    answers: tuple[tuple[str, str], ...]
+    """(text, verdict) before and after."""
+
+
+def examples_of(run: RunRecords) -> list[Example]:
+    """Up to a dozen items, those first whose verdict changed; none without completions under two conditions.
+
+    Completions of harmful prompts are shortened.
     """
     items = changed_first(run)
     if items is None:
-        return "<p>The run has no completions under two conditions to set side by side.</p>"
+        return []
     prompts = prompt_rows(run)
-    rows = "".join(example_row(item, prompts) for item in items.head(MOST).to_dict("records"))
-    after = style.CONDITIONS.get(items["after"].iloc[0], (escaped(items["after"].iloc[0]),))[0]
-    return (
-        "<p>Items whose verdict the correction changed come first. Completions of harmful prompts are cut short; "
-        "click a picture to see it.</p>"
-        '<div class="wide"><table class="examples"><tr><th>item</th><th>prompt</th><th>no correction</th>'
-        f"<th>{after}</th></tr>{rows}</table></div>"
-    )
+    return [example(item, prompts) for item in items.head(MOST).to_dict("records")]
 
 
 def changed_first(run: RunRecords) -> pd.DataFrame | None:
@@ -73,19 +84,22 @@ def prompt_rows(run: RunRecords) -> dict[tuple[str, str], dict[str, object]]:
     return {(str(row["pair_id"]), str(row["arm"])): row for row in rows}
 
 
-def example_row(item: dict[str, object], prompts: dict[tuple[str, str], dict[str, object]]) -> str:
-    """One item as a row of the table."""
+def example(item: dict[Any, Any], prompts: dict[tuple[str, str], dict[str, object]]) -> Example:
+    """One item with what its run keeps of the prompt."""
     prompt = prompts.get((str(item["pair_id"]), str(item["arm"])), {})
     letters = HARMFUL_LETTERS if item["label"] == "harmful" else HARMLESS_LETTERS
-    request = escaped(shortened(str(prompt.get("request") or ""), REQUEST_LETTERS))
-    answers = "".join(
-        f"<td>{escaped(shortened(str(item[f'text_{when}']), letters))}"
-        f'<span class="verdict">{escaped(str(item[f"verdict_{when}"]).replace("_", " "))}</span></td>'
+    answers = tuple(
+        (shortened(str(item[f"text_{when}"]), letters), str(item[f"verdict_{when}"]).replace("_", " "))
         for when in ("before", "after")
     )
-    return (
-        f"<tr><td>{escaped(item['pair_id'])}<span class='verdict'>{escaped(item['label'])}, "
-        f"{style.arm_label(str(item['arm']))}</span></td><td>{request}{picture(prompt.get('image_png'))}</td>{answers}</tr>"
+    return Example(
+        str(item["pair_id"]),
+        str(item["label"]),
+        Markup(style.arm_label(str(item["arm"]))),
+        shortened(str(prompt.get("request") or ""), REQUEST_LETTERS),
+        picture(prompt.get("image_png")),
+        Markup(style.condition_label(str(item["after"]))),
+        answers,
     )
 
 
@@ -95,11 +109,7 @@ def shortened(text: str, letters: int) -> str:
 
 
 def picture(image: object) -> str:
-    """A blurred picture in the page itself; nothing for what is no PNG or is too large."""
+    """The picture as an address that holds all of it; empty for what is no PNG or is too large."""
     if not isinstance(image, bytes) or not image.startswith(PNG) or len(image) > MOST_PICTURE_BYTES:
         return ""
-    data = base64.b64encode(image).decode()
-    return (
-        '<button class="picture" type="button" aria-label="show or blur the picture">'
-        f'<img alt="the prompt\'s picture, blurred" src="data:image/png;base64,{data}"></button>'
-    )
+    return "data:image/png;base64," + base64.b64encode(image).decode()
