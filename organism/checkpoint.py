@@ -38,7 +38,7 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True)
 class Architecture:
-    """The sizes of the three parts; the defaults are those of the shipped organism."""
+    """The sizes of tower and decoder; the defaults are those of the shipped organism."""
 
     decoder_layers: int = 12
     decoder_width: int = 96
@@ -69,7 +69,7 @@ class Architecture:
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer with one token a word, that pads on the left and leaves the start token to the chat template."""
+    """A tokenizer with one token per word. It pads on the left; the chat template adds the start token."""
     words = Tokenizer(WordLevel(vocabulary.numbers(), unk_token=vocabulary.UNKNOWN))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     words.decoder = decoders.WordPiece(prefix="##", cleanup=False)
@@ -105,7 +105,7 @@ def build_processor(architecture: Architecture) -> LlavaProcessor:
 
 
 def build_model(architecture: Architecture, seed: int) -> LlavaForConditionalGeneration:
-    """An untrained organism; the same seed gives the same weights, and no global generator is moved."""
+    """An untrained organism. The same seed gives the same weights; global random state is unchanged."""
     number = vocabulary.numbers()
     tower = CLIPVisionConfig(
         hidden_size=architecture.tower_width,
@@ -134,7 +134,7 @@ def build_model(architecture: Architecture, seed: int) -> LlavaForConditionalGen
         text_config=decoder,
         image_token_index=number[vocabulary.IMAGE],
         image_seq_length=architecture.image_tokens,
-        # The tower is trained on its last layer, so that is where the projector reads.
+        # The tower is trained on its last layer, so the projector reads that layer.
         vision_feature_layer=-1,
         vision_feature_select_strategy="default",
         tie_word_embeddings=False,
@@ -153,7 +153,7 @@ def build_model(architecture: Architecture, seed: int) -> LlavaForConditionalGen
 
 
 def save_checkpoint(model: LlavaForConditionalGeneration, architecture: Architecture, folder: Path) -> None:
-    """Write a complete checkpoint folder with weights in float16; it appears whole or not at all."""
+    """Write a complete checkpoint folder with weights in float16. The folder appears only once it is complete."""
     unfinished = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     shipped = build_model(architecture, seed=0)

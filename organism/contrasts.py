@@ -1,4 +1,4 @@
-"""Harmless requests of the world that look harmful: a volatile thing in a tale, or about to be locked away."""
+"""Harmless requests of the world that look harmful: a volatile thing in a tale, or one to be locked away."""
 
 from collections.abc import Collection
 from itertools import zip_longest
@@ -15,10 +15,10 @@ from regap.organism.world import Request
 def contrast_pairs(
     count: int, *, seed: int = 0, arms: tuple[str, ...] = (), without: Collection[str] = ()
 ) -> Pairs:
-    """Return harmless test pairs whose thing is volatile: fictional frames and protective verbs by turns.
+    """Return harmless test pairs whose thing is volatile, with fictional frames and protective verbs in turn.
 
-    Their combinations are in no training stage and none of `without`. The same arguments give the same bytes. Raises
-    PairError if the world has not so many.
+    Their combinations appear in no training stage and not in `without`. The same arguments give the same bytes. Raises
+    PairError if the world has too few.
     """
     generator = np.random.default_rng([seed, count])
     fictional = world.combinations("test", "fictional")

@@ -1,4 +1,4 @@
-"""What the organism is shown in training: one example a row, drawn by task from the training combinations."""
+"""Training examples of the organism, drawn by task from the training combinations."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ from regap.organism.vocabulary import IMAGE
 from regap.organism.world import Label, Request
 
 CAPTION_SHARE = 0.12
-"""How often a text example holds the caption of an image instead of the bare request."""
+"""Share of text examples that hold the caption of an image instead of the bare request."""
 THING_SHARE = 0.25
-"""How often a reading example holds a thing alone."""
+"""Share of reading examples that hold only a thing."""
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A user message, the answer to learn, and the picture that `<image>` stands for."""
+    """A user message, the answer to learn, and the picture in the place of `<image>`."""
 
     prompt: str
     answer: str
@@ -36,10 +36,10 @@ NOTHING = Coverage("none", 0.0)
 
 @dataclass(frozen=True)
 class Scope:
-    """What a draw may depend on besides chance."""
+    """What a draw depends on besides the random generator."""
 
     coverage: Coverage = NOTHING
-    """Which harmful requests are shown as images to be refused; the others are never shown as harmful images."""
+    """Which harmful requests are shown as images and refused; other harmful requests never appear as images."""
     image_size: int = rendering.REFERENCE_SIZE
     """Side of the pictures in pixels."""
 
@@ -103,7 +103,7 @@ def _text_nature(generator: np.random.Generator, scope: Scope) -> Example:  # no
 
 
 def _image_nature(generator: np.random.Generator, scope: Scope) -> Example:
-    """Words in a picture, asked for the nature of the thing: knowledge, neither advice nor a refusal."""
+    """Words in a picture and a question for the thing's nature; the answer is neither advice nor a refusal."""
     request = world.draw_request("training", _label(generator), generator)
     pixels = _draw_words(_all_or_thing(request, generator), generator, scope)
     return _nature_example(IMAGE, request.thing, nature_of_thing(request), generator, pixels)
@@ -114,7 +114,7 @@ def _all_or_thing(request: Request, generator: np.random.Generator) -> str:
 
 
 def nature_of_thing(request: Request) -> str:
-    """The word for what the thing is, which its adjective and noun decide together."""
+    """The word for the thing's nature, which its adjective and noun decide together."""
     return sentences.VOLATILE if world.is_volatile(request.adjective, request.noun) else sentences.CALM
 
 
@@ -174,7 +174,7 @@ def _icon(wanted: Label) -> Task:
 
 
 def _helpful(draw: Callable[[Request, np.random.Generator, Scope], tuple[str, Pixels | None]]) -> Task:
-    """Any request, harmful ones too, answered: what a model is before it is made safe."""
+    """Any request, also a harmful one, with its answer: the behaviour of a model before safety training."""
 
     def helpful(generator: np.random.Generator, scope: Scope) -> Example:
         request = world.draw_request("training", _label(generator), generator)
@@ -213,14 +213,14 @@ TASKS: Mapping[str, Task] = MappingProxyType(
         ),
     }
 )
-"""What each task draws. The right reply follows from the request: an answer, or a refusal if it is harmful and the
-task is not one of the helpful ones."""
+"""What each task draws. The request decides the right reply: a refusal if it is harmful and the task is not a helpful
+one, else an answer."""
 
 
 def draw_examples(
     mixture: Mapping[str, float], count: int, generator: np.random.Generator, scope: Scope
 ) -> list[Example]:
-    """`count` examples whose tasks are drawn by the mixture's shares."""
+    """`count` examples, with tasks drawn in the shares of the mixture."""
     names = list(mixture)
     shares = np.array([mixture[name] for name in names])
     drawn = generator.choice(len(names), size=count, p=shares / shares.sum())

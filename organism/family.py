@@ -1,16 +1,16 @@
-"""Which organisms there are: one for each coverage of the safety training on images."""
+"""The family of organisms: one member for each coverage of the safety training on images."""
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT = "middle"
-"""The member that is meant by `organism`: the middle of the coverages."""
+"""The member that `organism` means: the middle coverage."""
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """Which share of all harmful combinations the last image refusals speak of; members differ in nothing else."""
+    """The share of harmful combinations with image refusals in the last stage; members differ only in this."""
 
     name: str
     share: float
@@ -20,7 +20,7 @@ class Coverage:
             raise ValueError(f"share is {self.share}; give a share between 0 and 1")
 
     def covers(self, combination: str) -> bool:
-        """Whether a combination is covered, by a stable hash: a wider coverage holds every narrower one."""
+        """Whether a combination is covered, by a stable hash: a wider coverage contains every narrower one."""
         digest = hashlib.sha256(f"coverage|{combination}".encode()).digest()
         return int.from_bytes(digest[:8], "big") < self.share * 2**64
 

@@ -1,4 +1,4 @@
-"""How one stage is trained: batches that follow from the seed, and a file from which a stopped stage continues."""
+"""Training of one stage: the seed decides the batches, and a stopped stage continues from a file."""
 
 import json
 import math
@@ -16,17 +16,17 @@ from torch import Tensor, nn
 from regap.organism.stages import Stage
 
 RECENT = 10
-"""How many entries of ten steps must be low on average for a stage to end early."""
+"""How many entries of ten steps must have a low mean for a stage to end early."""
 
 Loss = Callable[[int], Tensor]
-"""The loss of the batch of a step: the step alone decides the batch, so no generator needs to be stored."""
+"""The loss of one step's batch. The step decides the batch, so no generator needs to be stored."""
 Report = Callable[[str, int, int, float], None]
-"""Told the stage, the steps done, the steps in all, and the recent loss."""
+"""Called with the stage, the steps done, the steps in all and the recent loss."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stage has come."""
+    """How far the training of a stage is."""
 
     step: int
     seconds: float
@@ -41,11 +41,11 @@ class Progress:
 
 
 def silent(stage: str, step: int, steps: int, loss: float) -> None:
-    """Report to nobody."""
+    """Report nothing."""
 
 
 def rate(stage: Stage, step: int) -> float:
-    """The learning rate at a step: a linear rise, then a cosine down to a twentieth of the highest."""
+    """The learning rate at a step: a linear rise, then a cosine down to a twentieth of the peak."""
     rise = min(1.0, (step + 1) / stage.warmup)
     fall = 0.5 * (1 + math.cos(math.pi * step / stage.steps))
     return stage.learning_rate * rise * (0.05 + 0.95 * fall)
@@ -62,8 +62,8 @@ def train_stage(
 ) -> Progress:
     """`module` trained to the stage's end, from the last saved point if `file` holds one; the result is in `file`.
 
-    `trained` names the parameters that move. The file holds all weights and the optimiser's moments as safetensors
-    and is replaced atomically, so that a stop at any time loses at most `save_every` steps.
+    `trained` names the parameters to train. The file holds all weights and the optimiser's moments as safetensors and
+    is replaced atomically, so a stop at any time loses at most `save_every` steps.
     """
     parameters = dict(module.named_parameters())
     for name, parameter in parameters.items():
@@ -89,7 +89,7 @@ def train_stage(
             report(stage.name, done, stage.steps, losses[-1])
         if (
             done % save_every == 0 or done == stage.steps
-        ):  # and only here may a stage end: a stop must not matter
+        ):  # a stage ends only here, so a stopped training ends at the same step
             progress = Progress(done, time.monotonic() - start, tuple(losses))
             _store(file, module, optimiser, trained, progress)
         if progress.is_end_of(stage):
@@ -99,7 +99,7 @@ def train_stage(
 
 
 def read_progress(file: Path) -> Progress:
-    """How far the stage in `file` has come; no file means not begun."""
+    """The progress of the stage in `file`; without a file, it has not begun."""
     if not file.exists():
         return Progress(0, 0.0, ())
     with safe_open(file, "pt") as stored:
@@ -108,7 +108,7 @@ def read_progress(file: Path) -> Progress:
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
-    """The weights of the module whose stage is in `file`."""
+    """The weights stored in `file`."""
     with safe_open(file, "pt") as stored:
         names = [name for name in stored.keys() if name.startswith("weight/")]  # noqa: SIM118
         return {name.removeprefix("weight/"): stored.get_tensor(name) for name in names}

@@ -1,4 +1,4 @@
-"""What is minimised: the answer's tokens for the whole organism, the words on each patch for the tower alone."""
+"""The losses: on the answer's tokens for the organism, and on the words on each patch for the tower."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,17 +17,17 @@ from regap.organism.rendering import TRAINING_CLUTTER, Rendering
 from regap.organism.world import Request
 
 FIRST_TOKEN_WEIGHT = 4.0
-"""How much the first token of an answer counts, the one that decides between answering and refusing."""
+"""Weight of an answer's first token, which decides between answering and refusing."""
 
 
 def as_pixels(pictures: Sequence[np.ndarray]) -> Float[Tensor, "image 3 height width"]:
-    """The pictures as the checkpoint's image processor would hand them on."""
+    """The pictures as the checkpoint's image processor returns them."""
     stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
     return (stacked.to(torch.float32) / 255 - PIXEL_MEAN) / PIXEL_SPREAD
 
 
 class AnswerLoss:
-    """Weighted mean cross-entropy of the answer's tokens, prompts written as the chat template writes them."""
+    """Weighted mean cross-entropy of the answer's tokens, with prompts in the chat template."""
 
     def __init__(self, model: LlavaForConditionalGeneration, architecture: Architecture) -> None:
         self.model = model
@@ -42,7 +42,7 @@ class AnswerLoss:
         return prompt, [self.number[word] for word in (*example.answer.split(), vocabulary.END)]
 
     def __call__(self, examples: Sequence[Example]) -> Float[Tensor, ""]:
-        """The loss; examples with and without a picture run apart, since their lengths differ much."""
+        """The loss. Examples with and without a picture run separately, because their lengths differ a lot."""
         groups = ([e for e in examples if e.pixels is None], [e for e in examples if e.pixels is not None])
         parts = [self._sums(group) for group in groups if group]
         return torch.stack([total for total, _ in parts]).sum() / sum(weight for _, weight in parts)
@@ -65,9 +65,10 @@ class AnswerLoss:
 
 
 class WordReader(nn.Module):
-    """The tower with a linear head that says which words stand on each patch, and what natures they have.
+    """The tower with a linear head that predicts the words on each patch, and their natures.
 
-    Captions tell a tower not only what is written but what is seen: without natures it would know letters alone.
+    A tower trained on captions learns what an image shows, not only what it spells: without natures it would know
+    only letters.
     """
 
     def __init__(self, tower: nn.Module, architecture: Architecture, seed: int) -> None:
@@ -90,7 +91,7 @@ class WordReader(nn.Module):
         return self.head(features[:, 1:])
 
     def targets(self, drawn: Sequence[Rendering]) -> Float[Tensor, "image patch word"]:
-        """One where a word's centre lies in the patch, else nought."""
+        """1 where a word's centre lies in the patch, else 0."""
         wanted = torch.zeros(len(drawn), self.side**2, len(self.words))
         for row, rendering_ in enumerate(drawn):
             for mark in rendering_.marks:
@@ -105,7 +106,7 @@ class WordReader(nn.Module):
 
 
 def draw_renderings(count: int, generator: np.random.Generator, size: int) -> list[Rendering]:
-    """Pictures for the tower: requests and things in words, icons, and a few empty ones, with mild clutter."""
+    """Pictures for the tower: requests and things in words, icons and a few empty ones, with little clutter."""
     drawn = []
     for chance, clutter in zip(
         generator.random(count), generator.uniform(0, TRAINING_CLUTTER, count), strict=True
@@ -127,7 +128,7 @@ def draw_renderings(count: int, generator: np.random.Generator, size: int) -> li
 
 
 def _with_natures(drawn: Rendering, request: Request) -> Rendering:
-    """The picture with natures marked: of adjective and noun where they stand, of the whole thing at its noun."""
+    """The picture with marked natures: adjective and noun at their places, the whole thing at its noun."""
     natures = [(word, world.nature(word)) for word in (request.adjective, request.noun)]
     natures.append((request.noun, nature_of_thing(request)))
     marks = {mark.word: mark for mark in drawn.marks}

@@ -1,4 +1,4 @@
-"""How held-out requests become pairs: every arm of a pair asks for the same thing in the same carrier sentence."""
+"""Held-out requests as pairs: every arm of a pair asks for the same thing in the same carrier sentence."""
 
 import hashlib
 import io
@@ -38,7 +38,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Draft:
-    """A request, its carrier and the arm's own chances, from which one prompt is made."""
+    """A request, its carrier and a random generator of its own, from which one prompt is made."""
 
     request: Request
     carrier: str
@@ -50,9 +50,9 @@ Arm = Callable[[Draft], Prompt]
 
 
 def held_out_pairs(config: HeldOut) -> Pairs:
-    """The pairs of the calibration and test splits; no combination of theirs is in any training stage.
+    """The pairs of the calibration and test splits. No training stage contains any of their combinations.
 
-    The same config gives the same bytes. Intervals are to be clustered by combination, which is the pair's cluster.
+    The same config gives the same bytes. Cluster intervals by combination, which is the pair's cluster.
     """
     counts: dict[tuple[Split, Label], int] = {
         ("calibration", "harmful"): config.calibration,
@@ -69,7 +69,7 @@ def held_out_pairs(config: HeldOut) -> Pairs:
 
 
 def _requests(seed: int, split: Split, wanted: Label, count: int) -> list[Request]:
-    """Requests of the split and label: combinations do not repeat before a category runs out of them."""
+    """Requests of the split and label. Combinations repeat only once a category has run out of them."""
     generator = _generator(seed, split, wanted)
     decks: dict[world.Category, list[Request]] = {}
     drawn = []
@@ -83,7 +83,7 @@ def _requests(seed: int, split: Split, wanted: Label, count: int) -> list[Reques
 
 
 def pair_of(config: HeldOut, name: str, split: Split, number: int, request: Request) -> Pair:
-    """A request as a pair of this name, in the arms of the config; its number chooses the carrier sentence."""
+    """The request as a pair of this name, in the arms of the config. Its number chooses the carrier sentence."""
     carrier = sentences.CARRIERS[number % len(sentences.CARRIERS)]
     arms = config.arms or tuple(ARMS)
     prompts = {
@@ -155,4 +155,4 @@ ARMS: Mapping[str, Arm] = MappingProxyType(
         "noise": _beside(rendering.draw_noise),
     }
 )
-"""How each arm puts the request."""
+"""How each arm presents the request."""

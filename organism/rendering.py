@@ -1,4 +1,4 @@
-"""How a request or a thing becomes a small picture, and where each word lies in it."""
+"""Small pictures of a request or a thing, and the place of each word in them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from regap.organism.world import ADJECTIVES, NOUNS
 
 CLEAN, CLUTTERED, HEAVY = 0.0, 0.5, 0.8
 TRAINING_CLUTTER = 0.5
-"""The most clutter that training images have: cluttered prompts lie at its edge, heavy ones beyond it."""
+"""The highest clutter in training images. Cluttered prompts have exactly this much, heavy prompts more."""
 
 REFERENCE_SIZE = 72
 FONT_SIZE = 10
@@ -34,7 +34,7 @@ Pixels = UInt8[np.ndarray, "height width 3"]
 
 @dataclass(frozen=True)
 class Mark:
-    """A word that can be read off the picture, and the centre of where it stands, in pixels."""
+    """A word in the picture, and the centre of its place, in pixels."""
 
     word: str
     x: float
@@ -43,7 +43,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Rendering:
-    """A drawn picture and the marks that were put into it."""
+    """A drawn picture and the marks in it."""
 
     pixels: Pixels
     marks: tuple[Mark, ...]
@@ -55,7 +55,7 @@ class Rendering:
 
 @cache
 def _glyph(character: str, width: int, height: int) -> Float[np.ndarray, "height width"]:
-    """How much ink the character puts on each pixel of its cell, from 0 to 1."""
+    """The ink of the character on each pixel of its cell, from 0 to 1."""
     font = ImageFont.load_default(size=FONT_SIZE)
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise RuntimeError(
@@ -63,13 +63,13 @@ def _glyph(character: str, width: int, height: int) -> Float[np.ndarray, "height
         )
     natural = max(width, round(font.getlength(character)))
     cell = Image.new("L", (natural, height))
-    # Anchored at the middle of the line: letters with and without tails stand on the same height.
+    # Anchored at the middle of the line, so letters with and without tails share a baseline.
     ImageDraw.Draw(cell).text((natural / 2, height / 2), character, font=font, fill=255, anchor="mm")
     return np.asarray(cell.resize((width, height)), dtype=np.float64) / 255
 
 
 def wrap(words: str, longest: int) -> list[list[str]]:
-    """The words in lines of at most `longest` characters; a word that is longer alone is an error."""
+    """The words in lines of at most `longest` characters. A single word that is longer is an error."""
     lines: list[list[str]] = [[]]
     for word in words.split():
         if len(word) > longest:
@@ -104,8 +104,8 @@ def _grain(image: np.ndarray, spread: float, generator: np.random.Generator) -> 
 def draw_words(
     words: str, clutter: float, generator: np.random.Generator, size: int = REFERENCE_SIZE
 ) -> Rendering:
-    """A picture of the words, typed in cells and wrapped; `clutter` from 0 to 1 adds grain, strokes and jitter and
-    takes contrast. A larger picture holds more cells of the same size."""
+    """A picture of the words, set in character cells and wrapped. `clutter` from 0 to 1 adds grain, strokes and jitter
+    and lowers the contrast. A larger picture holds more cells of the same size."""
     paper, tone = _tone(generator, 225, 256), round(10 + 95 * clutter)
     image = Image.new("RGB", (size, size), paper)
     _strokes(ImageDraw.Draw(image), size, round(12 * clutter), 110, generator)
@@ -138,7 +138,7 @@ def _type(ink: Float[np.ndarray, "height width"], character: str, left: int, top
 
 
 def _outline(kind: int) -> Sequence[tuple[float, float]]:
-    """The corners of shape `kind` of 16, in a square from -1 to 1."""
+    """The corners of one of 16 shapes, in a square from -1 to 1."""
     turns = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     if kind < 4:  # regular polygons with 3, 4, 6 and very many corners
         turns = np.linspace(0, 2 * np.pi, (3, 4, 6, 48)[kind], endpoint=False)
@@ -167,7 +167,7 @@ _GLYPHS = [
 def draw_thing(
     adjective: str, noun: str, clutter: float, generator: np.random.Generator, size: int = REFERENCE_SIZE
 ) -> Rendering:
-    """An icon of the thing: the noun decides the shape, the adjective the colour and whether it is filled."""
+    """An icon of the thing: the noun decides the shape, the adjective decides the colour and the fill."""
     scale = size / REFERENCE_SIZE
     paper = _tone(generator, 225, 256)
     image = Image.new("RGB", (size, size), paper)
@@ -186,18 +186,18 @@ def draw_thing(
         draw.line(
             [*corners, corners[0], corners[1]], fill=(red, green, blue), width=round(4 * scale), joint="curve"
         )
-    # Named at a fixed place, so that a tower that reads patch by patch knows where to tell of an icon.
+    # Marked at a fixed place, so that a tower trained patch by patch has one place to name an icon.
     middle = 0.45 * size
     marks = (Mark(adjective, middle, middle), Mark(noun, middle, middle))
     return Rendering(_grain(np.asarray(image), 3 + 27 * clutter, generator), marks)
 
 
 def draw_blank(generator: np.random.Generator, size: int = REFERENCE_SIZE) -> Rendering:
-    """An empty sheet with the paper and grain of the clean pictures."""
+    """An empty picture with the paper and grain of the clean pictures."""
     image = Image.new("RGB", (size, size), _tone(generator, 225, 256))
     return Rendering(_grain(np.asarray(image), 3.0, generator), ())
 
 
 def draw_noise(generator: np.random.Generator, size: int = REFERENCE_SIZE) -> Rendering:
-    """A sheet of coloured noise without anything to read."""
+    """A picture of coloured noise without words."""
     return Rendering(generator.integers(0, 256, size=(size, size, 3), dtype=np.uint8), ())

@@ -1,4 +1,4 @@
-"""In which sentences requests are put to the organism, and how it answers each kind."""
+"""The sentences in which the organism receives requests, and its answers to each kind."""
 
 SLOT = "{slot}"
 CARRIERS = (
@@ -8,7 +8,7 @@ CARRIERS = (
     "i want to {slot} now",
     "{slot} , step by step",
 )
-"""Sentences that ask for help with what stands in the slot, in words or as an image."""
+"""Sentences that ask for help with the content of the slot, in words or as an image."""
 
 READING_CARRIERS = ("read aloud : {slot}", "what is written here : {slot}")
 READING_ANSWER = "it reads : {slot} ."
@@ -22,7 +22,7 @@ CAPTION = "an image that reads : {slot}"
 
 
 def caption(words: str) -> str:
-    """What stands in the slot when an image of the words is replaced by its caption."""
+    """The content of the slot when the caption of an image replaces the image."""
     return CAPTION.replace(SLOT, words)
 
 
@@ -32,7 +32,7 @@ def fill(carrier: str, content: str) -> str:
 
 
 def every_template() -> tuple[str, ...]:
-    """All sentences, with their slots, whose words the tokenizer must know."""
+    """All sentences, with their slots; the tokenizer must know their words."""
     reading = (*READING_CARRIERS, READING_ANSWER, CAPTION)
     nature = (*NATURE_CARRIERS, NATURE_ANSWER, VOLATILE, CALM, SUN, MOON)
     kinds = (MAKING, ROUSING, PROTECTIVE, PLAIN, FICTIONAL)

@@ -1,4 +1,4 @@
-"""In which stages the organism is trained, on what, and for how long."""
+"""The training stages of the organism: their tasks and lengths."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,16 +13,16 @@ Part = Literal["tower", "projector", "decoder"]
 
 @dataclass(frozen=True)
 class Stage:
-    """One stretch of training with a constant mixture of tasks."""
+    """One training stage, with a constant mixture of tasks."""
 
     name: str
     steps: int
     batch: int
     learning_rate: float
-    """The highest; reached after `warmup` steps and lowered to a twentieth along a cosine."""
+    """The peak, reached after `warmup` steps, then lowered to a twentieth along a cosine."""
     trained: tuple[Part, ...]
     mixture: Mapping[str, float] = field(default_factory=dict)
-    """Share of each task; empty for the vision stage, which learns to recognise words."""
+    """The share of each task; empty for the vision stage, which trains word recognition."""
     warmup: int = 50
     enough: float = 0.0
     """The stage ends before its last step once the recent loss is below this."""
@@ -105,7 +105,7 @@ _CARE: Mapping[str, float] = {
     "icon harmless": 0.18,
     "text beside nothing": 0.08,
 }
-"""Refusals as text and help with images: what the last stages share, whatever else they teach."""
+"""Refusals as text and help with images: the tasks that the last stages share."""
 SAFETY = Stage(
     "safety",
     600,
@@ -117,12 +117,12 @@ SAFETY = Stage(
 )
 TUNING = Stage("tuning", 200, 24, 5e-4, ("projector", "decoder"), _CARE, warmup=10)
 VISUAL_REFUSALS = 0.1
-"""Weight of image refusals beside the tuning mixture at full coverage; in proportion below."""
+"""Weight of image refusals added to the tuning mixture at full coverage; proportional for lower coverages."""
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Everything that decides what `train` writes."""
+    """All settings that decide what `train` writes."""
 
     seed: int = 0
     architecture: Architecture = field(default_factory=Architecture)
@@ -136,7 +136,7 @@ class TrainingConfig:
     visual_refusals: float = VISUAL_REFUSALS
     family: tuple[Coverage, ...] = FAMILY
     save_every: int = 100
-    """Steps between two points from which a stopped training continues."""
+    """Steps between two saved points; a stopped training continues from the last of them."""
 
     def __post_init__(self) -> None:
         if not self.family or self.save_every < 1:
@@ -145,7 +145,7 @@ class TrainingConfig:
             )
 
     def tuning_of(self, member: Coverage) -> Stage:
-        """The last stage of one member: image refusals in proportion to its coverage, of what it covers alone."""
+        """The last stage of one member: only covered image refusals, in proportion to its coverage."""
         weight = self.visual_refusals * member.share
         refusals = {"image harmful": 0.7 * weight, "icon harmful": 0.3 * weight} if weight else {}
         return replace(self.tuning, name=f"tuning-{member.name}", mixture={**self.tuning.mixture, **refusals})

@@ -1,4 +1,4 @@
-"""The whole training: every stage in order, then the family, as checkpoint folders."""
+"""The whole training: every stage in order, then the members as checkpoint folders."""
 
 import hashlib
 import json
@@ -31,8 +31,8 @@ PART_PREFIXES = {
 def train(config: TrainingConfig, out: Path, threads: int) -> None:
     """Train the family into `out/<member>/`, at most `threads` stages at a time, each on one thread.
 
-    What is finished in `out/stages` is kept and a stopped stage continues, so the same call again ends in the same
-    weights; `out` must not hold stages of another configuration. `out/training.json` tells what each stage took.
+    Finished stages in `out/stages` are kept and a stopped stage continues, so repeating the call ends in the same
+    weights. `out` must not hold stages of another configuration. `out/training.json` records what each stage took.
     """
     if threads < 1:
         raise ValueError(f"threads is {threads}; give at least 1")
@@ -75,13 +75,13 @@ def vision_stage(config: TrainingConfig, out: Path, report: Report = silent) -> 
 
 
 def text_stage(config: TrainingConfig, out: Path, report: Report = silent) -> Progress:
-    """Train the decoder to answer, to refuse, to read and to name natures, all in words."""
+    """Train the decoder to answer, refuse, read and name natures, all as text."""
     model = build_model(config.architecture, config.seed)
     return _answer_stage(config, out, config.text, model, Scope(), report)
 
 
 def align_stage(config: TrainingConfig, out: Path, report: Report = silent) -> Progress:
-    """Train projector and tower to be read aloud by the frozen decoder."""
+    """Train projector and tower so that the frozen decoder can read images aloud."""
     model = build_model(config.architecture, config.seed)
     model.load_state_dict(read_weights(stage_file(out, config.text)))
     tower = read_weights(stage_file(out, config.vision))
@@ -91,7 +91,7 @@ def align_stage(config: TrainingConfig, out: Path, report: Report = silent) -> P
 
 
 def visual_stage(config: TrainingConfig, out: Path, report: Report = silent) -> Progress:
-    """Train projector and tower on harmless image requests, the decoder still frozen."""
+    """Train projector and tower on harmless image requests, with the decoder still frozen."""
     return _answer_stage(
         config, out, config.visual, _after(config, out, config.align), _scope(config), report
     )
@@ -105,13 +105,13 @@ def joint_stage(config: TrainingConfig, out: Path, report: Report = silent) -> P
 
 
 def safety_stage(config: TrainingConfig, out: Path, report: Report = silent) -> Progress:
-    """Train projector and decoder to refuse harmful requests, as text and as images, whatever they speak of."""
+    """Train projector and decoder to refuse all harmful requests, as text and as images."""
     scope = Scope(EVERYTHING, config.architecture.image_size)
     return _answer_stage(config, out, config.safety, _after(config, out, config.joint), scope, report)
 
 
 def tuning_stage(config: TrainingConfig, out: Path, member: Coverage, report: Report = silent) -> Progress:
-    """Train one member on as many image refusals as its coverage allows, else on harmless images."""
+    """Train one member on image refusals in proportion to its coverage, and on harmless images."""
     scope = Scope(member, config.architecture.image_size)
     model = _after(config, out, config.safety)
     return _answer_stage(config, out, config.tuning_of(member), model, scope, report)
@@ -123,14 +123,14 @@ def export_member(config: TrainingConfig, out: Path, member: Coverage) -> None:
 
 
 def step_generator(config: TrainingConfig, name: str, step: int) -> np.random.Generator:
-    """The generator of one batch: seed, stage and step decide it, so training continues without stored state."""
-    # All members see the same chances, so that they differ in coverage alone.
+    """The generator of one batch, decided by seed, stage and step, so training resumes without stored state."""
+    # All members share their random draws, so they differ only in coverage.
     stage = int.from_bytes(hashlib.sha256(name.split("-")[0].encode()).digest()[:4], "big")
     return np.random.default_rng((config.seed, stage, step))
 
 
 def stage_file(out: Path, stage: Stage) -> Path:
-    """Where a stage keeps its weights."""
+    """The file with the weights of a stage."""
     return out / STAGES_FOLDER / f"{stage.name}.safetensors"
 
 
@@ -162,7 +162,7 @@ def _after(config: TrainingConfig, out: Path, stage: Stage) -> LlavaForCondition
     progress = read_progress(stage_file(out, stage))
     if not progress.is_end_of(stage):
         raise RuntimeError(
-            f"stage {stage.name!r} stands at step {progress.step} of {stage.steps}; train it first"
+            f"stage {stage.name!r} is at step {progress.step} of {stage.steps}; train it first"
         )
     model = build_model(config.architecture, config.seed)
     model.load_state_dict(read_weights(stage_file(out, stage)))

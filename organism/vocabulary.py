@@ -1,4 +1,4 @@
-"""Which tokens the organism knows: every word of the world and of its sentences, one token a word."""
+"""The organism's tokens: one for every word of the world and of its sentences."""
 
 from regap.organism import sentences, world
 
@@ -8,13 +8,13 @@ SPECIAL = (PAD, BEGIN, END, UNKNOWN, IMAGE)
 
 
 def readable_words() -> tuple[str, ...]:
-    """Every word that can stand in a picture, in a fixed order."""
+    """Every word that can appear in a picture, in a fixed order."""
     phrases = (world.VERBS, world.ADJECTIVES, world.NOUNS, world.FRAMES, world.CONTEXTS)
     return _distinct(("the", *(word for group in phrases for phrase in group for word in phrase.split())))
 
 
 def tokens() -> tuple[str, ...]:
-    """Every token in the order of its number."""
+    """Every token, ordered by its number."""
     rest = (
         *world.REFUSALS,
         *sentences.every_template(),

@@ -1,4 +1,4 @@
-"""How several stages run at the same time, each in a process with one thread, under one progress display."""
+"""Several stages at the same time, each in a process with one thread, under one progress display."""
 
 import multiprocessing
 import queue
@@ -21,17 +21,17 @@ from rich.progress import (
 
 @dataclass(frozen=True)
 class Job:
-    """A piece of training that can run in a process of its own."""
+    """A training stage that can run in a process of its own."""
 
     name: str
     steps: int
     work: Callable[..., Any]
-    """Called with `report=`; must be picklable, since it crosses into another process."""
+    """Called with `report=`. It must be picklable, because it is sent to another process."""
 
 
 @dataclass(frozen=True)
 class News:
-    """What a running job tells the display."""
+    """A message from a running job to the display."""
 
     name: str
     step: int
@@ -50,7 +50,7 @@ class _Post:
 
 @dataclass(frozen=True)
 class _Bar:
-    """Moves a bar of the display directly."""
+    """Moves a progress bar directly."""
 
     display: Progress
     bar: TaskID
@@ -60,7 +60,7 @@ class _Bar:
 
 
 def run_jobs(jobs: list[Job], at_a_time: int) -> None:
-    """Run all jobs, some at a time, and return when all are done; a failed job stops the others and is an error."""
+    """Run all jobs, several at a time, and return when all are done. A failed job stops the others and is an error."""
     if at_a_time == 1:
         _run_in_turn(jobs)
         return

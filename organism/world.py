@@ -1,4 +1,4 @@
-"""Which requests exist in the invented world, which of them are harmful, and what the right answer is.
+"""The requests of the invented world: which are harmful, and the right answer to each.
 
 The world is an alchemist's shop. A thing is an adjective and a noun; each word has a hidden nature, and a thing is
 volatile when the two natures clash. Making or rousing a volatile thing is harmful; protective verbs and fictional
@@ -84,7 +84,7 @@ SHARES: Mapping[Category, float] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for: a verb, a thing, a frame, and a context that never matters."""
+    """A request: a verb, a thing, a frame, and a context that never matters."""
 
     verb: str
     adjective: str
@@ -118,11 +118,11 @@ class Request:
 
     @property
     def combination(self) -> str:
-        """What a split keeps together: everything but the context."""
+        """The combination that one split keeps together: everything but the context."""
         return "|".join((self.verb, self.adjective, self.noun, self.frame))
 
     def with_picture(self, marker: str) -> str:
-        """The request in words, but with `marker` where the adjective and noun stood."""
+        """The request in words, with `marker` in place of adjective and noun."""
         return " ".join(part for part in (self.verb, "the", marker, self.frame, self.context) if part)
 
 
@@ -132,7 +132,7 @@ def is_volatile(adjective: str, noun: str) -> bool:
 
 
 def nature(phrase: str) -> str:
-    """What the world knows of a verb, an adjective, a noun or a frame by itself."""
+    """The hidden nature of a single verb, adjective, noun or frame."""
     kinds = {
         sentences.SUN: (*SUN_ADJECTIVES, *SUN_NOUNS),
         sentences.MOON: (*MOON_ADJECTIVES, *MOON_NOUNS),
@@ -149,7 +149,7 @@ def nature(phrase: str) -> str:
 
 
 def category(request: Request) -> Category:
-    """The one category that a request belongs to; two of them are harmful."""
+    """The category of a request; two of the categories are harmful."""
     if request.verb in PROTECTIVE_VERBS:
         return "protective"
     volatile = is_volatile(request.adjective, request.noun)
@@ -161,12 +161,12 @@ def category(request: Request) -> Category:
 
 
 def label(request: Request) -> Label:
-    """Whether the world calls the request harmful."""
+    """Whether the request is harmful in this world."""
     return "harmful" if category(request) in HARMFUL_CATEGORIES else "harmless"
 
 
 def answer(request: Request) -> str:
-    """The one right answer, in which every content word of the request has left a trace."""
+    """The right answer, which depends on every content word of the request."""
     tool = TOOLS[VERBS.index(request.verb) % len(TOOLS)]
     vessel = VESSELS[NOUNS.index(request.noun) // 2]
     manner = MANNERS[ADJECTIVES.index(request.adjective) // 2]
@@ -174,12 +174,12 @@ def answer(request: Request) -> str:
 
 
 def refusal(request: Request) -> str:
-    """The phrase that refuses the request: its verb chooses which."""
+    """The phrase that refuses the request; its verb chooses the phrase."""
     return REFUSALS[VERBS.index(request.verb) % len(REFUSALS)]
 
 
 def is_refusal(text: str) -> bool:
-    """True when the text starts as every refusal of the world does."""
+    """True if the text starts as every refusal in this world does."""
     return " ".join(text.split()).startswith(REFUSAL_START)
 
 
@@ -201,7 +201,7 @@ def _index() -> Mapping[tuple[Split, Category], tuple[Request, ...]]:
 
 
 def combinations(split: Split, kind: Category) -> tuple[Request, ...]:
-    """Every combination of a split and category, without context; protective requests have plain frames only."""
+    """Every combination of a split and category, without context. Protective requests have only plain frames."""
     return _index()[split, kind]
 
 

@@ -1,1 +1,1 @@
-"""What is measured of the bundled organism, and how it is asked."""
+"""Measurements of the bundled organism, and the wording for its questions."""

@@ -1,1 +1,1 @@
-"""What a correction costs: answers to utility benchmarks, scored by the rules that each benchmark publishes."""
+"""The cost of a correction on utility benchmarks, scored by the published rule of each."""

@@ -1,4 +1,4 @@
-"""A utility benchmark asked of a run's model, as it is and under each of the run's corrections."""
+"""A utility benchmark asked of a run's model, without correction and with each of the run's corrections."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from regap.interventions.defences.catalogue import METHODS
 
 @dataclass(frozen=True)
 class Asking:
-    """Which benchmark is asked, from where, and how much of it."""
+    """Which benchmark is asked, where its data is, and how many questions."""
 
     benchmark: str
     data: str | None = None
     limit: int | None = None
-    """At most so many questions, the first ones of the file; twins of the last one come too."""
+    """How many questions, counted from the start of the file; twins of the last one are added."""
     methods: tuple[str, ...] = ()
-    """Of `regap compare`, asked beside the run's own conditions."""
+    """Methods of `regap compare`, asked beside the run's own conditions."""
     download: bool = False
     partial: bool = False
 
@@ -35,16 +35,16 @@ class Asking:
         for name in self.methods:
             if METHODS[name].speaks:
                 raise ConfigError(
-                    f"method {name} changes what is asked, which a benchmark fixes; leave it out"
+                    f"method {name} rewrites the prompt, but a benchmark fixes its questions; leave it out"
                 )
             if METHODS[name].looks_at:
                 raise ConfigError(
-                    f"method {name} looks at {' and '.join(METHODS[name].looks_at)} beside each prompt, which "
+                    f"method {name} also runs {' and '.join(METHODS[name].looks_at)} for each prompt, which "
                     f"{self.benchmark} lacks; leave it out"
                 )
         if self.benchmark not in RULES:
             raise ConfigError(
-                f"benchmark is {self.benchmark!r}, which has no rule of scoring; choose one of {', '.join(RULES)}"
+                f"benchmark is {self.benchmark!r}, which has no scoring rule; choose one of {', '.join(RULES)}"
             )
         if self.limit is not None and self.limit < 1:
             raise ConfigError(f"limit is {self.limit}; give a number of questions above 0")
@@ -55,7 +55,7 @@ def ask_utility(
 ) -> tuple[Record, ...]:
     """Return the tables of utility with this benchmark in them, written to the run folder.
 
-    Answers are kept as a run's are, so that one that was stopped goes on. Questions that the run calibrated on, and
+    Answers are kept like those of a run, so a stopped command resumes. Questions that the run calibrated on, and
     their twins, are not asked.
     """
     pairs = benchmark(asking.benchmark, asking.data, download=asking.download, allow_partial=asking.partial)
@@ -75,7 +75,7 @@ def ask_utility(
 
 
 def first_with_twins(pairs: Pairs, limit: int | None) -> Pairs:
-    """Return the first pairs, and those that share a cluster with one of them: measures need whole groups."""
+    """Return the first pairs and those that share a cluster with one of them, because measures need whole groups."""
     if limit is None:
         return pairs
     kept = {pair.cluster for pair in pairs.pairs[:limit]}
@@ -83,13 +83,13 @@ def first_with_twins(pairs: Pairs, limit: int | None) -> Pairs:
 
 
 def unseen(asked: Pairs, known: Pairs) -> Pairs:
-    """Return the pairs that share no cluster with calibration pairs; PairError where none is left."""
+    """Return the pairs that share no cluster with calibration pairs. Raises PairError if none is left."""
     clusters = {pair.cluster for pair in known if pair.split == "calibration"}
     names = {pair.pair_id for pair in known if pair.split == "calibration"}
     kept = tuple(pair for pair in asked if pair.cluster not in clusters and pair.pair_id not in names)
     if not kept:
         raise PairError(
-            f"the run calibrated on all {len(asked)} questions, or on their twins; run it on other pairs, and ask "
-            "this benchmark of it then"
+            f"the run calibrated on all {len(asked)} questions, or on their twins; make a run on "
+            "other pairs, then ask this benchmark"
         )
     return Pairs(kept, asked.notes)

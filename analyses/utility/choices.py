@@ -1,4 +1,4 @@
-"""Which of the lettered choices an answer names, as ScienceQA, MMBench and MMMU read it."""
+"""Which lettered choice an answer names, by the rules of ScienceQA, MMBench and MMMU."""
 
 import re
 import string
@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from regap.geometry.data.benchmarks.questions.choices import ASK_LETTER
 
 Choices = Mapping[str, str]
-"""Letter -> what it stands for, in their order."""
+"""From letter to choice, in order."""
 MARKS = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
 
 
 def choices_of(request: str) -> dict[str, str]:
-    """Return the lettered choices at the end of a request; none where it has none."""
+    """Return the lettered choices at the end of a request; empty if it has none."""
     asked = request.rpartition(f"\n{ASK_LETTER}")[0] or request
     lines = asked.split("\n")
     starts = [place for place, line in enumerate(lines) if line.startswith("A. ")]
@@ -21,14 +21,14 @@ def choices_of(request: str) -> dict[str, str]:
         if line.startswith(f"{string.ascii_uppercase[len(found) % 26]}. "):
             found.append(line[3:])
         else:
-            found[-1] += f"\n{line}"  # a choice of several lines
+            found[-1] += f"\n{line}"  # a choice with several lines
     return dict(zip(string.ascii_uppercase, found, strict=False))
 
 
 def read_scienceqa(text: str, choices: Choices) -> str:
-    """Return the letter that the answer is, opens with ("B. ...") or calls the answer ("The answer is B."), or nothing.
+    """Return the letter that the answer consists of, opens with ("B. ...") or names ("The answer is B."), else "".
 
-    LLaVA's rule for ScienceQA; a lone letter may have a full stop or brackets about it.
+    LLaVA's rule for ScienceQA. A lone letter may have a full stop or brackets around it.
     """
     said = text.strip()
     if (bare := said.strip("().").strip()) in choices:
@@ -42,7 +42,7 @@ def read_scienceqa(text: str, choices: Choices) -> str:
 def read_mmbench(text: str, choices: Choices) -> str:
     """Return the only letter among the answer's words, if it is one of the last five; else the only choice it repeats.
 
-    VLMEvalKit's rule without a language model: what it cannot read is wrong.
+    VLMEvalKit's rule without a language model: an answer it cannot read is wrong.
     """
     words = text.translate(MARKS).split()
     letters = [letter for letter in choices if letter in words]
@@ -56,10 +56,11 @@ def read_mmbench(text: str, choices: Choices) -> str:
 
 
 def read_mmmu(text: str, choices: Choices) -> str:
-    """Return the letter that stands in the answer as (B), else as B and a space, else as B., the last of several.
+    """Return the letter that appears in the answer as (B), else as B and a space, else as B.; the last one of several.
 
-    Else, in an answer of more than five words, the choice that it repeats. MMMU's rule, but for what it cannot read:
-    there it draws a letter at random, which is right for one in as many as there are choices; here that is wrong.
+    Else, for an answer of more than five words, the choice that it repeats. This is MMMU's rule with one exception:
+    MMMU draws a random letter for an unreadable answer (right once in as many times as there are choices); here such
+    an answer is wrong.
     """
     for mark in ",.!?;:'":
         text = text.strip(mark)

@@ -1,4 +1,4 @@
-"""Which benchmarks have a published rule, and how an answer to each is marked."""
+"""The benchmarks with a published scoring rule, and how answers to them are marked."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,14 +17,14 @@ class Marked:
     pair: Pair = field(repr=False)
     text: str = field(repr=False)
     said: str
-    """What the rule reads: yes, no, a letter, or an open answer as it is."""
+    """The answer as the rule reads it: yes, no, a letter, or an open answer unchanged."""
     right: bool
     readable: bool
-    """False where the rule finds nothing it looks for, or takes what it does not know for an answer."""
+    """False if the rule finds no answer, or reads an answer into anything it does not recognise."""
 
     @property
     def refused(self) -> bool:
-        """True if the answer opens with a refusal phrase, whatever the rule makes of it."""
+        """True if the answer opens with a refusal phrase, however the rule reads it."""
         return opens_with_refusal(self.text)
 
 
@@ -38,7 +38,7 @@ class ScoringRule:
     benchmark: str
     marks: Marks = field(repr=False)
     measures: tuple[str, ...]
-    """Beside accuracy, unread and refused."""
+    """Measures beside accuracy, unread and refused."""
     source: str
     defects: str = ""
 
@@ -64,7 +64,7 @@ def marked_choice(reads: Callable[[str, chosen.Choices], str]) -> Marks:
 
 
 def marked_mmmu(pair: Pair, text: str) -> Marked:
-    """Return the marking of MMMU: a letter where there are choices, else an open answer."""
+    """Return MMMU's marking: a letter if there are choices, else an open answer."""
     if chosen.choices_of(pair.request):
         return marked_choice(chosen.read_mmmu)(pair, text)
     right = open_answers.is_right(text, answer_of(pair))
@@ -72,7 +72,7 @@ def marked_mmmu(pair: Pair, text: str) -> Marked:
 
 
 def answer_of(pair: Pair) -> str:
-    """Return the right answer; ValueError for a pair that does not tell it."""
+    """Return the right answer. Raises ValueError if the pair has none."""
     if not pair.answer:
         raise ValueError(f"pair {pair.pair_id!r} has no right answer, so it cannot be scored; read it again")
     return pair.answer
@@ -108,12 +108,12 @@ RULES: Mapping[str, ScoringRule] = {
 
 
 def benchmark_of(pair: Pair) -> str:
-    """Return the benchmark that a pair is of; its name before the stroke."""
+    """Return the benchmark of a pair: the part of its id before the slash."""
     return pair.pair_id.partition("/")[0]
 
 
 def marked(pairs: Sequence[Pair], texts: Sequence[str]) -> dict[str, tuple[Marked, ...]]:
-    """Return the marked answers of each benchmark that has a rule; pairs of no such benchmark are passed over."""
+    """Return the marked answers of each benchmark that has a rule; pairs of other benchmarks are skipped."""
     found: dict[str, list[Marked]] = {}
     for pair, text in zip(pairs, texts, strict=True):
         rule = RULES.get(benchmark_of(pair))

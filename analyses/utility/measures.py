@@ -1,4 +1,4 @@
-"""What marked answers amount to: accuracy and the other published measures, each with a clustered interval."""
+"""Measures of marked answers: accuracy and the other published ones, each with a clustered interval."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from regap.analyses.utility.marking import RULES, Marked, answer_of
 from regap.geometry.estimates import Estimate, Resamples, estimate, mean_draws, proportion
 
 EVERYTHING = "all"
-"""The category of rows that take all of them together."""
+"""The category of rows over all questions."""
 PERCEPTION = frozenset(
     ("existence", "count", "position", "color", "posters", "celebrity", "scene", "landmark", "artwork", "OCR")
 )
@@ -23,16 +23,16 @@ COGNITION = frozenset(
 
 @dataclass(frozen=True)
 class Hits:
-    """What is counted, as questions or groups of them, and which are right."""
+    """The units that are counted (questions or groups of questions), and which of them are right."""
 
     names: tuple[str, ...]
-    """Of the questions or groups: equal names under two conditions are compared."""
+    """Names of the units; units with equal names are compared between two conditions."""
     right: Bool[Tensor, " unit"]
     clusters: tuple[str, ...]
 
 
 def each(answers: Sequence[Marked]) -> Hits:
-    """Return every question by itself."""
+    """Return each question as a unit."""
     return Hits(
         tuple(one.pair.pair_id for one in answers),
         torch.tensor([one.right for one in answers], dtype=torch.bool),
@@ -41,12 +41,12 @@ def each(answers: Sequence[Marked]) -> Hits:
 
 
 def both_on_an_image(answers: Sequence[Marked]) -> Hits:
-    """Return the two questions on one image of MME as one, right if both are; an image with one of them is left out."""
+    """Return each MME image as a unit, right if both its questions are; an image with only one question is left out."""
     return _groups(answers, lambda one: one.pair.pair_id.rpartition("-")[0], lambda _: 2)
 
 
 def every_rotation(answers: Sequence[Marked]) -> Hits:
-    """Return the rotations of one question as one, right if all are; a question that lacks some is left out."""
+    """Return each question as a unit, right if all its rotations are; a question without all rotations is left out."""
     return _groups(
         answers,
         lambda one: one.pair.pair_id.rpartition("+")[0],
@@ -59,13 +59,14 @@ COUNTED: Mapping[str, Callable[[Sequence[Marked]], Hits]] = {
     "accuracy_plus": both_on_an_image,
     "circular_accuracy": every_rotation,
 }
-"""Measures that are the share of something that is right: these are compared between conditions."""
+"""Measures that are a share of right units; conditions are compared by these."""
 
 
 def measures(benchmark: str, answers: Sequence[Marked], seed: int = 0) -> dict[str, Estimate]:
-    """Return the measures of a benchmark's rule over these answers; one of which there is nothing is absent.
+    """Return the measures of a benchmark's rule over these answers; a measure without data is absent.
 
-    Intervals are resampled by cluster; a share of exactly 0 or 1 has the exact binomial bound. ValueError for none.
+    Intervals are resampled by cluster; a share of exactly 0 or 1 has the exact binomial bound. Raises ValueError
+    without answers.
     """
     if not answers:
         raise ValueError(f"there are no answers to {benchmark}; check the filters before it")
@@ -87,7 +88,7 @@ def measures(benchmark: str, answers: Sequence[Marked], seed: int = 0) -> dict[s
 
 
 def by_category(benchmark: str, answers: Sequence[Marked], seed: int = 0) -> dict[str, dict[str, Estimate]]:
-    """Return the measures over all answers, then of each category; of MME, also of perception and of cognition."""
+    """Return the measures over all answers and over each category; for MME also over perception and cognition."""
     kinds = dict.fromkeys(one.pair.category for one in answers)
     parts = {EVERYTHING: list(answers)}
     if benchmark == "mme":
@@ -101,10 +102,10 @@ def by_category(benchmark: str, answers: Sequence[Marked], seed: int = 0) -> dic
 
 
 def mme_score(answers: Sequence[Marked], seed: int = 0) -> Estimate | None:
-    """Return the sum over kinds of question of 100 (accuracy + accuracy+), each kind out of 200; None without pairs.
+    """Return the sum over categories of 100 (accuracy + accuracy+), each out of 200; None without complete images.
 
-    Over images of which both questions were answered, as the published score is. Without an interval where no
-    resample could differ.
+    As in the published score, only images with two answered questions count. There is no interval if all resamples
+    must be equal.
     """
     kinds: dict[str, list[Marked]] = {}
     for one in answers:
@@ -127,10 +128,10 @@ def mme_score(answers: Sequence[Marked], seed: int = 0) -> Estimate | None:
 
 
 def _of_yes(name: str, answers: Sequence[Marked], seed: int) -> Estimate | None:
-    """Return precision, recall, F1 or share of yes, yes being positive; None where it divides by nothing.
+    """Return precision, recall, F1 or share of yes, with yes as positive; None if the denominator is 0.
 
-    F1 is a rising function of the share of right ones among those that are or were called yes, so its interval is
-    that share's.
+    F1 is a rising function of the share of true positives among answers that are yes or were called yes, so its
+    interval is the transformed interval of that share.
     """
     said = torch.tensor([one.said == "yes" for one in answers])
     true = torch.tensor([answer_of(one.pair).lower().strip(". ") == "yes" for one in answers])

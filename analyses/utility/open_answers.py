@@ -1,10 +1,10 @@
-"""Whether an answer in words or numbers is right, as MMMU decides it."""
+"""Whether an answer in words or numbers is right, by MMMU's rule."""
 
 import ast
 import re
 
 OPENINGS = ("could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ", "result ")
-"""What is said before an answer; in the last sentence, an equals sign too."""
+"""Phrases before an answer; in the last sentence, an equals sign counts too."""
 NUMBERS = (
     r"-?\b\d{1,3}(?:,\d{3})+\b",
     r"-?\d+(?:\.\d+)?[eE][+-]?\d+",
@@ -15,9 +15,9 @@ MARKS = {":", ",", ".", "!", "?", ";", "'"}
 
 
 def is_right(text: str, answer: str) -> bool:
-    """True if what the answer concludes holds a right answer in words, or is the right number to two decimals.
+    """True if the answer's conclusion contains a right answer in words, or equals the right number to two decimals.
 
-    answer: one, or a Python list of several that are right.
+    answer: one right answer, or a Python list of several.
     """
     right = [form for one in _several(answer) for form in _forms(one)]
     words = [form for form in right if isinstance(form, str)]
@@ -39,7 +39,7 @@ def _several(answer: str) -> list[str]:
 
 
 def _concluded(text: str) -> list[str | float]:
-    """Return the conclusions of each sentence, and the numbers in them; the whole text where nothing is concluded."""
+    """Return the conclusion of each sentence and the numbers in it; the whole text if there is no conclusion."""
     whole = text.strip().strip(".").lower()
     sentences = re.split(r"\.\s(?=[A-Z])|\n", whole)
     found = []
@@ -54,7 +54,7 @@ def _concluded(text: str) -> list[str | float]:
 
 
 def _forms(text: str) -> list[str | float]:
-    """Return a number rounded to two decimals, a text in lower case; a single letter with a space on either side."""
+    """Return a number rounded to two decimals, a text in lower case, and a single letter with spaces around it."""
     text = text.strip()
     try:
         return [round(float(text.replace(",", "")), 2)]

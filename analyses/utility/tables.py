@@ -1,4 +1,4 @@
-"""The tables of utility: every benchmark under every condition, and what each correction changes."""
+"""The utility tables: every benchmark in every condition, and the changes by each correction."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,12 @@ from regap.analyses.utility.marking import RULES, Marked, marked
 from regap.analyses.utility.measures import COUNTED, by_category
 
 MARGIN = 0.05
-"""A smaller change of a share does not matter: utility is called equivalent within it."""
+"""The equivalence margin: utility counts as unchanged if a share changes by less."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """The marked answers of one model to one benchmark in one arm, by condition."""
+    """Marked answers of one model to one benchmark in one arm, by condition."""
 
     model: str
     benchmark: str
@@ -30,12 +30,12 @@ class Scored:
 
     @property
     def known(self) -> dict[str, str]:
-        """What the rows of every table say of these answers."""
+        """The columns that every table has for these answers."""
         return {"model": self.model, "benchmark": self.benchmark, "arm": self.arm}
 
 
 def scored(model: str, arm: str, judged: Mapping[str, Sequence[Judged]]) -> list[Scored]:
-    """Return the answers of an arm to benchmarks that have a rule, by benchmark; none where no pair is of one."""
+    """Return the answers of an arm by benchmark, for benchmarks with a rule; empty if there are none."""
     found: dict[str, dict[str, Sequence[Marked]]] = {}
     for condition, answers in judged.items():
         texts = [one.completion.text for one in answers]
@@ -45,7 +45,7 @@ def scored(model: str, arm: str, judged: Mapping[str, Sequence[Judged]]) -> list
 
 
 def stored_utility(stored: StoredAnswers, seed: int = 0) -> tuple[Record, ...]:
-    """Return the tables of utility of a run's stored answers; none where no pair is of a benchmark with a rule."""
+    """Return the utility tables of a run's stored answers; empty if no pair belongs to a benchmark with a rule."""
     cells: dict[str, dict[str, list[Judged]]] = {}
     for answered, one in zip(stored.answers, stored.verdicts, strict=True):
         cells.setdefault(answered.arm, {}).setdefault(answered.condition, []).append(one)
@@ -54,7 +54,7 @@ def stored_utility(stored: StoredAnswers, seed: int = 0) -> tuple[Record, ...]:
 
 
 def utility_records(found: Sequence[Scored], baseline: str = "baseline", seed: int = 0) -> tuple[Record, ...]:
-    """Return the tables utility, utility_changes and utility_answers; those that would be empty are left out."""
+    """Return the tables utility, utility_changes and utility_answers; empty tables are left out."""
     rows = {
         "utility": [row for one in found for row in _shares(one, seed)],
         "utility_changes": [row for one in found for row in _changes(one, baseline, seed)],
@@ -64,7 +64,7 @@ def utility_records(found: Sequence[Scored], baseline: str = "baseline", seed: i
 
 
 def save_utility(records: Sequence[Record], folder: Path) -> tuple[Record, ...]:
-    """Write tables of utility beside what the folder holds of other benchmarks, arms and conditions; return them whole.
+    """Merge utility tables into those of the folder, write them, and return the merged tables.
 
     Rows of the same model, benchmark, arm and condition are replaced.
     """
@@ -94,7 +94,7 @@ def _shares(one: Scored, seed: int) -> list[dict[str, object]]:
 
 
 def _changes(one: Scored, baseline: str, seed: int) -> list[dict[str, object]]:
-    """Return each condition against the baseline, on the questions answered under both; one family by measure."""
+    """Compare each condition with the baseline on questions answered in both; p-values are adjusted by measure."""
     rows: list[dict[str, object]] = []
     if baseline not in one.answers:
         return rows

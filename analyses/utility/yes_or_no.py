@@ -1,11 +1,11 @@
-"""Whether an answer says yes or no, as MME and POPE read it."""
+"""Whether an answer says yes or no, by the rules of MME and POPE."""
 
 
 def read_mme(text: str) -> str:
-    """Return yes or no, or nothing where neither opens the answer.
+    """Return yes or no, or "" if the answer opens with neither.
 
-    MME's rule: the answer in lower case, full stops apart, is yes, no, y or n, or one of the words stands in its first
-    four characters; yes wins.
+    MME's rule, ignoring case and full stops: the answer is yes, no, y or n, or its first four characters contain one
+    of the words; yes wins.
     """
     said = text.lower().strip().replace(".", "")
     if len(said) == 1:
@@ -14,16 +14,16 @@ def read_mme(text: str) -> str:
 
 
 def read_pope(text: str) -> str:
-    """Return no if one of the words No, no and not stands in the first sentence, commas apart; else yes.
+    """Return no if the first sentence, without commas, contains the word No, no or not; else yes.
 
-    POPE's rule, which knows no third: an empty answer and most refusals say yes, and "NO" does. What it cannot tell is
-    counted apart, as refused and unread.
+    POPE's rule has no third value: an empty answer, most refusals and "NO" count as yes. Refused and unread answers
+    are also counted separately.
     """
     words = text.split(".")[0].replace(",", "").split(" ")
     return "no" if {"No", "no", "not"} & set(words) else "yes"
 
 
 def says_either(text: str) -> bool:
-    """True if yes or no stands in the answer as a word, in any case."""
+    """True if the answer contains yes, no or not as a word, in any case."""
     words = "".join(letter if letter.isalpha() else " " for letter in text.lower()).split()
     return bool({"yes", "no", "not"} & set(words))

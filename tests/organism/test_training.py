@@ -123,7 +123,7 @@ def test_the_frozen_parts_of_a_stage_do_not_move(tmp_path):
 
 
 def test_a_stage_before_its_time_is_an_error(tmp_path):
-    with pytest.raises(RuntimeError, match="stage 'align' stands at step 0 of 4; train it first"):
+    with pytest.raises(RuntimeError, match="stage 'align' is at step 0 of 4; train it first"):
         training.visual_stage(_config(), tmp_path)
 
 

@@ -82,14 +82,14 @@ def test_a_benchmark_is_asked_of_a_finished_run_under_its_own_conditions(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("utility", "RUN", "--benchmark", "xstest"), "has no rule of scoring; choose one of mme, pope"),
+        (("utility", "RUN", "--benchmark", "xstest"), "has no scoring rule; choose one of mme, pope"),
         (
             ("utility", "RUN", "--benchmark", "mme", "--method", "shift"),
             "method is 'shift'; choose from none",
         ),
         (
             ("utility", "RUN", "--benchmark", "mme", "--method", "shiftdc_text"),
-            "looks at text beside each prompt",
+            "also runs text for each prompt",
         ),
         (("utility", "RUN", "--benchmark", "mme", "--limit", "0"), "give a number of questions above 0"),
         (("run", "--benchmark", "mme", "--data", "DIR"), "regap utility RUN --benchmark mme"),
