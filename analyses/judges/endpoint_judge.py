@@ -1,4 +1,4 @@
-"""A model behind an endpoint as a judge: it is asked with a prompt for chat models, and read as any judge model."""
+"""A model behind an endpoint as a judge: it is shown a judge prompt for chat models, and read as every judge model."""
 
 import os
 from dataclasses import dataclass, field
@@ -22,9 +22,9 @@ class EndpointJudge:
     endpoint: Endpoint = field(repr=False)
 
     def __call__(self, pair: Pair, completion: Completion) -> Judged:
-        """Return what the model says; not judged where it says nothing or what cannot be read.
+        """Return the model's verdict; not judged if it writes nothing, or nothing that can be read as a verdict.
 
-        Raises EndpointError where it cannot be asked at all: that is no verdict, and none is kept.
+        Raises EndpointError if the endpoint cannot be used at all: then no verdict is kept.
         """
         reply = self.endpoint.ask(self.prompt.asks(pair, completion.text).turns, self.prompt.budget)
         if reply.text is None:
@@ -41,10 +41,10 @@ def endpoint_judge(
     per_minute: float | None = None,
     timeout: float = 60.0,
 ) -> NamedJudge:
-    """Return the judge that asks a model behind an endpoint, each answer once: verdicts are kept one by one.
+    """Return the judge that asks a model behind an endpoint; its verdicts are kept one by one.
 
-    key_variable: name of the environment variable that holds the key; without one, no key is sent. The identity of
-    the judge is address, model and prompt: a model that changes under its name is not noticed.
+    key_variable: the environment variable that holds the key; without one, no key is sent. The identity of the judge
+    is address, model and prompt: a model that changes behind its name is not noticed.
     """
     if prompt not in FOR_CHAT:
         raise ConfigError(f"endpoint prompt is {prompt!r}; choose one of {', '.join(FOR_CHAT)}")

@@ -180,11 +180,32 @@ def test_questions_keep_to_the_pace(served: Served) -> None:
 
 ADDRESSES = {
     "no address": ("localhost:8000", "", "write an address such as"),
+    "no host": ("https://exa mple:port/v1", "", "write an address such as"),
     "another scheme": ("file:///etc/passwd", "", "write an address such as"),
     "a password": ("https://me:secret@host/v1", "", "holds a name, a password or a query"),
     "a key in the query": ("https://host/v1?key=secret", "", "holds a name, a password or a query"),
     "a key in clear": ("http://host/v1", KEY, "would be sent the key unencrypted"),
 }
+
+
+@pytest.mark.parametrize("key", ["sk-\nsecret", "sk-gehëim", "sk-secret\x7f"])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_repeated(key: str) -> None:
+    with pytest.raises(ConfigError, match="holds characters that no header can; copy it again") as error:
+        Endpoint("https://host/v1", "a-model", key)
+    assert "sk-" not in str(error.value)
+
+
+def test_the_endpoint_says_how_long_to_wait_up_to_a_minute(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("tenacity.nap.time.sleep", waited.append)
+    served.steps = [
+        *(sends(429, b"{}", Retry_After=seconds) for seconds in ("7", "9999", "-3")),
+        says("REFUSED"),
+    ]
+    assert served.endpoint().ask(TURNS, 16).text == "REFUSED"
+    assert waited == [7.0, 60.0, 0.04]
 
 
 @pytest.mark.parametrize("case", ADDRESSES)
