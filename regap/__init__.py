@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from regap.figures.opened_run import open_run as open_run
     from regap.analyses.judges.judged_answers import judge as judge
+    from regap.figures.opened_run import open_run as open_run
     from regap.geometry.data.arm_synthesis import with_arms as with_arms
     from regap.geometry.data.benchmarks.loading import benchmark as benchmark
     from regap.geometry.data.benchmarks.loading import harmless as harmless
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from regap.geometry.forward.capture import capture as capture
     from regap.geometry.forward.runner import Limits as Limits
     from regap.geometry.forward.runner import Runner as Runner
+    from regap.geometry.frames import to_frame as to_frame
     from regap.geometry.models.loading import load as load
     from regap.geometry.prompts.batch import inputs as inputs
     from regap.geometry.separability import separability as separability
@@ -62,6 +63,7 @@ _HOMES = {
     "read_pairs": "geometry.data.pair_files",
     "refusal_direction": "geometry.directions",
     "separability": "geometry.separability",
+    "to_frame": "geometry.frames",
     "unprotect": "interventions.packs.protection",
     "with_arms": "geometry.data.arm_synthesis",
     "write_pairs": "geometry.data.pair_files",

@@ -58,8 +58,9 @@ def read_pairs(
     `splits` and `arms` from the value there to the value here, such as labels={"unsafe": "harmful", 0: "harmless"}.
     Raises PairError, naming file, row and remedy, for anything else.
     """
-    path = Path("table") if isinstance(source, pd.DataFrame) else Path(source)
-    table = source.copy() if isinstance(source, pd.DataFrame) else _table(path)
+    given = isinstance(source, str | Path)
+    path = Path(source) if given else Path("table")
+    table = _table(path) if given else source
     table = _named(path, table, columns or {})
     values = {"label": labels or {}, "split": splits or {}, "arm": arms or {}}
     table = _valued(path, table, {name: mapping for name, mapping in values.items() if mapping})

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
@@ -14,14 +15,27 @@ from regap.geometry.forward.batches import BatchSplitter, batch_rows, prefetch
 from regap.geometry.forward.hooks import Edit
 from regap.geometry.forward.pending_states import PendingStates, start_capture
 from regap.geometry.forward.runner import Advance, Runner
+from regap.geometry.forward.token_capture import capture_every_token
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, prompt_digest, render
 from regap.geometry.states.activations import Activations, StateRow
 from regap.geometry.states.index import model_folder, write_index
 from regap.geometry.states.shards import Shards
 from regap.geometry.states.store import ShardKey, Store, Stored
+from regap.geometry.states.token_states import TokenStates
 
 
+@overload
+def capture(
+    model: Model | Runner,
+    pairs: Pairs,
+    arms: Sequence[str] | str | None = None,
+    *,
+    edits: Sequence[Edit] = (),
+    layers: Sequence[int] | None = None,
+    position: Literal["all"],
+) -> dict[str, TokenStates]: ...
+@overload
 def capture(
     model: Model | Runner,
     pairs: Pairs,
@@ -30,18 +44,33 @@ def capture(
     edits: Sequence[Edit] = (),
     layers: Sequence[int] | None = None,
     position: str = "last",
-) -> dict[str, Activations]:
+) -> dict[str, Activations]: ...
+def capture(
+    model: Model | Runner,
+    pairs: Pairs,
+    arms: Sequence[str] | str | None = None,
+    *,
+    edits: Sequence[Edit] = (),
+    layers: Sequence[int] | None = None,
+    position: str = "last",
+) -> Any:
     """Return, for each arm, the residual streams at a position after each block, under the edits.
 
-    The position is the last prompt token unless another is named; of several tokens the mean is kept. Prompts go
-    through in left-padded batches sorted by length, within the runner's limits. A runner with a store keeps each
-    batch in STORE/MODEL/ARM, MODEL being a digest of the model, and never computes it again for the same prompts,
-    images, template, edits and position; an arm that takes more memory than the limits allow then stays on disk.
+    The position is the last prompt token unless another is named (image, request, template, after_instruction: the
+    mean over its tokens). Position `all` keeps every token apart, as TokenStates in memory. Prompts go through in
+    left-padded batches sorted by length, within the runner's limits. A runner with a store keeps each batch in
+    STORE/MODEL/ARM, MODEL being a digest of the model, and never computes it again for the same prompts, images,
+    template, edits and position; an arm that takes more memory than the limits allow then stays on disk.
     Raises PairError for an arm that no pair has, before the model is run.
     """
     runner = Runner.of(model)
     chosen = tuple(range(runner.model.layers)) if layers is None else tuple(layers)
     wanted = {arm: pairs.where(arm=arm) for arm in (pairs.arms if arms is None else as_arms(arms))}
+    if position == "all":
+        return {
+            arm: capture_every_token(runner, list(having), arm, chosen, edits)
+            for arm, having in wanted.items()
+        }
     advance = runner.track(f"residual streams, {runner.model.name}", sum(map(len, wanted.values())))
     found = {}
     for arm, having in wanted.items():

@@ -35,9 +35,7 @@ def test_tables_and_figures_come_by_name(planted_run: Path, planted: Any) -> Non
 def test_options_choose_what_is_drawn(planted_run: Path) -> None:
     run = rg.open_run(planted_run)
     lines = [trace for trace in run.figure("separability", measure="auroc", arms="text").data if trace.meta]
-    assert list(lines[0].y) == [100, 101, 102] and {line.name for line in lines} == {
-        "text"
-    }
+    assert list(lines[0].y) == [100, 101, 102] and {line.name for line in lines} == {"text"}
     plane: Any = run.figure("plane", layer=2, arms=("typographic",))
     assert not plane.frames and {trace.name for trace in plane.data if trace.name} == {"typographic"}
     assert sorted(plane.data[0].y) == [pair + 1.0 for pair in range(1, 20, 2)]
