@@ -8,12 +8,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from regap.commands.options import CAPTURING, Again, progress, refuse_settled, screen, settings_of, takes
+from regap.commands.options import CAPTURING, Again, progress, run_of, screen, takes
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from regap.analyses.runs.config import RunConfig
 
 WIDTH = 128
 """Columns of the printed table: a narrower screen wraps its lines rather than its cells."""
@@ -70,8 +68,7 @@ def ablate(
     **flags: Any,
 ) -> None:
     """Replace attention, MLP, heads, blocks or directions, layer by layer, and measure refusal before and after."""
-    settings = _settings(run_folder, flags)
-    from regap.analyses.ablation.ablate import ablate as ablate_parts
+    from regap.analyses.ablation.ablate import ablate_run
     from regap.analyses.ablation.cells import AblationRequest, read_layers
     from regap.analyses.runs.records import Record
 
@@ -86,9 +83,10 @@ def ablate(
         answers=answers,
     )
     with progress() as track:
-        folder = ablate_parts(settings, wanted, again=run_folder is not None, track=track)
-    _print_largest(Record.load(folder.path, "ablation").table)
-    _draw(folder.path, "ablation", again=run_folder is not None)
+        run = run_of(run_folder, flags, track, wanted.check)
+        question = ablate_run(run, wanted)
+    _print_largest(Record.load(question.folder, "ablation").table)
+    _draw(run.folder, question.folder, "ablation", again=run_folder is not None)
 
 
 @takes(*CAPTURING, "arm", "image_arm", "max_new_tokens", "seed")
@@ -99,37 +97,23 @@ def sweep(
     **flags: Any,
 ) -> None:
     """Shift image states at every layer by every strength of the drift and its parts, by one-token passes."""
-    settings = _settings(run_folder, flags)
     from regap.analyses.ablation.cells import read_layers
-    from regap.analyses.ablation.layer_sweep import layer_sweep
+    from regap.analyses.ablation.layer_sweep import check_doses, sweep_run
 
+    names, chosen = tuple(vector or ()), read_layers(layers) if layers else ()
+    check_doses(names)
     with progress() as track:
-        folder = layer_sweep(
-            settings,
-            tuple(vector or ()),
-            read_layers(layers) if layers else (),
-            again=run_folder is not None,
-            track=track,
-        )
-    _draw(folder.path, "sweep", again=run_folder is not None)
+        run = run_of(run_folder, flags, track, lambda model: check_doses(names, chosen, model))
+        question = sweep_run(run, names, chosen)
+    _draw(run.folder, question.folder, "sweep", again=run_folder is not None)
 
 
-def _settings(run_folder: Path | None, flags: dict[str, Any]) -> "RunConfig":
-    """Return the settings of the run folder that is named, or those that the flags ask for."""
-    if run_folder is None:
-        return settings_of(flags)
-    from regap.analyses.runs.opened import settings_of_run
-
-    refuse_settled(run_folder, flags)
-    return settings_of_run(run_folder)
-
-
-def _draw(folder: Path, name: str, *, again: bool) -> None:
+def _draw(folder: Path, answer: Path, name: str, *, again: bool) -> None:
     from regap.figures.gallery import write_figures
     from regap.figures.report import write_report
 
     drawn = write_figures(folder, only=name)
-    screen.print(f"\ntable: {escape(str(folder / 'tables' / name))}.parquet\nfigure: {escape(str(drawn[0]))}")
+    screen.print(f"\ntable: {escape(str(answer / 'tables'))}\nfigure: {escape(str(drawn[0]))}", soft_wrap=True)
     if again:
         screen.print(f"report: {escape(str(write_report(folder)))}")
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from regap.commands.options import CAPTURING, Budget, progress, refuse_settled, screen, settings_of, takes
+from regap.commands.options import CAPTURING, Budget, progress, run_of, screen, takes
 
 WIDTH = 110
 """Columns of the printed table: a narrower screen wraps its lines rather than its cells."""
@@ -38,17 +38,12 @@ def calibrate(
     **flags: Any,
 ) -> None:
     """Choose ReGap's recipe on calibration pairs for a budget of false refusals, and write all that were tried."""
-    from regap.analyses.calibration.recipes import calibrate_recipe, config_of_run
+    from regap.analyses.calibration.recipes import calibrate_run
 
-    if run:
-        refuse_settled(run, flags)
-    settings = (
-        config_of_run(run, false_refusals=false_refusals, signal=signal or "auto")
-        if run
-        else settings_of({**flags, "false_refusals": false_refusals, "signal": signal})
-    )
+    new = {} if run else {"false_refusals": false_refusals, "signal": signal}
     with progress() as track:
-        found = calibrate_recipe(settings, track, beside=run is not None, held_out=held_out)
+        opened = run_of(run, {**flags, **new}, track)
+        found = calibrate_run(opened, false_refusals=false_refusals, signal=signal, held_out=held_out)
     choice = found.study.choice
     table = Table("reads", "passes", "best recipe", "refused %", "of harmless %", box=None, pad_edge=False)
     kinds = {(one.recipe.signal, one.recipe.passes): one for one in reversed(choice.trials)}
@@ -68,7 +63,7 @@ def calibrate(
         screen.print(
             f"held out: [bold]{found.claim.verdict}[/]: {escape(found.claim.evidence)}", soft_wrap=True
         )
-    path = found.folder.path / "tables" / "recipes.parquet"
+    path = found.question.folder / "tables" / "recipes.parquet"
     screen.print(f"all {len(choice.trials)} recipes: {escape(str(path))}", soft_wrap=True)
     if run:
         screen.print(

@@ -1,5 +1,6 @@
 """`regap compare`: every method on the same pairs, with the same budgets and judge."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -35,7 +36,10 @@ def compare(
     from regap.figures.gallery import write_figures
 
     with progress() as track:
-        folder = compare_methods(settings, tuple(method or ()), track)
-    drawn = write_figures(folder.path, only="methods")
-    print_comparison(folder.path)
-    screen.print(f"\ntables: {escape(str(folder.path / 'tables'))}\nfigure: {escape(str(drawn[0]))}")
+        question = compare_methods(settings, tuple(method or ()), track)
+    run = Path(settings.out)
+    drawn = write_figures(run, only="methods")
+    print_comparison(run)
+    screen.print(
+        f"\ntables: {escape(str(question.folder / 'tables'))}\nfigure: {escape(str(drawn[0]))}", soft_wrap=True
+    )

@@ -61,7 +61,7 @@ def judge(
     from regap.analyses.judges.registry import judges_named
     from regap.analyses.judges.stored_answers import stored_answers
     from regap.analyses.runs.records import Record
-    from regap.analyses.utility.tables import save_utility, stored_utility
+    from regap.analyses.utility.tables import stored_utility, with_known
 
     if not (endpoint or endpoint_model) and (endpoint_key or endpoint_rate):
         raise ValueError(
@@ -82,20 +82,19 @@ def judge(
             *named,
             endpoint_judge(endpoint or "", endpoint_model, endpoint_prompt, endpoint_key, endpoint_rate),
         )
-    records: dict[str, Record] = {}
+    further: list[Record] = []
     with progress() as track:
         found = panel(stored, named, run_folder, track)
         if first_token:
             from regap.analyses.judges.first_token_pass import first_token_pass
+            from regap.analyses.runs.run import open_run
 
-            tokens = first_token_pass(run_folder, stored, track)
-            records["first_token"] = tokens.record(stored)
-            records["first_token"].save(run_folder)
+            tokens = first_token_pass(open_run(run_folder, track), stored)
+            further.append(tokens.record(stored))
             found = with_verdicts(found, tokens.verdicts(stored))
-        records |= {record.name: record for record in save_panel(found, run_folder, seed or 0)}
-        records |= {
-            record.name: record for record in save_utility(stored_utility(stored, seed or 0), run_folder)
-        }
+        further += with_known(stored_utility(stored, seed or 0), run_folder)
+        saved = save_panel(found, run_folder, seed or 0, further)
+        records = {record.name: record for record in saved}
     _print_defects(found, named)
     _print_unjudged(found)
     if "agreement" in records:
@@ -103,7 +102,7 @@ def judge(
     _print_disagreements(found, records.get("disagreements"))
     if "comparisons" in records:
         screen.print(_comparisons(records["comparisons"], stored.judge))
-    screen.print(f"tables: {', '.join(records)} in {escape(str(run_folder / 'tables'))}", soft_wrap=True)
+    screen.print(f"tables: {', '.join(records)} in {escape(str(run_folder / 'asked'))}", soft_wrap=True)
 
 
 def calibrate_judges(

@@ -19,11 +19,11 @@ def doctor(
 ) -> None:
     """Check the installation and, on a model, that hooks read and write what they say."""
     from regap.analyses.runs.config import read_config
-    from regap.analyses.runs.run import load_model
+    from regap.analyses.runs.run import runner_of
     from regap.analyses.self_test.doctor import check_environment, check_model, shown_prompt
 
     config = read_config(model=model, **flags)
-    loaded = load_model(config, config.model)
+    loaded = runner_of(config, config.model).model
     checks = [*check_environment(), *check_model(loaded)]
     screen.print(_table_of(checks))
     screen.print(f"one prompt as the model reads it:\n{escape(shown_prompt(loaded))}")

@@ -11,7 +11,8 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from regap.analyses.runs.config import RunConfig
-    from regap.analyses.runs.progress import Tracker
+    from regap.analyses.runs.run import Run as OpenedRun
+    from regap.geometry.forward.runner import Tracker
 
 screen = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -95,12 +96,19 @@ Again = Annotated[
 ]
 
 
-def refuse_settled(run: Path, flags: dict[str, Any]) -> None:
-    """Raise ValueError for a flag that sets what the run has settled."""
-    for name, value in flags.items():
-        if value is not None:
-            flag = f"--{name.replace('_', '-')}"
-            raise ValueError(f"{flag} is settled by the run folder {run}; leave one of the two out")
+def run_of(
+    folder: Path | None,
+    flags: dict[str, Any],
+    track: "Tracker",
+    check: "Callable[[Any], None] | None" = None,
+) -> "OpenedRun":
+    """Return the run in the folder, found and executed as the flags say, or a new one that the flags ask for."""
+    from regap.analyses.runs.run import open_run, start_run
+
+    if folder is None:
+        return start_run(settings_of(flags), track, check=check)
+    given = {name: str(value) if isinstance(value, Path) else value for name, value in flags.items()}
+    return open_run(folder, track, check=check, **given)
 
 
 def check_run(folder: Path) -> None:

@@ -43,26 +43,26 @@ def capture(
 ) -> None:
     """Capture residual streams and write directions, drift and separability, without generating any answer."""
     settings = settings_of(flags)
-    from regap.analyses.runs.capture_only import capture_only
+    from regap.analyses.runs.every_analysis import capture_only
 
     with progress() as track:
-        folder = capture_only(settings, track)
-    _print_notes(folder.path)
-    screen.print(f"residual streams, directions and tables are in {escape(str(folder.path))}")
+        folder = capture_only(settings, track).folder
+    _print_notes(folder)
+    screen.print(f"residual streams, directions and tables are in {escape(str(folder))}")
 
 
 def _run(config: "RunConfig") -> None:
-    from regap.analyses.runs.run import run as run_analyses
+    from regap.analyses.runs.every_analysis import run as run_analyses
     from regap.figures.gallery import write_figures
     from regap.figures.report import write_report
 
     with progress() as track:
-        folder = run_analyses(config, track)
-    write_figures(folder.path)
-    page = write_report(folder.path)
-    _print_claims(folder.path)
-    _print_notes(folder.path)
-    screen.print(f"\nreport: {escape(str(page))}\nnumbers: {escape(str(folder.path / 'summary.json'))}")
+        folder = run_analyses(config, track).folder
+    write_figures(folder)
+    page = write_report(folder)
+    _print_claims(folder)
+    _print_notes(folder)
+    screen.print(f"\nreport: {escape(str(page))}\nnumbers: {escape(str(folder / 'summary.json'))}")
 
 
 def _print_notes(folder: Path) -> None:
@@ -74,8 +74,10 @@ def _print_notes(folder: Path) -> None:
 
 
 def _print_claims(folder: Path) -> None:
-    from regap.analyses.runs.records import Record
+    from regap.analyses.runs.records import Record, table_path
 
+    if not table_path(folder, "claims").is_file():
+        return  # words alone, or a model that refuses nothing
     colours = {"holds": "green", "does not hold": "red", "unclear": "yellow"}
     for row in Record.load(folder, "claims").table.to_dict("records"):
         colour = colours[row["verdict"]]

@@ -26,17 +26,19 @@ def utility(
     seed: Seed = None,
 ) -> None:
     """Ask a utility benchmark of a run's model, uncorrected and corrected, and score it by its published rule."""
+    from regap.analyses.runs.run import open_run
     from regap.analyses.utility.asked import Asking, ask_utility
     from regap.analyses.utility.marking import RULES
 
     place = str(data) if data else None
     asking = Asking(benchmark, place, limit, tuple(method or ()), bool(download), bool(partial))
     with progress() as track:
-        records = {record.name: record for record in ask_utility(run_folder, asking, seed, track)}
+        run = open_run(run_folder, track)
+        records = {record.name: record for record in ask_utility(run, asking, seed)}
     print_utility(records, benchmark)
     if RULES[benchmark].defects:
         screen.print(f"[yellow]note:[/] {escape(RULES[benchmark].defects)}", soft_wrap=True)
-    screen.print(f"tables: {', '.join(records)} in {escape(str(run_folder / 'tables'))}", soft_wrap=True)
+    screen.print(f"tables: {', '.join(records)} in {escape(str(run_folder / 'asked'))}", soft_wrap=True)
 
 
 def print_utility(records: "dict[str, Record]", benchmark: str) -> None:

@@ -5,8 +5,8 @@ harmless apart. Controls stand in the same table: `random` moves what is written
 `self` patches a run with itself, where nothing may change.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -14,22 +14,17 @@ import torch
 
 from regap.analyses.ablation.cells import AblationCell, AblationRequest, cells_of
 from regap.analyses.ablation.readings import AblationReadings, readings
-from regap.analyses.judges.registry import judge_for
-from regap.analyses.judges.verdicts import judge_all
 from regap.analyses.outcomes import difference
-from regap.analyses.runs.calibrated import are_harmful, find_refusal_tokens
 from regap.analyses.runs.config import RunConfig
-from regap.analyses.runs.folder import RunFolder, check_out
-from regap.analyses.runs.measured import Measured, chosen_arms, measure_model
-from regap.analyses.runs.opened import reopen
-from regap.analyses.runs.pairs import pairs_of
-from regap.analyses.runs.progress import Tracker, silent
+from regap.analyses.runs.measured import Measured, are_harmful, measure_model
+from regap.analyses.runs.questions import Question, save_answer
 from regap.analyses.runs.records import Record
-from regap.analyses.runs.run import load_model, open_folder
+from regap.analyses.runs.run import Run
 from regap.analyses.statistics import paired_difference
 from regap.errors import ConfigError
 from regap.geometry.data.pairs import Label, Pairs
 from regap.geometry.estimates import Resamples, estimates, mean_draws
+from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import collate
 from regap.interventions.edits.patching import require_parts_add_up
@@ -44,56 +39,63 @@ NO_LAYER = -1
 """read_layer of what is read off the answer and not off a layer."""
 
 
-def ablate(
-    config: RunConfig, wanted: AblationRequest, *, again: bool = False, track: Tracker = silent
-) -> RunFolder:
-    """Return the run folder with the table `ablation`.
+def ablate_run(run: Run, wanted: AblationRequest) -> Question:
+    """Return the answer of a run to these ablations: the table `ablation`, kept beside other answers.
 
-    again: the folder is that of a finished run, whose states and answers are used. What is wanted is checked before
-    a model is run; ablations that the folder holds already are not run again.
+    Ablations that the folder holds already are not run again.
     """
-    seen, folder = observed_in(config, wanted.check, again=again, track=track)
-    run(seen, wanted, folder.path, track).save(folder.path)
-    return folder
+    return save_answer(run.folder, "ablate", asdict(wanted), [ablation_record(run.measured, wanted)])
 
 
-def observed_in(
-    config: RunConfig, check: Callable[[Model], None], *, again: bool, track: Tracker = silent
-) -> tuple[Measured, RunFolder]:
-    """Return the model on its pairs, observed in a finished run or anew, and the run folder."""
-    path = Path(config.out)
-    if again:
-        return reopen(path, config, track, check).measure_model(track), RunFolder(path)
-    check_out(path, None)
-    pairs = pairs_of(config).require_both_labels()
-    chosen_arms(pairs, config)
-    judge_for(pairs, config.judge)
-    model = load_model(config, config.model)
-    check(model)
-    folder, pairs = open_folder(config, model, pairs, track)
-    seen = measure_model(model, pairs, config, folder.path, track)
-    folder.write_directions(seen.refusal, dict(seen.drifts), model)
-    return seen, folder
+def ablate(
+    model: Model | Runner,
+    pairs: Pairs,
+    *,
+    components: Sequence[str] = ("attention", "mlp", "block"),
+    replacements: Sequence[str] = ("mean", "patch-text"),
+    layers: Sequence[int] = (),
+    heads: Sequence[int] = (),
+    positions: Sequence[str] = ("last",),
+    together: bool = False,
+    controls: bool = True,
+    answers: bool = False,
+    image_arm: str | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return what each part of each layer does for refusal: changes on the same test pairs, with intervals.
+
+    components: attention, mlp, block, head, state or direction. replacements: zero, mean, resample, patch-text or
+    patch-image. layers, heads: 0-based, all by default. Columns are those of the table `ablation`; `value` is after
+    minus before. Nothing is written unless the model is a runner with a store. Raises ConfigError for what the model
+    does not have, PairError if it refuses no calibration text.
+    """
+    wanted = AblationRequest(
+        *(tuple(each) for each in (components, replacements, layers, heads, positions)),
+        together=together,
+        controls=controls,
+        answers=answers,
+    )
+    runner = Runner.of(model)
+    wanted.check(runner.model)
+    config = RunConfig.model_validate({"image_arm": image_arm, "seed": seed})
+    return ablation_record(measure_model(runner, pairs, config), wanted).table
 
 
-def run(
-    seen: Measured, wanted: AblationRequest, folder: Path | None = None, track: Tracker = silent
-) -> Record:
+def ablation_record(seen: Measured, wanted: AblationRequest) -> Record:
     """Return the table `ablation` of every arm that something wanted applies to."""
     if {"attention", "mlp", "head"} & set(wanted.components):
         one = next(iter(seen.pairs.calibration.where(arm="text"))).prompts["text"]
         require_parts_add_up(seen.model, collate(seen.model, [one], [0]), wanted.layers_of(seen.model))
-    tokens = find_refusal_tokens(seen, folder, track)
     rows: list[dict[str, Any]] = []
-    for arm in dict.fromkeys(("text", seen.image_arm)):
-        cells = cells_of(seen, wanted, arm, track)
-        if not cells:
+    for arm in dict.fromkeys(("text", seen.corrected_arm)):
+        cells = cells_of(seen, wanted, arm) if arm else []
+        if not arm or not cells:
             continue
         asked = seen.pairs.test.where(arm=arm)
-        after, before = readings(seen, arm, cells, tokens, folder, track)
+        after, before = readings(seen, arm, cells)
         found = list(_read_rows(seen, asked, cells, after, before))
         if wanted.answers:
-            found += _judged_rows(seen, arm, asked, cells, folder, track)
+            found += _judged_rows(seen, arm, asked, cells)
         rows += [{**row, "arm": arm} for row in found]
     if not rows:
         raise ConfigError(
@@ -132,15 +134,13 @@ def _read_rows(
 
 
 def _judged_rows(
-    seen: Measured, arm: str, asked: Pairs, cells: Sequence[AblationCell], folder: Path | None, track: Tracker
+    seen: Measured, arm: str, asked: Pairs, cells: Sequence[AblationCell]
 ) -> Iterator[dict[str, Any]]:
     """Yield changes of judged shares; controls are left out, since each costs as much as the rest."""
-    some, judge = asked.first(seen.config.dose_pairs), judge_for(seen.pairs, seen.config.judge)
+    some = asked.first(seen.config.dose_pairs)
     chosen = [cell for cell in cells if cell.control == "none"]
     conditions = {"": [], **{cell.title: [cell.edit] for cell in chosen}}
-    advance = track(f"answers, {arm}, {len(conditions)} conditions", len(some) * len(conditions))
-    answers = seen.generate(some, arm, conditions, folder, advance)
-    judged = {name: judge_all(judge, some, each) for name, each in answers.items()}
+    judged = seen.answers(arm, conditions, some)
     for cell in chosen:
         for label, measure in JUDGED:
             if any(one.pair.label == label and one.verdict != "not_judged" for one in judged[""]):

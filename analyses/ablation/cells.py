@@ -7,7 +7,6 @@ from typing import Literal, get_args
 import torch
 
 from regap.analyses.runs.measured import Measured
-from regap.analyses.runs.progress import Tracker, silent
 from regap.errors import ConfigError
 from regap.geometry.models.loading import Model
 from regap.geometry.models.submodule_hooks import heads_of
@@ -81,7 +80,8 @@ class AblationRequest:
         found: list[tuple[str, Component]] = [(each.kind, each) for each in self._kinds(seen.model)]
         if "direction" not in self.components:
             return found
-        axes = {"refusal": seen.refusal.vectors, "drift": seen.drift.vectors}
+        axes = {"refusal": seen.refusal.vectors}
+        axes |= {"drift": seen.drift.vectors} if seen.corrected_arm else {}
         for name, each in axes.items():
             found.append((name, Component("direction", axes=each / each.norm(dim=-1, keepdim=True))))
         return found
@@ -125,15 +125,14 @@ class AblationCell:
         return " ".join(str(value) for value in self.row.values())
 
 
-def cells_of(
-    seen: Measured, wanted: AblationRequest, arm: str, track: Tracker = silent
-) -> list[AblationCell]:
+def cells_of(seen: Measured, wanted: AblationRequest, arm: str) -> list[AblationCell]:
     """Return every ablation of an arm that is wanted, with its controls; none if nothing wanted applies to the arm.
 
     Means and donors come from calibration prompts in the same arm: means weigh labels equally, donors are harmless.
     """
     found: list[AblationCell] = []
-    patches = [each for each in wanted.replacements if each in PATCHES and source_of(seen, each) != arm]
+    track = seen.runner.track
+    patches = [each for each in wanted.replacements if each in PATCHES and source_of(seen, each) not in (arm, None)]
     plain = [each for each in wanted.replacements if each not in PATCHES]
     twins = OtherArms.of(seen.model, seen.pairs.test, arm) if patches else None
     components = wanted.named_components(seen)
@@ -143,7 +142,7 @@ def cells_of(
         advance = track(f"components of calibration prompts, {arm}", len(components)) if plain else None
         for name, component in components:
             by: list[tuple[str, Replacement]] = _replacements(seen, wanted, arm, component, where, plain)
-            by += [(each, FromArm(twins, source_of(seen, each))) for each in patches if twins]
+            by += [(each, FromArm(twins, source)) for each in patches if twins and (source := source_of(seen, each))]
             for each, replacement in by:
                 found += _cells(seen, wanted, name, component, where, each, replacement)
             if twins and wanted.controls:
@@ -155,9 +154,9 @@ def cells_of(
     return found
 
 
-def source_of(seen: Measured, patch: str) -> str:
-    """Return the arm that a patch is taken from."""
-    return "text" if patch == "patch-text" else seen.image_arm
+def source_of(seen: Measured, patch: str) -> str | None:
+    """Return the arm that a patch is taken from, None if the pairs have none."""
+    return "text" if patch == "patch-text" else seen.corrected_arm
 
 
 def _cells(

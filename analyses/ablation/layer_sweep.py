@@ -10,17 +10,17 @@ from typing import Any
 import pandas as pd
 import torch
 
-from regap.analyses.ablation.ablate import observed_in
 from regap.analyses.claims.drift_causes import vectors_of
-from regap.analyses.runs.calibrated import are_harmful, are_refusals, find_refusal_tokens
 from regap.analyses.runs.config import RunConfig
-from regap.analyses.runs.folder import RunFolder
-from regap.analyses.runs.measured import Measured
-from regap.analyses.runs.progress import Tracker, silent
+from regap.analyses.runs.measured import Measured, are_harmful, are_refusals, measure_model
+from regap.analyses.runs.questions import Question, save_answer
 from regap.analyses.runs.records import Record
+from regap.analyses.runs.run import Run
 from regap.analyses.tables.columns import VECTOR
 from regap.errors import ConfigError
+from regap.geometry.data.pairs import Pairs
 from regap.geometry.estimates import Resamples, estimates, mean_draws, proportion
+from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
 from regap.interventions.edits.shift import fixed_correction
 from regap.interventions.edits.site import Site
@@ -29,36 +29,49 @@ from regap.interventions.sweep import sweep
 PARTS = ("D", "D_along", "D_across", "random")
 
 
-def layer_sweep(
-    config: RunConfig,
-    names: Sequence[str] = (),
-    layers: Sequence[int] = (),
+def sweep_run(run: Run, names: Sequence[str] = (), layers: Sequence[int] = ()) -> Question:
+    """Return the answer of a run to these doses: the table `sweep`, kept beside other answers.
+
+    By default D, its parts and a random vector at all layers.
+    """
+    chosen = tuple(dict.fromkeys(names)) or PARTS
+    settings = {"vectors": chosen, "layers": tuple(layers), "strengths": run.config.strengths}
+    return save_answer(run.folder, "sweep", settings, [sweep_record(run.measured, chosen, layers)])
+
+
+def sweep_layers(
+    model: Model | Runner,
+    pairs: Pairs,
     *,
-    again: bool = False,
-    track: Tracker = silent,
-) -> RunFolder:
-    """Return the run folder with the table `sweep`; of D, its parts and a random vector at all layers by default."""
+    vectors: Sequence[str] = PARTS,
+    layers: Sequence[int] = (),
+    strengths: Sequence[float] = (0.5, 1.0, 1.5, 2.0, 3.0),
+    image_arm: str | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return what every strength of each vector does at every layer, by passes of the last prompt token.
+
+    vectors: D, D_along, D_across, random, shuffled or refusal. strengths: multiples of the vector that are removed,
+    1.0 among them. Columns are those of the table `sweep`. Nothing is written unless the model is a runner with a
+    store.
+    """
+    runner = Runner.of(model)
+    check_doses(vectors, layers, runner.model)
+    given = {"image_arm": image_arm, "seed": seed, "strengths": tuple(strengths)}
+    seen = measure_model(runner, pairs, RunConfig.model_validate(given))
+    return sweep_record(seen, tuple(vectors), tuple(layers)).table
+
+
+def check_doses(names: Sequence[str], layers: Sequence[int] = (), model: Model | None = None) -> None:
+    """Raise ConfigError for an unknown vector, ModelError for a layer that the model does not have."""
     for name in names:
         if name not in VECTOR.values:
             raise ConfigError(f"vector is {name!r}; choose from {', '.join(VECTOR.values)}")
-
-    def check(model: Model) -> None:
-        for layer in layers:
-            model.hook_name(layer)
-
-    seen, folder = observed_in(config, check, again=again, track=track)
-    tokens = find_refusal_tokens(seen, folder.path, track)
-    run(seen, tokens, tuple(dict.fromkeys(names)) or PARTS, layers, track).save(folder.path)
-    return folder
+    for layer in layers if model else ():
+        model.hook_name(layer)
 
 
-def run(
-    seen: Measured,
-    tokens: frozenset[int],
-    names: Sequence[str],
-    layers: Sequence[int],
-    track: Tracker = silent,
-) -> Record:
+def sweep_record(seen: Measured, names: Sequence[str], layers: Sequence[int]) -> Record:
     """Return the table `sweep`: z at the last block and refusals by first token, harmful and harmless apart."""
     of = vectors_of(seen)
     doses = [
@@ -70,14 +83,14 @@ def run(
     edits = [[fixed_correction(of[one["vector"]], Site((one["layer"],)), one["alpha"])] for one in doses]
     asked = seen.pairs.test.where(arm=seen.image_arm)
     found = sweep(
-        seen.runner.telling(track(f"{len(doses)} doses, {seen.image_arm}", len(asked))),
+        seen.runner.named(f"{len(doses)} doses, {seen.image_arm}"),
         asked,
         seen.image_arm,
         edits,
         seen.refusal,
         [seen.model.layers - 1],
     )
-    refused, z = are_refusals(found.first_tokens, tokens), found.coordinates[:, :, 0]
+    refused, z = are_refusals(found.first_tokens, seen.refusal_tokens), found.coordinates[:, :, 0]
     harmful, clusters = are_harmful(asked), [pair.cluster for pair in asked]
     rows: list[dict[str, Any]] = []
     for label, mask in (("harmful", harmful), ("harmless", ~harmful)):

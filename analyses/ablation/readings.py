@@ -13,7 +13,6 @@ from torch import Tensor
 from regap.analyses.ablation.cells import AblationCell
 from regap.analyses.judges.first_token import log_odds
 from regap.analyses.runs.measured import Measured
-from regap.analyses.runs.progress import Tracker, silent
 from regap.geometry.forward.batches import BatchSplitter, batch_rows
 from regap.geometry.forward.parallel_last_token import run_versions
 from regap.geometry.forward.prefix import LastToken, prefill, run, run_last_token
@@ -96,17 +95,14 @@ def readings(
     seen: Measured,
     arm: str,
     cells: Sequence[AblationCell],
-    tokens: frozenset[int],
-    folder: Path | None = None,
-    track: Tracker = silent,
 ) -> tuple[AblationReadings, AblationReadings]:
     """Return what every test prompt in the arm does under each ablation, and, cell by cell, what it does without.
 
     Batches that the run folder holds for the same model, prompts and ablations are not run again.
     """
-    task, config = _Task(seen, cells, tokens), seen.config
+    task, limits, folder = _Task(seen, cells, seen.refusal_tokens), seen.runner.limits, seen.runner.store
     prompts = [pair.prompts[arm] for pair in seen.pairs.test.where(arm=arm)]
-    advance = track(f"{len(cells)} ablations, {arm}", len(prompts))
+    advance = seen.runner.track(f"{len(cells)} ablations, {arm}", len(prompts))
     identity, fitting = digest_of(task.identity), BatchSplitter(seen.model)
     count = len(cells) + len(WAYS)
     every = AblationReadings(
@@ -114,7 +110,7 @@ def readings(
         torch.zeros(count, len(prompts)),
         torch.zeros(count, len(prompts)),
     )
-    for rows in batch_rows(seen.model, prompts, config.batch_size, config.batch_tokens):
+    for rows in batch_rows(seen.model, prompts, limits.prompts, limits.tokens):
         digests = [prompt_digest(render(seen.model, prompts[row]), prompts[row]) for row in rows]
         path = folder / "ablations" / f"{digest_of([identity, digests])}.safetensors" if folder else None
         part = _kept(path, lambda rows=rows: fitting.run(prompts, rows, task.read))

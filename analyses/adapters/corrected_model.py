@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from regap.analyses.runs.opened import study_again
+from regap.analyses.runs.run import open_run
 from regap.errors import ConfigError, PairError
 from regap.geometry.data.pairs import IMAGE_SLOT, Pair, Pairs, Prompt
 from regap.geometry.data.pictures import Picture
@@ -42,7 +42,7 @@ class CorrectedModel:
 
 def corrected_model(run: str | Path, condition: str) -> CorrectedModel:
     """Return the model of a finished run under one of its conditions: baseline, fixed or regap."""
-    study = study_again(Path(run))
+    study = open_run(run).calibrated
     if condition not in study.conditions:
         raise ConfigError(f"condition is {condition!r}; choose one of {', '.join(study.conditions)}")
     return CorrectedModel(study.seen.model, tuple(study.conditions[condition]))

@@ -8,7 +8,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from regap.analyses.runs.measured import Measured
-from regap.analyses.runs.progress import Advance
 from regap.geometry.data.pairs import Pairs
 from regap.interventions.edits.recipe import Removal
 from regap.interventions.edits.signals import Traces
@@ -56,22 +55,24 @@ def gather(
     seen: Measured,
     pairs: Pairs,
     removals: Sequence[Removals],
-    tokens: frozenset[int],
-    advance: Advance | None = None,
+    told: str = "",
 ) -> Evidence:
-    """Return what these pairs do in the image arm under each removal, by passes of the last token alone."""
+    """Return what these pairs do in the image arm under each removal, by passes of the last token alone.
+
+    told: the name of this stage in the progress bars.
+    """
     asked = pairs.where(arm=seen.image_arm)
     edits = [[each.shift(seen.drift, seen.refusal) for each in listed] for listed in removals]
     layers = range(seen.model.layers)
     found = sweep(
-        seen.runner.telling(advance),
+        seen.runner.named(told or "reading prompts under removals"),
         asked,
         seen.image_arm,
         edits,
         seen.refusal,
         layers,
     )
-    refused = torch.isin(found.first_tokens, torch.tensor(sorted(tokens)))
+    refused = torch.isin(found.first_tokens, torch.tensor(sorted(seen.refusal_tokens)))
     return Evidence(
         torch.tensor([pair.label == "harmful" for pair in asked]),
         tuple(pair.cluster for pair in asked),

@@ -8,7 +8,8 @@ Reported beside it: the other measures, a probe fitted on text, and a probe fitt
 harmfulness is still there in another direction. The criterion is ours; the claim is the paper's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import pandas as pd
 from torch import Tensor
@@ -16,13 +17,12 @@ from torch import Tensor
 from regap.analyses.claims.claim import Claim, Finding, above, verdict_of
 from regap.analyses.claims.coordinates import coordinates_record
 from regap.analyses.claims.drift_size import drift_record
-from regap.analyses.runs.calibrated import Calibrated
 from regap.analyses.runs.measured import Measured
 from regap.analyses.runs.records import Record
 from regap.geometry.directions import Direction, logistic_probe, refusal_direction
 from regap.geometry.estimates import Estimate, Resamples, estimate
 from regap.geometry.forward.capture import capture
-from regap.geometry.forward.runner import Limits, Runner
+from regap.geometry.forward.hooks import Edit
 from regap.geometry.separability import draws, separability
 from regap.geometry.states.activations import Activations
 
@@ -33,12 +33,18 @@ CRITERION = (
 )
 
 
-def run(study: Calibrated) -> Finding:
+def run(seen: Measured, conditions: Mapping[str, Sequence[Edit]]) -> Finding:
     """Return separability of every arm, layer and condition, the drifts, all coordinates, and the claim."""
-    seen = study.seen
-    states = {"baseline": dict(seen.states)} | _corrected(study)
-    tables = [_separability(seen, states), drift_record(seen), coordinates_record(seen, states)]
-    return Finding(_claim(seen), tuple(tables))
+    return Finding(_claim(seen), geometry_records(seen, conditions))
+
+
+def geometry_records(
+    seen: Measured, conditions: Mapping[str, Sequence[Edit]] = MappingProxyType({})
+) -> tuple[Record, ...]:
+    """Return the tables separability, drift (where an arm beside text is there) and coordinates."""
+    states = {"baseline": dict(seen.states)} | _corrected(seen, conditions)
+    drift = (drift_record(seen),) if seen.drifts else ()
+    return (_separability(seen, states), *drift, coordinates_record(seen, states))
 
 
 def d_prime_drop(seen: Measured, arm: str) -> Tensor:
@@ -51,12 +57,14 @@ def d_prime_drop(seen: Measured, arm: str) -> Tensor:
 
 
 def probes(seen: Measured) -> dict[str, Direction]:
-    """Return the refusal direction and logistic probes fitted on calibration texts and calibration images."""
-    return {
-        "refusal": seen.refusal,
-        "probe_text": refusal_direction(seen.states["text"].calibration, logistic_probe),
-        "probe_image": refusal_direction(seen.states[seen.image_arm].calibration, logistic_probe),
+    """Return the refusal direction and logistic probes fitted on calibration texts and, if any, images."""
+    arms = {"probe_text": "text", "probe_image": seen.corrected_arm}
+    fitted = {
+        name: refusal_direction(seen.states[arm].calibration, logistic_probe)
+        for name, arm in arms.items()
+        if arm
     }
+    return {"refusal": seen.refusal, **fitted}
 
 
 def _claim(seen: Measured) -> Claim:
@@ -88,16 +96,16 @@ def _auroc(seen: Measured, direction: Direction) -> Estimate:
     return estimate(column, len(test))
 
 
-def _corrected(study: Calibrated) -> dict[str, dict[str, Activations]]:
+def _corrected(
+    seen: Measured, conditions: Mapping[str, Sequence[Edit]]
+) -> dict[str, dict[str, Activations]]:
     """Return the states of text and image arm under each correction."""
-    seen, found = study.seen, {}
-    for name, edits in study.conditions.items():
-        if name == "baseline":
+    found = {}
+    for name, edits in conditions.items():
+        if not edits:
             continue
+        runner = seen.runner.within("activations").within(f"{name}-{edits[0].identity[:12]}")
         arms = ["text", seen.image_arm]
-        store = study.folder / "activations" / f"{name}-{edits[0].identity[:12]}" if study.folder else None
-        size, tokens = seen.config.batch_size, seen.config.batch_tokens
-        runner = Runner(seen.model, Limits(prompts=size, tokens=tokens), store, study.track)
         told = f"residual streams under {name}"
         found[name] = capture(runner.named(told), seen.pairs.test, arms, edits=edits)
     return found

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from regap.analyses.runs.measured import Measured
@@ -12,7 +13,7 @@ from regap.geometry.states.activations import Activations
 
 
 def coordinates_record(seen: Measured, states: Mapping[str, Mapping[str, Activations]]) -> Record:
-    """Return one row per prompt, layer and condition; drift strength is along the corrected arm's drift."""
+    """Return one row per prompt, layer and condition; drift strength is along that of the corrected arm, or NaN."""
     tables = [
         _arm_coordinates(seen, condition, arm, of_arm)
         for condition, arms in states.items()
@@ -22,7 +23,8 @@ def coordinates_record(seen: Measured, states: Mapping[str, Mapping[str, Activat
 
 
 def _arm_coordinates(seen: Measured, condition: str, arm: str, states: Activations) -> pd.DataFrame:
-    refusal, drift = seen.refusal.coordinates(states), seen.drift.strength(states)
+    refusal = seen.refusal.coordinates(states)
+    drift = seen.drift.strength(states) if seen.corrected_arm else torch.full_like(refusal, torch.nan)
     return pd.DataFrame(list(_coordinate_rows(states, refusal, drift))).assign(
         model=seen.model.name, arm=arm, condition=condition
     )

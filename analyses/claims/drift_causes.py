@@ -109,9 +109,8 @@ def _geometry_rows(study: Calibrated, arm: str, doses: Sequence[Dose]) -> Iterat
     harmful = torch.tensor([pair.label == "harmful" for pair in test])
     clusters = [pair.cluster for pair in test]
     weights = Resamples.of(clusters, harmful, seen.config.resamples, seen.config.seed).weights
-    advance = study.track(f"doses, {arm}", len(test))
     edits = [[dose.shift] for dose in doses]
-    found = sweep(seen.runner.telling(advance), test, arm, edits, seen.refusal, [last])
+    found = sweep(seen.runner.named(f"doses, {arm}"), test, arm, edits, seen.refusal, [last])
     threshold = seen.refusal.thresholds[seen.refusal.layers.index(last)].expand(len(doses))
     z = found.coordinates[:, :, 0].T
     measured = {"gap": gap(z, harmful, weights), "d_prime": d_prime(z, harmful, weights)}

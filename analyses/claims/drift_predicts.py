@@ -20,8 +20,7 @@ from torch import Tensor
 
 from regap.analyses.claims.claim import Claim, Finding, above, below, verdict_of
 from regap.analyses.claims.drift_size import drift_norm_draws
-from regap.analyses.judges.verdicts import Judged, judge_all
-from regap.analyses.runs.calibrated import Calibrated
+from regap.analyses.judges.verdicts import Judged
 from regap.analyses.runs.measured import Measured
 from regap.analyses.runs.records import Record
 from regap.geometry.estimates import Estimate, Resamples, estimate, mean_draws
@@ -48,7 +47,7 @@ class DriftPoint:
 
 
 def run(
-    study: Calibrated,
+    seen: Measured,
     answers: Mapping[str, Sequence[Judged]],
     family: Mapping[str, tuple[Measured, Sequence[Judged]]],
 ) -> Finding:
@@ -57,7 +56,6 @@ def run(
     `answers` are the judged baseline answers of each arm; `family` holds further models with their judged answers
     in the image arm.
     """
-    seen = study.seen
     points = [_arm_point(seen, arm, judged) for arm, judged in answers.items()]
     points += [_model_point(name, other, judged) for name, (other, judged) in family.items()]
     points += _bin_points(seen, answers[seen.image_arm])
@@ -69,14 +67,6 @@ def run(
     rows = [{"level": level, "x": "drift", "y": y, **vars(value)} for (level, y), value in found.items()]
     tables = (Record("prediction", _table(seen, points)), Record("correlations", pd.DataFrame(rows)))
     return Finding(_claim(found), tables)
-
-
-def judged_answers(study: Calibrated, other: Measured) -> Sequence[Judged]:
-    """Return the judged baseline answers of another model in the image arm."""
-    asked = other.pairs.test.where(arm=other.image_arm)
-    advance = study.track(f"answers, {other.model.name}", len(asked))
-    answers = other.generate(asked, other.image_arm, {"": []}, study.folder, advance)[""]
-    return judge_all(study.judge, asked, answers)
 
 
 def spearman(

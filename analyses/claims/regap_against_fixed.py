@@ -143,8 +143,7 @@ def _ask(
     seen = study.seen
     probes = [trial.recipe.probe for found in trials.values() for trial in found.values()]
     read = [(), *((probe,) for probe in dict.fromkeys(probes) if probe.strength)]
-    advance = study.track("reading test images for the gates", len(seen.pairs.test))
-    evidence = gather(seen, seen.pairs.test, read, study.refusal_tokens, advance)
+    evidence = gather(seen, seen.pairs.test, read, "reading test images for the gates")
     edits = {
         each: [removal.shift(seen.drift, seen.refusal) for removal in each]
         for each in dict.fromkeys(removals)

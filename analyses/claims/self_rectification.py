@@ -98,7 +98,7 @@ def _block_rows(study: Calibrated, weights: Tensor) -> Iterator[dict[str, object
         for block in blocks
     }
     found = sweep(
-        seen.runner.telling(study.track("self-rectification by block", len(test))),
+        seen.runner.named("self-rectification by block"),
         seen.pairs.test,
         seen.image_arm,
         [[], *([shift] for shift in shifts.values())],

@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 from regap.analyses.comparison.choice import ChosenDefence
 from regap.analyses.judges.verdicts import Judged, judge_all
 from regap.analyses.runs.captions import with_captions
-from regap.analyses.runs.evaluator import Evaluator
 from regap.analyses.runs.measured import Measured
-from regap.analyses.runs.progress import Advance
 from regap.geometry.data.pairs import Pairs
+from regap.geometry.forward.runner import Runner
 from regap.interventions.generation import generate
 from regap.interventions.rewriting import Rewrite, Rewritten, generate_rewritten
 
@@ -29,17 +27,17 @@ class DefenceAnswers:
     """Answers written for each input beyond the one that counts, by methods that ask the model on the way."""
 
 
-def answers_of(study: Evaluator, chosen: Sequence[ChosenDefence], pairs: Pairs) -> DefenceAnswers:
+def answers_of(seen: Measured, chosen: Sequence[ChosenDefence], pairs: Pairs) -> DefenceAnswers:
     """Return the answers to these pairs in the corrected arm under each method, all with the same budget and judge."""
-    arm = study.seen.image_arm
+    arm = seen.image_arm
     edited = {one.name: one.edits for one in chosen if not one.rewrite}
-    judged, extra = dict(study.answers(arm, edited, pairs)), {}
+    judged, extra = dict(seen.answers(arm, edited, pairs)), {}
     asked = pairs.where(arm=arm)
     for one in chosen:
         if one.rewrite:
-            advance = study.track(f"answers, {arm}, {one.name}", len(asked))
-            found = _rewritten(study.seen, one.rewrite, asked, study.folder, advance)
-            judged[one.name] = judge_all(study.judge, asked, found.completions)
+            runner = seen.runner.within("answers").named(f"answers, {arm}, {one.name}")
+            found = _rewritten(seen, runner, one.rewrite, asked)
+            judged[one.name] = judge_all(seen.judge, asked, found.completions)
             extra[one.name] = found.extra
     return DefenceAnswers({one.name: judged[one.name] for one in chosen}, extra)
 
@@ -51,15 +49,16 @@ def relative_times(seen: Measured, chosen: Sequence[ChosenDefence]) -> dict[str,
     """
     asked = seen.pairs.test.where(arm=seen.image_arm)
     asked = Pairs(asked.pairs[:: max(1, len(asked) // TIMED_PAIRS)][:TIMED_PAIRS])
+    unkept = seen.runner.kept_in(None).telling(None)
 
     def seconds(one: ChosenDefence) -> float:
         start = perf_counter()
         if "caption" in one.entry.looks_at and "caption" in seen.config.make:
-            with_captions(seen.runner, _without_captions(asked), seen.image_arm)
+            with_captions(unkept, _without_captions(asked), seen.image_arm)
         if one.rewrite:
-            _rewritten(seen, one.rewrite, asked)
+            _rewritten(seen, unkept, one.rewrite, asked)
         else:
-            generate(seen.runner, asked, seen.image_arm, one.edits, max_new_tokens=seen.config.max_new_tokens)
+            generate(unkept, asked, seen.image_arm, one.edits, max_new_tokens=seen.config.max_new_tokens)
         return perf_counter() - start
 
     seconds(chosen[0])
@@ -67,16 +66,9 @@ def relative_times(seen: Measured, chosen: Sequence[ChosenDefence]) -> dict[str,
     return {one.name: median(each[one.name] / each["none"] for each in rounds) for one in chosen}
 
 
-def _rewritten(
-    seen: Measured, rewrite: Rewrite, asked: Pairs, folder: Path | None = None, advance: Advance | None = None
-) -> Rewritten:
-    return generate_rewritten(
-        seen.runner.kept_in(folder / "answers" if folder else None).telling(advance),
-        asked,
-        seen.image_arm,
-        rewrite,
-        max_new_tokens=seen.config.max_new_tokens,
-    )
+def _rewritten(seen: Measured, runner: Runner, rewrite: Rewrite, asked: Pairs) -> Rewritten:
+    budget = seen.config.max_new_tokens
+    return generate_rewritten(runner, asked, seen.image_arm, rewrite, max_new_tokens=budget)
 
 
 def _without_captions(pairs: Pairs) -> Pairs:

@@ -7,16 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from regap.analyses.organism.wording import wording_for
-from regap.analyses.runs.calibrated import (
-    are_harmful,
-    are_refusals,
-    choose_corrections,
-    most_refusals_within_budget,
-    regap_of,
-)
-from regap.analyses.runs.evaluator import Evaluator
-from regap.analyses.runs.measured import Measured
-from regap.analyses.runs.progress import Tracker, silent
+from regap.analyses.runs.calibrated import choose_corrections, most_refusals_within_budget, regap_of
+from regap.analyses.runs.measured import Measured, are_harmful, are_refusals
 from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.forward.hooks import Edit
@@ -75,12 +67,11 @@ def available(names: Sequence[str], arms: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(["none", *(name for name in names or METHODS if name not in reasons)]))
 
 
-def calibration_of(study: Evaluator, pairs: Pairs) -> DefenceData:
+def calibration_of(seen: Measured, pairs: Pairs) -> DefenceData:
     """Return what methods may be fitted on: calibration states alone, and which calibration images are refused.
 
     pairs: every pair that will be asked, contrasts too.
     """
-    seen = study.seen
     return DefenceData(
         seen.runner,
         pairs,
@@ -90,46 +81,43 @@ def calibration_of(study: Evaluator, pairs: Pairs) -> DefenceData:
         seen.drifts,
         seen.layer,
         seen.config.false_refusals,
-        study.refusal_tokens,
-        refused_images(study),
+        seen.refusal_tokens,
+        refused_images(seen),
         wording_for(seen.config.model),
     )
 
 
-def refused_images(study: Evaluator) -> frozenset[str]:
+def refused_images(seen: Measured) -> frozenset[str]:
     """Return the calibration pairs that the model as it is refuses in the corrected arm, by its first token."""
-    seen = study.seen
     asked = seen.pairs.calibration.where(arm=seen.image_arm)
     found = sweep(seen.runner, asked, seen.image_arm, [[]], seen.refusal, [seen.model.layers - 1])
-    refused = are_refusals(found.first_tokens, study.refusal_tokens)[0].tolist()
+    refused = are_refusals(found.first_tokens, seen.refusal_tokens)[0].tolist()
     return frozenset(pair.pair_id for pair, is_refused in zip(asked, refused, strict=True) if is_refused)
 
 
-def choose(study: Evaluator, calibration: DefenceData, name: str, track: Tracker = silent) -> ChosenDefence:
+def choose(seen: Measured, calibration: DefenceData, name: str) -> ChosenDefence:
     """Return the method at the site and strength with the most harmful refusals within the budget of harmless ones."""
-    seen = study.seen
     if METHODS[name].recipe:
-        return _recipe(study, name, track)
+        return _recipe(seen, name)
     candidates = _candidates(seen, calibration, name)
     if len(candidates) == 1:
         return candidates[0]
     asked = seen.pairs.calibration.where(arm=seen.image_arm)
     found = sweep(
-        seen.runner.telling(track(f"choosing layer and strength, {name}", len(asked))),
+        seen.runner.named(f"choosing layer and strength, {name}"),
         asked,
         seen.image_arm,
         [one.edits for one in candidates],
         seen.refusal,
         [seen.model.layers - 1],
     )
-    refused = are_refusals(found.first_tokens, study.refusal_tokens)
+    refused = are_refusals(found.first_tokens, seen.refusal_tokens)
     return candidates[most_refusals_within_budget(refused, are_harmful(asked), seen.config.false_refusals)]
 
 
-def _recipe(study: Evaluator, name: str, track: Tracker) -> ChosenDefence:
+def _recipe(seen: Measured, name: str) -> ChosenDefence:
     """Return ReGap by the recipe that cross-validation on calibration pairs chooses."""
-    seen = study.seen
-    _, _, choice = choose_corrections(seen, study.refusal_tokens, track)
+    _, _, choice = choose_corrections(seen)
     regap, recipe = regap_of(seen, choice), choice.winner.recipe
     entry = replace(METHODS[name], readings=recipe.readings)
     return ChosenDefence(name, entry, regap.removed.site, recipe.correction.strength, [regap])

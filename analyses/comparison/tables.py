@@ -16,7 +16,7 @@ from regap.analyses.comparison.answers import DefenceAnswers
 from regap.analyses.comparison.choice import ChosenDefence
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.outcomes import outcomes
-from regap.analyses.runs.evaluator import Evaluator
+from regap.analyses.runs.measured import Measured
 from regap.analyses.runs.records import Record
 from regap.errors import PairError
 from regap.geometry.estimates import proportion
@@ -37,22 +37,22 @@ BY_CATEGORY = ("attack_success", "over_refusal", CONTRAST)
 
 
 def outcome_table(
-    study: Evaluator, answers: DefenceAnswers, contrasts: DefenceAnswers | None = None
+    seen: Measured, answers: DefenceAnswers, contrasts: DefenceAnswers | None = None
 ) -> Record:
     """Return the table `methods`: each measure of each method, and its change against no defence."""
     rows = []
     for measure in MEASURES if contrasts else COUNTED:
         found = contrasts if contrasts and measure == CONTRAST else answers
-        rows += [_row(study, measure, name, found.judged) for name in found.judged]
-    table = pd.DataFrame(rows).assign(model=study.seen.model.name, arm=study.seen.image_arm)
+        rows += [_row(seen, measure, name, found.judged) for name in found.judged]
+    table = pd.DataFrame(rows).assign(model=seen.model.name, arm=seen.image_arm)
     table["p_holm"] = table.groupby("measure")["p"].transform(lambda p: holm_with_gaps(p.tolist()))
     return Record("methods", table)
 
 
 def _row(
-    study: Evaluator, measure: str, name: str, judged: Mapping[str, Sequence[Judged]]
+    seen: Measured, measure: str, name: str, judged: Mapping[str, Sequence[Judged]]
 ) -> dict[str, object]:
-    counted, seed = counted_as(measure), study.seen.config.seed
+    counted, seed = counted_as(measure), seen.config.seed
     found = outcomes(judged[name], seed)
     if counted not in found:
         raise PairError(f"nothing of method {name} was judged for {measure}; choose another judge")
@@ -94,7 +94,7 @@ def both(before: Sequence[Judged], after: Sequence[Judged], measure: str) -> tup
 
 
 def category_table(
-    study: Evaluator, answers: DefenceAnswers, contrasts: DefenceAnswers | None = None
+    seen: Measured, answers: DefenceAnswers, contrasts: DefenceAnswers | None = None
 ) -> Record:
     """Return the table `methods_by_category`: attack success and both over-refusals, category by category."""
     rows = []
@@ -102,31 +102,31 @@ def category_table(
         found = contrasts if contrasts and measure == CONTRAST else answers
         for name, judged in found.judged.items():
             rows += [
-                {"method": name, "measure": measure, **row} for row in _categories(judged, measure, study)
+                {"method": name, "measure": measure, **row} for row in _categories(judged, measure, seen)
             ]
-    table = pd.DataFrame(rows).assign(model=study.seen.model.name, arm=study.seen.image_arm)
+    table = pd.DataFrame(rows).assign(model=seen.model.name, arm=seen.image_arm)
     return Record("methods_by_category", table)
 
 
-def _categories(judged: Sequence[Judged], measure: str, study: Evaluator) -> list[dict[str, object]]:
+def _categories(judged: Sequence[Judged], measure: str, seen: Measured) -> list[dict[str, object]]:
     label, verdict = COUNTED[counted_as(measure)]
     kept = [one for one in judged if one.pair.label == label and one.verdict != "not_judged"]
     rows = []
     for category in sorted({one.pair.category for one in kept}):
         among = [one for one in kept if one.pair.category == category]
         hits = torch.tensor([one.verdict == verdict for one in among])
-        share = proportion(hits, [one.pair.cluster for one in among], study.seen.config.seed)
+        share = proportion(hits, [one.pair.cluster for one in among], seen.config.seed)
         rows.append({"category": category, **vars(share)})
     return rows
 
 
 def settings_table(
-    study: Evaluator, chosen: Sequence[ChosenDefence], answers: DefenceAnswers, wording: str
+    seen: Measured, chosen: Sequence[ChosenDefence], answers: DefenceAnswers, wording: str
 ) -> Record:
     """Return the table `method_settings`: where and how strongly each method acts, what it needs and runs."""
     rows = [
         {
-            "model": study.seen.model.name,
+            "model": seen.model.name,
             "method": one.name,
             "title": one.entry.title,
             "needs": ", ".join(one.entry.arms),
@@ -144,9 +144,9 @@ def settings_table(
     return Record("method_settings", pd.DataFrame(rows))
 
 
-def times_table(study: Evaluator, times: Mapping[str, float]) -> Record:
+def times_table(seen: Measured, times: Mapping[str, float]) -> Record:
     """Return the table `method_times`, the one that is another on every run: time as a multiple of no defence."""
-    rows = [{"model": study.seen.model.name, "method": name, "time": time} for name, time in times.items()]
+    rows = [{"model": seen.model.name, "method": name, "time": time} for name, time in times.items()]
     return Record("method_times", pd.DataFrame(rows))
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.runs.measured import Measured
-from regap.analyses.runs.progress import Advance
 from regap.geometry.data.pairs import Pair, Pairs
 from regap.geometry.forward.hooks import Edit
 from regap.interventions.generation import Completion
@@ -18,16 +17,14 @@ def judged_by_first_token(
     pairs: Pairs,
     arm: str,
     conditions: Mapping[str, Sequence[Edit]],
-    tokens: frozenset[int],
-    advance: Advance | None = None,
 ) -> dict[str, tuple[Judged, ...]]:
     """Return refused or complied for each pair under each condition, by passes of the last prompt token.
 
     An answer that does not open with a refusal counts as complied: whether it is any good is not looked at.
     """
-    asked = pairs.where(arm=arm)
+    asked, tokens = pairs.where(arm=arm), seen.refusal_tokens
     found = sweep(
-        seen.runner.telling(advance),
+        seen.runner.named(f"first tokens, {arm}, {len(conditions)} conditions"),
         asked,
         arm,
         list(conditions.values()),

@@ -2,17 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pandas as pd
 
 from regap.analyses.judges.first_token import first_token_judge, first_token_log_odds
 from regap.analyses.judges.stored_answers import StoredAnswers
 from regap.analyses.judges.verdicts import Judged
-from regap.analyses.runs.calibrated import Calibrated
-from regap.analyses.runs.opened import study_again
-from regap.analyses.runs.progress import Tracker, silent
 from regap.analyses.runs.records import Record
+from regap.analyses.runs.run import Run
 from regap.geometry.forward.hooks import Edit
 
 
@@ -41,28 +38,20 @@ class FirstTokens:
         return Record("first_token", pd.DataFrame(rows))
 
 
-def first_token_pass(folder: Path, stored: StoredAnswers, track: Tracker = silent) -> FirstTokens:
+def first_token_pass(run: Run, stored: StoredAnswers) -> FirstTokens:
     """Return the log-odds under the run's own conditions, which are set again from what the run folder keeps.
 
     Raises ConfigError when the model of the run's settings is no longer the one that answered.
     """
-    study = study_again(folder, track)
+    study = run.calibrated
     arms: dict[str, dict[str, Sequence[Edit]]] = {}
     for one in stored.answers:
         if one.condition in study.conditions:
             arms.setdefault(one.arm, {})[one.condition] = study.conditions[one.condition]
     scores: dict[tuple[str, str], Mapping[str, float]] = {}
     for arm, conditions in arms.items():
-        found = _scores(study, arm, conditions, track)
+        runner = study.seen.runner.named(f"first tokens, {arm}, {len(conditions)} conditions")
+        tokens, asked = study.seen.refusal_tokens, study.seen.pairs.test.where(arm=arm)
+        found = first_token_log_odds(runner, asked, arm, tokens, conditions)
         scores |= {(condition, arm): by_pair for condition, by_pair in found.items()}
     return FirstTokens(scores)
-
-
-def _scores(
-    study: Calibrated, arm: str, conditions: Mapping[str, Sequence[Edit]], track: Tracker
-) -> dict[str, dict[str, float]]:
-    asked = study.seen.pairs.test.where(arm=arm)
-    advance = track(f"first tokens, {arm}, {len(conditions)} conditions", len(asked))
-    return first_token_log_odds(
-        study.seen.runner.telling(advance), asked, arm, study.refusal_tokens, conditions
-    )

@@ -13,14 +13,10 @@ from regap.analyses.judges.registry import NamedJudge
 from regap.analyses.judges.second_pass import judge_stored
 from regap.analyses.judges.stored_answers import Answered, StoredAnswers
 from regap.analyses.judges.verdicts import Judged
-from regap.analyses.runs.progress import Tracker, silent
-from regap.analyses.runs.records import Record, table_path
+from regap.analyses.runs.questions import save_answer
+from regap.analyses.runs.records import Record
+from regap.geometry.forward.runner import Tracker, silent
 
-SECOND_OPINIONS = (
-    *("agreement", "disagreements", "comparisons", "first_token"),
-    *("utility", "utility_changes", "utility_answers"),
-)
-"""Tables that are made of a run's answers, or under its conditions, once it is there: they speak of it as it was."""
 EVERYTHING = "all"
 """The condition, arm or label of rows that take all of them together."""
 
@@ -66,10 +62,13 @@ def with_verdicts(found: JudgePanel, judged: tuple[Judged, ...]) -> JudgePanel:
     return JudgePanel(found.stored, (*found.verdicts, judged))
 
 
-def save_panel(found: JudgePanel, folder: Path, seed: int = 0) -> tuple[Record, ...]:
-    """Write the tables verdicts, agreement, disagreements and comparisons of a run, and return them.
+def save_panel(
+    found: JudgePanel, folder: Path, seed: int = 0, further: Sequence[Record] = ()
+) -> tuple[Record, ...]:
+    """Keep the tables verdicts, agreement, disagreements and comparisons beside other answers of a run; return them.
 
-    A table that would be empty, as of disagreements where there are none, is not written, and an old one removed.
+    A table that would be empty, as of disagreements where there are none, is not written. further: tables that are
+    kept with them.
     """
     rows = {
         "verdicts": _verdict_rows(found),
@@ -77,18 +76,9 @@ def save_panel(found: JudgePanel, folder: Path, seed: int = 0) -> tuple[Record, 
         "disagreements": disagreement_rows(found),
         "comparisons": comparison_rows(found.stored, found.verdicts, seed),
     }
-    records = tuple(Record(name, pd.DataFrame(cells)) for name, cells in rows.items() if cells)
-    for record in records:
-        record.save(folder)
-    for name in set(rows) - {record.name for record in records}:
-        table_path(folder, name).unlink(missing_ok=True)
-    return records
-
-
-def remove_second_opinions(folder: Path) -> None:
-    """Remove the tables that were made of an earlier run in the folder; verdicts are kept, each with its answer."""
-    for name in SECOND_OPINIONS:
-        table_path(folder, name).unlink(missing_ok=True)
+    records = [Record(name, pd.DataFrame(cells)) for name, cells in rows.items() if cells]
+    save_answer(folder, "judge", {"judges": found.judges, "seed": seed}, [*records, *further])
+    return (*records, *further)
 
 
 def agreement_rows(found: JudgePanel, seed: int = 0) -> list[dict[str, object]]:

@@ -8,8 +8,8 @@ from typing import get_args
 from regap.analyses.judges.registry import NamedJudge
 from regap.analyses.judges.stored_answers import Answered
 from regap.analyses.judges.verdicts import Judged, Verdict
-from regap.analyses.runs.progress import Advance
 from regap.geometry.files import write_whole
+from regap.geometry.forward.runner import Advance
 from regap.geometry.states.store import digest_of
 
 

@@ -17,9 +17,8 @@ from regap.analyses.live.picture import live_picture
 from regap.analyses.live.question import LiveAnswer, LiveQuestion, LiveState
 from regap.analyses.live.regap import ChosenReGap, calibrated_now, is_asked, kept_by_run
 from regap.analyses.runs.config import RunConfig
-from regap.analyses.runs.opened import reopen, settings_of_run
-from regap.analyses.runs.progress import Tracker, silent
 from regap.analyses.runs.records import Summary
+from regap.analyses.runs.run import open_run
 from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pair, Pairs
 from regap.geometry.directions import Direction
@@ -27,6 +26,7 @@ from regap.geometry.drift import Drift
 from regap.geometry.forward.hooks import Edit, Hook, hooked
 from regap.geometry.forward.image_features import seen_inputs
 from regap.geometry.forward.prefix import run
+from regap.geometry.forward.runner import Tracker, silent
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch, collate, render
 from regap.interventions.edits.regap import ReGap
@@ -61,8 +61,8 @@ class LiveModel:
 
         Raises ConfigError when the folder lacks them, or when the model is not the one that the run measured.
         """
-        reopened = reopen(folder, settings_of_run(folder, source), track)
-        config, model, pairs = reopened.config, reopened.model, reopened.pairs
+        opened = open_run(folder, track, model=source)
+        config, model, pairs = opened.config, opened.runner.model, opened.pairs
         refusal, drift = directions_of(folder)
         by_name = {pair.pair_id: pair for pair in pairs}
         judge, summary = judge_for(pairs, config.judge), Summary.load(folder)

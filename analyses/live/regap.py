@@ -57,11 +57,11 @@ def told_by_summary(own: Any, refusal: Direction, drift: Drift) -> ReGap | None:
     if not isinstance(own, dict) or own["signal"] not in PLAIN:
         return None
     probe = own.get("probe", {"site": own["site"], "strength": 1.0})
-    plain = own.get("passes", "probe") == "probe" and own.get("part", "D") == "D"
-    layer = own["site"].split("/")[0].removeprefix("layers ").strip()
-    site = Site((int(layer),)) if layer.isdigit() else None
-    if not plain or site is None or {own["site"], probe["site"]} != {str(site)} or probe["strength"] != 1.0:
+    if own.get("passes", "probe") != "probe" or own.get("part", "D") != "D" or probe["strength"] != 1.0:
         return None
+    if own["site"] != probe["site"]:
+        return None
+    site = Site(**{**own["site"], "layers": tuple(own["site"]["layers"])})
     gate = Gate(own["gate"]["kind"], own["gate"]["threshold"], own["gate"]["width"])
     layers = tuple(own["read_layers"])
     return ReGap(fixed_correction(drift, site, 1.0), refusal, layers, gate, own["strongest"], own["signal"])

@@ -11,11 +11,11 @@ from regap.analyses.judges.verdicts import exact_answer, judge_all
 from regap.analyses.outcomes import outcomes
 from regap.analyses.runs.config import RunConfig, read_config
 from regap.analyses.runs.measured import Measured, measure_model
-from regap.analyses.runs.progress import Tracker, silent
-from regap.analyses.runs.run import load_model
+from regap.analyses.runs.run import runner_of
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.estimates import Estimate, Resamples, estimate
 from regap.geometry.files import write_whole
+from regap.geometry.forward.runner import Tracker, silent
 from regap.geometry.separability import draws, separability
 from regap.organism.family import DEFAULT, FAMILY
 from regap.organism.prompts import HeldOut, held_out_pairs
@@ -85,10 +85,10 @@ def as_markdown(figures: Sequence[Figure]) -> str:
 
 
 def _member_figures(name: str, pairs: Pairs, config: RunConfig, track: Tracker) -> Iterator[Figure]:
-    seen = measure_model(load_model(config, config.model), pairs, config, None, track)
+    seen = measure_model(runner_of(config, config.model, None, track), pairs, config)
     for arm in ARMS:
         asked = pairs.test
-        answers = seen.generate(asked, arm, {"": []}, None, track(f"answers, {name}, {arm}", len(asked)))[""]
+        answers = seen.generate(asked, arm, {"": []}, f"answers, {name}, {arm}")[""]
         for measure, share in outcomes(judge_all(exact_answer, asked, answers), config.seed).items():
             yield Figure(name, arm, measure, share)
     yield from _geometry(name, seen)

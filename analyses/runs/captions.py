@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from regap.geometry.data.pairs import Pair, Pairs, is_image_arm
 from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
-from regap.geometry.data.pairs import Pair, Pairs, is_image_arm
 from regap.interventions.generation import Completion, generate_each
 from regap.interventions.wording import PLAIN
 

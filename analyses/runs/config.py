@@ -1,6 +1,5 @@
 """Everything that a run depends on, in one frozen value: flags, environment and TOML alike."""
 
-from regap.errors import ConfigError
 import json
 import os
 import tomllib
@@ -17,6 +16,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from regap.errors import ConfigError
 
 EXECUTION = frozenset({"device", "device_map", "batch_size", "batch_tokens", "download"})
 """Settings of how a run is executed: numbers depend on them by rounding alone."""
@@ -73,7 +73,9 @@ class RunConfig(BaseSettings):
     download: bool = Field(
         False, description="allow the network for a model or benchmark that is not at hand"
     )
-    batch_size: int = Field(64, ge=1, description="most prompts in one forward pass")
+    batch_size: int | None = Field(
+        None, ge=1, description="most prompts that are run together; 64 in a pass and 128 answers by default"
+    )
     batch_tokens: int = Field(16384, ge=1, description="most tokens in one forward pass")
     max_new_tokens: int = Field(64, ge=1, description="token budget of an answer")
     strengths: tuple[float, ...] = Field((0.5, 1.0, 1.5, 2.0, 3.0), description="fixed strengths tried")

@@ -1,19 +1,52 @@
-"""Harmless prompts that look harmful, shown as the others are: the hard half of over-refusal."""
+"""What a run asks: its pairs, and contrasts, harmless prompts that look harmful, shown as the others are."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from regap.analyses.runs.pairs import drawing_style
 from regap.analyses.runs.config import RunConfig
-from regap.errors import ConfigError
-from regap.geometry.data.benchmarks.loading import harmless
+from regap.analyses.runs.measured import chosen_arms, image_arm_of, require_image_arm
+from regap.analyses.runs.pairs import drawing_style, pairs_of
+from regap.errors import ConfigError, PairError
 from regap.geometry.data.arm_synthesis import MADE, with_arms
+from regap.geometry.data.benchmarks.loading import harmless
 from regap.geometry.data.pairs import Pair, Pairs, normal
-from regap.errors import PairError
 from regap.organism.contrasts import contrast_pairs
 
 WORLD = "world"
 """The name of the organism's own contrasts."""
 WORLD_PAIRS = 200
+
+
+@dataclass(frozen=True)
+class AskedPairs:
+    """The pairs that are measured, and the contrasts that are answered beside them."""
+
+    pairs: Pairs
+    contrasts: Pairs | None = None
+
+    @property
+    def everything(self) -> Pairs:
+        """Both together."""
+        return self.pairs + self.contrasts if self.contrasts else self.pairs
+
+    def again(self, everything: Pairs) -> "AskedPairs":
+        """Return the same two sets after something was made for all pairs."""
+        apart = {pair.pair_id for pair in self.contrasts or ()}
+        pairs = tuple(pair for pair in everything if pair.pair_id not in apart)
+        contrasts = tuple(pair for pair in everything if pair.pair_id in apart)
+        return AskedPairs(Pairs(pairs, everything.notes), Pairs(contrasts) if contrasts else None)
+
+
+def asked_of(config: RunConfig) -> AskedPairs:
+    """Return the pairs of the configuration and its contrasts; no model is needed.
+
+    Raises PairError if a split lacks a label, ConfigError for an arm that no pair has.
+    """
+    pairs = pairs_of(config).require_both_labels()
+    arms = chosen_arms(pairs, config)
+    if not (config.contrast or config.contrast_data):
+        return AskedPairs(pairs)
+    image_arm = require_image_arm(image_arm_of((*arms, *config.make), config), arms)
+    return AskedPairs(pairs, contrasts_of(config, pairs, image_arm))
 
 
 def contrasts_of(config: RunConfig, pairs: Pairs, image_arm: str) -> Pairs | None:

@@ -7,7 +7,7 @@ import math
 import os
 import platform
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from typing import Any
 import pandas as pd
 import torch
 
-from regap.analyses.runs.config import RunConfig, as_toml, stored_config
+from regap.analyses.runs.config import PLACES, RunConfig, as_toml, stored_config
 from regap.errors import ConfigError
+from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
 from regap.geometry.files import write_whole
+from regap.geometry.models.identity import identity_of
 from regap.geometry.models.loading import Model
-from regap.geometry.data.pairs import Pairs
 from regap.geometry.prompts.batch import prompt_digest, render
 from regap.geometry.states.store import write_tensors
 
@@ -36,6 +37,8 @@ PACKAGES = (
     "plotly",
     "scikit-learn",
 )
+KEPT = ("activations", "answers", "ablations", "verdicts")
+"""Folders whose files are found by model, prompt and edit: another question may use them too."""
 THUMBNAIL = 160
 """Longest side, in pixels, of the pictures kept for the report."""
 
@@ -43,108 +46,149 @@ PROMPTS_A_GROUP = 128
 """Rows of prompts.parquet that are read together: whoever opens one item reads the pictures of so many."""
 
 
-@dataclass(frozen=True)
-class RunFolder:
-    """A folder that belongs to one model; everything in it is made anew from the same inputs."""
+def begin_folder(path: Path, config: RunConfig, model: Model, pairs: Pairs, *, force: bool = False) -> None:
+    """Write configuration, provenance and prompts of a run; the same question asked again changes nothing else.
 
-    path: Path
-
-    @classmethod
-    def open(cls, config: RunConfig, model: Model, pairs: Pairs) -> "RunFolder":
-        """Return the run folder with configuration, provenance and prompts written.
-
-        Raises ConfigError if the folder holds a run of another model, or files that are no run at all.
-        """
-        path = Path(config.out)
-        check_out(path, model.fingerprint)
-        folder = cls(path)
-        folder._forget_another_run(config, pairs)
-        write_whole(path / "config.toml", as_toml(config).encode())
-        write_whole(path / "provenance.json", _json(_provenance(config, model, pairs)))
-        folder._write_prompts(model, pairs)
-        return folder
-
-    def _forget_another_run(self, config: RunConfig, pairs: Pairs) -> None:
-        """Remove the tables, figures and report of other pairs or settings: one folder tells of one run."""
-        if not (self.path / "config.toml").is_file():
-            return
-        try:
-            before = stored_config(self.path / "config.toml", out=config.out)
-            known = provenance_of(self.path).get("pairs_sha256")
-        except ConfigError:
-            before = known = None  # damaged: what they told of is not known
-        if before == config and known == pairs_digest(pairs):
-            return
-        for name in ("tables/*.parquet", "figures/*.html", "report.html", "summary.json"):
-            for path in self.path.glob(name):
-                path.unlink()
-
-    def write_directions(self, refusal: Direction, drifts: dict[str, Drift], model: Model) -> None:
-        """Write refusal direction, thresholds and the drift of each arm to directions.safetensors."""
-        tensors = {"refusal": refusal.vectors, "thresholds": refusal.thresholds}
-        for arm, drift in drifts.items():
-            tensors |= {f"drift.{arm}": drift.vectors, f"text_mean.{arm}": drift.text_mean}
-        header = {"model": model.fingerprint, "hook": "blocks.{layer}.hook_out", "position": "last"}
-        header |= {
-            "layers": json.dumps(refusal.layers),
-            "sign": "refusal points to harmful; drift from text to image",
-        }
-        write_tensors(self.path / "directions.safetensors", tensors, header)
-
-    def write_summary(self, summary: dict[str, Any]) -> None:
-        """Write summary.json."""
-        write_whole(self.path / "summary.json", _json(summary))
-
-    def _write_prompts(self, model: Model, pairs: Pairs) -> None:
-        rows = [
-            {
-                "pair_id": pair.pair_id,
-                "arm": arm,
-                "label": pair.label,
-                "category": pair.category,
-                "split": pair.split,
-                "cluster": pair.cluster,
-                "request": pair.request,
-                "answer": pair.answer,
-                "prompt": rendered,
-                "prompt_sha256": prompt_digest(rendered, prompt),
-                "image_sha256": prompt.picture.sha256 if prompt.picture else None,
-                "image_png": _thumbnail(prompt) if prompt.picture and pair.split == "test" else None,
-            }
-            for pair in pairs
-            for arm, prompt in pair.prompts.items()
-            for rendered in (render(model, prompt),)
-        ]
-        table = io.BytesIO()
-        pd.DataFrame(rows).to_parquet(
-            table, index=False, row_group_size=PROMPTS_A_GROUP, write_statistics=["pair_id", "arm"]
-        )
-        write_whole(self.path / "prompts.parquet", table.getvalue())
+    Raises ConfigError where the folder holds an answer to another question, unless `force` moves that aside.
+    """
+    check_out(path)
+    check_question(path, config, model, pairs, force=force)
+    write_whole(path / "config.toml", as_toml(_settled(config, path)).encode())
+    write_whole(path / "provenance.json", as_json(_provenance(config, model, pairs)))
+    _write_prompts(path, model, pairs)
 
 
-def check_out(path: Path, fingerprint: str | None) -> None:
-    """Raise ConfigError if a run may not be written there: another model's, no folder, or not writable."""
+def check_out(path: Path) -> None:
+    """Raise ConfigError if no run can be written there: a file, or a folder with files that are no run."""
     if path.exists() and not path.is_dir():
         raise ConfigError(f"out is {path}, which is a file; name a folder")
-    provenance = path / "provenance.json"
-    if (
-        path.is_dir()
-        and any(path.iterdir())
-        and not provenance.is_file()
-        and not (path / "pairs.parquet").is_file()
-    ):
+    known = any((path / name).is_file() for name in ("provenance.json", "pairs.parquet"))
+    if path.is_dir() and any(path.iterdir()) and not known and not any(path.glob("before-*")):
         raise ConfigError(f"out folder {path} holds files that are no run; name an empty or a new folder")
-    if fingerprint and provenance.is_file():
-        try:
-            known = json.loads(provenance.read_text())
-        except ValueError:
-            known = None
-        if not isinstance(known, dict):
-            return  # a damaged file is written anew
-        if known.get("fingerprint") != fingerprint:
-            raise ConfigError(
-                f"out folder {path} holds a run of another model ({known.get('model')}); name another folder"
-            )
+
+
+def check_question(
+    path: Path, config: RunConfig, model: Model, pairs: Pairs | None = None, *, force: bool = False
+) -> None:
+    """Raise ConfigError if the folder holds a run of another model, other settings or other pairs.
+
+    Only settings that decide numbers count. With `force` that run is moved to before-N inside the folder instead;
+    kept states and answers stay, since each is found by model, prompt and edit.
+    """
+    different = _difference(path, config, model, pairs)
+    if different is None:
+        return
+    if not force:
+        raise ConfigError(
+            f"out folder {path} holds a run with {different}; name another folder, or add --force to move that run "
+            "to a before-N folder inside it"
+        )
+    aside = path / f"before-{1 + len(list(path.glob('before-*')))}"
+    aside.mkdir()
+    for each in sorted(path.iterdir()):
+        if each.name not in KEPT and not each.name.startswith("before-"):
+            each.rename(aside / each.name)
+
+
+def _difference(path: Path, config: RunConfig, model: Model, pairs: Pairs | None) -> str | None:
+    """What is different about the run in the folder, in words; None for the same question, or none that is readable."""
+    try:
+        known = provenance_of(path)
+        before = stored_config(path / "config.toml", out=config.out).question()
+    except ConfigError:
+        return None  # new, or damaged: what it told of is not known
+    if known.get("fingerprint") != model.fingerprint:
+        return f"another model ({known.get('model')})"
+    for name, value in config.question().items():
+        if before.get(name) != value:
+            return f"{name} {before.get(name)} instead of {value}"
+    if pairs is not None and known.get("pairs_sha256") != pairs_digest(pairs):
+        return "other pairs"
+    return None
+
+
+def _settled(config: RunConfig, path: Path) -> RunConfig:
+    """The settings with every path that lies inside the run folder told from there, so that the folder can move."""
+    inside = {}
+    for name in PLACES - {"out"}:
+        value = getattr(config, name)
+        place = Path(value).resolve() if value else None
+        if place and place.exists() and place.is_relative_to(path.resolve()):
+            inside[name] = str(place.relative_to(path.resolve()))
+    return config.model_copy(update=inside)
+
+
+def settings_of_run(folder: Path, **changes: Any) -> RunConfig:
+    """Return the settings of a run, its folder the one named; paths inside the folder are found from there.
+
+    changes: settings that are another now, such as where the model is found; None changes nothing. Raises
+    ConfigError if it is no run folder.
+    """
+    missing = [name for name in ("config.toml", "provenance.json") if not (folder / name).is_file()]
+    if missing:
+        raise ConfigError(
+            f"run folder {folder} has no {' and no '.join(missing)}; name a folder that `regap run` made"
+        )
+    config = stored_config(folder / "config.toml", **{**changes, "out": str(folder)})
+    inside = {
+        name: str(folder / value)
+        for name in PLACES - {"out"}
+        if changes.get(name) is None and (value := getattr(config, name)) and (folder / value).exists()
+    }
+    return config.model_copy(update=inside)
+
+
+def write_directions(path: Path, refusal: Direction, drifts: Mapping[str, Drift], model: Model) -> None:
+    """Write refusal direction, thresholds and the drift of each arm to directions.safetensors."""
+    tensors = {"refusal": refusal.vectors, "thresholds": refusal.thresholds}
+    for arm, drift in drifts.items():
+        tensors |= {f"drift.{arm}": drift.vectors, f"text_mean.{arm}": drift.text_mean}
+    header = {"model": model.fingerprint, "hook": "blocks.{layer}.hook_out", "position": "last"}
+    header |= {
+        "layers": json.dumps(refusal.layers),
+        "sign": "refusal points to harmful; drift from text to image",
+    }
+    write_tensors(path / "directions.safetensors", tensors, header)
+
+
+def write_summary(path: Path, summary: dict[str, Any]) -> None:
+    """Write summary.json."""
+    write_whole(path / "summary.json", as_json(summary))
+
+
+def add_notes(path: Path, notes: Sequence[str]) -> None:
+    """Add notes to provenance.json: what a run left out, and why."""
+    known = provenance_of(path)
+    fresh = [note for note in notes if note not in known["notes"]]
+    if fresh:
+        write_whole(path / "provenance.json", as_json({**known, "notes": [*known["notes"], *fresh]}))
+
+
+def _write_prompts(path: Path, model: Model, pairs: Pairs) -> None:
+    rows = [
+        {
+            "pair_id": pair.pair_id,
+            "arm": arm,
+            "label": pair.label,
+            "category": pair.category,
+            "split": pair.split,
+            "cluster": pair.cluster,
+            "request": pair.request,
+            "answer": pair.answer,
+            "prompt": rendered,
+            "prompt_sha256": prompt_digest(rendered, prompt),
+            "image_sha256": prompt.picture.sha256 if prompt.picture else None,
+            "image_png": _thumbnail(prompt) if prompt.picture and pair.split == "test" else None,
+        }
+        for pair in pairs
+        for arm, prompt in pair.prompts.items()
+        for rendered in (render(model, prompt),)
+    ]
+    table = io.BytesIO()
+    pd.DataFrame(rows).to_parquet(
+        table, index=False, row_group_size=PROMPTS_A_GROUP, write_statistics=["pair_id", "arm"]
+    )
+    write_whole(path / "prompts.parquet", table.getvalue())
 
 
 def provenance_of(path: Path) -> dict[str, Any]:
@@ -186,6 +230,7 @@ def _provenance(config: RunConfig, model: Model, pairs: Pairs) -> dict[str, Any]
     return {
         "model": model.name,
         "fingerprint": model.fingerprint,
+        "identity": identity_of(model.hf).model_dump(),
         "pairs": len(pairs),
         "pairs_sha256": pairs_digest(pairs),
         "notes": list(pairs.notes),
@@ -214,7 +259,8 @@ def _thumbnail(prompt: Any) -> bytes:
     return kept.getvalue()
 
 
-def _json(value: dict[str, Any]) -> bytes:
+def as_json(value: dict[str, Any]) -> bytes:
+    """Return JSON with null for every number that is not finite."""
     return (json.dumps(_finite(value), indent=2, allow_nan=False) + "\n").encode()
 
 

@@ -2,22 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cached_property
 
+import torch
+from torch import Tensor
+
+from regap.analyses.judges.registry import judge_for
+from regap.analyses.judges.verdicts import Judge, Judged, judge_all, opens_with_refusal
 from regap.analyses.runs.config import RunConfig
-from regap.errors import ConfigError
-from regap.analyses.runs.progress import Advance, Tracker, silent
-from regap.geometry.states.activations import Activations
-from regap.geometry.forward.capture import capture
+from regap.errors import ConfigError, PairError
+from regap.geometry.data.pairs import Pairs, is_image_arm
 from regap.geometry.directions import Direction, refusal_direction
 from regap.geometry.drift import Drift, modality_drift
 from regap.geometry.estimates import Resamples
+from regap.geometry.forward.capture import capture
 from regap.geometry.forward.hooks import Edit
-from regap.geometry.forward.runner import Limits, Runner
+from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
-from regap.geometry.data.pairs import Pairs, is_image_arm
-from regap.errors import PairError
 from regap.geometry.separability import d_prime
+from regap.geometry.states.activations import Activations
 from regap.interventions.generation import Completion, generate_each
 
 
@@ -25,11 +28,11 @@ from regap.interventions.generation import Completion, generate_each
 class Measured:
     """A model on its pairs, as it is: states of every arm, the refusal direction, the drift of every other arm."""
 
-    model: Model = field(repr=False)
+    runner: Runner = field(repr=False)
     pairs: Pairs = field(repr=False)
     config: RunConfig = field(repr=False)
-    image_arm: str
-    """The arm that is corrected."""
+    corrected_arm: str | None
+    """The image arm that is corrected; None where the pairs have words alone."""
     states: Mapping[str, Activations] = field(repr=False)
     refusal: Direction = field(repr=False)
     """Fitted on calibration pairs in the text arm."""
@@ -39,54 +42,88 @@ class Measured:
     """Where numbers are quoted: the most separable text layer of the first four fifths, on calibration pairs."""
 
     @property
-    def drift(self) -> Drift:
-        """The drift of the corrected arm."""
-        return self.drifts[self.image_arm]
+    def model(self) -> Model:
+        """The model that was measured."""
+        return self.runner.model
 
     @property
-    def runner(self) -> Runner:
-        """The model within the limits of the configuration; nothing is kept, and nobody is told."""
-        size = self.config.batch_size
-        return Runner(self.model, Limits(size, 2 * size, self.config.batch_tokens))
+    def image_arm(self) -> str:
+        """The arm that is corrected; raises PairError where the pairs have words alone."""
+        return require_image_arm(self.corrected_arm, tuple(self.states))
+
+    @property
+    def drift(self) -> Drift:
+        """The drift of the corrected arm; raises PairError where the pairs have words alone."""
+        return self.drifts[self.image_arm]
+
+    @cached_property
+    def judge(self) -> Judge:
+        """Which answers are refusals and which are right."""
+        return judge_for(self.pairs, self.config.judge)
+
+    @cached_property
+    def refusal_tokens(self) -> frozenset[int]:
+        """First tokens of refused harmful texts that open no answer to a harmless text, on calibration pairs.
+
+        Raises PairError if there are none: the model refuses nothing, or opens refusals as it opens answers.
+        """
+        asked = self.pairs.calibration
+        told = f"answers, calibration texts, {self.model.name}"
+        answers = self.generate(asked, "text", {"": []}, told)[""]
+        label = {pair.pair_id: pair.label for pair in asked}
+        refused = {one.first_token for one in answers if opens_with_refusal(one.text)}
+        answered = {
+            one.first_token
+            for one in answers
+            if label[one.pair_id] == "harmless" and not opens_with_refusal(one.text)
+        }
+        if not refused - answered:
+            raise PairError(
+                f"model {self.model.name} refuses none of the {len(asked)} calibration texts, or opens refusals as it "
+                "opens answers; there is no refusal to restore: check the chat template and the pairs"
+            )
+        return frozenset(refused - answered)
 
     def generate(
-        self,
-        pairs: Pairs,
-        arm: str,
-        conditions: Mapping[str, Sequence[Edit]],
-        folder: Path | None = None,
-        advance: Advance | None = None,
+        self, pairs: Pairs, arm: str, conditions: Mapping[str, Sequence[Edit]], told: str = ""
     ) -> dict[str, tuple[Completion, ...]]:
-        """Return the completions of pairs in an arm under each condition, kept in the run folder if one is given."""
+        """Return the completions of pairs in an arm under each condition, kept in the run folder if there is one.
+
+        told: the name of this stage in the progress bars.
+        """
+        told = told or f"answers, {arm}, {len(conditions)} conditions"
         return generate_each(
-            self.runner.kept_in(folder / "answers" if folder else None).telling(advance),
+            self.runner.within("answers").named(told),
             pairs,
             arm,
             conditions,
             max_new_tokens=self.config.max_new_tokens,
         )
 
+    def answers(
+        self, arm: str, conditions: Mapping[str, Sequence[Edit]], pairs: Pairs | None = None
+    ) -> dict[str, tuple[Judged, ...]]:
+        """Return judged answers of pairs, of all test pairs by default, in an arm under each condition."""
+        asked = (pairs or self.pairs.test).where(arm=arm)
+        found = self.generate(asked, arm, conditions)
+        return {name: judge_all(self.judge, asked, answers) for name, answers in found.items()}
 
-def measure_model(
-    model: Model, pairs: Pairs, config: RunConfig, folder: Path | None = None, track: Tracker = silent
-) -> Measured:
-    """Return the model observed on the pairs; raises PairError if a split lacks a label or no image arm is there."""
+
+def measure_model(model: Model | Runner, pairs: Pairs, config: RunConfig) -> Measured:
+    """Return the model measured on the pairs; raises PairError if a split lacks a label."""
     pairs.require_both_labels()
     arms = chosen_arms(pairs, config)
-    image_arm = image_arm_of(arms, config)
-    limits = Limits(prompts=config.batch_size, tokens=config.batch_tokens)
-    states = capture(Runner(model, limits, folder / "activations" if folder else None, track), pairs, arms)
+    runner = Runner.of(model)
+    states = capture(runner.within("activations"), pairs, arms)
     refusal = refusal_direction(states["text"].calibration)
     text = states["text"].calibration
     drifts = {arm: modality_drift(text, states[arm].calibration) for arm in arms if arm != "text"}
-    return Measured(model, pairs, config, image_arm, states, refusal, drifts, _quoted_layer(text, refusal))
+    layer = _quoted_layer(text, refusal)
+    return Measured(runner, pairs, config, image_arm_of(arms, config), states, refusal, drifts, layer)
 
 
 def chosen_arms(pairs: Pairs, config: RunConfig) -> tuple[str, ...]:
-    """Return the arms that a run captures, text among them.
-
-    Raises ConfigError for an arm that no pair has, PairError if no image arm is among them.
-    """
+    """Return the arms that a run captures, text among them; raises ConfigError for an arm that no pair has."""
     known = {*pairs.arms, *config.make}  # captions are made once the model is there
     for arm in config.arms or ():
         if arm not in known:
@@ -97,18 +134,33 @@ def chosen_arms(pairs: Pairs, config: RunConfig) -> tuple[str, ...]:
     return arms
 
 
-def image_arm_of(arms: tuple[str, ...], config: RunConfig) -> str:
-    """Return the arm that is corrected; raises ConfigError for one that is not there, PairError if none can be."""
+def image_arm_of(arms: Sequence[str], config: RunConfig) -> str | None:
+    """Return the arm that is corrected, None if there is no image arm; ConfigError for one that is not there."""
     if config.image_arm and config.image_arm not in arms:
         raise ConfigError(f"image_arm is {config.image_arm!r}; the pairs have the arms {', '.join(arms)}")
     if config.image_arm:
         return config.image_arm
     found = [arm for arm in arms if arm == "typographic"] or [arm for arm in arms if is_image_arm(arm)]
-    if not found:
+    return found[0] if found else None
+
+
+def require_image_arm(arm: str | None, arms: Sequence[str]) -> str:
+    """Return the image arm; raises PairError if there is none."""
+    if arm is None:
         raise PairError(
             f"the pairs have no image arm, only {', '.join(arms)}; add typographic or picture rows"
         )
-    return found[0]
+    return arm
+
+
+def are_refusals(first_tokens: Tensor, tokens: frozenset[int]) -> Tensor:
+    """True where a first token opens a refusal."""
+    return torch.isin(first_tokens, torch.tensor(sorted(tokens)))
+
+
+def are_harmful(pairs: Pairs) -> Tensor:
+    """True at harmful pairs, in their order."""
+    return torch.tensor([pair.label == "harmful" for pair in pairs])
 
 
 def _quoted_layer(text: Activations, refusal: Direction) -> int:

@@ -1,13 +1,12 @@
 """A pack from a finished run: its correction, its model, and what was measured under it."""
 
-import json
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from regap.analyses.runs.config import stored_config
-from regap.errors import ConfigError
 from regap.analyses.runs.records import Record, Summary
 from regap.analyses.runs.run import load_model
+from regap.errors import ConfigError
 from regap.geometry.models.identity import identity_of
 from regap.interventions.packs.card import Condition, Outcome, PackSource
 from regap.interventions.packs.pack import Pack
@@ -20,25 +19,20 @@ PACKAGES = ("regap", "torch", "transformers")
 def pack_of(run: Path, method: str) -> Pack:
     """Return the pack of a run's fixed or adaptive correction, with the outcomes on its test pairs.
 
-    Raises ConfigError for a folder that is no finished run, or whose model is no longer the one that was run, and
-    PackError for a run that keeps no such correction.
+    No model is loaded. Raises ConfigError for a folder that is no finished run, PackError for a run that keeps no
+    such correction.
     """
     if method not in get_args(CorrectionName):
         raise ConfigError(f"method is {method!r}; choose one of {', '.join(get_args(CorrectionName))}")
-    provenance, summary = _provenance(run), Summary.load(run)
+    provenance, summary = provenance_of(run), Summary.load(run)
     image_arm = summary.text("image_arm")
     if image_arm is None:
         raise ConfigError(f"run folder {run} has no finished summary.json; give the command of the run again")
     correction = stored_correction(run, method, provenance["fingerprint"])
     outcomes = _outcomes(run, method)
-    config = stored_config(run / "config.toml", out=str(run))
-    model = load_model(config, config.model)
-    if model.fingerprint != provenance["fingerprint"]:
-        raise ConfigError(
-            f"run folder {run} was made with another {config.model} than the one there is now; run it again"
-        )
+    config = settings_of_run(run)
     source = PackSource(
-        run=model.fingerprint,
+        run=provenance["fingerprint"],
         pairs=provenance["pairs"],
         pairs_sha256=provenance["pairs_sha256"],
         image_arm=image_arm,
@@ -46,16 +40,16 @@ def pack_of(run: Path, method: str) -> Pack:
         seed=config.seed,
         versions={name: provenance["versions"][name] for name in PACKAGES},
     )
-    return Pack.of(model.name, identity_of(model.hf), correction, source, outcomes)
+    return Pack.of(provenance["model"], _identity(run, provenance), correction, source, outcomes)
 
 
-def _provenance(run: Path) -> dict[str, Any]:
-    path = run / "provenance.json"
+def _identity(run: Path, provenance: dict[str, Any]) -> ModelIdentity:
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
+        return ModelIdentity.model_validate(provenance["identity"])
+    except (KeyError, ValidationError):
         raise ConfigError(
-            f"run folder {run} has no provenance.json that can be read; name a folder of `regap run`"
+            f"provenance.json of run folder {run} does not tell the identity of its model; give the command of the "
+            "run again"
         ) from None
 
 

@@ -6,10 +6,10 @@ from typing import get_args
 
 from regap.analyses.runs.config import RunConfig
 from regap.errors import ConfigError
+from regap.geometry.data.arm_synthesis import MADE, with_arms
 from regap.geometry.data.benchmarks.catalogue import card_of
 from regap.geometry.data.benchmarks.loading import benchmark, harmless
 from regap.geometry.data.benchmarks.twins import twins_together
-from regap.geometry.data.arm_synthesis import MADE, with_arms
 from regap.geometry.data.pair_files import read_pairs
 from regap.geometry.data.pairs import Label, Pair, Pairs, Split, is_image_arm
 from regap.geometry.data.rendering import style_of

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from regap.geometry.forward.batches import BATCH_TOKENS, batch_rows
-from regap.geometry.models.loading import Model
 from regap.errors import ModelError
 from regap.geometry.data.pairs import Pairs
+from regap.geometry.forward.batches import BATCH_TOKENS, batch_rows
+from regap.geometry.models.loading import Model
 from regap.geometry.prompts.lengths import image_tokens, picture_size, prompt_lengths
 
 BATCH = 64

@@ -1,21 +1,12 @@
 """How a long step says how far it is."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-Advance = Callable[[int], None]
-"""Is told how many more prompts are done."""
-Tracker = Callable[[str, int], Advance]
-"""(what is being done, how many prompts in all) -> how to say that some are done."""
-
-
-def silent(stage: str, total: int) -> Advance:  # noqa: ARG001 - a tracker that shows nothing
-    """Return a function that tells nobody."""
-    return lambda done: None  # noqa: ARG005
-
+from regap.geometry.forward.runner import Advance, Tracker
 
 @contextmanager
 def progress_bars(console: Console) -> Iterator[Tracker]:

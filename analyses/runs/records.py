@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
+from regap.analyses.runs.questions import questions_of
 from regap.analyses.tables.schemas import SCHEMAS, conform
 from regap.geometry.files import write_whole
 
@@ -43,7 +44,7 @@ class Record:
 
     def save(self, run_folder: Path | str) -> Path:
         """Writes tables/<name>.parquet whole or not at all; equal tables give equal bytes."""
-        path = table_path(run_folder, self.name)
+        path = own_table(run_folder, self.name)
         columns = SCHEMAS[self.name].columns
         schema = pa.schema([(column, ARROW[kind.kind]) for column, kind in columns.items()])
         sink = pa.BufferOutputStream()
@@ -178,5 +179,14 @@ def digest_of_table(run_folder: Path | str, name: str) -> str:
 
 
 def table_path(run_folder: Path | str, name: str) -> Path:
-    """Where a run keeps the table of this name."""
+    """Where a run keeps the table of this name: in the newest answer that has it, else among its own tables."""
+    for question in questions_of(run_folder):
+        path = own_table(question.folder, name)
+        if path.is_file():
+            return path
+    return own_table(run_folder, name)
+
+
+def own_table(run_folder: Path | str, name: str) -> Path:
+    """Where the table of this name lies in this very folder, of a run or of an answer."""
     return Path(run_folder) / "tables" / f"{name}.parquet"

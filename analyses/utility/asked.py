@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from regap.analyses.comparison.choice import calibration_of, check_names, choose
-from regap.analyses.runs.opened import study_again
-from regap.analyses.runs.progress import Tracker, silent
+from regap.analyses.runs.questions import save_answer
 from regap.analyses.runs.records import Record
+from regap.analyses.runs.run import Run
 from regap.analyses.utility.marking import RULES
-from regap.analyses.utility.tables import save_utility, scored, utility_records
+from regap.analyses.utility.tables import scored, utility_records, with_known
 from regap.errors import ConfigError, PairError
 from regap.geometry.data.benchmarks.loading import benchmark
 from regap.geometry.data.pairs import Pairs
@@ -50,28 +49,34 @@ class Asking:
             raise ConfigError(f"limit is {self.limit}; give a number of questions above 0")
 
 
-def ask_utility(
-    folder: Path, asking: Asking, seed: int | None = None, track: Tracker = silent
-) -> tuple[Record, ...]:
-    """Return the tables of utility with this benchmark in them, written to the run folder.
+def ask_utility(run: Run, asking: Asking, seed: int | None = None) -> tuple[Record, ...]:
+    """Return the tables of utility with this benchmark in them, kept beside other answers of the run.
 
     Answers are kept like those of a run, so a stopped command resumes. Questions that the run calibrated on, and
     their twins, are not asked.
     """
     pairs = benchmark(asking.benchmark, asking.data, download=asking.download, allow_partial=asking.partial)
-    study = study_again(folder, track)
+    study = run.calibrated
     asked = unseen(first_with_twins(pairs, asking.limit), study.seen.pairs)
     conditions: dict[str, Sequence[Edit]] = {**study.conditions}
     if asking.methods:
-        fitted_on = calibration_of(study, study.seen.pairs + asked)
-        conditions |= {name: choose(study, fitted_on, name, track).edits for name in asking.methods}
+        fitted_on = calibration_of(study.seen, study.seen.pairs + asked)
+        conditions |= {name: choose(study.seen, fitted_on, name).edits for name in asking.methods}
     found = [
         one
         for arm in asked.arms
         for one in scored(study.seen.model.name, arm, study.answers(arm, conditions, asked))
     ]
     seed = study.seen.config.seed if seed is None else seed
-    return save_utility(utility_records(found, seed=seed), folder)
+    records = with_known(utility_records(found, seed=seed), run.folder)
+    settings = {
+        "benchmark": asking.benchmark,
+        "limit": asking.limit,
+        "methods": asking.methods,
+        "seed": seed,
+    }
+    save_answer(run.folder, "utility", settings, records)
+    return records
 
 
 def first_with_twins(pairs: Pairs, limit: int | None) -> Pairs:

@@ -63,8 +63,8 @@ def utility_records(found: Sequence[Scored], baseline: str = "baseline", seed: i
     return tuple(Record(name, pd.DataFrame(cells)) for name, cells in rows.items() if cells)
 
 
-def save_utility(records: Sequence[Record], folder: Path) -> tuple[Record, ...]:
-    """Merge utility tables into those of the folder, write them, and return the merged tables.
+def with_known(records: Sequence[Record], folder: Path) -> tuple[Record, ...]:
+    """Return tables of utility with what a run holds of other benchmarks, arms and conditions.
 
     Rows of the same model, benchmark, arm and condition are replaced.
     """
@@ -72,16 +72,15 @@ def save_utility(records: Sequence[Record], folder: Path) -> tuple[Record, ...]:
 
 
 def _merged(record: Record, folder: Path) -> Record:
-    whole = record
-    if table_path(folder, record.name).is_file():
-        same = ["model", "benchmark", "arm", "condition"]
-        old = Record.load(folder, record.name).table
-        new = set(record.table[same].itertuples(index=False, name=None))
-        kept = old[[row not in new for row in old[same].itertuples(index=False, name=None)]]
-        if len(kept):
-            whole = Record(record.name, pd.concat([kept, record.table], ignore_index=True))
-    whole.save(folder)
-    return whole
+    if not table_path(folder, record.name).is_file():
+        return record
+    same = ["model", "benchmark", "arm", "condition"]
+    old = Record.load(folder, record.name).table
+    new = set(record.table[same].itertuples(index=False, name=None))
+    kept = old[[row not in new for row in old[same].itertuples(index=False, name=None)]]
+    if not len(kept):
+        return record
+    return Record(record.name, pd.concat([kept, record.table], ignore_index=True))
 
 
 def _shares(one: Scored, seed: int) -> list[dict[str, object]]:

@@ -62,3 +62,7 @@ class Runner:
     def kept_in(self, store: str | Path | None) -> "Runner":
         """Return the same runner with results kept in this folder."""
         return replace(self, store=None if store is None else Path(store))
+
+    def within(self, name: str) -> "Runner":
+        """Return the same runner that keeps results in a folder of this name inside its own, if it has one."""
+        return self.kept_in(self.store / name if self.store else None)

@@ -1,0 +1,288 @@
+"""From a model and pairs to tables and a summary: every analysis in order, each step resumable."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from regap.analyses import read_back
+from regap.analyses.claims import (
+    collapse,
+    drift_causes,
+    drift_predicts,
+    regap_against_fixed,
+    self_rectification,
+)
+from regap.analyses.claims.claim import Claim, Finding, claims_record
+from regap.analyses.judges.verdicts import Judged
+from regap.analyses.outcomes import outcomes
+from regap.analyses.read_back import Transcription
+from regap.analyses.runs.calibrated import Calibrated
+from regap.analyses.runs.config import RunConfig
+from regap.analyses.runs.folder import add_notes, write_summary
+from regap.analyses.runs.measured import Measured, measure_model
+from regap.analyses.runs.records import Record
+from regap.analyses.runs.run import Run, runner_of, start_run
+from regap.analyses.utility.tables import scored, utility_records
+from regap.errors import ConfigError, PairError
+from regap.geometry.forward.runner import Tracker, silent
+from regap.interventions.packs.packing import correction_of
+from regap.interventions.packs.stored import store_correction
+
+Answers = Mapping[str, Mapping[str, Sequence[Judged]]]
+"""Judged answers by condition and arm."""
+
+
+def run(config: RunConfig, track: Tracker = silent, *, force: bool = False) -> Run:
+    """Return the finished run: tables, directions, summary; figures and report are drawn from them.
+
+    Answers and residual streams that an earlier, interrupted run left in the folder are used again. Where the pairs
+    have no image arm, or the model refuses nothing, what needs them is left out, and the provenance says so.
+    """
+    if config.contrast:
+        raise ConfigError(f"contrast is {config.contrast!r}, which `regap compare` takes; leave it out here")
+    found = start_run(config, track, force=force)
+    found.write_directions()
+    seen, (study, reason) = found.measured, _calibrated(found)
+    if study:
+        _store_corrections(study, found)
+    answers = _answers(seen, study)
+    findings = _findings(seen, study, answers)
+    readings = _readings(seen, answers) if config.read_back else {}
+    gated = read_back.records(seen.model.name, readings, answers, config.seed)
+    records = [*_answer_records(seen, answers), *(one for each in findings for one in each.records), *gated]
+    if not seen.corrected_arm:
+        records += collapse.geometry_records(seen)
+    claims = [finding.claim for finding in findings]
+    records += [claims_record(claims)] if claims else []
+    for record in (*records, *_utility(seen, answers)):
+        record.save(found.folder)
+    summary = _summary(seen, study, answers, records, claims)
+    write_summary(
+        found.folder, summary | (_gated(seen, readings, answers) if config.read_back else {})
+    )
+    add_notes(found.folder, [reason] if reason else [])
+    return found
+
+
+def capture_only(config: RunConfig, track: Tracker = silent, *, force: bool = False) -> Run:
+    """Return the run with activations, directions, and the tables that need no answers."""
+    found = start_run(config, track, force=force)
+    found.write_directions()
+    for record in collapse.geometry_records(found.measured):
+        record.save(found.folder)
+    return found
+
+
+def _calibrated(run: Run) -> tuple[Calibrated | None, str]:
+    """The model with its corrections, or why there are none."""
+    seen = run.measured
+    if seen.corrected_arm is None:
+        left_out = "the pairs have no image arm: drift, corrections and the claims about them are left out"
+        return None, left_out
+    try:
+        _ = seen.refusal_tokens
+    except PairError as error:
+        return None, f"{error}; corrections and the claims about them are left out"
+    return run.calibrated, ""
+
+
+def _findings(seen: Measured, study: Calibrated | None, answers: Answers) -> list[Finding]:
+    """Return the claims that can be asked: without corrections those of geometry, on words alone none."""
+    if not seen.corrected_arm:
+        return []
+    conditions = study.conditions if study else {"baseline": []}
+    found = [
+        collapse.run(seen, conditions),
+        drift_predicts.run(seen, answers["baseline"], _family(seen)),
+    ]
+    if study:
+        found += [each.run(study) for each in (drift_causes, self_rectification, regap_against_fixed)]
+    return found
+
+
+def _store_corrections(study: Calibrated, run: Run) -> None:
+    """Keep the corrections as they were chosen, vectors and all, for `regap pack`."""
+    for condition, edit in (("fixed", study.fixed), ("regap", study.regap)):
+        correction = correction_of(edit, study.seen.refusal)
+        store_correction(correction, run.folder, condition, study.seen.model.fingerprint)
+
+
+def _answers(seen: Measured, study: Calibrated | None) -> Answers:
+    """Return baseline answers in every arm, and corrected ones in the text and the image arm."""
+    everything = study.conditions if study else {"baseline": []}
+    found: dict[str, dict[str, Sequence[Judged]]] = {name: {} for name in everything}
+    for arm in seen.states:
+        asked = everything if arm in ("text", seen.corrected_arm) else {"baseline": everything["baseline"]}
+        for name, judged in seen.answers(arm, asked).items():
+            found[name][arm] = judged
+    return found
+
+
+def _readings(seen: Measured, answers: Answers) -> dict[str, tuple[Transcription, ...]]:
+    """Return what the model reads in the test images of every arm that shows words."""
+    organism = seen.config.model.split(":")[0] == "organism"
+    question = read_back.ORGANISM_QUESTION if organism else read_back.QUESTION
+    found = {}
+    for arm in answers["baseline"]:
+        readings = read_back.read_back(
+            seen.runner.within("answers"), seen.pairs.test, arm, question=question
+        )
+        found |= {arm: readings} if readings else {}
+    return found
+
+
+def _gated(
+    seen: Measured, readings: Mapping[str, Sequence[Transcription]], answers: Answers
+) -> dict[str, Any]:
+    seed = seen.config.seed
+    return {
+        "read_back": {
+            arm: {
+                label: {state: vars(share) for state, share in states.items()}
+                for label, states in read_back.shares(found, seed).items()
+            }
+            for arm, found in readings.items()
+        },
+        "outcomes_understood": {
+            condition: {
+                arm: {measure: vars(share) for measure, share in outcomes(read, seed).items()}
+                for arm, judged in arms.items()
+                if (read := read_back.understood(judged, readings.get(arm, ())))
+            }
+            for condition, arms in answers.items()
+        },
+    }
+
+
+def _family(seen: Measured) -> dict[str, tuple[Measured, Sequence[Judged]]]:
+    """Return the other models of the family, measured on the same pairs in the text and the image arm."""
+    config = seen.config
+    narrow = config.model_copy(update={"arms": ("text", seen.image_arm), "image_arm": seen.image_arm})
+    found = {}
+    for name in config.family:
+        runner = runner_of(config, name, seen.runner.store, seen.runner.track)
+        other = measure_model(runner, seen.pairs, narrow)
+        found[name] = (other, other.answers(other.image_arm, {"": []})[""])
+    return found
+
+
+def _answer_records(seen: Measured, answers: Answers) -> list[Record]:
+    completions, verdicts, shares = [], [], []
+    for condition, arms in answers.items():
+        for arm, judged in arms.items():
+            where = {"model": seen.model.name, "condition": condition, "arm": arm}
+            for one in judged:
+                answer, known = one.completion, {**where, "pair_id": one.pair.pair_id}
+                said = {"text": answer.text, "tokens": answer.tokens, "finished": answer.finished}
+                completions.append({**known, **said, "first_token": answer.first_token})
+                verdicts.append(
+                    {
+                        **known,
+                        "label": one.pair.label,
+                        "judge": one.judge,
+                        "verdict": one.verdict,
+                        "reason": one.reason,
+                    }
+                )
+            found = outcomes(judged, seen.config.seed)
+            shares += [{**where, "measure": measure, **vars(share)} for measure, share in found.items()]
+    tables = {"completions": completions, "verdicts": verdicts, "outcomes": shares}
+    return [Record(name, pd.DataFrame(rows)) for name, rows in tables.items()]
+
+
+def _utility(seen: Measured, answers: Answers) -> Sequence[Record]:
+    """Return the tables of utility, where pairs are of benchmarks that publish a rule."""
+    arms = dict.fromkeys(arm for arms in answers.values() for arm in arms)
+    found = [
+        one
+        for arm in arms
+        for one in scored(
+            seen.model.name, arm, {name: arms[arm] for name, arms in answers.items() if arm in arms}
+        )
+    ]
+    return utility_records(found, seed=seen.config.seed)
+
+
+def _summary(
+    seen: Measured,
+    study: Calibrated | None,
+    answers: Answers,
+    records: Sequence[Record],
+    claims: Sequence[Claim],
+) -> dict[str, Any]:
+    separability = next(record for record in records if record.name == "separability")
+    at_layer = separability.where(condition="baseline", direction="refusal", layer=seen.layer)
+    return {
+        "model": seen.model.name,
+        "headline": _headline(seen, answers),
+        "layer": seen.layer,
+        "image_arm": seen.corrected_arm,
+        "thresholds": {
+            str(layer): float(t)
+            for layer, t in zip(seen.refusal.layers, seen.refusal.thresholds, strict=True)
+        },
+        "separability": {
+            arm: {str(row["measure"]): _estimate(row) for row in rows.to_dict("records")}
+            for arm, rows in at_layer.groupby("arm")
+        },
+        "outcomes": {
+            condition: {
+                arm: {measure: vars(share) for measure, share in outcomes(judged, seen.config.seed).items()}
+                for arm, judged in arms.items()
+            }
+            for condition, arms in answers.items()
+        },
+        **(_corrections(study) if study else {}),
+        "claims": {claim.claim: _claim(claim) for claim in claims},
+    }
+
+
+def _corrections(study: Calibrated) -> dict[str, Any]:
+    fixed, regap = study.fixed, study.regap
+    return {
+        "fixed": {"site": asdict(fixed.site), "strength": fixed.strength, "part": fixed.name},
+        "regap": {
+            "why": study.choice.why,
+            "recipe": str(study.choice.winner.recipe),
+            "site": asdict(regap.removed.site),
+            "part": regap.removed.name,
+            "passes": regap.passes,
+            "probe": {"site": asdict(regap.probe.site), "strength": regap.probe.strength},
+            "signal": regap.signal,
+            "gate": vars(regap.gate),
+            "strongest": regap.strongest,
+            "read_layers": list(regap.read_layers),
+            "false_refusals": study.seen.config.false_refusals,
+        },
+    }
+
+
+def _headline(seen: Measured, answers: Answers) -> str:
+    """Return what happened to refusals, in words, for the head of the report."""
+    arm, seed = seen.corrected_arm, seen.config.seed
+
+    def share(condition: str, arm: str, measure: str) -> str:
+        found = outcomes(answers[condition][arm], seed).get(measure)
+        return f"{found.value:.0%}" if found else "an unknown share"
+
+    told = f"{seen.model.name} refuses {share('baseline', 'text', 'refusal')} of harmful requests as text"
+    if arm is None:
+        return f"{told}."
+    told += f" and {share('baseline', arm, 'refusal')} of the same requests as {arm} images"
+    if "regap" not in answers:
+        return f"{told}."
+    return (
+        f"{told}; with ReGap {share('regap', arm, 'refusal')}, while over-refusal of harmless images goes from "
+        f"{share('baseline', arm, 'over_refusal')} to {share('regap', arm, 'over_refusal')} and right answers "
+        f"from {share('baseline', arm, 'utility')} to {share('regap', arm, 'utility')}."
+    )
+
+
+def _claim(claim: Claim) -> dict[str, Any]:
+    return {"verdict": claim.verdict, "evidence": claim.evidence, **vars(claim.estimate)}
+
+
+def _estimate(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("value", "low", "high", "n")}

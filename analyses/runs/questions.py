@@ -1,0 +1,68 @@
+"""Questions asked of a run beside its own analyses: each with its settings and its tables, in a folder of its own."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regap.errors import ConfigError
+from regap.geometry.files import write_whole
+
+if TYPE_CHECKING:
+    from regap.analyses.runs.records import Record
+
+FOLDER = "asked"
+SETTINGS = "asked.json"
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question with the folder of its answer; `Record.load(question.folder, name)` reads its tables."""
+
+    folder: Path
+    command: str
+    """The command that asked: ablate, sweep, compare, judge, calibrate or utility."""
+    number: int
+    """Larger for a question that was asked later."""
+    settings: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The names of its tables."""
+        return tuple(sorted(path.stem for path in self.folder.glob("tables/*.parquet")))
+
+
+def questions_of(run_folder: Path | str) -> tuple[Question, ...]:
+    """Return what was asked of a run, the newest first; ConfigError names a file that cannot be read."""
+    found = []
+    for path in Path(run_folder).glob(f"{FOLDER}/*/{SETTINGS}"):
+        try:
+            known = json.loads(path.read_text())
+            found.append(Question(path.parent, known["command"], known["number"], known["settings"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{path} cannot be read ({error}); remove its folder and ask again") from None
+    return tuple(sorted(found, key=lambda one: -one.number))
+
+
+def save_answer(
+    run_folder: Path, command: str, settings: Mapping[str, Any], records: Sequence["Record"]
+) -> Question:
+    """Write the tables that answer a question beside those of other questions, and return it as the newest.
+
+    The same settings asked again write the same folder; no other answer is touched.
+    """
+    told = json.dumps(settings, sort_keys=True, default=str)
+    digest = hashlib.sha256(told.encode()).hexdigest()[:8]
+    folder = run_folder / FOLDER / f"{command}-{digest}"
+    for record in records:
+        record.save(folder)
+    kept = {record.name for record in records}
+    for path in folder.glob("tables/*.parquet"):
+        if path.stem not in kept:  # of the same question, and no longer part of its answer
+            path.unlink()
+    number = 1 + max((one.number for one in questions_of(run_folder)), default=0)
+    known = {"command": command, "number": number, "settings": json.loads(told)}
+    write_whole(folder / SETTINGS, (json.dumps(known, indent=2) + "\n").encode())
+    return Question(folder, command, number, known["settings"])
