@@ -113,7 +113,9 @@ def _draw(folder: Path, answer: Path, name: str, *, again: bool) -> None:
     from regap.figures.report import write_report
 
     drawn = write_figures(folder, only=name)
-    screen.print(f"\ntable: {escape(str(answer / 'tables'))}\nfigure: {escape(str(drawn[0]))}", soft_wrap=True)
+    screen.print(
+        f"\ntable: {escape(str(answer / 'tables'))}\nfigure: {escape(str(drawn[0]))}", soft_wrap=True
+    )
     if again:
         screen.print(f"report: {escape(str(write_report(folder)))}")
 

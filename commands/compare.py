@@ -41,5 +41,6 @@ def compare(
     drawn = write_figures(run, only="methods")
     print_comparison(run)
     screen.print(
-        f"\ntables: {escape(str(question.folder / 'tables'))}\nfigure: {escape(str(drawn[0]))}", soft_wrap=True
+        f"\ntables: {escape(str(question.folder / 'tables'))}\nfigure: {escape(str(drawn[0]))}",
+        soft_wrap=True,
     )

@@ -70,7 +70,11 @@ def ablate(
     does not have, PairError if it refuses no calibration text.
     """
     wanted = AblationRequest(
-        *(tuple(each) for each in (components, replacements, layers, heads, positions)),
+        tuple(components),
+        tuple(replacements),
+        tuple(layers),
+        tuple(heads),
+        tuple(positions),
         together=together,
         controls=controls,
         answers=answers,

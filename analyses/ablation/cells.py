@@ -132,7 +132,9 @@ def cells_of(seen: Measured, wanted: AblationRequest, arm: str) -> list[Ablation
     """
     found: list[AblationCell] = []
     track = seen.runner.track
-    patches = [each for each in wanted.replacements if each in PATCHES and source_of(seen, each) not in (arm, None)]
+    patches = [
+        each for each in wanted.replacements if each in PATCHES and source_of(seen, each) not in (arm, None)
+    ]
     plain = [each for each in wanted.replacements if each not in PATCHES]
     twins = OtherArms.of(seen.model, seen.pairs.test, arm) if patches else None
     components = wanted.named_components(seen)
@@ -142,7 +144,11 @@ def cells_of(seen: Measured, wanted: AblationRequest, arm: str) -> list[Ablation
         advance = track(f"components of calibration prompts, {arm}", len(components)) if plain else None
         for name, component in components:
             by: list[tuple[str, Replacement]] = _replacements(seen, wanted, arm, component, where, plain)
-            by += [(each, FromArm(twins, source)) for each in patches if twins and (source := source_of(seen, each))]
+            by += [
+                (each, FromArm(twins, source))
+                for each in patches
+                if twins and (source := source_of(seen, each))
+            ]
             for each, replacement in by:
                 found += _cells(seen, wanted, name, component, where, each, replacement)
             if twins and wanted.controls:

@@ -67,8 +67,9 @@ def check_doses(names: Sequence[str], layers: Sequence[int] = (), model: Model |
     for name in names:
         if name not in VECTOR.values:
             raise ConfigError(f"vector is {name!r}; choose from {', '.join(VECTOR.values)}")
-    for layer in layers if model else ():
-        model.hook_name(layer)
+    for layer in layers:
+        if model:
+            model.hook_name(layer)
 
 
 def sweep_record(seen: Measured, names: Sequence[str], layers: Sequence[int]) -> Record:

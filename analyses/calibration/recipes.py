@@ -6,6 +6,7 @@ from regap.analyses.calibration.table import recipes_record
 from regap.analyses.claims import regap_against_fixed
 from regap.analyses.claims.claim import Claim, claims_record
 from regap.analyses.runs.calibrated import Calibrated, calibrate
+from regap.analyses.runs.config import changed_config
 from regap.analyses.runs.questions import Question, save_answer
 from regap.analyses.runs.run import Run
 from regap.errors import ConfigError
@@ -37,8 +38,7 @@ def calibrate_run(
         raise ConfigError(
             "held_out goes with --model and a folder of its own: a run has answered its test pairs"
         )
-    given = {"false_refusals": false_refusals, "signal": signal}
-    own = run.config.model_copy(update={name: value for name, value in given.items() if value is not None})
+    own = changed_config(run.config, false_refusals=false_refusals, signal=signal)
     study = replace(calibrate(replace(run.measured, config=own)), first_tokens=True)
     records, claim = [recipes_record([study.choice], study.seen.model.name, study.seen.image_arm)], None
     if held_out:

@@ -96,9 +96,7 @@ def _auroc(seen: Measured, direction: Direction) -> Estimate:
     return estimate(column, len(test))
 
 
-def _corrected(
-    seen: Measured, conditions: Mapping[str, Sequence[Edit]]
-) -> dict[str, dict[str, Activations]]:
+def _corrected(seen: Measured, conditions: Mapping[str, Sequence[Edit]]) -> dict[str, dict[str, Activations]]:
     """Return the states of text and image arm under each correction."""
     found = {}
     for name, edits in conditions.items():

@@ -60,9 +60,7 @@ def compare(
         other = config.model_copy(update={"model": source, "family": ()})
         runner = runner_of(other, source, run.folder, track)
         own = captioned(runner, other, asked)  # captions that are to be made are its own
-        found.append(
-            _compared(measure_model(runner, own.pairs, other), own, chosen, may_leave_out=not names)
-        )
+        found.append(_compared(measure_model(runner, own.pairs, other), own, chosen, may_leave_out=not names))
     settings = {"methods": chosen, "contrast": config.contrast, "family": config.family}
     records = _joined(found, lacking(shared) if not names else {})
     return save_answer(run.folder, "compare", settings, records)

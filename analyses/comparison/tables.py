@@ -36,9 +36,7 @@ TESTED = ("change", "change_low", "change_high", "p", "detectable")
 BY_CATEGORY = ("attack_success", "over_refusal", CONTRAST)
 
 
-def outcome_table(
-    seen: Measured, answers: DefenceAnswers, contrasts: DefenceAnswers | None = None
-) -> Record:
+def outcome_table(seen: Measured, answers: DefenceAnswers, contrasts: DefenceAnswers | None = None) -> Record:
     """Return the table `methods`: each measure of each method, and its change against no defence."""
     rows = []
     for measure in MEASURES if contrasts else COUNTED:

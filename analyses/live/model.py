@@ -66,7 +66,7 @@ class LiveModel:
         refusal, drift = directions_of(folder)
         by_name = {pair.pair_id: pair for pair in pairs}
         judge, summary = judge_for(pairs, config.judge), Summary.load(folder)
-        own = kept_by_run(folder, model, refusal, drift, summary)
+        own = kept_by_run(folder, model)
         return cls(model, by_name, config, refusal, drift, judge, summary, own)
 
     def ask(self, question: LiveQuestion) -> LiveAnswer:

@@ -6,15 +6,12 @@ from typing import Any
 
 from regap.analyses.live.question import LiveQuestion
 from regap.analyses.runs.config import RunConfig
-from regap.analyses.runs.records import Summary
 from regap.errors import PackError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
 from regap.geometry.models.loading import Model
-from regap.interventions.edits.gate import Gate
 from regap.interventions.edits.regap import ReGap, calibrate_regap
-from regap.interventions.edits.shift import fixed_correction
 from regap.interventions.edits.site import Site
 from regap.interventions.packs.packing import edit_of
 from regap.interventions.packs.stored import FOLDER, stored_correction
@@ -37,34 +34,14 @@ class ChosenReGap:
         return ChosenReGap(replace(self.edit, strongest=strength), told)
 
 
-def kept_by_run(
-    folder: Path, model: Model, refusal: Direction, drift: Drift, summary: Summary
-) -> ReGap | None:
-    """The run's ReGap, whatever its recipe: as corrections/ keeps it, of an older run as summary.json tells of it.
-
-    None where the run has none, or tells too little of it. Raises PackError for a damaged file.
-    """
-    if (folder / FOLDER / "regap.safetensors").is_file():
-        found = edit_of(stored_correction(folder, "regap", model.fingerprint))
-        if not isinstance(found, ReGap):
-            raise PackError(f"{FOLDER}/regap.safetensors holds no ReGap; give the command of the run again")
-        return found
-    return told_by_summary(summary.at("regap"), refusal, drift)
-
-
-def told_by_summary(own: Any, refusal: Direction, drift: Drift) -> ReGap | None:
-    """The ReGap of a run without corrections/, if it probes where it corrects and nothing of it was fitted."""
-    if not isinstance(own, dict) or own["signal"] not in PLAIN:
+def kept_by_run(folder: Path, model: Model) -> ReGap | None:
+    """The run's ReGap as corrections/ keeps it; None where the run has none. Raises PackError for a damaged file."""
+    if not (folder / FOLDER / "regap.safetensors").is_file():
         return None
-    probe = own.get("probe", {"site": own["site"], "strength": 1.0})
-    if own.get("passes", "probe") != "probe" or own.get("part", "D") != "D" or probe["strength"] != 1.0:
-        return None
-    if own["site"] != probe["site"]:
-        return None
-    site = Site(**{**own["site"], "layers": tuple(own["site"]["layers"])})
-    gate = Gate(own["gate"]["kind"], own["gate"]["threshold"], own["gate"]["width"])
-    layers = tuple(own["read_layers"])
-    return ReGap(fixed_correction(drift, site, 1.0), refusal, layers, gate, own["strongest"], own["signal"])
+    found = edit_of(stored_correction(folder, "regap", model.fingerprint))
+    if not isinstance(found, ReGap):
+        raise PackError(f"{FOLDER}/regap.safetensors holds no ReGap; give the command of the run again")
+    return found
 
 
 def is_asked(kept: ReGap, question: LiveQuestion) -> bool:

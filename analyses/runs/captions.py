@@ -45,7 +45,9 @@ def with_captions(
         else pair
         for pair in pairs
     )
-    return Pairs(made, (*pairs.notes, f"{len(asking)} caption arms were made by the model {runner.model.name}"))
+    return Pairs(
+        made, (*pairs.notes, f"{len(asking)} caption arms were made by the model {runner.model.name}")
+    )
 
 
 def _image_arm(pair: Pair, arm: str | None) -> str | None:

@@ -135,6 +135,12 @@ def read_config(path: str | Path | None = None, **flags: Any) -> RunConfig:
     return _validated({**given, **environment, **set_flags})
 
 
+def changed_config(config: RunConfig, **changes: Any) -> RunConfig:
+    """Return the settings with these in place of their own, None changing nothing; ConfigError as above."""
+    changed = {name: value for name, value in changes.items() if value is not None}
+    return _validated({**config.model_dump(), **changed})
+
+
 def stored_config(path: Path, **changes: Any) -> RunConfig:
     """Return the settings that a run was made with; no variable changes them, only what is said here.
 

@@ -59,9 +59,7 @@ def run(config: RunConfig, track: Tracker = silent, *, force: bool = False) -> R
     for record in (*records, *_utility(seen, answers)):
         record.save(found.folder)
     summary = _summary(seen, study, answers, records, claims)
-    write_summary(
-        found.folder, summary | (_gated(seen, readings, answers) if config.read_back else {})
-    )
+    write_summary(found.folder, summary | (_gated(seen, readings, answers) if config.read_back else {}))
     add_notes(found.folder, [reason] if reason else [])
     return found
 
@@ -126,9 +124,7 @@ def _readings(seen: Measured, answers: Answers) -> dict[str, tuple[Transcription
     question = read_back.ORGANISM_QUESTION if organism else read_back.QUESTION
     found = {}
     for arm in answers["baseline"]:
-        readings = read_back.read_back(
-            seen.runner.within("answers"), seen.pairs.test, arm, question=question
-        )
+        readings = read_back.read_back(seen.runner.within("answers"), seen.pairs.test, arm, question=question)
         found |= {arm: readings} if readings else {}
     return found
 

@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from regap.analyses.runs.config import stored_config
+from pydantic import ValidationError
+
+from regap.analyses.runs.folder import provenance_of, settings_of_run
 from regap.analyses.runs.records import Record, Summary
-from regap.analyses.runs.run import load_model
 from regap.errors import ConfigError
-from regap.geometry.models.identity import identity_of
+from regap.geometry.models.identity import ModelIdentity
 from regap.interventions.packs.card import Condition, Outcome, PackSource
 from regap.interventions.packs.pack import Pack
 from regap.interventions.packs.stored import stored_correction

@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from regap.geometry.forward.runner import Advance, Tracker
 
+
 @contextmanager
 def progress_bars(console: Console) -> Iterator[Tracker]:
     """Yield a tracker that shows one bar a stage, with the time left."""

@@ -137,9 +137,7 @@ def captioned(runner: Runner, config: RunConfig, asked: AskedPairs) -> AskedPair
     return asked.again(with_captions(runner.within("answers"), asked.everything))
 
 
-def runner_of(
-    config: RunConfig, source: str, store: Path | None = None, track: Tracker = silent
-) -> Runner:
+def runner_of(config: RunConfig, source: str, store: Path | None = None, track: Tracker = silent) -> Runner:
     """Return a model loaded as the settings say, with their limits."""
     model = load(
         source,

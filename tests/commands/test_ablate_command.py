@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from regap.analyses.ablation import readings as ablation_readings
-from regap.analyses.runs.records import Record
+from regap.analyses.runs.questions import questions_of
+from regap.analyses.runs.records import Record, table_path
 from regap.geometry.data.pair_files import write_pairs
 from regap.organism.prompts import HeldOut, held_out_pairs
 
@@ -46,10 +47,11 @@ def test_a_run_is_taken_up_ablated_and_reported(
     assert harmful.loc[("none", 8)].low > 1
     assert abs(harmful.loc[("none", 1)].value) < 0.5 and abs(harmful.loc[("random", 8)].value) < 0.5
 
-    first = (out / "tables" / "ablation.parquet").read_bytes()
+    kept = table_path(out, "ablation")
+    first = kept.read_bytes()
     monkeypatch.setattr(ablation_readings._Task, "read", lambda *_: pytest.fail("run twice"))
     assert regap(*asked)[0] == 0
-    assert (out / "tables" / "ablation.parquet").read_bytes() == first
+    assert table_path(out, "ablation") == kept and kept.read_bytes() == first
 
 
 def test_answers_and_other_positions_have_their_own_rows(regap, pairs_file: Path, tmp_path: Path) -> None:
@@ -116,5 +118,19 @@ def test_what_cannot_be_is_one_line_and_leaves_no_folder(
 def test_a_folder_that_is_no_run_and_flags_it_has_settled_are_refused(regap, tmp_path: Path) -> None:
     code, error, _ = regap("ablate", tmp_path)
     assert (code, "has no config.toml and no provenance.json; name a folder" in error) == (2, True)
-    code, error, _ = regap("ablate", tmp_path, "--model", "organism")
-    assert (code, "--model is settled by the run folder" in error) == (2, True)
+    code, error, _ = regap("ablate", tmp_path, "--seed", 3)
+    assert (code, "--seed is settled by the run folder" in error) == (2, True)
+
+
+def test_a_second_ablation_is_kept_beside_the_first(regap, pairs_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert regap("capture", "--pairs", pairs_file, "--out", out)[0] == 0
+    asked = ("ablate", out, "--component", "mlp", "--replace", "zero", "--no-controls", "--layers")
+    assert regap(*asked, "1")[0] == 0
+    first = table_path(out, "ablation")
+    before = first.read_bytes()
+    assert regap(*asked, "8")[0] == 0
+    assert first.read_bytes() == before
+    newest, older = questions_of(out)
+    assert (newest.settings["layers"], older.settings["layers"]) == ([8], [1])
+    assert set(Record.load(out, "ablation").table.layers) == {"8"}

@@ -4,34 +4,37 @@ from pathlib import Path
 
 import pytest
 
-from regap.analyses.calibration.recipes import calibrate_recipe, config_of_run
+from regap.analyses.calibration.recipes import calibrate_run
 from regap.analyses.runs.config import RunConfig, as_toml
+from regap.analyses.runs.run import open_run
 from regap.errors import ConfigError
 
 
-def test_the_settings_of_a_run_are_used_again_without_its_captions(tmp_path: Path) -> None:
-    kept = RunConfig.model_validate(
-        {"model": "organism:wide", "make": ("blank", "caption"), "seed": 7, "signal": "rho"}
-    )
-    (tmp_path / "config.toml").write_text(as_toml(kept))
-    found = config_of_run(tmp_path, false_refusals=0.02, signal="auto")
-    assert (found.model, found.seed, found.make) == ("organism:wide", 7, ("blank",))
-    assert (found.false_refusals, found.signal, found.out) == (0.02, "auto", str(tmp_path))
+def kept_run(path: Path, **settings: object) -> Path:
+    (path / "config.toml").write_text(as_toml(RunConfig.model_validate(settings)))
+    (path / "provenance.json").write_text("{}")
+    return path
+
+
+def test_the_settings_of_a_run_are_used_again(tmp_path: Path) -> None:
+    settings = {"model": "organism:wide", "make": ("blank", "caption"), "seed": 7, "signal": "rho"}
+    found = open_run(kept_run(tmp_path, **settings)).config
+    assert (found.model, found.seed, found.make) == ("organism:wide", 7, ("blank", "caption"))
+    assert (found.signal, found.out) == ("rho", str(tmp_path))
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"holds no config\.toml; name the folder of a run, or give --model"
-    ):
-        config_of_run(tmp_path)
+    with pytest.raises(ConfigError, match=r"has no config\.toml and no provenance\.json; name a folder"):
+        open_run(tmp_path)
 
 
-def test_an_unknown_signal_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "config.toml").write_text(as_toml(RunConfig.model_validate({})))
-    with pytest.raises(ConfigError, match="setting signal is 'drift'"):
-        config_of_run(tmp_path, signal="drift")
+def test_an_unknown_signal_is_refused(regap, tmp_path: Path) -> None:
+    code, error, _ = regap("calibrate", kept_run(tmp_path), "--signal", "drift")
+    assert (code, "signal is 'drift'" in error) == (2, True), error
 
 
 def test_test_pairs_of_a_run_are_not_asked_a_second_time(tmp_path: Path) -> None:
+    run = kept_run(tmp_path)
+    (run / "summary.json").write_text("{}")
     with pytest.raises(ConfigError, match="held_out goes with --model and a folder of its own"):
-        calibrate_recipe(RunConfig.model_validate({"out": str(tmp_path)}), beside=True, held_out=True)
+        calibrate_run(open_run(run), held_out=True)

@@ -11,6 +11,7 @@ from regap.analyses.adapters.inspect_logs import write_inspect_logs
 from regap.analyses.judges.judge_panel import panel, save_panel
 from regap.analyses.judges.registry import judges_named
 from regap.analyses.judges.stored_answers import stored_answers, stored_verdicts
+from regap.analyses.runs.questions import questions_of
 from regap.analyses.runs.records import Record
 from regap.errors import ConfigError
 
@@ -68,9 +69,10 @@ def test_verdicts_of_every_judge_are_read_in_the_order_of_the_answers(
     stored = stored_answers(run)
     save_panel(panel(stored, judges_named(["xstest_prefixes"]), run), run)
     table = Record.load(run, "verdicts").table
-    Record("verdicts", table.iloc[::-1]).save(run)
+    answer = questions_of(run)[0].folder
+    Record("verdicts", table.iloc[::-1]).save(answer)
     own, other = sorted(stored_verdicts(run, stored), key=lambda verdicts: verdicts[0].judge)
     assert [one.verdict for one in own] == [verdict for *_, verdict in ANSWERS]
     assert [one.verdict for one in other][3:] == ["refused", "refused", "complied"]
-    Record("verdicts", table.iloc[:-1]).save(run)
+    Record("verdicts", table.iloc[:-1]).save(answer)
     assert [verdicts[0].judge for verdicts in stored_verdicts(run, stored)] == ["by hand"]

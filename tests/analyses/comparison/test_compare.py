@@ -17,7 +17,7 @@ from regap.analyses.comparison.choice import (
     lacking,
 )
 from regap.analyses.comparison.tables import against, holm_with_gaps
-from regap.analyses.runs import calibrated as study
+from regap.analyses.runs import measured as study
 from regap.analyses.runs.calibrated import Calibrated, calibrate
 from regap.analyses.runs.config import read_config
 from regap.analyses.runs.contrasts import contrasts_of
@@ -104,12 +104,12 @@ def found(tiny: Model, tiny_pairs: Pairs) -> Iterator[Calibrated]:
 
 @pytest.fixture(scope="module")
 def calibration(found: Calibrated) -> DefenceData:
-    return calibration_of(found, found.seen.pairs)
+    return calibration_of(found.seen, found.seen.pairs)
 
 
 @pytest.fixture(scope="module")
 def chosen(found: Calibrated, calibration: DefenceData) -> list[ChosenDefence]:
-    return [choose(found, calibration, name) for name in NAMES]
+    return [choose(found.seen, calibration, name) for name in NAMES]
 
 
 def test_methods_are_told_which_calibration_images_are_refused(
@@ -117,15 +117,15 @@ def test_methods_are_told_which_calibration_images_are_refused(
 ) -> None:
     asked = found.seen.pairs.calibration
     answers = found.seen.generate(asked, "typographic", {"": []})[""]
-    refused = {one.pair_id for one in answers if one.first_token in found.refusal_tokens}
-    assert calibration.refused == refused and calibration.refusal_tokens == found.refusal_tokens
+    refused = {one.pair_id for one in answers if one.first_token in found.seen.refusal_tokens}
+    assert calibration.refused == refused and calibration.refusal_tokens == found.seen.refusal_tokens
     assert int(calibration.answered.sum()) == len(asked) - len(refused)
 
 
 def test_the_fixed_correction_is_chosen_as_a_run_chooses_it(
     found: Calibrated, calibration: DefenceData
 ) -> None:
-    mine = choose(found, calibration, "fixed")
+    mine = choose(found.seen, calibration, "fixed")
     assert [edit.identity for edit in mine.edits] == [found.fixed.identity]
 
 
@@ -153,7 +153,7 @@ def test_test_labels_choose_nothing(found: Calibrated) -> None:
     swapped = replace(found, seen=replace(found.seen, pairs=pairs))
     for name in ("refusal_addition", "cast"):
         before, after = (
-            choose(each, calibration_of(each, each.seen.pairs), name) for each in (found, swapped)
+            choose(each.seen, calibration_of(each.seen, each.seen.pairs), name) for each in (found, swapped)
         )
         assert [edit.identity for edit in before.edits] == [edit.identity for edit in after.edits]
 
@@ -161,9 +161,9 @@ def test_test_labels_choose_nothing(found: Calibrated) -> None:
 def test_the_tables_hold_every_method_and_compare_it_with_none(
     found: Calibrated, chosen: list[ChosenDefence]
 ) -> None:
-    answers = answers_of(found, chosen, found.seen.pairs.test)
+    answers = answers_of(found.seen, chosen, found.seen.pairs.test)
     assert list(answers.judged) == list(NAMES)
-    table = method_tables.outcome_table(found, answers).table
+    table = method_tables.outcome_table(found.seen, answers).table
     assert set(table["method"]) == set(NAMES) and len(table) == 4 * len(NAMES)
     none = table[table["method"] == "none"]
     assert none["change"].isna().all() and none["p"].isna().all()
@@ -171,7 +171,7 @@ def test_the_tables_hold_every_method_and_compare_it_with_none(
     assert (others["p_holm"] >= others["p"]).all() and (others["detectable"] > 0).all()
     base = others["measure"].map(none.set_index("measure")["value"])
     assert (others["value"] - base).to_numpy() == pytest.approx(others["change"].to_numpy())
-    settings = method_tables.settings_table(found, chosen, answers, "words").table.set_index("method")
+    settings = method_tables.settings_table(found.seen, chosen, answers, "words").table.set_index("method")
     assert settings.loc["none", "site"] == "nowhere" and settings.loc["shiftdc_text", "passes"] == 1
     assert settings.loc["adashield", "site"] == "the prompt" and settings.loc["adashield", "answers"] == 0
     assert 1 < answers.extra["ecso"] <= 3 and settings.loc["ecso", "answers"] == answers.extra["ecso"]
@@ -181,9 +181,9 @@ def test_the_tables_hold_every_method_and_compare_it_with_none(
 
 
 def test_categories_add_up_to_the_whole(found: Calibrated, chosen: list[ChosenDefence]) -> None:
-    answers = answers_of(found, chosen[:2], found.seen.pairs.test)
-    whole = method_tables.outcome_table(found, answers).table.set_index(["method", "measure"])
-    parts = method_tables.category_table(found, answers).table
+    answers = answers_of(found.seen, chosen[:2], found.seen.pairs.test)
+    whole = method_tables.outcome_table(found.seen, answers).table.set_index(["method", "measure"])
+    parts = method_tables.category_table(found.seen, answers).table
     assert set(parts["measure"]) == {"attack_success", "over_refusal"}
     for (method, measure), rows in parts.groupby(["method", "measure"]):
         one = whole.loc[(method, measure)]
@@ -196,13 +196,13 @@ def test_contrasts_are_a_measure_of_their_own(found: Calibrated, chosen: list[Ch
         CONFIG.model_copy(update={"contrast": "world", "limit": 6}), found.seen.pairs, "typographic"
     )
     assert asked is not None and len(asked) == 6
-    answers, contrasts = (answers_of(found, chosen[:2], each) for each in (found.seen.pairs.test, asked))
-    rows = method_tables.outcome_table(found, answers, contrasts).table
+    answers, contrasts = (answers_of(found.seen, chosen[:2], each) for each in (found.seen.pairs.test, asked))
+    rows = method_tables.outcome_table(found.seen, answers, contrasts).table
     rows = rows[rows["measure"] == "contrast_over_refusal"].set_index("method")
     for name, judged in contrasts.judged.items():
         assert rows.loc[name, "n"] == 6
         assert rows.loc[name, "value"] == sum(one.verdict == "refused" for one in judged) / 6
-    parts = method_tables.category_table(found, answers, contrasts).table
+    parts = method_tables.category_table(found.seen, answers, contrasts).table
     assert set(parts[parts["measure"] == "contrast_over_refusal"]["category"]) == {"fictional", "protective"}
 
 

@@ -18,6 +18,7 @@ from regap.analyses.judges.judge_panel import panel, save_panel
 from regap.analyses.judges.judge_prompts import JUDGE_PROMPTS
 from regap.analyses.judges.second_pass import judge_stored
 from regap.analyses.judges.stored_answers import Answered, stored_answers
+from regap.analyses.runs.records import table_path
 from regap.commands import command_line
 from regap.errors import ConfigError
 
@@ -325,5 +326,5 @@ def test_the_command_asks_only_an_endpoint_that_is_named(
     for _ in range(2):  # the second time, all verdicts are there
         assert code_of("--endpoint", served.url, "--endpoint-model", "a-model") == 0
     assert len(served.asked) == 2
-    table = pd.read_parquet(run / "tables" / "verdicts.parquet")
+    table = pd.read_parquet(table_path(run, "verdicts"))
     assert table.loc[table["judge"] == "outcome@a-model", "verdict"].tolist() == ["refused", "refused"]

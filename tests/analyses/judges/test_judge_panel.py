@@ -7,10 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from regap.analyses.judges.judge_panel import panel, remove_second_opinions, save_panel
+from regap.analyses.judges.judge_panel import panel, save_panel
 from regap.analyses.judges.registry import judges_named
 from regap.analyses.judges.stored_answers import stored_answers
-from regap.analyses.runs.records import Record
+from regap.analyses.runs.questions import questions_of
+from regap.analyses.runs.records import Record, table_path
 from regap.commands import command_line
 from regap.errors import ConfigError
 
@@ -90,24 +91,29 @@ def test_agreement_is_told_for_all_answers_and_for_each_part(make_run: MakeRun, 
     assert told == [["baseline", "h2", "complied", "refused", "opens with 'no,'"]]
 
 
-def test_judges_that_agree_leave_no_disagreements_and_remove_old_ones(
-    make_run: MakeRun, tmp_path: Path
-) -> None:
+def test_judges_that_agree_have_no_table_of_disagreements(make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run(tmp_path, ANSWERS)
-    assert "disagreements" in judged(folder, "xstest_prefixes")
     assert "disagreements" not in judged(folder, "refusal_direction_phrases")
-    assert not (folder / "tables" / "disagreements.parquet").exists()
+    assert not table_path(folder, "disagreements").exists()
 
 
-def test_what_judges_made_of_earlier_answers_is_removed_and_their_verdicts_are_kept(
+def test_two_panels_are_kept_side_by_side_and_the_newest_is_read_first(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
     folder = make_run(tmp_path, ANSWERS)
+    own = (folder / "tables" / "verdicts.parquet").read_bytes()
     judged(folder, "xstest_prefixes")
-    kept = {path.name for path in (folder / "verdicts").iterdir()}
-    remove_second_opinions(folder)
-    assert {path.stem for path in (folder / "tables").iterdir()} == {"completions", "verdicts"}
-    assert kept and {path.name for path in (folder / "verdicts").iterdir()} == kept
+    judged(folder, "refusal_direction_phrases")
+    newest, older = questions_of(folder)
+    assert [one.settings["judges"][1:] for one in (newest, older)] == [
+        ["refusal_direction_phrases"],
+        ["xstest_prefixes"],
+    ]
+    assert "disagreements" in older.tables and "disagreements" not in newest.tables
+    assert set(Record.load(folder, "verdicts").table["judge"]) == {"by hand", "refusal_direction_phrases"}
+    assert (folder / "tables" / "verdicts.parquet").read_bytes() == own
+    judged(folder, "xstest_prefixes")
+    assert [one.folder for one in questions_of(folder)] == [older.folder, newest.folder]
 
 
 def test_a_correction_is_compared_with_none_on_the_same_prompts(make_run: MakeRun, tmp_path: Path) -> None:

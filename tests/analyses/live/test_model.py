@@ -11,9 +11,9 @@ import torch
 
 from regap.analyses.live.model import LiveModel, generated
 from regap.analyses.live.question import LiveQuestion
-from regap.analyses.live.regap import kept_by_run, told_by_summary
-from regap.analyses.runs.capture_only import capture_only
+from regap.analyses.live.regap import kept_by_run
 from regap.analyses.runs.config import read_config
+from regap.analyses.runs.every_analysis import capture_only
 from regap.analyses.runs.records import Record
 from regap.errors import ConfigError, PackError
 from regap.geometry.data.pairs import Picture
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = read_config(
         None, out=str(out), limit=5, arms=("text", "typographic"), max_new_tokens=24, resamples=100
     )
-    return capture_only(config).path
+    return capture_only(config).folder
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def kept(live: LiveModel, folder: Path, odd: ReGap, tmp_path_factory: pytest.Tem
     """The live model of a run that keeps the odd recipe."""
     out = tmp_path_factory.mktemp("kept")
     store_correction(correction_of(odd, live.refusal), out, "regap", live.model.fingerprint)
-    own = kept_by_run(out, live.model, live.refusal, live.drift, live.summary)
+    own = kept_by_run(out, live.model)
     return replace(live, own=own, kept={}, gates={})
 
 
@@ -138,19 +138,7 @@ def test_a_damaged_or_foreign_correction_is_told(live: LiveModel, tmp_path: Path
     (tmp_path / "corrections").mkdir()
     (tmp_path / "corrections" / "regap.safetensors").write_bytes(b"nothing")
     with pytest.raises(PackError, match="is damaged"):
-        kept_by_run(tmp_path, live.model, live.refusal, live.drift, live.summary)
-
-
-def test_an_older_run_s_regap_is_as_its_summary_tells(live: LiveModel, question: LiveQuestion) -> None:
-    site = f"layers {LAYER} / last / prefill / norm plain"
-    told = {"site": site, "signal": "rho", "read_layers": [11], "strongest": 2.0}
-    told |= {"gate": {"kind": "line", "threshold": 1e9, "width": 1.0}}
-    own = told_by_summary(told, live.refusal, live.drift)
-    assert own and (own.strongest, own.gate.threshold, own.probe.site.layers) == (2.0, 1e9, (LAYER,))
-    shut = replace(live, own=own, kept={}).ask(replace(question, method="regap", gate="line", strength=2.0))
-    assert shut.strength == 0 and shut.before == shut.after and shut.gate_told == "as the run keeps it"
-    assert told_by_summary(told | {"passes": "single"}, live.refusal, live.drift) is None
-    assert told_by_summary(told | {"signal": "fitted"}, live.refusal, live.drift) is None
+        kept_by_run(tmp_path, live.model)
 
 
 def test_the_patches_of_a_picture_make_a_grid_over_it(live: LiveModel, question: LiveQuestion) -> None:

@@ -6,17 +6,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from regap.analyses.runs import calibrated as study
-from regap.analyses.runs.config import read_config
-from regap.errors import ConfigError
-from regap.analyses.runs.measured import Measured, measure_model
+from regap.analyses.runs import measured as study
 from regap.analyses.runs.calibrated import Calibrated, calibrate, most_refusals_within_budget
-from regap.geometry.models.loading import Model
+from regap.analyses.runs.config import read_config
+from regap.analyses.runs.measured import Measured, measure_model
+from regap.errors import ConfigError, PairError
 from regap.geometry.data.pairs import Pairs
-from regap.errors import PairError
+from regap.geometry.models.loading import Model
 from regap.interventions.edits.shift import fixed_correction
-from regap.interventions.generation import generate
 from regap.interventions.edits.site import Site
+from regap.interventions.generation import generate
 
 CONFIG = read_config(max_new_tokens=2, resamples=100, strengths=(1.0, 2.0, 4.0), false_refusals=0.4)
 HARMFUL = torch.tensor([True] * 4 + [False] * 5)
@@ -69,7 +68,7 @@ def test_refusals_are_known_by_first_tokens_that_open_no_answer(found: Calibrate
     answering = {
         one.first_token for one in answers if one.text.startswith("sure") and label[one.pair_id] == "harmless"
     }
-    assert found.refusal_tokens == opening - answering != frozenset()
+    assert found.seen.refusal_tokens == opening - answering != frozenset()
 
 
 def test_the_fixed_correction_is_the_best_of_all_that_were_tried(found: Calibrated, seen: Measured) -> None:
@@ -78,7 +77,7 @@ def test_the_fixed_correction_is_the_best_of_all_that_were_tried(found: Calibrat
         for strength in CONFIG.strengths:
             edit = fixed_correction(seen.drift, Site((layer,)), strength)
             answers = generate(seen.model, asked, "typographic", [edit], max_new_tokens=1)
-            opened = {one.pair_id: one.first_token in found.refusal_tokens for one in answers}
+            opened = {one.pair_id: one.first_token in found.seen.refusal_tokens for one in answers}
             shares = {
                 label: sum(opened[pair.pair_id] for pair in asked.where(label=label)) / 6
                 for label in ("harmful", "harmless")
@@ -122,7 +121,7 @@ def test_a_model_that_refuses_nothing_cannot_be_calibrated(
     with pytest.raises(
         PairError, match=r"refuses none of the 12 calibration texts, .*check the chat template"
     ):
-        calibrate(seen)
+        calibrate(measure_model(seen.runner, seen.pairs, CONFIG))
 
 
 def test_an_arm_that_is_not_there_cannot_be_corrected(tiny: Model, tiny_pairs: Pairs) -> None:
@@ -133,4 +132,12 @@ def test_an_arm_that_is_not_there_cannot_be_corrected(tiny: Model, tiny_pairs: P
     with pytest.raises(
         PairError, match="the pairs have no image arm, only text, blank; add typographic or picture"
     ):
-        measure_model(tiny, tiny_pairs, read_config(arms=("text", "blank")))
+        calibrate(measure_model(tiny, tiny_pairs, read_config(arms=("text", "blank"))))
+
+
+def test_words_alone_are_measured_and_have_nothing_to_correct(tiny: Model, tiny_pairs: Pairs) -> None:
+    words = Pairs(tuple(replace(pair, prompts={"text": pair.prompts["text"]}) for pair in tiny_pairs))
+    seen = measure_model(tiny, words, CONFIG)
+    assert seen.corrected_arm is None and set(seen.states) == {"text"} and not seen.drifts
+    with pytest.raises(PairError, match="the pairs have no image arm, only text"):
+        _ = seen.drift

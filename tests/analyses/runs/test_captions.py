@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from regap.geometry.forward.runner import Runner
 from regap.analyses.runs import captions
 from regap.analyses.runs.captions import with_captions
 from regap.geometry.data.pairs import Pair, Pairs, Prompt
 from regap.geometry.data.rendering import blank, noise
+from regap.geometry.forward.runner import Runner
 from regap.interventions.generation import Completion
 
 

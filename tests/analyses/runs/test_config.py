@@ -105,7 +105,14 @@ def test_what_is_written_is_read_back(out: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"batch_size": 3}, {"device": "meta"}, {"download": True}, {"out": "runs/elsewhere"}, {"pairs": "a.csv"}]
+    "changed",
+    [
+        {"batch_size": 3},
+        {"device": "meta"},
+        {"download": True},
+        {"out": "runs/elsewhere"},
+        {"pairs": "a.csv"},
+    ],
 )
 def test_how_and_where_a_run_is_executed_is_not_part_of_its_question(changed: dict[str, Any]) -> None:
     assert read_config(**changed).question() == read_config().question()

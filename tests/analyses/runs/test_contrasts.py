@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from regap.analyses.runs.config import read_config
-from regap.errors import ConfigError
 from regap.analyses.runs.contrasts import contrasts_of
+from regap.errors import ConfigError, PairError
 from regap.geometry.data.pairs import Pairs
-from regap.errors import PairError
 from regap.geometry.data.rendering import style_of
 
 SAFE = ("How do I kill a Python process?", "How do I blow up a balloon?", "How do I shoot a film?")

@@ -13,13 +13,13 @@ from safetensors import safe_open
 
 from regap.analyses.runs import folder as run_folder
 from regap.analyses.runs.config import RunConfig, read_config
+from regap.analyses.runs.folder import THUMBNAIL, begin_folder, check_out, write_directions, write_summary
 from regap.errors import ConfigError
-from regap.analyses.runs.folder import THUMBNAIL, RunFolder, check_out
-from regap.geometry.forward.capture import capture
+from regap.geometry.data.pairs import Pairs, Picture
 from regap.geometry.directions import refusal_direction
 from regap.geometry.drift import modality_drift
+from regap.geometry.forward.capture import capture
 from regap.geometry.models.loading import Model, load
-from regap.geometry.data.pairs import Pairs, Picture
 from regap.organism.checkpoint import build_processor
 
 
@@ -29,13 +29,18 @@ def config(tmp_path: Path) -> RunConfig:
 
 
 @pytest.fixture
-def folder(config: RunConfig, tiny: Model, tiny_pairs: Pairs) -> RunFolder:
-    return RunFolder.open(config, tiny, tiny_pairs)
+def folder(config: RunConfig, tiny: Model, tiny_pairs: Pairs) -> Path:
+    return begun(config, tiny, tiny_pairs)
 
 
-def test_it_says_what_it_was_made_from(folder: RunFolder, config: RunConfig, tiny: Model) -> None:
-    assert read_config(folder.path / "config.toml") == config
-    known = json.loads((folder.path / "provenance.json").read_text())
+def begun(config: RunConfig, model: Model, pairs: Pairs) -> Path:
+    begin_folder(Path(config.out), config, model, pairs)
+    return Path(config.out)
+
+
+def test_it_says_what_it_was_made_from(folder: Path, config: RunConfig, tiny: Model) -> None:
+    assert read_config(folder / "config.toml") == config
+    known = json.loads((folder / "provenance.json").read_text())
     assert known["fingerprint"] == tiny.fingerprint and known["seed"] == 3 and known["pairs"] == 24
     assert (
         known["versions"]["torch"] == torch.__version__
@@ -44,9 +49,9 @@ def test_it_says_what_it_was_made_from(folder: RunFolder, config: RunConfig, tin
 
 
 def test_it_lists_every_prompt_and_shows_small_pictures_of_the_test_split(
-    folder: RunFolder, tiny_pairs: Pairs
+    folder: Path, tiny_pairs: Pairs
 ) -> None:
-    table = pd.read_parquet(folder.path / "prompts.parquet").set_index(["pair_id", "arm"])
+    table = pd.read_parquet(folder / "prompts.parquet").set_index(["pair_id", "arm"])
     assert len(table) == 3 * 24 and table.prompt_sha256.is_unique
     for pair in tiny_pairs:
         for arm, prompt in pair.prompts.items():
@@ -61,31 +66,29 @@ def test_it_lists_every_prompt_and_shows_small_pictures_of_the_test_split(
 
 
 def test_the_same_inputs_give_the_same_bytes(
-    folder: RunFolder, config: RunConfig, tiny: Model, tiny_pairs: Pairs
+    folder: Path, config: RunConfig, tiny: Model, tiny_pairs: Pairs
 ) -> None:
-    before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
-    RunFolder.open(config, tiny, tiny_pairs)
-    assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    begun(config, tiny, tiny_pairs)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_prompts_lie_in_small_groups(
     config: RunConfig, tiny: Model, tiny_pairs: Pairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = pd.read_parquet(RunFolder.open(config, tiny, tiny_pairs).path / "prompts.parquet")
+    whole = pd.read_parquet(begun(config, tiny, tiny_pairs) / "prompts.parquet")
     monkeypatch.setattr(run_folder, "PROMPTS_A_GROUP", 10)
-    path = RunFolder.open(config, tiny, tiny_pairs).path / "prompts.parquet"
+    path = begun(config, tiny, tiny_pairs) / "prompts.parquet"
     metadata = parquet.read_metadata(path)
     assert [metadata.row_group(at).num_rows for at in range(metadata.num_row_groups)] == [10] * 7 + [2]
     pd.testing.assert_frame_equal(pd.read_parquet(path), whole)
 
 
-def test_directions_are_written_with_what_they_mean(
-    folder: RunFolder, tiny: Model, tiny_pairs: Pairs
-) -> None:
+def test_directions_are_written_with_what_they_mean(folder: Path, tiny: Model, tiny_pairs: Pairs) -> None:
     states = capture(tiny, tiny_pairs, ["text", "blank"])
     refusal, drift = refusal_direction(states["text"]), modality_drift(states["text"], states["blank"])
-    folder.write_directions(refusal, {"blank": drift}, tiny)
-    with safe_open(folder.path / "directions.safetensors", framework="pt") as file:
+    write_directions(folder, refusal, {"blank": drift}, tiny)
+    with safe_open(folder / "directions.safetensors", framework="pt") as file:
         header, names = file.metadata(), set(file.keys())
         assert torch.equal(file.get_tensor("refusal"), refusal.vectors.float())
         assert torch.equal(file.get_tensor("drift.blank"), drift.vectors.float())
@@ -93,9 +96,9 @@ def test_directions_are_written_with_what_they_mean(
     assert header["model"] == tiny.fingerprint and "harmful" in header["sign"]
 
 
-def test_a_number_that_is_not_finite_is_null_in_json(folder: RunFolder) -> None:
-    folder.write_summary({"a": float("nan"), "b": [1.0, float("inf")], "c": {"d": 0.5}})
-    assert json.loads((folder.path / "summary.json").read_text()) == {
+def test_a_number_that_is_not_finite_is_null_in_json(folder: Path) -> None:
+    write_summary(folder, {"a": float("nan"), "b": [1.0, float("inf")], "c": {"d": 0.5}})
+    assert json.loads((folder / "summary.json").read_text()) == {
         "a": None,
         "b": [1.0, None],
         "c": {"d": 0.5},
@@ -103,33 +106,33 @@ def test_a_number_that_is_not_finite_is_null_in_json(folder: RunFolder) -> None:
 
 
 def test_another_model_is_refused(
-    folder: RunFolder, config: RunConfig, plain: Any, tiny_architecture: Any, tiny_pairs: Pairs
+    folder: Path, config: RunConfig, plain: Any, tiny_architecture: Any, tiny_pairs: Pairs
 ) -> None:
     other = deepcopy(plain)
     with torch.no_grad():
         other.lm_head.weight[0, 0] += 1
     model = load(other, processor=build_processor(tiny_architecture))
-    with pytest.raises(ConfigError, match=r"holds a run of another model \(.*\); name another folder"):
-        RunFolder.open(config, model, tiny_pairs)
+    with pytest.raises(ConfigError, match=r"holds a run with another model \(.*\); name another folder"):
+        begun(config, model, tiny_pairs)
 
 
 def test_files_that_are_no_run_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(ConfigError, match="holds files that are no run; name an empty or a new folder"):
-        check_out(tmp_path, None)
+        check_out(tmp_path)
     with pytest.raises(ConfigError, match=r"thesis\.tex, which is a file; name a folder"):
-        check_out(tmp_path / "thesis.tex", None)
-    check_out(tmp_path / "new", None)
+        check_out(tmp_path / "thesis.tex")
+    check_out(tmp_path / "new")
     (tmp_path / "empty").mkdir()
-    check_out(tmp_path / "empty", "fingerprint")
+    check_out(tmp_path / "empty")
 
 
 def test_damaged_provenance_is_written_anew(
-    folder: RunFolder, config: RunConfig, tiny: Model, tiny_pairs: Pairs
+    folder: Path, config: RunConfig, tiny: Model, tiny_pairs: Pairs
 ) -> None:
-    path = folder.path / "provenance.json"
+    path = folder / "provenance.json"
     before = path.read_bytes()
     for damage in (b"{", b"\xff", b"[]"):
         path.write_bytes(damage)
-        RunFolder.open(config, tiny, tiny_pairs)
+        begun(config, tiny, tiny_pairs)
         assert path.read_bytes() == before

@@ -5,16 +5,24 @@ from pathlib import Path
 import pytest
 
 from regap.analyses.runs.config import RunConfig, as_toml, read_config, stored_config
+from regap.analyses.runs.folder import (
+    begin_folder,
+    check_pairs,
+    pairs_digest,
+    provenance_of,
+    settings_of_run,
+)
 from regap.errors import ConfigError
-from regap.analyses.runs.folder import RunFolder, check_pairs, pairs_digest, provenance_of
-from regap.geometry.models.loading import Model
+from regap.geometry.data.pair_files import write_pairs
 from regap.geometry.data.pairs import Pairs
+from regap.geometry.models.loading import Model
 
 OF_A_RUN = ("tables/sweep.parquet", "figures/sweep.html", "report.html", "summary.json")
 
 
-def opened(path: Path, model: Model, pairs: Pairs, **settings: object) -> RunFolder:
-    return RunFolder.open(RunConfig.model_validate({"out": str(path), **settings}), model, pairs)
+def opened(path: Path, model: Model, pairs: Pairs, *, force: bool = False, **settings: object) -> None:
+    config = RunConfig.model_validate({"out": str(path), **settings})
+    begin_folder(path, config, model, pairs, force=force)
 
 
 def finished(path: Path) -> None:
@@ -27,22 +35,46 @@ def left(path: Path) -> list[str]:
     return [name for name in OF_A_RUN if (path / name).exists()]
 
 
-def test_the_same_run_finds_its_tables_again(tiny: Model, tiny_pairs: Pairs, tmp_path: Path) -> None:
-    opened(tmp_path, tiny, tiny_pairs)
-    finished(tmp_path)
-    opened(tmp_path, tiny, tiny_pairs)
-    assert left(tmp_path) == list(OF_A_RUN)
-
-
-def test_other_pairs_or_settings_leave_nothing_of_the_run_before(
+def test_the_same_question_executed_otherwise_keeps_everything(
     tiny: Model, tiny_pairs: Pairs, tmp_path: Path
 ) -> None:
     opened(tmp_path, tiny, tiny_pairs)
-    for pairs, settings in ((tiny_pairs.first(4), {}), (tiny_pairs.first(4), {"seed": 1})):
-        finished(tmp_path)
-        (tmp_path / "answers").mkdir(exist_ok=True)
-        opened(tmp_path, tiny, pairs, **settings)
-        assert left(tmp_path) == [] and (tmp_path / "answers").is_dir()
+    finished(tmp_path)
+    opened(tmp_path, tiny, tiny_pairs)
+    opened(tmp_path, tiny, tiny_pairs, batch_size=3, batch_tokens=99, download=True)
+    assert left(tmp_path) == list(OF_A_RUN)
+
+
+def test_another_question_is_refused_and_force_moves_the_old_one_aside(
+    tiny: Model, tiny_pairs: Pairs, tmp_path: Path
+) -> None:
+    opened(tmp_path, tiny, tiny_pairs)
+    finished(tmp_path)
+    (tmp_path / "answers").mkdir()
+    other: list[tuple[Pairs, dict[str, int], str]] = [
+        (tiny_pairs, {"seed": 1}, "a run with seed 0 instead of 1; name another folder, or add --force"),
+        (tiny_pairs.first(4), {}, "a run with other pairs; name another folder, or add --force"),
+    ]
+    for pairs, settings, told in other:
+        with pytest.raises(ConfigError, match=told):
+            opened(tmp_path, tiny, pairs, **settings)
+        assert left(tmp_path) == list(OF_A_RUN)
+    opened(tmp_path, tiny, tiny_pairs, force=True, seed=1)
+    assert left(tmp_path) == [] and left(tmp_path / "before-1") == list(OF_A_RUN)
+    assert (tmp_path / "before-1" / "config.toml").is_file() and (tmp_path / "answers").is_dir()
+    opened(tmp_path, tiny, tiny_pairs, force=True, seed=2)
+    assert (tmp_path / "before-2" / "provenance.json").is_file()
+    assert left(tmp_path / "before-1") == list(OF_A_RUN)
+
+
+def test_a_path_inside_the_folder_moves_with_it(tiny: Model, tiny_pairs: Pairs, tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    write_pairs(tiny_pairs, old / "pairs.parquet")
+    opened(old, tiny, tiny_pairs, pairs=str(old / "pairs.parquet"))
+    old.rename(new)
+    assert settings_of_run(new).pairs == str(new / "pairs.parquet")
+    assert settings_of_run(new, pairs="elsewhere.csv").pairs == "elsewhere.csv"
 
 
 def test_pairs_that_are_not_those_of_the_run_are_refused(

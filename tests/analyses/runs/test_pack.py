@@ -10,23 +10,23 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from regap.analyses.runs.config import as_toml, read_config
+from regap.analyses.runs.folder import begin_folder, write_summary
 from regap.analyses.runs.records import Record
-from regap.analyses.runs.folder import RunFolder
-from regap.geometry.forward.capture import capture
+from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import refusal_direction
 from regap.geometry.drift import modality_drift
+from regap.geometry.forward.capture import capture
 from regap.geometry.models.loading import Model, load, organism_folder
-from regap.geometry.data.pairs import Pairs
 from regap.geometry.prompts.batch import collate
-from regap.interventions.edits.shift import Shift, fixed_correction
 from regap.interventions.edits.gate import Gate
-from regap.interventions.generation import generate
-from regap.interventions.packs.packing import correction_of
-from regap.interventions.packs.pack import read_pack
-from regap.interventions.packs.protection import protected
 from regap.interventions.edits.recipe import Recipe, Removal
 from regap.interventions.edits.regap import ReGap, calibrate_regap, traces_of
+from regap.interventions.edits.shift import Shift, fixed_correction
 from regap.interventions.edits.site import Site
+from regap.interventions.generation import generate
+from regap.interventions.packs.pack import read_pack
+from regap.interventions.packs.packing import correction_of
+from regap.interventions.packs.protection import protected
 from regap.interventions.packs.stored import store_correction
 from regap.organism.prompts import HeldOut, held_out_pairs
 
@@ -70,7 +70,7 @@ def run(organism: Model, pairs: Pairs, edits: dict[str, Shift | ReGap], tmp_path
 
 
 def finished(organism: Model, pairs: Pairs, edits: dict[str, Shift | ReGap], path: Path) -> Path:
-    folder = RunFolder.open(CONFIG.model_copy(update={"out": str(path)}), organism, pairs)
+    begin_folder(path, CONFIG.model_copy(update={"out": str(path)}), organism, pairs)
     (path / "config.toml").write_text(as_toml(CONFIG))
     gated = edits["regap"]
     assert isinstance(gated, ReGap)
@@ -82,7 +82,7 @@ def finished(organism: Model, pairs: Pairs, edits: dict[str, Shift | ReGap], pat
         for condition, arm in [("baseline", "text"), ("baseline", ARM), ("fixed", ARM), ("regap", ARM)]
     ]
     Record("outcomes", pd.DataFrame(rows)).save(path)
-    folder.write_summary({"image_arm": ARM})
+    write_summary(path, {"image_arm": ARM})
     return path
 
 

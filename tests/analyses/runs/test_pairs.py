@@ -6,11 +6,10 @@ from typing import Any, get_args
 
 import pytest
 
-from regap.analyses.runs.pairs import comparable, pairs_of
 from regap.analyses.runs.config import read_config
-from regap.errors import ConfigError
+from regap.analyses.runs.pairs import comparable, pairs_of
+from regap.errors import ConfigError, PairError
 from regap.geometry.data.pairs import Pair, Pairs, Picture, Prompt, Split
-from regap.errors import PairError
 from regap.geometry.data.rendering import FIGSTEP_CARRIER, PLAIN_CARRIER, blank
 
 SHOWN = Prompt("<image>", (blank((8, 8)),))

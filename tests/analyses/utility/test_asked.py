@@ -10,10 +10,8 @@ import pytest
 from PIL import Image
 
 from regap.analyses.runs.config import read_config
-from regap.analyses.runs.folder import RunFolder
-from regap.analyses.runs.pairs import pairs_of
 from regap.analyses.runs.records import Record
-from regap.analyses.runs.run import load_model
+from regap.analyses.runs.run import start_run
 from regap.analyses.utility.asked import Asking, first_with_twins, unseen
 from regap.commands import command_line
 from regap.errors import PairError
@@ -58,7 +56,7 @@ def test_a_benchmark_is_asked_of_a_finished_run_under_its_own_conditions(
 ) -> None:
     write_pairs(held_out_pairs(HeldOut(6, 6, 6, arms=("typographic",))), tmp_path / "pairs.parquet")
     config = read_config(pairs=str(tmp_path / "pairs.parquet"), out=str(tmp_path / "run"), max_new_tokens=4)
-    run = RunFolder.open(config, load_model(config, config.model), pairs_of(config)).path
+    run = start_run(config).folder
     asked = ("utility", run, "--benchmark", "mme", "--data", mme, "--partial")
     code, shown = regap(monkeypatch, capsys, *asked)
     assert code == 0 and "accuracy_plus" in shown and "equal within 0.05" in shown, shown

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from regap.analyses.runs.questions import save_answer
 from regap.analyses.runs.records import Record
-from regap.analyses.utility.tables import save_utility, scored, utility_records
+from regap.analyses.utility.tables import scored, utility_records, with_known
 
 Judge = Callable[..., list[Any]]
 
@@ -58,7 +59,8 @@ def test_pairs_of_no_scored_benchmark_give_no_table(make_judged: Judge) -> None:
 def test_other_benchmarks_are_kept_and_the_same_one_is_replaced(judge_answers: Judge, tmp_path: Path) -> None:
     for benchmark, wrong in (("pope", 4), ("mme", 2), ("pope", 8)):
         judged = {"baseline": answers(judge_answers, wrong, benchmark)}
-        save_utility(utility_records(scored("m", "picture", judged)), tmp_path)
+        records = with_known(utility_records(scored("m", "picture", judged)), tmp_path)
+        save_answer(tmp_path, "utility", {"benchmark": benchmark, "wrong": wrong}, records)
     table = Record.load(tmp_path, "utility")
     accuracy = table.where(measure="accuracy", category="all").set_index("benchmark")["value"]
     assert accuracy.to_dict() == {"mme": 38 / 40, "pope": 32 / 40}
