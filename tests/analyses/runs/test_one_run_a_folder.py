@@ -71,7 +71,8 @@ def test_a_path_inside_the_folder_moves_with_it(tiny: Model, tiny_pairs: Pairs, 
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
     write_pairs(tiny_pairs, old / "pairs.parquet")
-    opened(old, tiny, tiny_pairs, pairs=str(old / "pairs.parquet"))
+    config = RunConfig.model_validate({"out": str(old), "pairs": str(old / "pairs.parquet")})
+    begin_folder(old, config, tiny, tiny_pairs)
     old.rename(new)
     assert settings_of_run(new).pairs == str(new / "pairs.parquet")
     assert settings_of_run(new, pairs="elsewhere.csv").pairs == "elsewhere.csv"
