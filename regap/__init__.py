@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from regap.analyses.ablation.ablate import ablate as ablate
+    from regap.analyses.ablation.layer_sweep import sweep_layers as sweep_layers
     from regap.analyses.judges.judged_answers import judge as judge
     from regap.figures.opened_run import open_run as open_run
     from regap.geometry.data.arm_synthesis import with_arms as with_arms
@@ -45,6 +47,7 @@ _HOMES = {
     "Prompt": "geometry.data.pairs",
     "Runner": "geometry.forward.runner",
     "Site": "interventions.edits.site",
+    "ablate": "analyses.ablation.ablate",
     "benchmark": "geometry.data.benchmarks.loading",
     "calibrate_regap": "interventions.edits.regap",
     "capture": "geometry.forward.capture",
@@ -64,6 +67,7 @@ _HOMES = {
     "refusal_direction": "geometry.directions",
     "separability": "geometry.separability",
     "to_frame": "geometry.frames",
+    "sweep_layers": "analyses.ablation.layer_sweep",
     "unprotect": "interventions.packs.protection",
     "with_arms": "geometry.data.arm_synthesis",
     "write_pairs": "geometry.data.pair_files",

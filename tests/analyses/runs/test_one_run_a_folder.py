@@ -1,6 +1,7 @@
 """A folder tells of one run: what was asked of other pairs, or under other settings, is not left beside it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_another_question_is_refused_and_force_moves_the_old_one_aside(
     opened(tmp_path, tiny, tiny_pairs)
     finished(tmp_path)
     (tmp_path / "answers").mkdir()
-    other: list[tuple[Pairs, dict[str, int], str]] = [
+    other: list[tuple[Pairs, dict[str, Any], str]] = [
         (tiny_pairs, {"seed": 1}, "a run with seed 0 instead of 1; name another folder, or add --force"),
         (tiny_pairs.first(4), {}, "a run with other pairs; name another folder, or add --force"),
     ]

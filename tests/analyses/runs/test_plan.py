@@ -12,16 +12,23 @@ from safetensors import safe_open
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from regap.analyses.runs.plan import Work, as_rows, image_size_of, measured_rate, plan, work_of_counts, work_of_pairs
-from regap.geometry.forward.capture import capture
-from regap.geometry.forward.runner import Limits, Runner
-from regap.geometry.forward.prefix import prefill
-from regap.geometry.models.loading import Model, load
+from regap.analyses.runs.plan import (
+    Work,
+    as_rows,
+    image_size_of,
+    measured_rate,
+    plan,
+    work_of_counts,
+    work_of_pairs,
+)
 from regap.errors import ModelError
 from regap.geometry.data.pairs import Pairs
-from regap.geometry.prompts.batch import collate
+from regap.geometry.forward.capture import capture
 from regap.geometry.forward.pending_states import read
-from regap.geometry.models.loading import load_without_weights
+from regap.geometry.forward.prefix import prefill
+from regap.geometry.forward.runner import Limits, Runner
+from regap.geometry.models.loading import Model, load, load_without_weights
+from regap.geometry.prompts.batch import collate
 from regap.organism.prompts import HeldOut, held_out_pairs
 
 
