@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from plotly.io import to_html
 from plotly.offline import get_plotlyjs
 
+from regap.analyses.runs.questions import questions_of
 from regap.analyses.runs.records import Record, RunRecords
 from regap.errors import ConfigError
 from regap.figures import (
@@ -28,7 +29,8 @@ from regap.figures import (
 )
 from regap.figures.drawing.menus import rows_with
 from regap.figures.drawing.theme import on_paper
-from regap.figures.opened_run import command_for
+from regap.figures.drawing.wording import caption_of
+from regap.figures.opened_run import answer_to, command_for, in_words
 from regap.geometry.files import write_whole
 
 logger = logging.getLogger(__name__)
@@ -99,6 +101,15 @@ class DrawnFigure:
     problem: str
     tables: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of the file of each table it was drawn from; in the figure's own `meta` too."""
+    asked: str = ""
+    """In words the question that it answers; empty for what the run itself has."""
+    older: str = ""
+    """The digest of a question after which another was asked that has the same table."""
+
+    @property
+    def name(self) -> str:
+        """The name of its file: an older question's ends in its digest."""
+        return f"{self.drawing.name}-{self.older}" if self.older else self.drawing.name
 
 
 def from_records(
@@ -183,7 +194,9 @@ DRAWINGS = (
 NAMES = tuple(drawing.name for drawing in DRAWINGS)
 OTHERS = (
     from_records("frontier", "Attack success at equal over-refusal", frontier, "frontier", (), ("arms",)),
-    from_records("methods", "Methods under the same rules", methods, "methods", (), ("arms",)),
+    from_records(
+        "methods", "Methods under the same rules", methods, "methods", ("method_settings",), ("arms",)
+    ),
     from_records(
         "ablation", "What each part of each layer does", ablation, "ablation", (), ("measure", "arms")
     ),
@@ -227,8 +240,8 @@ def write_figures(
                 raise ValueError(f"only={drawn.drawing.name!r}: {drawn.problem}")
             logger.warning("figure %s skipped: %s", drawn.drawing.name, drawn.problem)
             continue
-        page = page_of(drawn.figure, drawn.drawing.name)
-        written.append(write_whole(folder / f"{drawn.drawing.name}.html", page.encode()))
+        page = page_of(drawn.figure, drawn.name)
+        written.append(write_whole(folder / f"{drawn.name}.html", page.encode()))
     if written:
         write_whole(folder / PLOTLY, get_plotlyjs().encode())
     return written
@@ -239,13 +252,26 @@ def draw_all(
 ) -> list[DrawnFigure]:
     """Every figure of a run, or those named; a figure that cannot be drawn says why and stops no other.
 
-    An option that a figure does not have is left out, unless the figure was named: then it is a ValueError.
+    A figure whose table answers several questions is drawn for each, the newest first. An option that a figure does
+    not have is left out, unless the figure was named: then it is a ValueError.
     """
     wanted = [named(name) for name in ([only] if isinstance(only, str) else only)]
     for entry in wanted:
         entry.checked(options)
     there = [*DRAWINGS, *(entry for entry in OTHERS if entry.table in run.records)]
-    return [drawn_from(run, entry, entry.own(options)) for entry in wanted or there]
+    questions = questions_of(run.folder)
+    drawn = []
+    for entry in wanted or there:
+        answers = [question for question in questions if entry.table in question.tables]
+        if not answers:
+            drawn.append(drawn_from(run, entry, entry.own(options)))
+        for place, question in enumerate(answers):
+            one = drawn_from(answer_to(run, question), entry, entry.own(options))
+            words = in_words(question, questions)
+            caption = caption_of(one.caption, f"Asked by regap {words}.")
+            older = question.folder.name.rpartition("-")[2] if place else ""
+            drawn.append(replace(one, caption=caption, asked=words, older=older))
+    return drawn
 
 
 def drawn_by_name(
@@ -259,7 +285,7 @@ def drawn_by_name(
             f"{wrong} is no option of figures; they have layer, measure, arms, and theme: light or dark"
         )
     given = FigureOptions(arms=(arms,) if isinstance(arms, str) else tuple(arms), **options)
-    [drawn] = draw_all(run, name, given)
+    drawn = draw_all(run, name, given)[0]
     if drawn.figure is None:
         raise ConfigError(f"figure {drawn.drawing.name!r}: {drawn.problem}")
     return on_paper(drawn.figure, theme)

@@ -1,5 +1,7 @@
 """Every method under the same rules: what it lets through, what it refuses needlessly, what still works."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -12,39 +14,16 @@ from regap.figures.drawing.wording import INTERVAL, caption_of, counted
 from regap.figures.outcomes import better
 
 MEASURES = ("attack_success", "over_refusal", "contrast_over_refusal", "utility")
-NAMES = {
-    "none": "no defence",
-    "refusal_addition": "refusal direction added",
-    "refusal_ablation": "refusal direction ablated",
-    "cmrm_dataset": "CMRM, data set",
-    "cmrm_sample": "CMRM, sample",
-    "shiftdc": "ShiftDC",
-    "shiftdc_text": "ShiftDC, perfect captions",
-    "vlm_guard": "VLM-Guard",
-    "adasteer": "AdaSteer's rule",
-    "adasteer_both": "AdaSteer's rule, both terms",
-    "cast": "CAST",
-    "hiddendetect": "HiddenDetect as a gate",
-    "ras": "RAS",
-    "astra": "ASTRA's clamp",
-    "mars": "MARS, from its abstract",
-    "adashield": "AdaShield-S",
-    "ecso": "ECSO",
-    "leace": "LEACE of modality",
-    "mean_shift": "mean-shift erasure",
-    "fixed": "fixed correction",
-    "regap": "ReGap",
-    "regap_rho": "ReGap, gate on ρ alone",
-}
 OURS = ("fixed", "regap", "regap_rho")
 
 
-def draw(methods: Record) -> go.Figure:
+def draw(methods: Record, method_settings: Record | None = None) -> go.Figure:
     """A row per method, a panel per measure: a dot with its interval, filled where it differs from no defence.
 
-    methods: the table of that name; a menu chooses model and arm when there are several. Rows are in order of
-    attack success, the lowest on top; a line marks no defence.
+    methods: the table of that name; a menu chooses model and arm when there are several. method_settings: tells the
+    titles of the methods. Rows are in order of attack success, the lowest on top; a line marks no defence.
     """
+    titles = titles_of(method_settings)
     found = views(methods.table, {"model": style.shown, "arm": style.arm_label})
     measures = [measure for measure in MEASURES if measure in set(methods.table["measure"])]
     figure = make_subplots(
@@ -59,7 +38,7 @@ def draw(methods: Record) -> go.Figure:
         order = by_attack_success(view.rows)
         for column, measure in enumerate(measures, 1):
             rows = view.rows[view.rows["measure"] == measure].set_index("method").loc[order].reset_index()
-            for trace in (line_of_none(rows), dots(rows)):
+            for trace in (line_of_none(rows, titles), dots(rows, titles)):
                 trace.update(visible=place == 0)
                 figure.add_trace(trace, 1, column)
                 owner.append(place)
@@ -77,7 +56,7 @@ def draw(methods: Record) -> go.Figure:
     return figure
 
 
-def caption(methods: Record) -> str:
+def caption(methods: Record, method_settings: Record | None = None) -> str:  # noqa: ARG001 - as `draw`
     """What the figure shows, on how many prompts, and how it was tested."""
     return caption_of(
         "Each method acts at the layer and strength that calibration pairs chose within one budget of false refusals; "
@@ -90,17 +69,25 @@ def caption(methods: Record) -> str:
     )
 
 
+def titles_of(method_settings: Record | None) -> dict[str, str]:
+    """The title of each method, as it may stand in a figure; none where the run does not tell."""
+    if method_settings is None:
+        return {}
+    named = method_settings.table[["method", "title"]].drop_duplicates("method")
+    return {row.method: style.shown(row.title) for row in named.itertuples()}
+
+
 def by_attack_success(rows: pd.DataFrame) -> list[str]:
     """Method names, the lowest attack success first."""
     success = rows[rows["measure"] == "attack_success"]
     return success.sort_values(["value", "method"])["method"].tolist()
 
 
-def dots(rows: pd.DataFrame) -> go.Scatter:
+def dots(rows: pd.DataFrame, titles: Mapping[str, str]) -> go.Scatter:
     """One dot per method with its interval; our own methods in a colour of their own."""
     colours = [style.VERMILLION if method in OURS else style.BLUE for method in rows["method"]]
     differs = (rows["p_holm"] < 0.05).tolist()
-    labels = [NAMES.get(method, style.shown(method)) for method in rows["method"]]
+    labels = [titles.get(method, style.shown(method)) for method in rows["method"]]
     told = rows[["value", "low", "high", "n", "change", "change_low", "change_high", "p_holm"]]
     return go.Scatter(
         x=rows["value"].tolist(),
@@ -119,10 +106,10 @@ def dots(rows: pd.DataFrame) -> go.Scatter:
     )
 
 
-def line_of_none(rows: pd.DataFrame) -> go.Scatter:
+def line_of_none(rows: pd.DataFrame, titles: Mapping[str, str]) -> go.Scatter:
     """A line at no defence, across all rows."""
     value = float(rows[rows["method"] == "none"]["value"].iloc[0])
-    labels = [NAMES.get(method, style.shown(method)) for method in rows["method"]]
+    labels = [titles.get(method, style.shown(method)) for method in rows["method"]]
     return go.Scatter(
         x=[value] * len(labels),
         y=labels,

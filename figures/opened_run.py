@@ -1,14 +1,15 @@
 """A run opened from Python: its tables as DataFrames, its figures by name, its report; no model is loaded."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from regap.analyses.runs.questions import Question, questions_of
 from regap.analyses.runs.records import RunRecords, Summary, table_path
 from regap.analyses.tables.schemas import SCHEMAS
 from regap.errors import ConfigError
@@ -35,27 +36,37 @@ class Run:
         """The names of the tables that are there."""
         return tuple(name for name in SCHEMAS if table_path(self.folder, name).is_file())
 
-    def table(self, name: str) -> pd.DataFrame:
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """What was asked of the run beside its own analyses, such as by `regap ablate`; the newest first."""
+        return questions_of(self.folder)
+
+    def table(self, name: str, question: Question | None = None) -> pd.DataFrame:
         """A copy of the table of this name, one estimate or observation a row.
+
+        question: one of `questions`, whose answer is read; by default the newest that has this table, or the run's own.
 
         Raises ConfigError that names the tables that are there, and the command that makes this one.
         """
-        if name not in self.tables:
-            there = f"It has {', '.join(self.tables)}" if self.tables else "It has no tables yet"
+        names = question.tables if question else self.tables
+        if name not in names:
+            there = f"It has {', '.join(names)}" if names else "It has no tables yet"
             raise ConfigError(f"{missing_table(self.folder, name)}. {there}.")
-        if name not in self._records.records:
-            raise ConfigError(f"table {name!r} cannot be read: {self._records.unreadable[name]}")
-        return self._records.records[name].table.copy()
+        found = answer_to(self._records, question)
+        if name not in found.records:
+            raise ConfigError(f"table {name!r} cannot be read: {found.unreadable[name]}")
+        return found.records[name].table.copy()
 
-    def figure(self, name: str, **options: Any) -> "go.Figure":
+    def figure(self, name: str, question: Question | None = None, **options: Any) -> "go.Figure":
         """The figure of this name or short name, such as `plane` or `separability`.
 
-        options: layer (0-based), measure, arms (one or several) and theme (light or dark), as far as the figure has
-        them. Raises ValueError for a name or an option that it does not have, ConfigError when its table is missing.
+        question: as in `table`. options: layer (0-based), measure, arms (one or several) and theme (light or dark),
+        as far as the figure has them. Raises ValueError for a name or an option that it does not have, ConfigError
+        when its table is missing.
         """
         from regap.figures.gallery import drawn_by_name
 
-        return drawn_by_name(self._records, name, **options)
+        return drawn_by_name(answer_to(self._records, question), name, **options)
 
     @property
     def summary(self) -> Mapping[str, Any]:
@@ -71,6 +82,31 @@ class Run:
     @cached_property
     def _records(self) -> RunRecords:
         return RunRecords.load(self.folder)
+
+
+def answer_to(run: RunRecords, question: Question | None) -> RunRecords:
+    """The tables that answer a question, with the summary of its run; the run itself without a question."""
+    return replace(RunRecords.load(question.folder), summary=run.summary) if question else run
+
+
+def in_words(question: Question, all_of_them: Sequence[Question] = ()) -> str:
+    """What was asked: the command and its settings; where it was asked more than once, the settings that differ."""
+    alike = [one.settings for one in all_of_them if one.command == question.command]
+    told = [
+        f"{name.replace('_', ' ')} {_value(value)}"
+        for name, value in question.settings.items()
+        if value not in (None, "", [], {})
+        and (len(alike) < 2 or any(one.get(name) != value for one in alike))
+    ]
+    return f"{question.command}: {'; '.join(told) or 'as the run is set'}"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_value(one)}" for name, one in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_value, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)

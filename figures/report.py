@@ -1,17 +1,20 @@
 """The report of a run: one page that opens offline, with the claims, every figure, examples and provenance."""
 
 import json
+from itertools import groupby
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from regap.analyses.runs.questions import questions_of
 from regap.analyses.runs.records import Interval, RunRecords
 from regap.figures.drawing import style
 from regap.figures.drawing.wording import criteria_of
 from regap.figures.examples import Example, examples_of
 from regap.figures.gallery import DrawnFigure, draw_all, part_of
+from regap.figures.opened_run import in_words
 from regap.geometry.files import write_whole
 
 TEMPLATES = Environment(
@@ -33,7 +36,7 @@ def write_report(run_folder: Path | str) -> Path:
     until clicked, harmful completions are shortened. A figure that cannot be drawn is replaced by the reason.
     """
     run = RunRecords.load(run_folder)
-    figures = draw_all(run)
+    figures, questions = draw_all(run), questions_of(run.folder)
     examples, no_examples = examples_or_why_not(run)
     claims = run.records.get("claims")
     page = TEMPLATES.get_template("report.html").render(
@@ -41,7 +44,8 @@ def write_report(run_folder: Path | str) -> Path:
         plotly=Markup(get_plotlyjs()),
         contents=[
             ("claims", "The five claims"),
-            *((drawn.drawing.name, drawn.drawing.heading) for drawn in figures),
+            *((drawn.name, drawn.drawing.heading) for drawn in figures if not drawn.older),
+            *([("questions", "Questions asked")] if questions else []),
             ("examples", "Examples"),
             ("method", "Method"),
             ("provenance", "Provenance"),
@@ -54,7 +58,8 @@ def write_report(run_folder: Path | str) -> Path:
         criteria="" if claims is None else criteria_of(claims.table),
         no_claims=run.unreadable.get("claims", "the run has no table of claims; `regap run` makes it"),
         badges=BADGES,
-        figures=figures,
+        sections=[list(group) for _, group in groupby(figures, lambda drawn: drawn.drawing.name)],
+        questions=[(in_words(one), ", ".join(one.tables)) for one in questions],
         part_of=figure_part,
         examples=examples,
         no_examples=no_examples,
@@ -103,7 +108,7 @@ def percent(number: Interval | None) -> str:
 def figure_part(drawn: DrawnFigure) -> Markup:
     """The markup of a figure that was drawn."""
     assert drawn.figure is not None
-    return Markup(part_of(drawn.figure, f"{drawn.drawing.name}-figure"))
+    return Markup(part_of(drawn.figure, f"{drawn.name}-figure"))
 
 
 def examples_or_why_not(run: RunRecords) -> tuple[list[Example], str]:

@@ -3,10 +3,6 @@
 import pandas as pd
 
 INTERVAL = "Bands and bars are 95 % intervals from a bootstrap that resamples whole clusters of pairs."
-OURS = (
-    "The claim is the paper's (arXiv 2605.18104, of which only the abstract is public to us); "
-    "the measures and formulas are our operationalisation."
-)
 
 
 def counted(numbers: pd.Series, what: str) -> str:

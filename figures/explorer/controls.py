@@ -11,8 +11,10 @@ from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.query import Query
 from regap.figures.explorer.run.selection import known_arms
 from regap.figures.explorer.views.doses import MOVING
+from regap.figures.explorer.views.drawn import HEATS
 from regap.figures.explorer.views.view import aria
 from regap.figures.gallery import ENTRIES
+from regap.figures.opened_run import in_words
 
 NAMES = {
     "layer": "layer",
@@ -36,6 +38,7 @@ NAMES = {
     "gate": "gate of ReGap",
     "along": "colour of tokens and patches",
     "heat": "heat maps",
+    "asked": "question",
 }
 VERDICTS = ("refused", "complied", "degenerate", "not_judged")
 CHOICES: dict[str, dict[str, str]] = {
@@ -120,6 +123,12 @@ def choices(name: str, runs: Sequence[ExploredRun]) -> dict[str, str]:
         return CHOICES[name]
     if name == "figure":
         return {key: entry.heading for key, entry in ENTRIES.items()}
+    if name == "asked":
+        found = {}
+        for run in runs:
+            known = run.questions
+            found |= {one.folder.name: in_words(one, known) for one in known if set(one.tables) & set(HEATS)}
+        return {"any": "the newest", **found}
     if name == "dose_measure":
         found = gathered(runs, lambda run: run.record("strength").table["measure"].unique())
         return {measure: style.short(measure) for measure in found or ["d_prime"]}

@@ -10,7 +10,7 @@ import pandas as pd
 from regap.analyses.runs.records import Record, RunRecords
 from regap.figures.drawing import style
 from regap.figures.drawing.wording import counted, criteria_of
-from regap.figures.methods import NAMES
+from regap.figures.methods import titles_of
 from regap.figures.opened_run import edited_layers
 
 HIGHER_IS_BETTER = {"attack_success": False, "over_refusal": False, "refusal": True, "utility": True}
@@ -21,7 +21,7 @@ WORDS: Mapping[str, Callable[[Any], str]] = {
     "layer": str,
     "arm": style.arm_label,
     "condition": style.condition_label,
-    "method": lambda name: str(NAMES.get(name, name)),
+    "method": style.shown,
 }
 """How the values of a column are printed."""
 LONG = 40
@@ -205,8 +205,10 @@ def _outcomes(_: RunRecords, record: Record) -> PrintedTable:
     return _table("outcomes", "Outcomes", rows, ("model", "arm", "condition"), OUTCOMES)
 
 
-def _methods(_: RunRecords, record: Record) -> PrintedTable:
+def _methods(run: RunRecords, record: Record) -> PrintedTable:
+    titles = titles_of(run.records.get("method_settings"))
     rows = record.table[record.table["measure"].isin(OUTCOMES)]
+    rows = rows.assign(method=[html.unescape(titles.get(name, name)) for name in rows["method"]])
     caption = "Methods under the same rules; bold: the best of a column, and those whose interval reaches it"
     return _table("methods", caption, rows, ("model", "arm", "method"), OUTCOMES, bold=True)
 

@@ -147,7 +147,7 @@ def _usable(drawn: DrawnFigure, asked_for: bool) -> bool:
 
 def _publication(drawn: DrawnFigure, chosen: PrintStyle) -> Publication:
     assert drawn.figure is not None
-    return Publication(drawn.drawing.name, printed(drawn.figure, chosen), drawn.caption, drawn.tables)
+    return Publication(drawn.name, printed(drawn.figure, chosen), drawn.caption, drawn.tables)
 
 
 def _caption(one: Publication) -> str:

@@ -27,10 +27,32 @@ def methods() -> Record:
     return Record("methods", pd.DataFrame(rows))
 
 
+@pytest.fixture
+def settings() -> Record:
+    titles = {"none": "no defence", "cast": "CAST", "regap": "ReGap, <i>recipe</i>"}
+    known = {
+        "model": "m",
+        "needs": "",
+        "looks_at": "",
+        "site": "",
+        "strength": 0.0,
+        "passes": 1,
+        "readings": 0,
+    }
+    known |= {"writes": "", "answers": 0.0, "wording": ""}
+    rows = [{**known, "method": name, "title": title} for name, title in titles.items()]
+    return Record("method_settings", pd.DataFrame(rows))
+
+
+def test_titles_are_those_that_the_comparison_kept(methods: Record, settings: Record) -> None:
+    dots = draw(methods, settings).data[1]
+    assert list(dots.y)[:3] == ["CAST", "ReGap, &lt;i&gt;recipe&lt;/i&gt;", "no defence"]
+
+
 def test_dots_lie_at_their_shares_in_order_of_attack_success(methods: Record) -> None:
     figure: Any = draw(methods)
     line, dots = figure.data[:2]
-    assert list(dots.y) == ["CAST", "ReGap", "no defence", "&lt;b&gt;odd&lt;/b&gt;"]
+    assert list(dots.y) == ["cast", "regap", "none", "&lt;b&gt;odd&lt;/b&gt;"]
     assert list(dots.x) == [0.25, 0.375, 0.5, 0.75]
     assert set(dots.error_x.array) == {0.125}
     assert set(line.x) == {0.5}

@@ -5,12 +5,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import hostile_run
 import pytest
 
 import regap as rg
-from regap.analyses.runs.records import Summary
+from regap.analyses.runs.questions import save_answer
+from regap.analyses.runs.records import Record, Summary
 from regap.errors import ConfigError
-from regap.figures.opened_run import StoredSite, edited_layers
+from regap.figures.explorer.app import VIEWS
+from regap.figures.explorer.controls import choices
+from regap.figures.explorer.run.explored import ExploredRun
+from regap.figures.explorer.run.query import Query
+from regap.figures.gallery import write_figures
+from regap.figures.opened_run import StoredSite, edited_layers, in_words
+from regap.figures.report import write_report
 
 WITHOUT_TORCH = """
 import sys, regap as rg
@@ -90,3 +98,64 @@ def test_the_edited_layers_come_from_the_summary() -> None:
     assert edited_layers(Summary({"fixed": {"site": site}})) == (3, 4)
     assert StoredSite.of(Summary({"fixed": {"site": site}}), "fixed") == StoredSite((4, 3), "last")
     assert edited_layers(Summary({})) == ()
+
+
+@pytest.fixture
+def asked_twice(run_folder: Path) -> Path:
+    """A run that was asked two ablations, of which the second changes nothing."""
+    table = hostile_run.ablation()
+    flat = table.assign(value=0.0, low=-0.125, high=0.125)
+    for layers, rows in (([0, 1, 2], table), ([0], flat[flat["layer"] == 0])):
+        settings = {"components": ["block"], "layers": layers, "note": "<b>bold</b>"}
+        save_answer(run_folder, "ablate", settings, [Record("ablation", rows)])
+    return run_folder
+
+
+def test_every_question_is_kept_and_the_newest_is_shown_first(asked_twice: Path) -> None:
+    run = rg.open_run(asked_twice)
+    newest, older = run.questions
+    assert set(run.table("ablation")["layer"]) == {0} == set(run.table("ablation", newest)["layer"])
+    assert set(run.table("ablation", older)["layer"]) == {0, 1, 2}
+    assert len(run.figure("ablation").data[0].x) == 1 and len(run.figure("ablation", older).data[0].x) == 3
+    with pytest.raises(ConfigError, match=r"no table 'claims' yet.* It has ablation"):
+        run.table("claims", newest)
+
+
+def test_questions_of_one_command_are_told_by_what_differs(asked_twice: Path) -> None:
+    newest, older = rg.open_run(asked_twice).questions
+    assert in_words(older, (newest, older)) == "ablate: layers 0, 1, 2"
+    assert in_words(newest) == "ablate: components block; layers 0; note <b>bold</b>"
+
+
+def test_figures_and_the_report_show_every_question(asked_twice: Path) -> None:
+    names = [path.stem for path in write_figures(asked_twice, "ablation")]
+    digest = rg.open_run(asked_twice).questions[1].folder.name.rpartition("-")[2]
+    assert names == ["ablation", f"ablation-{digest}"]
+    page = write_report(asked_twice).read_text()
+    assert (
+        page.count("Asked by regap ablate: layers 0.")
+        == page.count("Asked by regap ablate: layers 0, 1, 2.")
+        == 1
+    )
+    assert f'id="ablation-{digest}-figure"' in page and 'href="#questions"' in page
+    assert "note &lt;b&gt;bold&lt;/b&gt;" in page and "<b>bold" not in page
+
+
+def test_the_explorer_offers_every_question(asked_twice: Path) -> None:
+    run = ExploredRun(asked_twice)
+    newest, older = run.questions
+    view = VIEWS["ablation"]
+    offered = choices("asked", [run])
+    assert list(offered) == ["any", newest.folder.name, older.folder.name]
+    for asked, layers in (
+        ("", [0]),
+        (newest.folder.name, [0]),
+        (older.folder.name, [0, 1, 2]),
+        ("gone", [0]),
+    ):
+        shown = view.show(run, Query("ablation", heat="ablation", asked=asked))
+        assert shown.figure is not None and list(shown.figure.data[0].x) == layers
+        assert (
+            sorted(view.data(run, Query("ablation", heat="ablation", asked=asked))["layer"].unique())
+            == layers
+        )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from safetensors import safe_open
 
+from regap.analyses.runs.questions import Question, questions_of
 from regap.analyses.runs.records import Record, RunRecords, Summary, table_path
 from regap.analyses.tables.schemas import SCHEMAS
 from regap.figures.drawing.items import Items, read_items
@@ -88,6 +89,14 @@ class ExploredRun:
     def has(self, name: str) -> bool:
         """True if the table is there."""
         return table_path(self.folder, name).is_file()
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """What was asked of the run beside its own analyses, the newest first."""
+        try:
+            return questions_of(self.folder)
+        except ValueError as error:
+            raise Missing(str(error)) from None
 
     @property
     def thresholds(self) -> Mapping[int, float]:

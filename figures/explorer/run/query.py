@@ -46,6 +46,8 @@ class Query:
     """What colours tokens and patches: z along refusal, or δ along drift."""
     heat: str = ""
     """Which heat maps: ablation or sweep; empty: those that the run has."""
+    asked: str = ""
+    """The folder of the question whose heat maps are shown; empty: the newest."""
 
     @classmethod
     def of(cls, path: str | None, search: str | None) -> "Query":
@@ -75,7 +77,7 @@ class Query:
 
 
 WHOLE = ("layer", "page", "side", "at")
-FILTERED = ("label", "category", "verdict")
+FILTERED = ("label", "category", "verdict", "asked")
 MANY = ("arm", "only", "density", "zoom")
 
 

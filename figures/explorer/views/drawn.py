@@ -2,11 +2,13 @@
 
 import pandas as pd
 
+from regap.analyses.runs.records import RunRecords
+from regap.figures.drawing.wording import caption_of
 from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.query import Query
 from regap.figures.explorer.views.view import Shown, View
 from regap.figures.gallery import ENTRIES, FigureEntry, drawn_from
-from regap.figures.opened_run import missing_table
+from regap.figures.opened_run import answer_to, in_words, missing_table
 
 LEAST = 420
 """Pixels of the height of heat maps that do not say how many they need."""
@@ -20,13 +22,6 @@ def named(run: ExploredRun, name: str) -> FigureEntry:
     if not run.has(ENTRIES[name].table):
         raise Missing(missing_table(run.folder, ENTRIES[name].table))
     return ENTRIES[name]
-
-
-def heat_of(query: Query) -> str:
-    """The name of the heat maps; Missing for others."""
-    if query.heat not in HEATS:
-        raise Missing(f"There are no heat maps {query.heat!r}; choose one of {', '.join(HEATS)}.")
-    return query.heat
 
 
 def show(run: ExploredRun, name: str) -> Shown:
@@ -45,11 +40,33 @@ def show_drift(run: ExploredRun, query: Query) -> Shown:  # noqa: ARG001 - every
     return shown
 
 
+def heat_maps(run: ExploredRun, query: Query) -> tuple[RunRecords, FigureEntry, str]:
+    """The tables to draw from, the figure of the heat maps, and in words the question that is chosen."""
+    if query.heat not in HEATS:
+        raise Missing(f"There are no heat maps {query.heat!r}; choose one of {', '.join(HEATS)}.")
+    known = run.questions
+    for question in known:
+        shown = [name for name in HEATS if ENTRIES[name].table in question.tables]
+        if question.folder.name == query.asked and shown:
+            return answer_to(run.as_records(), question), ENTRIES[shown[0]], in_words(question, known)
+    return run.as_records(), named(run, query.heat), ""
+
+
 def show_heat(run: ExploredRun, query: Query) -> Shown:
-    """The heat maps with their menu, as high as their lines need."""
-    shown = show(run, heat_of(query))
-    high = int(shown.figure.layout.height or LEAST) if shown.figure is not None else LEAST
-    return Shown(shown.figure, caption=shown.caption, height=f"max({high}px, calc(100vh - 260px))")
+    """The heat maps of a question with their menu, as high as their lines need."""
+    records, entry, words = heat_maps(run, query)
+    drawn = drawn_from(records, entry)
+    if drawn.figure is None:
+        raise Missing(drawn.problem)
+    high = int(drawn.figure.layout.height or LEAST)
+    caption = caption_of(f"Asked by regap {words}." if words else "", drawn.caption)
+    return Shown(drawn.figure, caption=caption, height=f"max({high}px, calc(100vh - 260px))")
+
+
+def heat_table(run: ExploredRun, query: Query) -> pd.DataFrame:
+    """The table that the heat maps are drawn from."""
+    records, entry, _ = heat_maps(run, query)
+    return records.records[entry.table].table
 
 
 def table(run: ExploredRun, name: str) -> pd.DataFrame:
@@ -78,7 +95,7 @@ ABLATION = View(
     "ablation",
     "Ablation",
     "The change when a part of a layer is replaced, or a vector is taken off there",
-    ("heat",),
+    ("heat", "asked"),
     show_heat,
-    lambda run, query: table(run, heat_of(query)),
+    heat_table,
 )

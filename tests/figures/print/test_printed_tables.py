@@ -119,7 +119,7 @@ def test_two_models_in_one_run_have_rows_of_their_own(run_folder: Path, name: st
     halves = [[row[1:-1] for row in found.rows if row[0] == model] for model in ("m", "m2")]
     assert len(halves[0]) == len(halves[1]) > 1 and halves[0] != halves[1]
     best = [row[:2] for row in found.rows for cell in row if isinstance(cell, TableCell) and cell.best]
-    assert best == ([("m", "ReGap"), ("m2", "ReGap")] if name == "methods" else [])
+    assert best == ([("m", "regap"), ("m2", "regap")] if name == "methods" else [])
 
 
 def test_rows_that_the_keys_do_not_tell_apart_are_an_error() -> None:
