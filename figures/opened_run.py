@@ -1,6 +1,5 @@
 """A run opened from Python: its tables as DataFrames, its figures by name, its report; no model is loaded."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -120,10 +119,6 @@ class StoredSite:
     def of(cls, summary: Summary, correction: str) -> "StoredSite | None":
         """The site of `fixed` or `regap` in summary.json; None when it is not there."""
         found = summary.at(correction, "site")
-        if isinstance(found, str):
-            layers, *rest = found.split("/")
-            numbers = tuple(int(number) for number in re.findall(r"\d+", layers))
-            return cls(numbers, rest[0].strip()) if numbers and rest else None
         if not isinstance(found, dict) or not found.get("layers"):
             return None
         return cls(tuple(int(layer) for layer in found["layers"]), str(found.get("positions", "last")))

@@ -208,7 +208,7 @@ def _outcomes(_: RunRecords, record: Record) -> PrintedTable:
 def _methods(run: RunRecords, record: Record) -> PrintedTable:
     titles = titles_of(run.records.get("method_settings"))
     rows = record.table[record.table["measure"].isin(OUTCOMES)]
-    rows = rows.assign(method=[html.unescape(titles.get(name, name)) for name in rows["method"]])
+    rows = rows.assign(method=[html.unescape(titles.get(name) or name) for name in rows["method"]])
     caption = "Methods under the same rules; bold: the best of a column, and those whose interval reaches it"
     return _table("methods", caption, rows, ("model", "arm", "method"), OUTCOMES, bold=True)
 

@@ -31,9 +31,9 @@ def explored_folder(planted_run: Path, tmp_path_factory: pytest.TempPathFactory)
     drift[:, :2], refusal[:, 0] = (3.0, 4.0), 1.0
     save_file({"refusal": refusal, "drift.typographic": drift}, folder / "directions.safetensors")
     summary = json.loads((folder / "summary.json").read_text())
-    summary |= {"image_arm": "typographic", "fixed": {"site": "layers 1 / last / prefill / norm plain"}}
+    summary |= {"image_arm": "typographic", "fixed": {"site": {"layers": [1], "positions": "last"}}}
     summary["regap"] = {
-        "site": "layers 0 / image / prefill / norm plain",
+        "site": {"layers": [0], "positions": "image"},
         "strongest": 2.5,
         "part": "D_across",
     }
