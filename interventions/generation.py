@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,72 @@ class Completion:
     """Id of the first token: where a refusal shows first."""
     pair: Pair | None = field(default=None, repr=False, compare=False)
     """The pair that was asked; None for an answer that was read from a file."""
+    draw: int = 0
+    """Which draw of this prompt it is, counted from 0; always 0 for greedy answers."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are drawn instead of decoded greedily; the same seed, prompts and limits give the same answers."""
+
+    temperature: float = 1.0
+    """Above 0; lower values draw likelier tokens."""
+    top_p: float = 1.0
+    """Tokens are drawn from the likeliest that make up this share; 1 draws from all."""
+    seed: int = 0
+    draws: int = 1
+    """Answers for each prompt."""
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(
+                f"temperature is {self.temperature}; give a number above 0, or leave sampling out"
+            )
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p is {self.top_p}; give a share above 0 and at most 1")
+        if self.draws < 1:
+            raise ValueError(f"draws is {self.draws}; give at least 1")
+
+
+@dataclass(frozen=True)
+class _Decoding:
+    """Everything that decides an answer besides model, prompts and edits."""
+
+    budget: int
+    sampling: Sampling | None = None
+    draw: int = 0
+
+    @property
+    def key(self) -> list[Any]:
+        drawn = self.sampling
+        return [self.budget] if drawn is None else [self.budget, drawn.temperature, drawn.top_p, self.seed]
+
+    @property
+    def seed(self) -> int:
+        """The seed of this draw: unlike draws have unlike seeds."""
+        return 0 if self.sampling is None else int(digest_of([self.sampling.seed, self.draw])[:8], 16)
+
+    def options(self, model: Model) -> dict[str, Any]:
+        """Return the settings of Hugging Face's generate; nothing is left to the checkpoint's own."""
+        options = {
+            "max_new_tokens": self.budget,
+            "pad_token_id": model.tokenizer.pad_token_id,
+            "use_cache": True,
+        }
+        if self.sampling is None:
+            return options | {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        drawn = {"temperature": self.sampling.temperature, "top_p": self.sampling.top_p, "top_k": 0}
+        return options | {"do_sample": True, **drawn}
+
+    @contextmanager
+    def seeded(self) -> Iterator[None]:
+        """Draw with the seed of this draw; afterwards torch's own random state is what it was."""
+        if self.sampling is None:
+            yield
+            return
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            yield
 
 
 @dataclass(frozen=True)
@@ -52,9 +120,13 @@ def generate(
     edits: Sequence[Edit] = (),
     *,
     max_new_tokens: int = 64,
+    sampling: Sampling | None = None,
 ) -> tuple[Completion, ...]:
-    """Return the greedy completion of every pair in the arm under the edits, in the order of the pairs."""
-    return generate_each(model, pairs, arm, {"": edits}, max_new_tokens=max_new_tokens)[""]
+    """Return the completion of every pair in the arm under the edits, in the order of the pairs.
+
+    Decoding is greedy unless `sampling` is given; of several draws all those of a pair follow one another.
+    """
+    return generate_each(model, pairs, arm, {"": edits}, max_new_tokens=max_new_tokens, sampling=sampling)[""]
 
 
 def generate_each(
@@ -64,23 +136,29 @@ def generate_each(
     conditions: Mapping[str, Sequence[Edit]],
     *,
     max_new_tokens: int = 64,
+    sampling: Sampling | None = None,
 ) -> dict[str, tuple[Completion, ...]]:
     """Return the completions under each condition, a named list of edits; none at all is the model as it is.
 
     Prompts are run once for all conditions up to their last token, where edits at `last` allow it. A runner with a
-    store answers no batch again that is there for the same model, prompts, edits and budget.
+    store answers no batch again that is there for the same model, prompts, edits, budget and sampling.
     """
     having = list(pairs.where(arm=arm))
     prompts = [pair.prompts[arm] for pair in having]
-    found: dict[str, list[Completion | None]] = {name: [None] * len(having) for name in conditions}
+    draws = 1 if sampling is None else sampling.draws
+    found: dict[str, list[Completion | None]] = {name: [None] * len(having) * draws for name in conditions}
     runner = Runner.of(model)
-    advance = runner.track(f"answers, {arm}", len(prompts) * len(conditions))
+    advance = runner.track(f"answers, {arm}", len(prompts) * len(conditions) * draws)
     fitting = BatchSplitter(runner.model)
     for rows in batch_rows(runner.model, prompts, runner.limits.answers, runner.limits.tokens):
-        group = _Group(fitting, [prompts[row] for row in rows], max_new_tokens, runner.store)
-        for name, edits in conditions.items():
-            for row, answer in zip(rows, group.answers(edits), strict=True):
-                found[name][row] = Completion(having[row].pair_id, arm, **asdict(answer), pair=having[row])
+        group = _Group(fitting, [prompts[row] for row in rows], runner.store)
+        for (name, edits), draw in product(conditions.items(), range(draws)):
+            answers = group.answers(edits, _Decoding(max_new_tokens, sampling, draw))
+            for row, answer in zip(rows, answers, strict=True):
+                pair = having[row]
+                found[name][row * draws + draw] = Completion(
+                    pair.pair_id, arm, **asdict(answer), pair=pair, draw=draw
+                )
             advance(len(rows))
     return {name: tuple(answer for answer in answers if answer) for name, answers in found.items()}
 
@@ -88,27 +166,27 @@ def generate_each(
 class _Group:
     """One batch of prompts, run up to the last token at most once, whatever is asked of it."""
 
-    def __init__(self, fitting: BatchSplitter, prompts: Sequence[Prompt], budget: int, store: Path | None):
+    def __init__(self, fitting: BatchSplitter, prompts: Sequence[Prompt], store: Path | None):
         self.fitting, self.model = fitting, fitting.model
-        self.prompts, self.budget, self.store = prompts, budget, store
+        self.prompts, self.store = prompts, store
         self.batches: list[Batch] = []
 
-    def answers(self, edits: Sequence[Edit]) -> list[_Answer]:
+    def answers(self, edits: Sequence[Edit], decoding: _Decoding) -> list[_Answer]:
         if self.store is None:
-            return self._compute(edits)
-        path = self.store / f"{self._digest(edits)}.json"
+            return self._compute(edits, decoding)
+        path = self.store / f"{self._digest(edits, decoding)}.json"
         stored = _read(path, len(self.prompts))
         if stored is not None:
             return stored
-        answers = self._compute(edits)
+        answers = self._compute(edits, decoding)
         write_whole(path, json.dumps([asdict(answer) for answer in answers]).encode())
         return answers
 
-    def _digest(self, edits: Sequence[Edit]) -> str:
+    def _digest(self, edits: Sequence[Edit], decoding: _Decoding) -> str:
         prompts = [prompt_digest(render(self.model, prompt), prompt) for prompt in self.prompts]
-        return digest_of([self.model.fingerprint, [edit.identity for edit in edits], prompts, self.budget])
+        return digest_of([self.model.fingerprint, [edit.identity for edit in edits], prompts, *decoding.key])
 
-    def _compute(self, edits: Sequence[Edit]) -> list[_Answer]:
+    def _compute(self, edits: Sequence[Edit], decoding: _Decoding) -> list[_Answer]:
         rows = range(len(self.prompts))
         if len(self.batches) != min(self.fitting.parts, len(rows)):
             self.batches = self.fitting.collate(self.prompts, rows)
@@ -117,8 +195,8 @@ class _Group:
             if self.model.one_token_passes and all(edit.only_last for edit in edits):
                 prefix = prefill(self.model, batch)
                 if not prefix.whole:
-                    return list(_continue(self.model, prefix, edits, self.budget))
-            return list(_from_start(self.model, batch, edits, self.budget))
+                    return list(_continue(self.model, prefix, edits, decoding))
+            return list(_from_start(self.model, batch, edits, decoding))
 
         parts = self.fitting.run(self.prompts, rows, answers, self.batches)
         return [answer for part in parts for answer in part]
@@ -134,35 +212,29 @@ def _read(path: Path, expected: int) -> list[_Answer] | None:
 
 
 @torch.inference_mode()
-def _from_start(model: Model, batch: Batch, edits: Sequence[Edit], budget: int) -> Iterator[_Answer]:
-    with hooked(model, _hooks(model, batch, edits)):
-        output = model.hf.generate(**batch.inputs, **_greedy(model, budget))
+def _from_start(model: Model, batch: Batch, edits: Sequence[Edit], decoding: _Decoding) -> Iterator[_Answer]:
+    with hooked(model, _hooks(model, batch, edits)), decoding.seeded():
+        output = model.hf.generate(**batch.inputs, **decoding.options(model))
     return _answers(model, batch, output)
 
 
 @torch.inference_mode()
-def _continue(model: Model, prefix: Prefix, edits: Sequence[Edit], budget: int) -> Iterator[_Answer]:
+def _continue(model: Model, prefix: Prefix, edits: Sequence[Edit], decoding: _Decoding) -> Iterator[_Answer]:
     """Generate from the kept keys and values, and put them back as they were."""
     inputs = prefix.batch.inputs
     hooks = _hooks(model, prefix.batch, edits)
-    with borrowed(model, prefix), hooked(model, hooks):
+    with borrowed(model, prefix), hooked(model, hooks), decoding.seeded():
         output = model.hf.generate(
             input_ids=inputs["input_ids"],
             attention_mask=inputs["attention_mask"],
             past_key_values=prefix.cache,
-            **_greedy(model, budget),
+            **decoding.options(model),
         )
     return _answers(model, prefix.batch, output)
 
 
 def _hooks(model: Model, batch: Batch, edits: Sequence[Edit]) -> list[Any]:
     return [hook for edit in edits for hook in edit.hooks(model, batch)]
-
-
-def _greedy(model: Model, budget: int) -> dict[str, Any]:
-    options = {"max_new_tokens": budget, "pad_token_id": model.tokenizer.pad_token_id, "use_cache": True}
-    # A checkpoint's own sampling defaults would otherwise be warned about at each call.
-    return options | {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
 
 
 def _answers(model: Model, batch: Batch, output: torch.Tensor) -> Iterator[_Answer]:

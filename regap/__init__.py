@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from regap.geometry.states.index import read_activations as read_activations
     from regap.interventions.edits.regap import calibrate_regap as calibrate_regap
     from regap.interventions.edits.site import Site as Site
+    from regap.interventions.generation import Sampling as Sampling
     from regap.interventions.generation import generate as generate
     from regap.interventions.packs.protection import protect as protect
     from regap.interventions.packs.protection import protected as protected
@@ -46,6 +47,7 @@ _HOMES = {
     "Pairs": "geometry.data.pairs",
     "Prompt": "geometry.data.pairs",
     "Runner": "geometry.forward.runner",
+    "Sampling": "interventions.generation",
     "Site": "interventions.edits.site",
     "ablate": "analyses.ablation.ablate",
     "benchmark": "geometry.data.benchmarks.loading",

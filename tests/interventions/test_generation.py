@@ -1,6 +1,7 @@
 """Answers under edits are those of Hugging Face's generate with raw hooks, token for token, in any batch or order."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,12 +154,12 @@ def test_an_answer_that_fails_spoils_no_later_one(tiny: Model, tiny_pairs: Pairs
 
     expected = generate(tiny, tiny_pairs, "typographic", max_new_tokens=BUDGET)
     prompts = [pair.prompts["typographic"] for pair in tiny_pairs]
-    group = generation._Group(BatchSplitter(tiny), prompts, BUDGET, None)
+    group = generation._Group(BatchSplitter(tiny), prompts, None)
     good = correction(drift)
-    group.answers([])
+    group.answers([], generation._Decoding(BUDGET))
     with pytest.raises(RuntimeError, match="in a hook"):
-        group.answers([Failing(good.site, good.vectors, 1.0, "D")])
-    assert [answer.text for answer in group.answers([])] == texts(expected)
+        group.answers([Failing(good.site, good.vectors, 1.0, "D")], generation._Decoding(BUDGET))
+    assert [answer.text for answer in group.answers([], generation._Decoding(BUDGET))] == texts(expected)
 
 
 def test_answers_end_at_an_end_token_or_are_cut_at_the_budget(
@@ -189,9 +190,9 @@ def test_stored_answers_are_not_generated_again_unless_something_changed(
     calls: list[int] = []
     compute = generation._Group._compute
 
-    def counted(group: Any, edits: Sequence[Edit]) -> Any:
+    def counted(group: Any, edits: Sequence[Edit], decoding: Any) -> Any:
         calls.append(len(edits))
-        return compute(group, edits)
+        return compute(group, edits, decoding)
 
     monkeypatch.setattr(generation._Group, "_compute", counted)
 
@@ -220,3 +221,38 @@ def test_progress_tells_of_every_answer(tiny: Model, tiny_pairs: Pairs, drift: D
     runner = Runner(tiny, Limits(answers=10)).telling(told.append)
     generate_each(runner, tiny_pairs, "text", conditions, max_new_tokens=1)
     assert sum(told) == 48
+
+
+def test_sampled_answers_follow_from_their_seed(tiny: Model, tiny_pairs: Pairs) -> None:
+    few, state = tiny_pairs.first(1), torch.random.get_rng_state()
+    drawn = generation.Sampling(temperature=2.0, seed=3, draws=3)
+    one, again = (generation.generate(tiny, few, "text", max_new_tokens=8, sampling=drawn) for _ in range(2))
+    assert one == again
+    assert torch.equal(torch.random.get_rng_state(), state)  # nobody else's draws are moved
+    other = generation.generate(tiny, few, "text", max_new_tokens=8, sampling=replace(drawn, seed=4))
+    assert [each.text for each in other] != [each.text for each in one]
+    assert [(each.pair_id, each.draw) for each in one] == [
+        (pair.pair_id, d) for pair in few for d in range(3)
+    ]
+    assert len({each.text for each in one if each.pair_id == few.pairs[0].pair_id}) > 1
+
+
+def test_a_cold_sample_is_the_greedy_answer(tiny: Model, tiny_pairs: Pairs) -> None:
+    few = tiny_pairs.first(1)
+    cold = generation.generate(tiny, few, "text", max_new_tokens=8, sampling=generation.Sampling(1e-4))
+    assert cold == generation.generate(tiny, few, "text", max_new_tokens=8)
+
+
+def test_a_stored_answer_is_not_taken_for_another_sampling(
+    tiny: Model, tiny_pairs: Pairs, tmp_path: Path
+) -> None:
+    few, runner = tiny_pairs.first(1), Runner(tiny, store=tmp_path)
+    greedy = generation.generate(runner, few, "text", max_new_tokens=8)
+    hot = generation.generate(runner, few, "text", max_new_tokens=8, sampling=generation.Sampling(5.0))
+    assert hot != greedy and generation.generate(runner, few, "text", max_new_tokens=8) == greedy
+
+
+@pytest.mark.parametrize(("name", "value"), [("temperature", 0.0), ("top_p", 1.5), ("draws", 0)])
+def test_a_sampling_that_is_none_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} is {value}; give"):
+        generation.Sampling(**{name: value})
