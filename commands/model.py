@@ -9,7 +9,7 @@ from rich.table import Table
 from regap.commands.options import LOADING, screen, takes
 
 if TYPE_CHECKING:
-    from regap.analyses.self_test.checks import Check
+    from regap.analyses.self_test.comparison import Check
 
 
 @takes(*LOADING)
@@ -20,13 +20,14 @@ def doctor(
     """Check the installation and, on a model, that hooks read and write what they say."""
     from regap.analyses.runs.config import read_config
     from regap.analyses.runs.run import runner_of
-    from regap.analyses.self_test.doctor import check_environment, check_model, shown_prompt
+    from regap.analyses.self_test.doctor import check_environment, check_model, in_one_line, shown_prompt
 
     config = read_config(model=model, **flags)
     loaded = runner_of(config, config.model).model
     checks = [*check_environment(), *check_model(loaded)]
     screen.print(_table_of(checks))
     screen.print(f"one prompt as the model reads it:\n{escape(shown_prompt(loaded))}")
+    screen.print(escape(in_one_line(checks)))
     if not all(check.passed for check in checks):
         raise typer.Exit(1)
 

@@ -1,15 +1,16 @@
-"""What must be true of a model under our hooks: each truth against Hugging Face's own model, by PyTorch's own hooks."""
+"""What must be true of a model under hooks, compared with Hugging Face's own code and PyTorch's own hooks."""
 
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from regap.analyses.self_test.comparison import Check, Kind, close, same
+from regap.analyses.self_test.hook_names import check_all_hooks, check_parts, check_patterns, full_model
 from regap.errors import ModelError
 from regap.geometry.data.pairs import Picture, Prompt
 from regap.geometry.forward.hooks import Hook, hooked
@@ -19,25 +20,16 @@ from regap.geometry.prompts.batch import Batch, Positions, collate
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site
 
-Kind = Literal["text", "image"]
-TOLERANCE = 1e-3
-"""Largest difference, relative to the largest number compared, that rounding may make; wider below float32."""
 NEW_TOKENS = 8
 TEXTS = ("please describe this for me", "and now", "what is written here please tell me now")
 
 
-@dataclass(frozen=True)
-class Check:
-    """One thing that must be true, whether it is, and what was measured."""
-
-    name: str
-    passed: bool
-    detail: str
-
-
 def self_tests(model: Model) -> Iterator[Check]:
-    """Yield every self-test, on prompts in words alone and, if the model sees images, on prompts with one."""
+    """Yield every self-test, on prompts of text and, if the model sees images, on prompts with one."""
     kinds: tuple[Kind, ...] = ("text", "image") if model.sees_images else ("text",)
+    full = full_model(model)
+    available = isinstance(full, Model)
+    yield Check("hooks", True, "blocks and all" if available else f"blocks; not all: {full}")
     for kind in kinds:
         try:
             batch = collate(model, prompts_of(kind), range(len(TEXTS)))
@@ -47,16 +39,20 @@ def self_tests(model: Model) -> Iterator[Check]:
         holds = _holds(model, batch, kind)
         yield holds
         if not holds.passed:
-            continue  # nothing can be compared with infinities
+            continue  # infinities cannot be compared
         yield from _reading(model, batch, kind)
         yield from _writing(model, batch, kind)
+        yield from check_parts(model, batch, kind)
+        if isinstance(full, Model):
+            yield from () if full is model else check_all_hooks(model, full, batch, kind)
+            yield from check_patterns(full, batch, kind)
         yield from _positions(model, batch, kind)
     if model.sees_images:
         yield _mixed(model)
 
 
 def prompts_of(kind: Kind) -> list[Prompt]:
-    """Return three prompts of unequal length, of words alone or each with an image."""
+    """Return three prompts of unequal length, of text or each with an image."""
     if kind == "text":
         return [Prompt(text) for text in TEXTS]
     pictures = map(_picture, ("red", "green", "blue"))
@@ -84,17 +80,17 @@ def _reading(model: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
     theirs = _hidden(model, batch)
     ours = [layer for layer in layers if len(theirs) == model.layers + 1 or layer not in model.crossing]
     states = torch.stack(theirs[1:-1], 1)  # the last one is after the norm
-    yield _close(
+    yield close(
         model, f"{kind}: residuals equal Hugging Face's hidden states", plain.states[:, ours[:-1]], states
     )
     singles = [run(model, collate(model, [prompt], [0]), layers) for prompt in prompts_of(kind)]
     alone = torch.cat([single.states for single in singles])
-    yield _close(model, f"{kind}: a padded batch equals single prompts", alone, plain.states)
+    yield close(model, f"{kind}: a padded batch equals single prompts", alone, plain.states)
     name = f"{kind}: one-token passes equal full passes"
     if model.one_token_passes:
-        yield _close(model, name, run_last_token(model, prefill(model, batch), layers).states, plain.states)
+        yield close(model, name, run_last_token(model, prefill(model, batch), layers).states, plain.states)
     else:
-        yield Check(name, True, "this model's prompts cannot be taken up again: full passes are run")
+        yield Check(name, True, "not for this model: its KV cache cannot be reused, so full passes are run")
 
 
 @torch.inference_mode()
@@ -112,23 +108,23 @@ def _writing(model: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
         edited = run(model, batch, range(model.layers), [shift])
         with _raw_hook(model, layer, _moved(batch, positions, vector)):
             raw = run(model, batch, range(model.layers))
-        check = _close(model, f"{kind}: an edit at {positions} equals a raw hook", edited.logits, raw.logits)
+        check = close(model, f"{kind}: an edit at {positions} equals a raw hook", edited.logits, raw.logits)
         earlier = torch.equal(edited.states[:, :layer], plain.states[:, :layer])
         yield Check(
             check.name, check.passed and earlier, check.detail if earlier else "earlier layers changed"
         )
         with _raw_hook(model, layer, _moved(batch, positions, vector)):
             expected = _answer(model, batch, [])
-        yield _same(
+        yield same(
             f"{kind}: answers edited at {positions} equal a raw hook's",
             _edited(model, batch, shift),
             expected,
         )
         if positions == "last" and model.one_token_passes and model.hf.dtype == torch.float32:
-            name = f"{kind}: answers that go on from a kept prompt are equal"
-            yield _same(name, _edited(model, batch, shift, kept=True), expected)
-    same = torch.equal(run(model, batch, ()).logits, plain.logits)
-    yield Check(f"{kind}: hooks come off", same, "logits bit-identical" if same else "logits changed")
+            name = f"{kind}: answers from a reused KV cache are equal"
+            yield same(name, _edited(model, batch, shift, kept=True), expected)
+    off = torch.equal(run(model, batch, ()).logits, plain.logits)
+    yield Check(f"{kind}: hooks come off", off, "logits bit-identical" if off else "logits changed")
 
 
 def _edited(model: Model, batch: Batch, shift: Shift, kept: bool = False) -> Tensor:
@@ -203,19 +199,6 @@ def _mixed(model: Model) -> Check:
     try:
         together = run(model, collate(model, prompts, [0, 1]), range(model.layers))
     except ModelError as error:
-        return Check(name, True, f"refused, and never done: {error}")
+        return Check(name, True, f"refused, so they are never mixed: {error}")
     singles = [run(model, collate(model, [prompt], [0]), range(model.layers)) for prompt in prompts]
-    return _close(model, name, torch.cat([single.states for single in singles]), together.states)
-
-
-def _same(name: str, one: Tensor, other: Tensor) -> Check:
-    same = torch.equal(one, other)
-    return Check(name, same, f"{one.numel()} tokens equal" if same else "tokens differ")
-
-
-def _close(model: Model, name: str, one: Tensor, other: Tensor) -> Check:
-    largest = float((one - other).abs().max() / other.abs().max().clamp_min(1e-12))
-    allowed = TOLERANCE if model.hf.dtype == torch.float32 else 50 * TOLERANCE
-    return Check(
-        name, largest <= allowed, f"largest relative difference {largest:.1e}, allowed {allowed:.0e}"
-    )
+    return close(model, name, torch.cat([single.states for single in singles]), together.states)

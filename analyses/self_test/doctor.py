@@ -3,11 +3,13 @@
 import importlib.util
 import platform
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 
 import torch
 
-from regap.analyses.self_test.checks import Check, prompts_of, self_tests
+from regap.analyses.self_test.checks import prompts_of, self_tests
+from regap.analyses.self_test.comparison import Check
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import describe
 
@@ -32,6 +34,18 @@ def check_environment() -> list[Check]:
 def check_model(model: Model) -> list[Check]:
     """Return the outcome of every self-test, on prompts with small images and without."""
     return list(self_tests(model))
+
+
+def in_one_line(checks: Sequence[Check]) -> str:
+    """Return how many checks passed, which failed, and which hooks the model can be loaded with."""
+    failed = [check.name for check in checks if not check.passed]
+    hooks = next((check.detail.partition(";")[0] for check in checks if check.name == "hooks"), "unknown")
+    found = (
+        "all checks passed"
+        if not failed
+        else f"{len(failed)} of {len(checks)} checks failed: {'; '.join(failed)}"
+    )
+    return f"{found}; hooks available: {hooks}"
 
 
 def shown_prompt(model: Model) -> str:

@@ -1,5 +1,6 @@
 """A Hugging Face model under TransformerLens' hooks: at block boundaries alone, or at every part of the model."""
 
+from copy import deepcopy
 from importlib.metadata import version
 from typing import Any
 
@@ -43,6 +44,17 @@ def bridge(model: torch.nn.Module, hooks: Hooks = "blocks") -> TransformerBridge
     wrapped = build_bridge_from_module(model, name, hf_config=config)
     model.set_attn_implementation(attention)  # type: ignore[operator]
     return wrapped
+
+
+def bare_copy(model: torch.nn.Module) -> Any:
+    """Return a copy of a model under the hooks of "blocks" that shares its weights and is under none."""
+    shared = {id(each): each for each in (*model.parameters(), *model.buffers())}
+    copy = deepcopy(model, shared)
+    for module in copy.modules():
+        for name, child in list(module.named_children()):
+            if isinstance(child, GeneralizedComponent):
+                setattr(module, name, child.original_component)
+    return copy
 
 
 class _Block(BlockBridge):

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from regap.errors import ModelError
-from regap.geometry.models.bridge import bridge
+from regap.geometry.models.bridge import bare_copy, bridge
 from regap.geometry.models.checkpoints import (
     Quantize,
     commit_of,
@@ -95,6 +95,15 @@ def load(
     return _wrap(hf, chosen, _name(str(source)), digest, hooks)
 
 
+def with_all_hooks(model: Model) -> Model:
+    """Return a model loaded with hooks="blocks" under all hooks as well; both share their weights.
+
+    Raises ModelError if TransformerLens has no adapter for the architecture.
+    """
+    weights = model.fingerprint.rsplit(":", 2)[0]
+    return _wrap(bare_copy(model.hf), model.processor, model.name, weights, "all")
+
+
 def load_without_weights(
     source: str, *, dtype: str = "float32", revision: str | None = None, download: bool = False
 ) -> Model:
@@ -139,7 +148,8 @@ def _wrap(hf: PreTrainedModel, processor: Any, name: str, digest: str, hooks: Ho
 def _sample_logits(hf: Any, processor: Any) -> Tensor:
     tokens = processor.tokenizer("What is shown here, and why?", return_tensors="pt")
     device = hf.get_input_embeddings().weight.device
-    return hf(input_ids=tokens["input_ids"].to(device), use_cache=False).logits.float().cpu()
+    inputs = {name: tokens[name].to(device) for name in ("input_ids", "attention_mask")}
+    return hf(**inputs, use_cache=False).logits.float().cpu()
 
 
 def _require_equal(name: str, plain: Tensor, hooked: Tensor, allowed: float) -> None:

@@ -9,8 +9,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from regap.analyses.self_test.checks import Check, self_tests
+from regap.analyses.self_test import hook_names
+from regap.analyses.self_test.checks import self_tests
+from regap.analyses.self_test.comparison import Check
 from regap.commands.command_line import app
+from regap.geometry.models.component_map import ModulePath, Submodule
 from regap.geometry.models.loading import Model, load
 from regap.organism.checkpoint import build_processor
 
@@ -26,7 +29,7 @@ def failed(model: Model) -> set[str]:
 
 def test_a_right_model_passes_every_test(fresh: Model) -> None:
     checks = list(self_tests(fresh))
-    assert len(checks) == len({check.name for check in checks}) == 32
+    assert len(checks) == len({check.name for check in checks}) == 53
     assert [check for check in checks if not check.passed] == []
     found = {check.name: check.detail for check in checks}
     assert found["image: position image"].startswith("9 tokens: '<image> <image>")
@@ -38,10 +41,10 @@ def another_layer(model: Model) -> None:
 
 
 def pads_blindly(model: Model) -> None:
-    forward = model.hf.model.forward
+    forward = type(model.hf.model).forward
 
     def blind(self: Any, *args: Any, attention_mask: Any = None, **options: Any) -> Any:
-        return forward(*args, attention_mask=torch.ones_like(attention_mask), **options)
+        return forward(self, *args, attention_mask=torch.ones_like(attention_mask), **options)
 
     model.hf.model.forward = MethodType(blind, model.hf.model)
 
@@ -58,12 +61,33 @@ def leaves_a_hook(model: Model) -> None:
     block.register_forward_hook(later)
 
 
+def names_another_module(part: Submodule, path: str) -> Callable[[Model], None]:
+    def spoil(model: Model) -> None:
+        at_input = model.parts[part].at_input
+        vars(model)["parts"] = {**model.parts, part: ModulePath(path, at_input)}
+
+    return spoil
+
+
 WRONG: list[tuple[Callable[[Model], None], str]] = [
     (another_layer, "text: residuals equal Hugging Face's hidden states"),
     (another_layer, "image: an edit at last equals a raw hook"),
     (another_layer, "image: answers edited at all equal a raw hook's"),
     (pads_blindly, "image: a padded batch equals single prompts"),
     (leaves_a_hook, "text: hooks come off"),
+    (
+        names_another_module("mlp", "input_layernorm"),
+        "text: attention and MLP add up to what each block adds",
+    ),
+    (
+        names_another_module("mlp", "self_attn"),
+        "image: without its MLP a block adds what its attention writes",
+    ),
+    (
+        names_another_module("heads", "self_attn.q_proj"),
+        "image: without its heads attention writes the same at every token",
+    ),
+    (names_another_module("heads", "self_attn.q_proj"), "text, all hooks: attn.hook_z reads the same"),
 ]
 
 
@@ -73,6 +97,19 @@ def test_a_wrong_model_fails_the_test_of_what_is_wrong(
 ) -> None:
     spoil(fresh)
     assert name in failed(fresh)
+
+
+def test_a_model_that_all_hooks_change_fails(fresh: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = hook_names.with_all_hooks
+
+    def louder(model: Model) -> Model:
+        full = whole(model)
+        full.bridge.blocks[2].register_forward_hook(lambda _, __, output: output * 1.1)
+        return full
+
+    monkeypatch.setattr(hook_names, "with_all_hooks", louder)
+    names = failed(fresh)
+    assert {f"{kind}, all hooks: logits equal those of hooks='blocks'" for kind in ("text", "image")} <= names
 
 
 def test_numbers_that_do_not_fit_are_seen(fresh: Model) -> None:
@@ -85,8 +122,10 @@ def test_numbers_that_do_not_fit_are_seen(fresh: Model) -> None:
 def test_the_table_is_printed_and_a_failure_is_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
     done = CliRunner().invoke(app, ["doctor", "organism:none"])
     assert done.exit_code == 0 and "one prompt as the model reads it" in done.output
+    assert done.output.endswith("all checks passed; hooks available: blocks and all\n")
     monkeypatch.setattr(
         "regap.analyses.self_test.doctor.self_tests", lambda _: [Check("sound", False, "unsound")]
     )
     done = CliRunner().invoke(app, ["doctor", "organism:none"])
     assert done.exit_code == 1 and "unsound" in done.output
+    assert "checks failed: sound; hooks available: unknown" in done.output

@@ -1,0 +1,107 @@
+"""Whether the names of hooks read and write what they say: attention, MLP and heads, under both sets of hooks."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from regap.analyses.self_test.comparison import Check, Kind, close
+from regap.errors import ModelError
+from regap.geometry.forward.hooks import Hook, hooked, run
+from regap.geometry.models.component_map import Submodule
+from regap.geometry.models.loading import Model, with_all_hooks
+from regap.geometry.models.submodule_hooks import part_name
+from regap.geometry.prompts.batch import Batch
+from regap.interventions.edits.shift import Shift
+from regap.interventions.edits.site import Site
+
+
+def check_parts(model: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
+    """Yield whether what attention, MLP and heads write is what their names say."""
+    layers = [layer for layer in range(model.layers) if layer not in model.crossing]
+    name = f"{kind}: attention and MLP add up to what each block adds"
+    try:
+        before, attention, mlp, after = (_read(model, batch, each) for each in _names(model, layers))
+    except ModelError as error:
+        yield Check(name, True, f"their ablation is refused: {error}")
+        return
+    yield close(model, name, before + attention + mlp, after)
+    middle = [layers[len(layers) // 2]]
+    names = [each[0] for each in _names(model, middle)]
+    into, added, _, out = (
+        torch.cat(_read(model, batch, [each], [Hook(names[2], torch.zeros_like)]).unbind(0)) for each in names
+    )
+    yield close(model, f"{kind}: without its MLP a block adds what its attention writes", into + added, out)
+    name = f"{kind}: without its heads attention writes the same at every token"
+    try:
+        heads = Hook(part_name(model, "heads", middle[0]), torch.zeros_like)
+        silent = _read(model, batch, [names[1]], [heads])[0][batch.real]
+    except ModelError as error:
+        yield Check(name, True, f"ablation of heads is refused: {error}")
+        return
+    scale = attention.abs().max().clamp_min(1e-12)
+    yield close(model, name, silent / scale + 1, (silent[:1] / scale + 1).expand_as(silent))
+
+
+def check_all_hooks(model: Model, full: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
+    """Yield whether a model under all hooks computes, reads and writes what it does under those of its blocks."""
+    every = range(model.layers)
+    plain, same = run(model, batch, every), run(full, batch, every)
+    yield close(full, f"{kind}, all hooks: logits equal those of hooks='blocks'", same.logits, plain.logits)
+    yield close(full, f"{kind}, all hooks: residuals are equal too", same.states, plain.states)
+    shift = Shift(Site((0,), "all"), plain.states[:, :1].mean(0).double(), 1.0, "mean")
+    edited, expected = run(full, batch, every, [shift]), run(model, batch, every, [shift])
+    yield close(full, f"{kind}, all hooks: an edit has the same effect", edited.logits, expected.logits)
+    for part in get_args(Submodule):
+        names = [part_name(model, part, layer) for layer in every]
+        shown = names[0].partition(".")[2].partition(".")[2]
+        name = f"{kind}, all hooks: {shown} reads the same"
+        try:
+            found, fast = (_read(each, batch, names)[:, batch.real] for each in (full, model))
+        except ModelError as error:
+            yield Check(name, True, f"not known with hooks='blocks': {error}")
+            continue
+        yield close(full, name, found, fast)
+
+
+@torch.inference_mode()
+def check_patterns(full: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
+    """Yield whether TransformerLens' `run_with_cache` returns attention weights of every block."""
+    others: dict[str, Any] = {name: value for name, value in batch.inputs.items() if name != "input_ids"}
+    _, cache = full.bridge.run_with_cache(batch.inputs["input_ids"], **others)
+    names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(full.layers)]
+    found = [cache[name][:, :, -1].float().sum(-1) for name in names if name in cache]
+    sums = torch.stack(found) if found else torch.zeros(1)
+    right = len(found) == len(names) and bool((sums > 0).all() and (sums < 1.02).all())
+    shown = f"the last token's weights sum to {float(sums.min()):.2f} to {float(sums.max()):.2f}"
+    name = f"{kind}, all hooks: run_with_cache returns attention patterns"
+    yield Check(name, right, f"{len(found)} of {len(names)} blocks; {shown}")
+
+
+def full_model(model: Model) -> Model | ModelError:
+    """Return the model under all hooks, its weights shared; or why it cannot be had."""
+    try:
+        return model if model.hooks == "all" else with_all_hooks(model)
+    except ModelError as error:
+        return error
+
+
+def _names(model: Model, layers: Sequence[int]) -> list[list[str]]:
+    attention = [part_name(model, "attention", layer) for layer in layers]
+    mlp = [part_name(model, "mlp", layer) for layer in layers]
+    before = [f"blocks.{layer}.hook_in" for layer in layers]
+    return [before, attention, mlp, [f"blocks.{layer}.hook_out" for layer in layers]]
+
+
+@torch.inference_mode()
+def _read(model: Model, batch: Batch, names: Sequence[str], hooks: Sequence[Hook] = ()) -> Tensor:
+    """Return what stands at these hooks [hook, prompt, token, width], under other hooks."""
+    kept: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Hook:
+        return Hook(name, lambda written: kept.update({name: written.float().cpu().clone()}))
+
+    with hooked(model, [*hooks, *map(keep, names)]):
+        model.hf(**batch.inputs, use_cache=False)
+    return torch.stack([kept[name] for name in names])
