@@ -15,7 +15,7 @@ from regap.errors import ModelError
 from regap.geometry.data.pairs import Picture, Prompt
 from regap.geometry.forward.hooks import Hook, hooked
 from regap.geometry.forward.prefix import borrowed, prefill, run, run_last_token
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, Positions, collate
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site

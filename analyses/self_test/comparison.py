@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 
 Kind = Literal["text", "image"]
 TOLERANCE = 1e-3

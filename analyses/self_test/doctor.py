@@ -10,7 +10,7 @@ import torch
 
 from regap.analyses.self_test.checks import prompts_of, self_tests
 from regap.analyses.self_test.comparison import Check
-from regap.geometry.models.loading import Model
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import describe
 
 

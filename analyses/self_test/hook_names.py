@@ -8,9 +8,11 @@ from torch import Tensor
 
 from regap.analyses.self_test.comparison import Check, Kind, close
 from regap.errors import ModelError
-from regap.geometry.forward.hooks import Hook, hooked, run
+from regap.geometry.forward.hooks import Hook, hooked
+from regap.geometry.forward.prefix import run
 from regap.geometry.models.component_map import Submodule
-from regap.geometry.models.loading import Model, with_all_hooks
+from regap.geometry.models.loading import with_all_hooks
+from regap.geometry.models.model import Model
 from regap.geometry.models.submodule_hooks import part_name
 from regap.geometry.prompts.batch import Batch
 from regap.interventions.edits.shift import Shift

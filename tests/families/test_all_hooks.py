@@ -13,10 +13,12 @@ from torch import Tensor
 
 from regap.errors import ModelError
 from regap.geometry.data.pairs import Pair, Pairs
-from regap.geometry.forward.hooks import Hook, hooked, prefill, run, run_last_token
+from regap.geometry.forward.hooks import Hook, hooked
+from regap.geometry.forward.prefix import prefill, run, run_last_token
 from regap.geometry.models import loading
 from regap.geometry.models.identity import identity_of
-from regap.geometry.models.loading import Model, load
+from regap.geometry.models.loading import load
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, inputs
 from regap.interventions.edits.ablation import Ablation, Constant
 from regap.interventions.edits.components import Component, ComponentKind
