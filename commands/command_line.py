@@ -2,10 +2,12 @@
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
+from regap import __version__
 from regap.commands import (
     ablate,
     benchmarks,
@@ -22,11 +24,18 @@ from regap.commands import (
     run,
     utility,
 )
-from regap.commands.options import errors
+from regap.commands.options import errors, screen
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        screen.print(f"regap {__version__}")
+        raise typer.Exit
+    return wanted
+
 
 app = typer.Typer(
     name="regap",
-    help="Measure, explain and repair the collapse of safety geometry in vision-language models.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -59,6 +68,15 @@ for command in (
 for command in (organism.train, organism.card, organism.pairs):
     organism_app.command()(command)
 app.add_typer(organism_app, name="organism")
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Measure, explain and repair the collapse of safety geometry in vision-language models."""
 
 
 def main() -> None:

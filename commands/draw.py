@@ -1,4 +1,4 @@
-"""`regap figures` and `regap report`: from a run folder's tables to what is looked at."""
+"""`regap figures` and `regap report`: figures and the report of a run, drawn from its tables."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,46 +10,50 @@ from regap.commands.options import Run, check_run, screen
 
 
 def figures(
-    run_folders: Annotated[list[Path], typer.Argument(help="A run folder; several are drawn on one axis.")],
-    only: Annotated[str | None, typer.Option(help="Draw this figure alone.")] = None,
+    run_folders: Annotated[list[Path], typer.Argument(help="A run folder; several are drawn in one figure.")],
+    only: Annotated[list[str] | None, typer.Option(help="Draw only this figure; repeat for more.")] = None,
+    layer: Annotated[int | None, typer.Option(min=0, help="Draw this layer, counted from 0.")] = None,
+    measure: Annotated[str | None, typer.Option(help="Draw this measure, such as d_prime or auroc.")] = None,
+    arm: Annotated[list[str] | None, typer.Option(help="Draw only this arm; repeat for more.")] = None,
     formats: Annotated[
-        str | None, typer.Option("--format", help="For print: pdf, svg, png, or several with commas between.")
+        str | None, typer.Option("--format", help="Print as pdf, svg or png, or several with commas between.")
     ] = None,
-    style: Annotated[
-        str | None, typer.Option(help="Of what is printed: paper, the default, or slides.")
-    ] = None,
+    style: Annotated[str | None, typer.Option(help="Print style: paper (the default) or slides.")] = None,
+    width: Annotated[float | None, typer.Option(help="Width of printed figures in millimetres.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for what is printed; RUN/figures/STYLE by default.")
+        Path | None, typer.Option(help="Folder of printed figures; RUN/figures/STYLE by default.")
     ] = None,
 ) -> None:
-    """Draw every figure of a run again, from its tables alone: for the browser, or with --format for print.
+    """Draw the figures of a run again from its tables: for the browser, or with --format for print.
 
-    What is printed comes with captions as text and with tables in LaTeX and Markdown.
+    Printed figures come with captions as text and with tables in LaTeX and Markdown.
     """
-    from regap.figures.gallery import write_figures
+    from regap.figures.gallery import FigureOptions, write_figures
     from regap.figures.print.publishing import publish, publish_together
 
     for run_folder in run_folders:
         check_run(run_folder)
     kinds, look = (formats or "pdf").split(","), style or "paper"
-    if len(run_folders) == 1 and not formats and (style or out):
-        raise ValueError("--style and --out are for what is printed; add --format pdf, svg or png")
+    options = FigureOptions(layer, measure, tuple(arm or ()))
+    if len(run_folders) == 1 and not formats and (style or out or width):
+        raise ValueError("--style, --width and --out are for printed figures; add --format pdf, svg or png")
     if len(run_folders) > 1:
-        if out is None or only is not None:
+        if out is None or only or width or options.given:
             raise ValueError(
-                f"{len(run_folders)} runs are drawn in one figure: name its folder with --out, and leave out --only"
+                f"{len(run_folders)} runs are drawn in one figure: name its folder with --out, and leave out --only, "
+                "--layer, --measure, --arm and --width"
             )
         written = publish_together(run_folders, kinds, look, out)
     elif formats:
-        written = publish(run_folders[0], kinds, look, only, out)
+        written = publish(run_folders[0], kinds, look, only or (), out, options=options, width=width)
     else:
-        written = write_figures(run_folders[0], only=only)
+        written = write_figures(run_folders[0], only or (), options)
     for path in written:
         screen.print(escape(str(path)))
 
 
 def report(run_folder: Run) -> None:
-    """Write report.html of a run again: one file that opens offline."""
+    """Write report.html of a run again, as one file that opens offline."""
     from regap.figures.report import write_report
 
     check_run(run_folder)

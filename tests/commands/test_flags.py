@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
+
+from regap import __version__
+from regap.analyses.runs.records import Record
 
 
 @pytest.mark.parametrize("command", ["figures", "report"])
@@ -14,7 +18,7 @@ def test_a_folder_that_holds_no_run_is_left_alone(regap, command: str, name: str
     assert list((tmp_path / "empty").iterdir()) == []
 
 
-@pytest.mark.parametrize("flags", [("--style", "slides"), ("--out", "somewhere")])
+@pytest.mark.parametrize("flags", [("--style", "slides"), ("--out", "somewhere"), ("--width", "80")])
 def test_flags_of_print_without_a_format_are_refused(regap, flags: tuple[str, str], tmp_path: Path) -> None:
     (tmp_path / "tables").mkdir()
     code, told, _ = regap("figures", tmp_path, *flags)
@@ -28,8 +32,8 @@ def test_pairs_are_written_as_parquet_alone(regap, tmp_path: Path) -> None:
 
 
 def test_what_a_run_settles_cannot_be_set_again(regap, tmp_path: Path) -> None:
-    code, told, _ = regap("calibrate", tmp_path, "--device", "cuda")
-    assert code == 2 and f"--device is settled by the run folder {tmp_path}" in told
+    code, told, _ = regap("calibrate", tmp_path, "--seed", 3)
+    assert code == 2 and f"--seed is settled by the run folder {tmp_path}" in told
 
 
 @pytest.mark.parametrize(
@@ -45,3 +49,45 @@ def test_flags_of_a_judge_that_is_not_asked_for_are_refused(
 ) -> None:
     code, told, _ = regap("judge", tmp_path, *flags)
     assert code == 2 and says in told
+
+
+def test_the_version_is_told(regap) -> None:
+    assert regap("--version") == (0, "", f"regap {__version__}\n")
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with separability of two layers in two arms, and its claims."""
+    estimate = {"low": 0.1, "high": 0.9, "n": 10, "model": "m", "direction": "refusal"}
+    estimate["condition"] = "baseline"
+    rows = [
+        {"layer": layer, "arm": arm, "measure": measure, "value": 0.5, **estimate}
+        for layer in (0, 1)
+        for arm in ("text", "typographic")
+        for measure in ("d_prime", "auroc")
+    ]
+    folder = tmp_path_factory.mktemp("run")
+    Record("separability", pd.DataFrame(rows)).save(folder)
+    return folder
+
+
+def test_options_of_a_figure_that_it_does_not_have_are_refused(regap, small_run: Path) -> None:
+    code, told, _ = regap("figures", small_run, "--only", "outcomes", "--layer", 1)
+    assert code == 2 and "layer=1 is no option of the figure outcomes" in told
+
+
+@pytest.mark.parametrize(
+    "flags", [("--layer", 1), ("--measure", "auroc"), ("--arm", "text"), ("--width", 80)]
+)
+def test_runs_in_one_figure_have_no_options(regap, small_run: Path, tmp_path: Path, flags: tuple) -> None:
+    code, told, _ = regap("figures", small_run, small_run, "--out", tmp_path, *flags)
+    assert code == 2 and "2 runs are drawn in one figure" in told
+
+
+def test_several_figures_are_drawn_by_name(regap, small_run: Path) -> None:
+    code, told, shown = regap("figures", small_run, "--only", "separability", "--only", "claims")
+    assert code == 2 and "claims" in told, shown
+    code, told, shown = regap(
+        "figures", small_run, "--only", "separability", "--measure", "auroc", "--arm", "text"
+    )
+    assert code == 0 and "separability_by_layer" in shown, told
