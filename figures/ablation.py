@@ -9,18 +9,9 @@ from plotly.subplots import make_subplots
 from regap.analyses.runs.records import Record
 from regap.figures.drawing import style
 from regap.figures.drawing.heat import heat_map, largest
-from regap.figures.drawing.menus import MenuView, view_menu, views
+from regap.figures.drawing.menus import view_menu, views
 from regap.figures.drawing.wording import INTERVAL, caption_of, counted
 
-MEASURES = {
-    "log_odds": ("log-odds of a refusal, first token", "nats"),
-    "z": ("refusal coordinate z, last block", "units"),
-    "first_token": ("refusals by first token", "share"),
-    "refusal": ("refusals, judged", "share"),
-    "attack_success": ("attack success, judged", "share"),
-    "over_refusal": ("over-refusal, judged", "share"),
-    "utility": ("utility, judged", "share"),
-}
 COMPONENTS = ("attention", "mlp", "block", "state", "refusal", "drift", "head")
 NAMES = {"mlp": "MLP", "refusal": "refusal direction", "drift": "drift direction"}
 CONTROLS = {"none": "", "random": "random, as far", "self": "patched with itself"}
@@ -41,7 +32,7 @@ def draw(ablation: Record) -> go.Figure:
     rows too where there are several. ablation: the table of that name.
     """
     table = with_lines(at_last_block(ablation.table))
-    found = chosen(table)
+    found = views(table, ("measure", "replacement", "arm", "model"), {"replacement": REPLACED})
     labels = [label for label in LABELS if label in set(table["label"])]
     figure = make_subplots(
         rows=1,
@@ -65,7 +56,7 @@ def draw(ablation: Record) -> go.Figure:
                 lines,
                 lines,
                 bound=bound,
-                unit=MEASURES[rows["measure"].iloc[0]][1],
+                unit=style.unit(rows["measure"].iloc[0]),
                 visible=place == 0,
                 showscale=column == 1,
                 colorbar=bar(rows.iloc[0]),
@@ -105,21 +96,6 @@ def at_last_block(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table["measure"] != "z") | (table["read_layer"] == last)]
 
 
-def chosen(table: pd.DataFrame) -> list[MenuView]:
-    """A view for each quantity, replacement and arm."""
-    order = {name: place for place, name in enumerate((*MEASURES, *REPLACED))}
-    return views(
-        table,
-        {
-            "measure": lambda name: MEASURES[name][0],
-            "replacement": lambda name: REPLACED[name],
-            "arm": style.arm_label,
-            "model": style.shown,
-        },
-        order=lambda name: (order.get(name, len(order)), name),
-    )
-
-
 def with_lines(table: pd.DataFrame) -> pd.DataFrame:
     """The table with the name of each row's line."""
     places = table["positions"].nunique() > 1
@@ -149,8 +125,8 @@ def lines_of(rows: pd.DataFrame) -> list[str]:
 
 def bar(row: "pd.Series[Any]") -> dict[str, Any]:
     """The colour bar of a view, which says what is shown: quantity, replacement and arm."""
-    named, unit = MEASURES[row["measure"]]
-    told = f"change of {named}{'' if unit == 'share' else f' ({unit})'}"
+    unit = style.unit(row["measure"])
+    told = f"change of {style.short(row['measure'])}{'' if unit == 'share' else f' ({unit})'}"
     below = f"{REPLACED[row['replacement']]}, {style.arm_label(row['arm'])}"
     title = {"text": f"{told}<br>{below}", "side": "right", "font": {"size": 12}}
     return {"title": title, "tickformat": "+.0%" if unit == "share" else "+.2~g", "thickness": 14}

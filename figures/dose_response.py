@@ -100,7 +100,7 @@ def chosen(
     return pd.concat([removed, added])
 
 
-def caption(strength: Record) -> str:
+def caption(strength: Record, **options: Any) -> str:  # noqa: ARG001 - as `draw`
     """What the figure shows, on how many prompts, and what is the paper's."""
     return caption_of(
         "h ← h − α·v on image prompts (above) and h ← h + α·v on text prompts (below), at one layer.",
@@ -115,9 +115,8 @@ def caption(strength: Record) -> str:
 def split(table: pd.DataFrame) -> list[MenuView]:
     """One view per model, edited layer and corrected arm; the doses added to text are in each."""
     added = table[table["direction"] == "induce"]
-    names = {"model": style.shown, "arm": style.arm_label, "layer": lambda layer: f"layer {layer}"}
     removed = table[table["direction"] == "correct"]
-    found = views(removed if len(removed) else added, names, order=lambda name: (len(name), name))
+    found = views(removed if len(removed) else added, ("model", "arm", "layer"))
     if removed.empty:
         return found
     return [MenuView(view.label, pd.concat([view.rows, beside(view.rows, added)])) for view in found]

@@ -6,9 +6,8 @@ import plotly.graph_objects as go
 from regap.analyses.runs.records import Record
 from regap.figures.drawing import style
 from regap.figures.drawing.marks import line_in_band
-from regap.figures.drawing.menus import view_menu
+from regap.figures.drawing.menus import view_menu, views
 from regap.figures.drawing.wording import INTERVAL, caption_of, counted
-from regap.figures.regap_against_fixed import split
 
 LOOKS = {
     "fixed": ("fixed strengths", style.BLUE, "solid"),
@@ -26,7 +25,7 @@ def draw(frontier: Record) -> go.Figure:
     Further down is better. frontier: the table of that name. A click in the legend adds the ways that are hidden; a
     menu chooses the model and the arm when there are several.
     """
-    found = split(frontier.table)
+    found = views(frontier.table, ("model", "arm"))
     figure, owner = go.Figure(), []
     for place, view in enumerate(found):
         for method in style.ordered(view.rows["method"], tuple(LOOKS)):

@@ -19,13 +19,13 @@ from regap.figures import (
     dose_response,
     drift_and_separability,
     frontier,
-    layer_sweep,
     methods,
     outcomes,
     refusal_drift_plane,
     regap_against_fixed,
     self_rectification,
     separability_by_layer,
+    sweep,
 )
 from regap.figures.drawing.menus import rows_with
 from regap.figures.drawing.theme import on_paper
@@ -62,22 +62,34 @@ class FigureOptions:
 
 
 ALL = FigureOptions()
-Draw = Callable[[RunRecords, FigureOptions], go.Figure]
 
 
 @dataclass(frozen=True)
 class FigureEntry:
-    """A figure by name: its heading, the table it cannot do without, how it is drawn and captioned from a run."""
+    """A figure: the file that draws it, its heading, and the table it cannot do without."""
 
-    name: str
+    file: ModuleType
+    """Its `draw` and `caption` take the table, those of `also`, and what `told` tells."""
     heading: str
     table: str
-    draw: Draw
-    caption: Callable[[RunRecords, FigureOptions], str]
     also: tuple[str, ...] = ()
     """Tables it uses where they are there."""
-    takes: tuple[str, ...] = ()
-    """The options that it has."""
+    filters: tuple[str, ...] = ()
+    """The options by which the rows of its table are chosen."""
+    options: tuple[str, ...] = ()
+    """The options that its `draw` takes itself."""
+    told: Callable[[RunRecords], Mapping[str, Any]] = lambda _: {}
+    """What its `draw` is told of the run."""
+
+    @property
+    def name(self) -> str:
+        """That of its file."""
+        return self.file.__name__.rpartition(".")[2]
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Every option that it has."""
+        return (*self.options, *self.filters)
 
     def checked(self, options: FigureOptions) -> None:
         """ValueError for an option that the figure does not have."""
@@ -86,9 +98,17 @@ class FigureEntry:
                 has = f"it has {', '.join(self.takes)}" if self.takes else "it has none"
                 raise ValueError(f"{name}={value!r} is no option of the figure {self.name}; {has}")
 
-    def own(self, options: FigureOptions) -> FigureOptions:
-        """The options that the figure has, the others left empty."""
-        return FigureOptions(**{name: value for name, value in options.given.items() if name in self.takes})
+    def drawn(self, run: RunRecords, options: FigureOptions) -> tuple[go.Figure, str]:
+        """The figure and its caption; options that it does not have are left out."""
+        given = options.given
+        first = run.records[self.table]
+        chosen = {"arm" if name == "arms" else name: given[name] for name in self.filters if name in given}
+        if chosen:
+            first = Record(self.table, rows_with(first.table, **chosen))
+        records = [first, *(run.records.get(name) for name in self.also)]
+        own = {name: given[name] for name in self.options if name in given}
+        figure = self.file.draw(*records, **self.told(run), **own)
+        return figure, self.file.caption(*records, **own)
 
 
 @dataclass(frozen=True)
@@ -112,95 +132,43 @@ class DrawnFigure:
         return f"{self.drawing.name}-{self.older}" if self.older else self.drawing.name
 
 
-def from_records(
-    name: str,
-    heading: str,
-    figure: ModuleType,
-    table: str,
-    also: tuple[str, ...] = (),
-    takes: tuple[str, ...] = (),
-) -> FigureEntry:
-    """A drawing of tables alone: the figure's own draw and caption are given the rows asked for, None for no table."""
-
-    def records(run: RunRecords, options: FigureOptions) -> list[Record | None]:
-        first = run.records[table]
-        if options.given:
-            first = Record(table, rows_with(first.table, arm=options.arms, measure=options.measure))
-        return [first, *(run.records.get(other) for other in also)]
-
-    return FigureEntry(
-        name,
-        heading,
-        table,
-        lambda run, options: figure.draw(*records(run, options)),
-        lambda run, options: figure.caption(*records(run, options)),
-        also,
-        takes,
-    )
+def thresholds(run: RunRecords) -> Mapping[int, float] | None:
+    """The text-fitted threshold of the refusal coordinate by layer, when summary.json holds `thresholds`."""
+    stored = run.summary.at("thresholds")
+    if not isinstance(stored, dict):
+        return None
+    return {int(layer): float(value) for layer, value in stored.items() if isinstance(value, int | float)}
 
 
 DRAWINGS = (
     FigureEntry(
-        "separability_by_layer",
+        separability_by_layer,
         "Where the classes come apart",
         "separability",
-        lambda run, options: separability_by_layer.draw(
-            run.records["separability"], chosen_layer=run.summary.layer, **options.given
-        ),
-        lambda run, _: separability_by_layer.caption(run.records["separability"]),
-        takes=("layer", "measure", "arms"),
+        options=("layer", "measure", "arms"),
+        told=lambda run: {"chosen_layer": run.summary.layer},
     ),
     FigureEntry(
-        "refusal_drift_plane",
+        refusal_drift_plane,
         "Prompts by drift and refusal",
         "coordinates",
-        lambda run, options: refusal_drift_plane.draw(
-            run.records["coordinates"],
-            threshold=thresholds(run),
-            chosen_layer=run.summary.layer,
-            **options.given,
-        ),
-        lambda run, options: refusal_drift_plane.caption(run.records["coordinates"], **options.given),
-        takes=("layer", "arms"),
+        options=("layer", "arms"),
+        told=lambda run: {"chosen_layer": run.summary.layer, "threshold": thresholds(run)},
     ),
-    from_records(
-        "drift_and_separability",
-        "Does drift predict the loss?",
-        drift_and_separability,
-        "prediction",
-        ("correlations",),
-    ),
+    FigureEntry(drift_and_separability, "Does drift predict the loss?", "prediction", ("correlations",)),
     FigureEntry(
-        "dose_response",
-        "Does drift cause the loss?",
-        "strength",
-        lambda run, options: dose_response.draw(run.records["strength"], **options.given),
-        lambda run, _: dose_response.caption(run.records["strength"]),
-        takes=("layer", "measure", "arms"),
+        dose_response, "Does drift cause the loss?", "strength", options=("layer", "measure", "arms")
     ),
-    from_records(
-        "self_rectification",
-        "Self-rectification",
-        self_rectification,
-        "self_rectification",
-        ("detectors",),
-        ("arms",),
-    ),
-    from_records(
-        "regap_against_fixed", "ReGap against fixed strengths", regap_against_fixed, "adaptive", (), ("arms",)
-    ),
-    from_records("outcomes", "What the model did", outcomes, "outcomes", (), ("measure", "arms")),
+    FigureEntry(self_rectification, "Self-rectification", "self_rectification", ("detectors",), ("arms",)),
+    FigureEntry(regap_against_fixed, "ReGap against fixed strengths", "adaptive", filters=("arms",)),
+    FigureEntry(outcomes, "What the model did", "outcomes", filters=("measure", "arms")),
 )
 NAMES = tuple(drawing.name for drawing in DRAWINGS)
 OTHERS = (
-    from_records("frontier", "Attack success at equal over-refusal", frontier, "frontier", (), ("arms",)),
-    from_records(
-        "methods", "Methods under the same rules", methods, "methods", ("method_settings",), ("arms",)
-    ),
-    from_records(
-        "ablation", "What each part of each layer does", ablation, "ablation", (), ("measure", "arms")
-    ),
-    from_records("sweep", "Every strength at every layer", layer_sweep, "sweep", (), ("measure", "arms")),
+    FigureEntry(frontier, "Attack success at equal over-refusal", "frontier", filters=("arms",)),
+    FigureEntry(methods, "Methods under the same rules", "methods", ("method_settings",), ("arms",)),
+    FigureEntry(ablation, "What each part of each layer does", "ablation", filters=("measure", "arms")),
+    FigureEntry(sweep, "Every strength at every layer", "sweep", filters=("measure", "arms")),
 )
 """Figures of commands other than `regap run`: drawn where their table is there, and missed nowhere."""
 ENTRIES = {entry.name: entry for entry in (*DRAWINGS, *OTHERS)}
@@ -264,9 +232,9 @@ def draw_all(
     for entry in wanted or there:
         answers = [question for question in questions if entry.table in question.tables]
         if not answers:
-            drawn.append(drawn_from(run, entry, entry.own(options)))
+            drawn.append(drawn_from(run, entry, options))
         for place, question in enumerate(answers):
-            one = drawn_from(answer_to(run, question), entry, entry.own(options))
+            one = drawn_from(answer_to(run, question), entry, options)
             words = in_words(question, questions)
             caption = caption_of(one.caption, f"Asked by regap {words}.")
             older = question.folder.name.rpartition("-")[2] if place else ""
@@ -298,8 +266,8 @@ def drawn_from(run: RunRecords, drawing: FigureEntry, options: FigureOptions = A
         return DrawnFigure(drawing, None, "", run.unreadable.get(drawing.table, missing))
     try:
         tables = {name: run.digest(name) for name in (drawing.table, *drawing.also) if name in run.records}
-        figure = drawing.draw(run, options).update_layout(meta={"tables": tables})
-        return DrawnFigure(drawing, figure, drawing.caption(run, options), "", tables)
+        figure, caption = drawing.drawn(run, options)
+        return DrawnFigure(drawing, figure.update_layout(meta={"tables": tables}), caption, "", tables)
     except Exception as error:  # one figure's failure must not cost the reader the others
         logger.debug("figure %s failed", drawing.name, exc_info=True)
         return DrawnFigure(drawing, None, "", f"drawing failed: {type(error).__name__}: {error}")
@@ -315,11 +283,3 @@ def part_of(figure: go.Figure, name: str) -> str:
     return to_html(
         figure, config=CONFIG, include_plotlyjs=False, full_html=False, div_id=name, auto_play=False
     )
-
-
-def thresholds(run: RunRecords) -> Mapping[int, float] | None:
-    """The text-fitted threshold of the refusal coordinate by layer, when summary.json holds `thresholds`."""
-    stored = run.summary.at("thresholds")
-    if not isinstance(stored, dict):
-        return None
-    return {int(layer): float(value) for layer, value in stored.items() if isinstance(value, int | float)}

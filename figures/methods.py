@@ -24,7 +24,7 @@ def draw(methods: Record, method_settings: Record | None = None) -> go.Figure:
     titles of the methods. Rows are in order of attack success, the lowest on top; a line marks no defence.
     """
     titles = titles_of(method_settings)
-    found = views(methods.table, {"model": style.shown, "arm": style.arm_label})
+    found = views(methods.table, ("model", "arm"))
     measures = [measure for measure in MEASURES if measure in set(methods.table["measure"])]
     figure = make_subplots(
         rows=1,

@@ -29,7 +29,7 @@ def draw(outcomes: Record) -> go.Figure:
         shared_yaxes=True,
         horizontal_spacing=0.05,
     )
-    found = views(table, {"model": style.shown})
+    found = views(table, ("model",))
     owner = []
     for place, view in enumerate(found):
         for column, measure in enumerate(measures, 1):

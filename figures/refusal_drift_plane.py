@@ -174,11 +174,7 @@ def split(table: pd.DataFrame, arms: tuple[str, ...] = ()) -> list[PlaneView]:
     if arms and not rows["arm"].isin(arms).any():
         known = sorted(set(rows["arm"]), key=style.arm_order)
         raise ValueError(f"no prompt is of arm {', '.join(arms)}; the arms are {', '.join(known)}")
-    found = views(
-        rows[rows["arm"].isin(arms)] if arms else rows,
-        {"model": style.shown, "condition": style.condition_label},
-        order=lambda name: ([*style.CONDITIONS, name].index(name), name),
-    )
+    found = views(rows[rows["arm"].isin(arms)] if arms else rows, ("model", "condition"))
     return [PlaneView(each.label, each.rows, models[each.rows["model"].iloc[0]]) for each in found]
 
 

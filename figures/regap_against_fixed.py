@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from regap.analyses.runs.records import Record
 from regap.figures.drawing import style
 from regap.figures.drawing.marks import bars
-from regap.figures.drawing.menus import MenuView, view_menu, views
+from regap.figures.drawing.menus import view_menu, views
 from regap.figures.drawing.wording import INTERVAL, caption_of, counted
 
 SYMBOLS = {"none": "x", "baseline": "x", "fixed": "circle", "regap": "star"}
@@ -23,7 +23,7 @@ def draw(adaptive: Record) -> go.Figure:
     Fixed strengths are joined in order of alpha; lower and further left is better. A menu chooses the model
     and the arm when there are several. adaptive: the table of that name.
     """
-    found = split(adaptive.table)
+    found = views(adaptive.table, ("model", "arm"))
     methods = style.looks(adaptive.table["method"], {**style.CONDITIONS, **style.WAYS})
     others = [method for method in methods if method not in SYMBOLS]
     symbols = {**SYMBOLS, **{name: OTHER_SYMBOLS[place % 5] for place, name in enumerate(others)}}
@@ -60,16 +60,6 @@ def caption(adaptive: Record) -> str:
         counted(adaptive.table["n"], "prompts per estimate") + ".",
         "That the adaptive correction beats fixed ones is the paper's claim; the gates, the signals and the budget "
         "of false refusals on calibration pairs are our operationalisation.",
-    )
-
-
-def split(table: pd.DataFrame) -> list[MenuView]:
-    """One view per model and arm."""
-    order = list(style.ARMS)
-    return views(
-        table,
-        {"model": style.shown, "arm": style.arm_label},
-        order=lambda name: (order.index(name) if name in order else len(order), name),
     )
 
 

@@ -21,7 +21,7 @@ def draw(self_rectification: Record, detectors: Record | None = None) -> go.Figu
     self_rectification: traces by class. detectors: AUROC of each signal for harmful against harmless, when
     measured. A menu chooses the model, the arm and the vector removed when there are several.
     """
-    found = split(self_rectification.table)
+    found = views(self_rectification.table, ("model", "arm", "vector"))
     figure = panels(detectors is not None)
     owner: list[int | None] = []
     for place, view in enumerate(found):
@@ -62,16 +62,6 @@ def caption(self_rectification: Record, detectors: Record | None = None) -> str:
         INTERVAL,
         counted(self_rectification.table["n"], "prompts per estimate") + ".",
         "That harmful inputs rectify themselves further is the paper's claim; z, ρ and the detectors are ours.",
-    )
-
-
-def split(table: pd.DataFrame) -> list[MenuView]:
-    """One view per model, arm and vector, the whole drift first."""
-    order = [*style.ARMS, *style.VECTORS]
-    return views(
-        table,
-        {"model": style.shown, "arm": style.arm_label, "vector": lambda name: style.VECTORS[name][0]},
-        order=lambda name: (order.index(name) if name in order else len(order), name),
     )
 
 

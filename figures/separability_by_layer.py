@@ -1,12 +1,13 @@
 """Where in the stack harmful and harmless come apart, arm by arm."""
 
-import pandas as pd
+from typing import Any
+
 import plotly.graph_objects as go
 
 from regap.analyses.runs.records import Record
 from regap.figures.drawing import style
 from regap.figures.drawing.marks import line_in_band, marked_at
-from regap.figures.drawing.menus import SEPARABILITY, MenuView, measure_menu, rows_with, view_menu, views
+from regap.figures.drawing.menus import SEPARABILITY, measure_menu, rows_with, view_menu, views
 from regap.figures.drawing.wording import INTERVAL, caption_of, counted
 
 
@@ -32,7 +33,7 @@ def draw(
     )
     colours = style.arm_colours(separability.table["arm"])
     measures = style.ordered(rows["measure"], SEPARABILITY)
-    found = split(rows)
+    found = views(rows, ("model", "condition", "direction"))
     figure, drawn, owner = go.Figure(), [], []
     for place, view in enumerate(found):
         for arm in sorted(view.rows["arm"].unique(), key=style.arm_order):
@@ -60,7 +61,7 @@ def draw(
     return figure
 
 
-def caption(separability: Record) -> str:
+def caption(separability: Record, **options: Any) -> str:  # noqa: ARG001 - as `draw`
     """What the figure shows, on how many prompts, and what is the paper's."""
     return caption_of(
         "How far apart harmful and harmless prompts lie along one direction, at the output of each block.",
@@ -69,17 +70,4 @@ def caption(separability: Record) -> str:
         INTERVAL,
         counted(separability.table["n"], "prompts per estimate") + ".",
         "That separability collapses on images is the paper's claim; the four measures are our operationalisation.",
-    )
-
-
-def split(table: pd.DataFrame) -> list[MenuView]:
-    """One view per model, condition and direction; the uncorrected refusal direction comes first."""
-    return views(
-        table,
-        {
-            "model": style.shown,
-            "condition": style.condition_label,
-            "direction": lambda name: style.DIRECTIONS[name],
-        },
-        order=lambda name: ([*style.CONDITIONS, *style.DIRECTIONS, name].index(name), name),
     )

@@ -20,6 +20,7 @@ LOOK = {
 }
 OVER_PLOT = {**LOOK, "x": 1, "xanchor": "right"}
 OVER_LEGEND = {**LOOK, "x": 1.02, "xanchor": "left"}
+NO_WORDS: Mapping[str, Mapping[str, str]] = {}
 SEPARABILITY = ("d_prime", "auroc", "usable", "gap")
 """Measures of separability, in the order of menus."""
 
@@ -50,23 +51,29 @@ class MenuView:
 
 
 def views(
-    table: pd.DataFrame,
-    columns: Mapping[str, Callable[[Any], str]],
-    order: Callable[[str], Any] = str,
+    table: pd.DataFrame, columns: Sequence[str], words: Mapping[str, Mapping[str, str]] = NO_WORDS
 ) -> list[MenuView]:
     """The table split by these columns; a view is called by those columns that differ between views.
 
-    columns: for each column how its value is written. order: how values are sorted within a column.
+    words: for a column how each value is written, in order; other columns are written and ordered as everywhere.
     """
     varying = [column for column in columns if table[column].nunique() > 1]
     if not varying:
         return [MenuView("all", table)]
-    found = [
-        MenuView(" · ".join(columns[column](value) for column, value in zip(varying, key, strict=True)), rows)
-        for key, rows in table.groupby(varying, sort=False)
+    said = {**style.WORDS, **{column: known.__getitem__ for column, known in words.items()}}
+    orders = {column: list(known) for column, known in {**style.ORDERS, **words}.items()}
+
+    def place(group: tuple[tuple[Any, ...], pd.DataFrame]) -> list[tuple[int, Any]]:
+        known = [orders.get(column, []) for column in varying]
+        return [
+            (order.index(value) if value in order else len(order), value)
+            for order, value in zip(known, group[0], strict=True)
+        ]
+
+    return [
+        MenuView(" · ".join(said[column](value) for column, value in zip(varying, key, strict=True)), rows)
+        for key, rows in sorted(table.groupby(varying, sort=False), key=place)
     ]
-    place = {id(view): [order(str(view.rows[column].iloc[0])) for column in varying] for view in found}
-    return sorted(found, key=lambda view: place[id(view)])
 
 
 def view_menu(found: Sequence[MenuView], owner: Sequence[int | None]) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """How every figure looks: one light template, and one colour per arm, condition, vector and model."""
 
 import html
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -51,6 +52,9 @@ MEASURES = {
     "d_prime": "d′ (pooled standard deviations)",
     "auroc": "AUROC (chance 0.5)",
     "usable": "usable separation (balanced accuracy)",
+    "log_odds": "log-odds of a refusal, first token (nats)",
+    "first_token": "refusals by first token (share)",
+    "z": "refusal coordinate z, last block (units)",
     "attack_success": "attack success (share of harmful)",
     "over_refusal": "over-refusal (share of harmless)",
     "contrast_over_refusal": "over-refusal of contrasts (share of those that look harmful)",
@@ -82,6 +86,12 @@ def shown(text: object) -> str:
 def short(measure: str) -> str:
     """A measure's name without its unit."""
     return MEASURES.get(measure, shown(measure)).split(" (")[0]
+
+
+def unit(measure: str) -> str:
+    """The unit of a measure: share for every share."""
+    told = MEASURES[measure].partition(" (")[2].rstrip(")")
+    return "share" if told.startswith("share") else told
 
 
 def arm_label(arm: str) -> str:
@@ -134,6 +144,27 @@ def looks(names: Iterable[str], known: dict[str, tuple[str, str]]) -> dict[str, 
     others = [name for name in names if name not in known]
     chosen = {name: (shown(name), free[place % len(free)]) for place, name in enumerate(others)}
     return {name: known.get(name) or chosen[name] for name in names}
+
+
+WORDS: Mapping[str, Callable[[Any], str]] = {
+    "model": shown,
+    "arm": arm_label,
+    "condition": condition_label,
+    "direction": lambda name: DIRECTIONS[name],
+    "vector": lambda name: VECTORS[name][0],
+    "measure": short,
+    "method": shown,
+    "layer": lambda layer: f"layer {layer}",
+}
+"""How the values of a column are written."""
+ORDERS: Mapping[str, Mapping[str, Any]] = {
+    "arm": ARMS,
+    "condition": CONDITIONS,
+    "direction": DIRECTIONS,
+    "vector": VECTORS,
+    "measure": MEASURES,
+}
+"""The values of a column in their order; others follow by alphabet or number."""
 
 
 def rgb(colour: str) -> tuple[int, int, int]:

@@ -16,14 +16,7 @@ from regap.figures.opened_run import edited_layers
 HIGHER_IS_BETTER = {"attack_success": False, "over_refusal": False, "refusal": True, "utility": True}
 SHARES = (*HIGHER_IS_BETTER, "degenerate_harmful", "degenerate_harmless", "not_judged")
 OUTCOMES = ("attack_success", "over_refusal", "utility")
-WORDS: Mapping[str, Callable[[Any], str]] = {
-    "model": str,
-    "layer": str,
-    "arm": style.arm_label,
-    "condition": style.condition_label,
-    "method": style.shown,
-}
-"""How the values of a column are printed."""
+WORDS = {**style.WORDS, "layer": str}
 LONG = 40
 """Letters beyond which a cell is broken into lines."""
 LATEX = str.maketrans(

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from regap.analyses.runs.records import Record
-from regap.figures import ablation, layer_sweep
+from regap.figures import ablation, sweep
 from regap.figures.gallery import write_figures
 
 
@@ -81,12 +81,12 @@ def test_a_sweep_lies_by_layer_and_strength(planted_ablation: Record, run_folder
             ("D", "random"), (0, 1), (0.0, 1.0, 2.0), ("harmful", "harmless"), ("z", "first_token")
         )
     ]
-    sweep = Record("sweep", pd.DataFrame(rows))
-    first: Any = layer_sweep.draw(sweep).data[0]
+    swept = Record("sweep", pd.DataFrame(rows))
+    first: Any = sweep.draw(swept).data[0]
     assert list(first.y) == ["α = 2", "α = 1", "α = 0"] and list(first.z[0]) == [0.5, 0.5]
     assert (first.zmin, first.zmax) == (0, 1)
-    assert "image prompts with α times the vector" in layer_sweep.caption(sweep)
+    assert "image prompts with α times the vector" in sweep.caption(swept)
     assert "patched with itself" in ablation.caption(planted_ablation)
     planted_ablation.save(run_folder)
-    sweep.save(run_folder)
+    swept.save(run_folder)
     assert {"ablation", "sweep"} <= {path.stem for path in write_figures(run_folder)}

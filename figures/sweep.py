@@ -12,7 +12,6 @@ from regap.figures.drawing.heat import heat_map, largest
 from regap.figures.drawing.menus import view_menu, views
 from regap.figures.drawing.wording import INTERVAL, caption_of, counted
 
-MEASURES = {"first_token": "refusals by first token", "z": "refusal coordinate z, last block"}
 LABELS = ("harmful", "harmless")
 
 
@@ -22,13 +21,7 @@ def draw(sweep: Record) -> go.Figure:
     A menu chooses quantity and vector, and model and arm when there are several. sweep: the table of that name.
     """
     table = sweep.table
-    order = {name: place for place, name in enumerate((*MEASURES, *style.VECTORS))}
-    names = {"measure": MEASURES.__getitem__, "vector": lambda name: style.VECTORS[name][0]}
-    found = views(
-        table,
-        {**names, "model": style.shown, "arm": style.arm_label},
-        order=lambda name: (order.get(name, len(order)), name),
-    )
+    found = views(table, ("measure", "vector", "model", "arm"))
     figure = make_subplots(
         rows=1,
         cols=2,
@@ -78,7 +71,9 @@ def caption(sweep: Record) -> str:
 
 def bar(row: "pd.Series[Any]") -> dict[str, Any]:
     """The colour bar of a view, which says what is shown: quantity, vector and arm."""
-    told = f"{MEASURES[row['measure']]}<br>{style.VECTORS[row['vector']][0]}, {style.arm_label(row['arm'])}"
+    told = (
+        f"{style.short(row['measure'])}<br>{style.VECTORS[row['vector']][0]}, {style.arm_label(row['arm'])}"
+    )
     title = {"text": told, "side": "right", "font": {"size": 12}}
     return {
         "title": title,
