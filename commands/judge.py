@@ -115,7 +115,7 @@ def calibrate_judges(
     seed: Seed = None,
 ) -> None:
     """Compare judges with people: precision, recall and kappa of refusals, on completions that people labelled."""
-    from regap.analyses.judges.calibration import calibration, read_labelled
+    from regap.analyses.judges.against_people import calibration, read_labelled
     from regap.analyses.judges.registry import judges_named
 
     named, people = judges_named(judge or []), read_labelled(labels)

@@ -10,8 +10,7 @@ import pandas as pd
 from regap.analyses.judges.agreement import agreement, disagreements
 from regap.analyses.judges.comparisons import comparison_rows
 from regap.analyses.judges.registry import NamedJudge
-from regap.analyses.judges.second_pass import judge_stored
-from regap.analyses.judges.stored_answers import Answered, StoredAnswers
+from regap.analyses.judges.stored_answers import Answered, StoredAnswers, judge_stored
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.runs.questions import save_answer
 from regap.analyses.runs.records import Record

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from regap.analyses.judges.phrase_list import PhraseList
-from regap.analyses.judges.published_lists import PUBLISHED
+from regap.analyses.judges.phrase_lists import PUBLISHED, PhraseList
 from regap.analyses.judges.verdicts import (
     REFUSAL_PHRASES,
     Judge,

@@ -16,7 +16,7 @@ from regap.analyses.calibration.choice import (
     read_all,
 )
 from regap.analyses.calibration.evidence import Evidence, Removals, gather
-from regap.analyses.judges.first_token_answers import judged_by_first_token
+from regap.analyses.judges.first_token import judged_by_first_token
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.runs.measured import Measured
 from regap.geometry.data.pairs import Pairs

@@ -16,8 +16,7 @@ from regap.analyses.judges.endpoint import Endpoint, EndpointError, Pace
 from regap.analyses.judges.endpoint_judge import EndpointJudge, endpoint_judge
 from regap.analyses.judges.judge_panel import panel, save_panel
 from regap.analyses.judges.judge_prompts import JUDGE_PROMPTS
-from regap.analyses.judges.second_pass import judge_stored
-from regap.analyses.judges.stored_answers import Answered, stored_answers
+from regap.analyses.judges.stored_answers import Answered, judge_stored, stored_answers
 from regap.analyses.runs.records import table_path
 from regap.commands import command_line
 from regap.errors import ConfigError

@@ -6,8 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from regap.analyses.judges.phrase_list import PhraseList
-from regap.analyses.judges.published_lists import ADVBENCH, PUBLISHED, REFUSAL_DIRECTION, VLGUARD, XSTEST
+from regap.analyses.judges.phrase_lists import (
+    ADVBENCH,
+    PUBLISHED,
+    REFUSAL_DIRECTION,
+    VLGUARD,
+    XSTEST,
+    PhraseList,
+)
 from regap.geometry.data.pairs import Pair
 from regap.interventions.generation import Completion
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from regap.analyses.judges.registry import JUDGES, NamedJudge
-from regap.analyses.judges.second_pass import judge_stored
-from regap.analyses.judges.stored_answers import Answered
+from regap.analyses.judges.stored_answers import Answered, judge_stored
 from regap.analyses.judges.verdicts import Judged
 from regap.geometry.data.pairs import Pair
 from regap.interventions.generation import Completion
