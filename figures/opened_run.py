@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from regap.analyses.runs.questions import Question, questions_of
-from regap.analyses.runs.records import RunRecords, Summary, table_path
+from regap.analyses.runs.records import Record, RunRecords, Summary, table_path
 from regap.analyses.tables.schemas import SCHEMAS
 from regap.errors import ConfigError
 
@@ -22,6 +22,20 @@ def open_run(folder: Path | str) -> "Run":
     if not Path(folder).is_dir():
         raise ConfigError(f"folder={str(folder)!r} is no folder; `regap run` and `regap demo` make one")
     return Run(Path(folder))
+
+
+def figure(name: str, table: pd.DataFrame, **options: Any) -> "go.Figure":
+    """The figure of this name, drawn from a table in memory, such as `figure("separability", rg.separability(...))`.
+
+    options: as in `Run.figure`. Raises ValueError for a table that does not fit the figure.
+    """
+    from regap.figures.gallery import FigureOptions, named
+
+    entry = named(name)
+    run = RunRecords(Path(), {entry.table: Record(entry.table, table)}, {}, Summary({}))
+    chosen = FigureOptions(**options)
+    entry.checked(chosen)
+    return entry.drawn(run, chosen)[0]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,11 @@ class Draft:
 
 
 Arm = Callable[[Draft], Prompt]
+
+
+def organism_pairs(**sizes: Any) -> Pairs:
+    """Return held-out pairs of the organism's world; keywords as in HeldOut: calibration, test_harmful, arms, ..."""
+    return held_out_pairs(HeldOut(**sizes))
 
 
 def held_out_pairs(config: HeldOut) -> Pairs:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from regap.analyses.ablation.ablate import ablate as ablate
     from regap.analyses.ablation.layer_sweep import sweep_layers as sweep_layers
     from regap.analyses.judges.judged_answers import judge as judge
+    from regap.figures.opened_run import figure as figure
     from regap.figures.opened_run import open_run as open_run
     from regap.geometry.data.arm_synthesis import with_arms as with_arms
     from regap.geometry.data.benchmarks.loading import benchmark as benchmark
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from regap.interventions.packs.protection import protect as protect
     from regap.interventions.packs.protection import protected as protected
     from regap.interventions.packs.protection import unprotect as unprotect
+    from regap.organism.prompts import organism_pairs as organism_pairs
 
 __version__ = "0.2.0"
 
@@ -53,6 +55,7 @@ _HOMES = {
     "benchmark": "geometry.data.benchmarks.loading",
     "calibrate_regap": "interventions.edits.regap",
     "capture": "geometry.forward.capture",
+    "figure": "figures.opened_run",
     "generate": "interventions.generation",
     "harmless": "geometry.data.benchmarks.loading",
     "inputs": "geometry.prompts.batch",
@@ -62,14 +65,15 @@ _HOMES = {
     "load_drift": "geometry.drift",
     "modality_drift": "geometry.drift",
     "open_run": "figures.opened_run",
+    "organism_pairs": "organism.prompts",
     "protect": "interventions.packs.protection",
     "protected": "interventions.packs.protection",
     "read_activations": "geometry.states.index",
     "read_pairs": "geometry.data.pair_files",
     "refusal_direction": "geometry.directions",
     "separability": "geometry.separability",
-    "to_frame": "geometry.frames",
     "sweep_layers": "analyses.ablation.layer_sweep",
+    "to_frame": "geometry.frames",
     "unprotect": "interventions.packs.protection",
     "with_arms": "geometry.data.arm_synthesis",
     "write_pairs": "geometry.data.pair_files",

@@ -159,3 +159,12 @@ def test_the_explorer_offers_every_question(asked_twice: Path) -> None:
             sorted(view.data(run, Query("ablation", heat="ablation", asked=asked))["layer"].unique())
             == layers
         )
+
+
+def test_a_figure_is_drawn_from_a_table_in_memory(planted_run: Path, planted: Any) -> None:
+    run, table = rg.open_run(planted_run), planted("separability").table
+    assert len(rg.figure("separability", table).data) == len(run.figure("separability").data)
+    with pytest.raises(ValueError, match="layer=99|arms=|is no option"):
+        rg.figure("outcomes", planted("outcomes").table, layer=99)
+    with pytest.raises(ValueError, match="column"):
+        rg.figure("separability", table.drop(columns="value"))
