@@ -83,8 +83,8 @@ def caption(ablation: Record) -> str:
     return caption_of(
         "Each cell: what the component writes at this layer is replaced, and the change (after minus before, the same "
         "test prompts) of the quantity is the colour; a dot marks an interval that holds 0.",
-        "random: what is written to moves as far as the replacement would move it, in a random direction; patched with "
-        "itself: nothing may change.",
+        "Two controls: 'random, as far' moves the state by the same norm in a random direction; 'patched with itself' "
+        "must change nothing.",
         INTERVAL,
         counted(ablation.table["n"], "prompts per estimate") + ".",
     )

@@ -9,6 +9,7 @@ from plotly.subplots import make_subplots
 from regap.analyses.runs.records import Record, RunRecords
 from regap.figures.drawing import style
 from regap.figures.drawing.marks import line_in_band
+from regap.figures.drawing.menus import measure_menu
 from regap.figures.drawing.wording import INTERVAL, caption_of, counted
 
 MEASURES = ("d_prime", "auroc", "usable")
@@ -31,37 +32,25 @@ def draw(separability: Mapping[str, Record], *, arms: tuple[str, ...] = ()) -> g
         shared_yaxes=True,
         horizontal_spacing=0.05,
     )
-    owner = []
+    drawn = []
     for column, arm in enumerate(shown, 1):
         for place, (name, record) in enumerate(separability.items()):
-            for measure in MEASURES:
-                lines = line_in_band(
-                    at_depths(record, arm, measure),
-                    "depth",
-                    style.shown(name),
-                    style.CYCLE[place % len(style.CYCLE)],
-                    dash=DASHES[place // len(style.CYCLE) % len(DASHES)],
-                    visible=measure == MEASURES[0],
-                    showlegend=column == 1,
-                )
-                figure.add_traces(lines, rows=1, cols=column)
-                owner += [measure, measure]
+            rows = at_depths(record, arm)
+            drawn.append(rows)
+            lines = line_in_band(
+                rows[rows["measure"] == MEASURES[0]],
+                "depth",
+                style.shown(name),
+                style.CYCLE[place % len(style.CYCLE)],
+                dash=DASHES[place // len(style.CYCLE) % len(DASHES)],
+                showlegend=column == 1,
+            )
+            figure.add_traces(lines, rows=1, cols=column)
     style.dress(figure, "Separability over relative depth", "One line per run; click a run to hide it")
     figure.update_xaxes(title_text="relative depth", range=[-0.02, 1.02])
     figure.update_yaxes(title_text=style.MEASURES[MEASURES[0]], col=1)
-    buttons = [
-        {
-            "label": style.short(measure),
-            "method": "update",
-            "args": [
-                {"visible": [which == measure for which in owner]},
-                {"yaxis.title.text": style.MEASURES[measure], "yaxis.autorange": True},
-            ],
-        }
-        for measure in MEASURES
-    ]
-    menu = {"buttons": buttons, "x": 1.02, "xanchor": "left", "y": 1.08, "yanchor": "bottom"}
-    return figure.update_layout(updatemenus=[menu])
+    menu = measure_menu(MEASURES, drawn, "depth", lambda name: {"yaxis.title.text": style.MEASURES[name]})
+    return figure.update_layout(updatemenus=menu)
 
 
 def caption(separability: Mapping[str, Record]) -> str:
@@ -98,9 +87,9 @@ def shared_arms(separability: Mapping[str, Record]) -> tuple[str, ...]:
     return tuple(wanted)
 
 
-def at_depths(record: Record, arm: str, measure: str) -> pd.DataFrame:
+def at_depths(record: Record, arm: str) -> pd.DataFrame:
     """The rows of an arm along the refusal direction without correction, with each layer's relative depth."""
-    rows = record.where(arm=arm, measure=measure, direction="refusal")
+    rows = record.where(arm=arm, direction="refusal")
     rows = rows[rows["condition"].isin(("none", "baseline"))]
     deepest = max(int(record.table["layer"].max()), 1)
     return rows.assign(depth=rows["layer"] / deepest)

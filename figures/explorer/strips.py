@@ -69,7 +69,7 @@ def picture(answer: LiveAnswer, colours: Colouring) -> list[Any]:
     }
     source = "data:image/png;base64," + base64.b64encode(png).decode()
     over = [html.Img(src=source, alt="the prompt's picture, blurred"), html.Span(squares, style=grid)]
-    told = f"{seen.rows} × {seen.columns} patches over the picture; a click on it or b blurs it no longer."
+    told = f"{seen.rows} × {seen.columns} patches over the picture; click it or press b to see it clearly."
     return [
         html.P(told, className="faint"),
         html.Button(

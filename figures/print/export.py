@@ -10,8 +10,6 @@ from types import ModuleType
 
 import plotly.graph_objects as go
 
-from regap.geometry.files import write_whole
-
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FORMATS = (".pdf", ".svg", ".png")
 
@@ -25,18 +23,6 @@ class Page:
     height: int
     kind: str
     """One of FORMATS."""
-
-
-def export(figure: go.Figure, path: Path | str, *, width: int = 1000, height: int = 560) -> Path:
-    """Writes the figure as it first appears, without its menus, to a .pdf, .svg or .png; in pixels, PNG at twice that.
-
-    Raises ValueError for another ending, RuntimeError when kaleido or a browser is not installed.
-    """
-    path = Path(path)
-    if path.suffix not in FORMATS:
-        raise ValueError(f"path={str(path)!r}: the ending says the format, one of {FORMATS}")
-    content = export_all([Page(on_paper(figure), width, height, path.suffix)])[0]
-    return write_whole(path, content)
 
 
 def export_all(pages: Sequence[Page], png_scale: float = 2) -> list[bytes]:

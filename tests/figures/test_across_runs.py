@@ -24,14 +24,14 @@ def separability(layers: int, arms: tuple[str, ...] = ("text", "typographic"), n
 
 def test_depth_is_0_at_the_first_block_and_1_at_the_last_of_any_stack() -> None:
     for layers in (3, 12):
-        rows = at_depths(separability(layers), "text", "d_prime")
+        rows = at_depths(separability(layers), "text").query("measure == 'd_prime'")
         assert rows["depth"].tolist() == pytest.approx(rows["value"].tolist())
         assert (rows["depth"].min(), rows["depth"].max()) == (0, 1)
 
 
 def test_each_run_has_one_colour_in_a_panel_per_arm() -> None:
     figure = draw({"small": separability(3), "<b>large</b>": separability(12)})
-    lines = [trace for trace in figure.data if trace.mode == "lines+markers" and trace.visible]
+    lines = [trace for trace in figure.data if trace.mode == "lines+markers"]
     assert len(lines) == 4 and len({trace.line.color for trace in lines}) == 2
     assert {trace.name for trace in lines} == {"small", "&lt;b&gt;large&lt;/b&gt;"}
     assert len({trace.xaxis for trace in lines}) == 2
@@ -49,9 +49,13 @@ def test_only_arms_of_all_runs_are_drawn() -> None:
 
 
 def test_the_menu_changes_the_measure() -> None:
-    figure = draw({"a": separability(3)})
-    seen = figure.layout.updatemenus[0].buttons[1].args[0]["visible"]
-    assert sum(seen) == sum(trace.visible for trace in figure.data) and not all(seen)
+    record = separability(3)
+    table = record.table.assign(value=record.table["value"] + (record.table["measure"] == "auroc"))
+    menu = draw(
+        {"a": Record("separability", table.assign(low=table["value"], high=table["value"]))}
+    ).layout.updatemenus[0]
+    assert [button.label for button in menu.buttons] == ["d′", "AUROC", "usable separation"]
+    assert [menu.buttons[place].args[0]["y"][1] for place in (0, 1)] == [[0.0, 0.5, 1.0], [1.0, 1.5, 2.0]]
 
 
 def test_the_caption_names_runs_and_numbers() -> None:
@@ -69,5 +73,5 @@ def test_a_run_without_the_table_is_named(tmp_path: Path, planted_run: Path) -> 
 def test_a_run_of_two_models_has_a_line_for_each() -> None:
     one, other = separability(3), separability(5)
     both = Record("separability", pd.concat([one.table, other.table.assign(model="m2")]))
-    lines = [trace for trace in draw({"run": both}).data if trace.mode == "lines+markers" and trace.visible]
+    lines = [trace for trace in draw({"run": both}).data if trace.mode == "lines+markers"]
     assert {trace.name: len(trace.x) for trace in lines} == {"run · m": 3, "run · m2": 5}

@@ -20,7 +20,7 @@ def test_each_panel_holds_the_planted_doses(planted) -> None:
 def test_menus_choose_the_separability_and_the_arm_and_keep_the_text_row(planted) -> None:
     figure: Any = draw(planted("strength"))
     measure, view = figure.layout.updatemenus
-    assert [button.label for button in view.buttons] == ["picture", "typographic"]
+    assert [button.label for button in view.buttons] == ["typographic", "picture"]
     shown = [sum(button.args[0]["visible"]) for button in view.buttons]
     assert shown == [2 * 2 * 3 * 2] * 2
     change, title, places = measure.buttons[1].args

@@ -5,12 +5,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 import pytest
 
-from regap.figures.print.export import browser_or_advice, export, on_paper
-
-
-def test_the_ending_says_the_format(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"path='.*figure.gif'.*\('.pdf', '.svg', '.png'\)"):
-        export(go.Figure(), tmp_path / "figure.gif")
+from regap.figures.print.export import browser_or_advice, on_paper
 
 
 def test_without_a_browser_the_error_says_what_to_install(
