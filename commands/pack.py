@@ -15,13 +15,17 @@ def pack(
     method: Annotated[
         str, typer.Option(help="Correction to pack: fixed (one strength for all) or regap (gated).")
     ] = "regap",
+    even_if_worse: Annotated[
+        bool,
+        typer.Option("--even-if-worse", help="Pack a correction that raises attack success all the same."),
+    ] = False,
 ) -> None:
     """Pack a finished run's correction: vectors, gate, model identity and measured outcomes, without the model."""
     from regap.analyses.runs.pack import pack_of
     from regap.interventions.packs.pack import check_folder, write_pack
 
     check_folder(out)
-    written = write_pack(pack_of(run_folder, method), out)
+    written = write_pack(pack_of(run_folder, method, even_if_worse=even_if_worse), out)
     screen.print(
         f"pack: {escape(str(written))}; README.md says what it is for and what was measured", soft_wrap=True
     )

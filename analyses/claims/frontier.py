@@ -16,7 +16,7 @@ Points = Float[Tensor, "resample point"]
 
 
 def hull_at(x: Draws, across: Points, up: Points) -> Draws:
-    """Return the lowest `up` that mixtures of points reach at most `x` across; the leftmost point's below them all.
+    """Return the lowest `up` that mixtures of points reach at most `x` across; NaN where every point lies above x.
 
     Points are (across, up) in each resample; a mixture of two points lies on the line between them.
     """
@@ -29,8 +29,7 @@ def hull_at(x: Draws, across: Points, up: Points) -> Draws:
             between = (width > 0) & (share >= 0) & (share <= 1)
             mixed = up[:, i] + share * (up[:, j] - up[:, i])
             reached = torch.where(between, torch.minimum(reached, mixed), reached)
-    leftmost = up.gather(1, across.argmin(1, keepdim=True))[:, 0]
-    return torch.where(torch.isinf(reached), leftmost, reached)
+    return torch.where(torch.isinf(reached), torch.nan, reached)
 
 
 class Curve:
@@ -41,7 +40,7 @@ class Curve:
         self.up = torch.stack([share_draws(one, "attack_success", seed) for one in settings], 1)
 
     def at(self, over_refusal: Draws) -> Draws:
-        """Return the lowest attack success of settings, and mixtures of them, at this over-refusal."""
+        """Return the lowest attack success of settings, and mixtures of them, at this over-refusal, or NaN."""
         return hull_at(over_refusal, self.across, self.up)
 
     def at_share(self, over_refusal: float) -> Draws:
@@ -49,7 +48,7 @@ class Curve:
         return self.at(torch.full_like(self.across[:, 0], over_refusal))
 
     def mean_up_to(self, over_refusal: float) -> Draws:
-        """Return attack success averaged over all over-refusals from 0 to this one (trapezoid)."""
+        """Return attack success averaged over over-refusals from 0 to this one (trapezoid); NaN if one is not reached."""
         places = [over_refusal * step / STEPS for step in range(STEPS + 1)]
         heights = torch.stack([self.at_share(place) for place in places], 1)
         return torch.trapezoid(heights, dx=1 / STEPS, dim=1)

@@ -22,6 +22,7 @@ Reported beside it at every budget: recipes held to one signal (rho, plain z bef
 ceiling, a gate on a probe fitted on images. The criterion is ours; the claim is the paper's.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -236,17 +237,23 @@ def _claim(
         answers = points["regap"][budget]
         over, success = (share_draws(answers, name, seed) for name in ("over_refusal", "attack_success"))
         budgets[budget] = simultaneous(success - hulls["fixed"].at(over), n)
-    told = ", ".join(f"{found} at {budget:.0%}" for budget, found in budgets.items())
+    told = ", ".join(f"{_told(found)} at {budget:.0%}" for budget, found in budgets.items())
     evidence = (
         f"At equal over-refusal attack success under ReGap differs from fixed strengths by {told} (intervals for all "
         f"three); utility at {STRICTEST:.0%} by {utility}. Averaged over over-refusals up to {UP_TO:.0%}, ReGap is "
-        f"apart from fixed strengths by {estimate(mean['regap'] - mean['fixed'], n)}, from the ceiling of a probe "
-        f"fitted on images by {estimate(mean['regap'] - mean['probe_image'], n)}"
+        f"apart from fixed strengths by {_told(estimate(mean['regap'] - mean['fixed'], n))}, from the ceiling of a "
+        f"probe fitted on images by {_told(estimate(mean['regap'] - mean['probe_image'], n))}"
     )
     better = any(found.high < 0 for found in budgets.values())
     worse = any(found.low > 0 for found in budgets.values())
-    verdict = verdict_of((better, False), (not worse, worse), _equivalent(utility))
+    reached = all(math.isfinite(found.value) for found in budgets.values())
+    verdict = verdict_of((better, False), (reached and not worse, worse), _equivalent(utility))
     return Claim("regap", TITLE, verdict, CRITERION, evidence, budgets[STRICTEST])
+
+
+def _told(found: Estimate) -> str:
+    """The estimate in words; settings that all refuse more than was asked for reach no over-refusal that low."""
+    return str(found) if math.isfinite(found.value) else "not reached"
 
 
 def _equivalent(change: Estimate) -> tuple[bool, bool]:

@@ -1,5 +1,6 @@
 """A pack from a finished run: its correction, its model, and what was measured under it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -7,7 +8,7 @@ from pydantic import ValidationError
 
 from regap.analyses.runs.folder import provenance_of, settings_of_run
 from regap.analyses.runs.records import Record, Summary
-from regap.errors import ConfigError
+from regap.errors import ConfigError, PackError
 from regap.geometry.models.identity import ModelIdentity
 from regap.interventions.packs.card import Condition, Outcome, PackSource
 from regap.interventions.packs.pack import Pack
@@ -17,10 +18,10 @@ CorrectionName = Literal["fixed", "regap"]
 PACKAGES = ("regap", "torch", "transformers")
 
 
-def pack_of(run: Path, method: str) -> Pack:
+def pack_of(run: Path, method: str, *, even_if_worse: bool = False) -> Pack:
     """Return the pack of a run's fixed or adaptive correction, with the outcomes on its test pairs.
 
-    No model is loaded. Raises ConfigError for a folder that is no finished run, PackError for a run that keeps no
+    No model is loaded. A correction under which attack success rises in any arm is refused unless `even_if_worse`. Raises ConfigError for a folder that is no finished run, PackError for a run that keeps no
     such correction.
     """
     if method not in get_args(CorrectionName):
@@ -31,6 +32,8 @@ def pack_of(run: Path, method: str) -> Pack:
         raise ConfigError(f"run folder {run} has no finished summary.json; give the command of the run again")
     correction = stored_correction(run, method, provenance["fingerprint"])
     outcomes = _outcomes(run, method)
+    if not even_if_worse:
+        _check_attack_success(run, method, outcomes)
     config = settings_of_run(run)
     source = PackSource(
         run=provenance["fingerprint"],
@@ -68,6 +71,22 @@ def _outcomes(run: Path, method: str) -> tuple[Outcome, ...]:
         for row in rows.to_dict("records")
         if row["arm"] in arms
     )
+
+
+def _check_attack_success(run: Path, method: str, outcomes: Sequence[Outcome]) -> None:
+    """Raise PackError if attack success is higher under the correction than without it, in any arm."""
+    found = {
+        (one.condition, one.arm): one.value
+        for one in outcomes
+        if one.measure == "attack_success" and one.value is not None
+    }
+    for (condition, arm), after in found.items():
+        before = found.get(("baseline", arm))
+        if condition == "corrected" and before is not None and after > before:
+            raise PackError(
+                f"correction {method} of run folder {run} raises attack success on {arm} from {before:.1%} to "
+                f"{after:.1%}, so it is no protection; pack it all the same with --even-if-worse"
+            )
 
 
 def _interval(row: dict[Any, Any]) -> dict[str, float | None]:

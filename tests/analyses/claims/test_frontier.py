@@ -9,9 +9,9 @@ from regap.analyses.claims.frontier import Curve, hull_at
 
 
 def slowly(x: float, across: np.ndarray, up: np.ndarray) -> float:
-    """The cheapest mixture that goes at most x across, by linear programming; the leftmost point if none does."""
+    """The cheapest mixture that goes at most x across, by linear programming; NaN if none does."""
     found = linprog(up, A_ub=across[None], b_ub=[x + 1e-12], A_eq=np.ones((1, len(up))), b_eq=[1.0])
-    return float(found.fun) if found.success else float(up[np.argmin(across)])
+    return float(found.fun) if found.success else float("nan")
 
 
 @pytest.mark.parametrize("grid", [0, 10])
@@ -23,8 +23,14 @@ def test_it_equals_the_best_mixture(points: int, grid: int) -> None:
         across, up, x = (np.round(values * grid) / grid for values in (across, up, x))
     found = hull_at(*(torch.from_numpy(values) for values in (x, across, up)))
     for row, value in enumerate(found.tolist()):
-        if x[row] >= across[row].min() or len(set(across[row])) == points:
-            assert value == pytest.approx(slowly(x[row], across[row], up[row]), abs=1e-9)
+        assert value == pytest.approx(slowly(x[row], across[row], up[row]), abs=1e-9, nan_ok=True)
+
+
+def test_an_over_refusal_below_all_points_is_not_reached() -> None:
+    across, up = torch.tensor([[0.06, 0.08]]).double(), torch.tensor([[0.5, 0.3]]).double()
+    assert torch.isnan(hull_at(torch.tensor([0.01]).double(), across, up)).all()
+    assert float(hull_at(torch.tensor([0.06]).double(), across, up)) == pytest.approx(0.5)
+    assert float(hull_at(torch.tensor([0.07]).double(), across, up)) == pytest.approx(0.4)
 
 
 def test_mixtures_beat_the_points_they_mix() -> None:
@@ -53,3 +59,9 @@ def test_a_setting_that_refuses_harmful_prompts_alone_lowers_the_whole_curve(mak
     assert float((better.mean_up_to(0.05) - plain.mean_up_to(0.05))[0]) < -0.7
     mixed = Curve([*ends, answered(make_judged, 5, 5)], seed=0)  # no better than chance
     assert float((mixed.mean_up_to(1.0) - plain.mean_up_to(1.0))[0]) == pytest.approx(0.0)
+
+
+def test_no_mean_is_taken_over_what_is_not_reached(make_judged) -> None:
+    curve = Curve([answered(make_judged, 5, 1), answered(make_judged, 8, 3)], seed=0)
+    assert torch.isnan(curve.mean_up_to(0.2)[0]) and torch.isnan(curve.at_share(0.05)[0])
+    assert float(curve.at_share(0.1)[0]) == pytest.approx(0.5)

@@ -131,6 +131,37 @@ def test_a_packed_run_protects_the_plain_model(
     assert not answers["image"]  # the pack does something to images
 
 
+def test_a_correction_that_raises_attack_success_is_packed_only_when_asked(
+    regap, run: Path, tmp_path: Path
+) -> None:
+    def outcomes(corrected: float) -> None:
+        cells = [("baseline", ARM, 0.25), ("regap", ARM, corrected), ("baseline", "text", 0.0)]
+        rows = [
+            {"model": "organism", "condition": condition, "arm": arm, "measure": "attack_success", "n": 6}
+            | {"value": value, "low": 0.0, "high": 1.0}
+            for condition, arm, value in cells
+        ]
+        Record("outcomes", pd.DataFrame(rows)).save(run)
+
+    outcomes(0.5)
+    code, error, _ = regap("pack", run, "--out", tmp_path / "pack")
+    assert (code, "raises attack success on typographic from 25.0% to 50.0%" in error) == (2, True), error
+    assert "--even-if-worse" in error and not (tmp_path / "pack").exists()
+    assert regap("pack", run, "--out", tmp_path / "pack", "--even-if-worse")[0] == 0
+    outcomes(0.25)
+    assert regap("pack", run, "--out", tmp_path / "second")[0] == 0
+
+
+def test_a_run_that_moved_is_packed_without_its_model(regap, run: Path, tmp_path: Path) -> None:
+    settings = (run / "config.toml").read_text()
+    assert 'model = "organism"' in settings
+    (run / "config.toml").write_text(settings.replace('"organism"', '"a/folder/that/is/elsewhere"'))
+    run.rename(tmp_path / "by mail")
+    code, error, _ = regap("pack", tmp_path / "by mail", "--out", tmp_path / "pack")
+    assert code == 0, error
+    assert read_pack(tmp_path / "pack").card.name == "organism"
+
+
 REFUSED = [
     ("config.toml", "has no provenance.json", lambda run: (run / "provenance.json").unlink()),
     ("summary.json", "has no finished summary.json", lambda run: (run / "summary.json").unlink()),

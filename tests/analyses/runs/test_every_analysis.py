@@ -1,0 +1,55 @@
+"""A run finishes what its pairs and its model allow, and says in one line what it left out."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from regap.analyses.runs import measured
+from regap.geometry.data.pair_files import write_pairs
+from regap.organism.prompts import HeldOut, held_out_pairs
+
+
+def asked(path: Path, *arms: str) -> Path:
+    write_pairs(held_out_pairs(HeldOut(5, 5, 5, arms=arms)), path / "pairs.parquet")
+    return path / "pairs.parquet"
+
+
+def tables(run: Path) -> set[str]:
+    return {path.stem for path in (run / "tables").iterdir()}
+
+
+def test_words_alone_are_run_to_the_end(regap, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code, error, shown = regap(
+        "run", "--pairs", asked(tmp_path, "text"), "--out", out, "--max-new-tokens", "8"
+    )
+    assert code == 0, error
+    assert "the pairs have no image arm: drift, corrections and the claims about them are left out" in shown
+    assert tables(out) == {"separability", "coordinates", "completions", "verdicts", "outcomes"}
+    assert pd.read_parquet(out / "tables" / "coordinates.parquet").drift.isna().all()
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["image_arm"] is None and "of harmful requests as text." in summary["headline"]
+    assert (out / "figures" / "separability.html").is_file() and (out / "report.html").is_file()
+    code, error, _ = regap(
+        "ablate", out, "--layers", "8", "--component", "mlp", "--component", "direction", "--replace", "zero"
+    )
+    assert code == 0, error
+    code, error, _ = regap("sweep", out)
+    assert (code, "the pairs have no image arm, only text" in error) == (2, True), error
+
+
+def test_a_model_that_refuses_nothing_keeps_its_geometry(
+    regap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measured, "opens_with_refusal", lambda _: False)
+    out, pairs = tmp_path / "out", asked(tmp_path, "text", "typographic")
+    code, error, shown = regap("run", "--pairs", pairs, "--out", out, "--max-new-tokens", "8")
+    assert code == 0, error
+    told = " ".join(shown.split())
+    assert "refuses none of the 10 calibration texts" in told and "are left out" in told
+    claims = pd.read_parquet(out / "tables" / "claims.parquet")
+    assert list(claims.claim) == ["collapse", "drift_predicts"]
+    assert {"separability", "drift", "coordinates", "outcomes", "prediction"} <= tables(out)
+    assert not {"strength", "adaptive", "recipes"} & tables(out)
