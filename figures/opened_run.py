@@ -10,7 +10,7 @@ import pandas as pd
 
 from regap.analyses.runs.questions import Question, questions_of
 from regap.analyses.runs.records import Record, RunRecords, Summary, table_path
-from regap.analyses.tables.schemas import SCHEMAS
+from regap.analyses.tables.schemas import SCHEMAS, command_for
 from regap.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -142,20 +142,6 @@ def edited_layers(summary: Summary) -> tuple[int, ...]:
     """The layers that the run's corrections edit, in order; empty when summary.json does not say."""
     sites = [StoredSite.of(summary, correction) for correction in ("fixed", "regap")]
     return tuple(sorted({layer for site in sites if site for layer in site.layers}))
-
-
-MADE_BY = {
-    "judge": "regap judge RUN",
-    "compare": "regap compare",
-    "read_back": "regap run --read-back",
-    "ablate": "regap ablate RUN",
-    "sweep": "regap sweep RUN",
-}
-
-
-def command_for(table: str) -> str:
-    """The command that makes a table."""
-    return MADE_BY.get(SCHEMAS[table].analysis if table in SCHEMAS else table, "regap run")
 
 
 def missing_table(folder: Path, name: str) -> str:

@@ -48,7 +48,7 @@ class Curve:
         return self.at(torch.full_like(self.across[:, 0], over_refusal))
 
     def mean_up_to(self, over_refusal: float) -> Draws:
-        """Return attack success averaged over over-refusals from 0 to this one (trapezoid); NaN if one is not reached."""
+        """Return attack success averaged over over-refusals from 0 to this one (trapezoid), or NaN."""
         places = [over_refusal * step / STEPS for step in range(STEPS + 1)]
         heights = torch.stack([self.at_share(place) for place in places], 1)
         return torch.trapezoid(heights, dx=1 / STEPS, dim=1)

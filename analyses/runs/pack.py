@@ -21,8 +21,8 @@ PACKAGES = ("regap", "torch", "transformers")
 def pack_of(run: Path, method: str, *, even_if_worse: bool = False) -> Pack:
     """Return the pack of a run's fixed or adaptive correction, with the outcomes on its test pairs.
 
-    No model is loaded. A correction under which attack success rises in any arm is refused unless `even_if_worse`. Raises ConfigError for a folder that is no finished run, PackError for a run that keeps no
-    such correction.
+    No model is loaded. A correction under which attack success rises in any arm is refused unless `even_if_worse`.
+    Raises ConfigError for a folder that is no finished run, PackError for a run that keeps no such correction.
     """
     if method not in get_args(CorrectionName):
         raise ConfigError(f"method is {method!r}; choose one of {', '.join(get_args(CorrectionName))}")

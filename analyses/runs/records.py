@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from regap.analyses.runs.questions import questions_of
-from regap.analyses.tables.schemas import SCHEMAS, conform
+from regap.analyses.tables.schemas import SCHEMAS, command_for, conform
 from regap.geometry.files import write_whole
 
 ARROW = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
@@ -64,7 +64,7 @@ class Record:
         if not path.is_file():
             raise FileNotFoundError(
                 f"the run folder {str(run_folder)!r} has no table {name!r} (tables/{name}.parquet); "
-                f"`regap run` makes it, in the analysis {SCHEMAS[name].analysis!r}, or a command of that name"
+                f"`{command_for(name)}` makes it, in the analysis {SCHEMAS[name].analysis!r}"
             )
         return cls(name, _with_gaps(name, parquet.read_table(path).to_pandas()))
 

@@ -11,6 +11,21 @@ from regap.analyses.tables.judging import JUDGING
 from regap.analyses.tables.run import RUN
 
 SCHEMAS: Mapping[str, Schema] = {**RUN, **JUDGING, **INTERVENTIONS}
+COMMANDS = {
+    "judge": "regap judge RUN",
+    "compare": "regap compare",
+    "read_back": "regap run --read-back",
+    "calibrate": "regap calibrate RUN",
+    "utility": "regap utility RUN",
+    "ablate": "regap ablate RUN",
+    "sweep": "regap sweep RUN",
+}
+"""By the analysis that makes a table; `regap run` makes the others."""
+
+
+def command_for(table: str) -> str:
+    """Return the command that makes a table."""
+    return COMMANDS.get(SCHEMAS[table].analysis if table in SCHEMAS else table, "regap run")
 
 
 def conform(name: str, table: pd.DataFrame) -> pd.DataFrame:

@@ -88,6 +88,9 @@ def test_every_kind_of_column_survives_its_file(tmp_path: Path) -> None:
 def test_a_missing_table_says_what_makes_it(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no table 'strength'.*`regap run`.*'drift_causes'"):
         Record.load(tmp_path, "strength")
+    for name, command in (("ablation", "ablate"), ("utility", "utility"), ("agreement", "judge")):
+        with pytest.raises(FileNotFoundError, match=f"`regap {command} RUN` makes it"):
+            Record.load(tmp_path, name)
 
 
 def test_where_selects_the_rows_that_equal_all() -> None:
