@@ -72,13 +72,22 @@ def _claim(seen: Measured) -> Claim:
     drop = d_prime_drop(seen, seen.image_arm)
     found = estimate(drop, n)
     conditions = [above(found)]
-    evidence = f"d' falls by {found} from text to {seen.image_arm} at layer {seen.layer}"
+    evidence = f"d' {_change(found)} from text to {seen.image_arm} at layer {seen.layer}"
     if "blank" in seen.states:
         blank = d_prime_drop(seen, "blank")
         conditions.append(above(estimate(drop - blank, n)))
-        evidence += f"; by {estimate(blank, n)} from text to text with a blank image"
+        other = _change(estimate(blank, n))
+        other = other.removeprefix("falls ") if _change(found).startswith("falls ") else other
+        evidence += f"; {other} from text to text with a blank image"
     usable = _probe_evidence(seen)
     return Claim("collapse", TITLE, verdict_of(*conditions), CRITERION, evidence + usable, found)
+
+
+def _change(fall: Estimate) -> str:
+    """A fall in words; one below 0 is a rise."""
+    if not fall.value < 0:
+        return f"falls by {fall}"
+    return f"rises by {Estimate(-fall.value, -fall.high, -fall.low, fall.n)}"
 
 
 def _probe_evidence(seen: Measured) -> str:

@@ -32,6 +32,7 @@ CRITERION = (
     "interval below 0 and that of drift with attack success above 0."
 )
 BINS = 5
+WORDS = {"d_prime": "d'", "attack_success": "attack success"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +156,7 @@ def _correlation(points: Sequence[DriftPoint], level: str, y: str) -> Estimate:
 def _claim(found: Mapping[tuple[str, str], Estimate]) -> Claim:
     conditions = [(below if y == "d_prime" else above)(value) for (_, y), value in found.items()]
     evidence = "Rank correlation of drift with " + "; ".join(
-        f"{y.replace('_', ' ')} across {level}s {value}" for (level, y), value in found.items()
+        f"{WORDS[y]} across {level}s {value}" for (level, y), value in found.items()
     )
     main = found.get(("model", "attack_success")) or next(iter(found.values()))
     return Claim("drift_predicts", TITLE, verdict_of(*conditions), CRITERION, evidence, main)

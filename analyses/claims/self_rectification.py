@@ -153,9 +153,9 @@ def _claim(
     against = estimate(moved["D"] - moved["random"], n)
     added = estimate(aurocs["rho"] - torch.maximum(aurocs["z_before"], aurocs["z_after"]), n)
     evidence = (
-        f"Corrected at block {block}, rho of harmful minus harmless images is {apart} for D and "
-        f"{estimate(moved['random'], n)} for a random vector; its AUROC is {detector}, {_compared(added)} the better "
-        f"of plain z before and after ({added})"
+        f"Corrected at block {block}, later layers move harmful images further along the refusal direction than "
+        f"harmless ones by {apart} for D and by {estimate(moved['random'], n)} for a random vector; the AUROC of this "
+        f"movement (rho) is {detector}, {_compared(added)} the better of plain z before and after ({added})"
     )
     return Claim(
         "self_rectification",

@@ -3,6 +3,7 @@
 import pytest
 
 from regap.analyses.claims.claim import Claim, above, below, claims_record, verdict_of
+from regap.analyses.claims.collapse import _change
 from regap.geometry.estimates import Estimate
 
 POSITIVE, NEGATIVE, OPEN = (Estimate(value, value - 1, value + 1, 9) for value in (2.0, -2.0, 0.5))
@@ -44,3 +45,8 @@ def test_claims_are_a_table_with_their_number() -> None:
         *("collapse", "holds", 2.0, 1.0, 3.0),
         9,
     )
+
+
+def test_a_fall_below_nothing_is_told_as_a_rise() -> None:
+    assert _change(Estimate(0.4, 0.1, 0.7, 9)) == "falls by 0.4 [0.1, 0.7]"
+    assert _change(Estimate(-0.376, -0.6, 0.1, 9)) == "rises by 0.376 [-0.1, 0.6]"
