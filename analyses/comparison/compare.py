@@ -49,8 +49,8 @@ def compare(
     """
     check_names(names)
     asked = asked_of(config)
-    require_image_arm(image_arm_of((*asked.pairs.arms, *config.make), config), asked.pairs.arms)
     known = (*(config.arms or asked.pairs.arms), *config.make)
+    require_image_arm(image_arm_of(known, config), known)
     shared = tuple(dict.fromkeys(arm for arm in known if _has(asked.contrasts, arm, config)))
     chosen = available(names, shared)
     run = start_run(config, track, force=force, asked=asked)

@@ -94,11 +94,14 @@ def _difference(path: Path, config: RunConfig, model: Model, pairs: Pairs | None
     """What is different about the run in the folder, in words; None for the same question, or none that is readable."""
     try:
         known = provenance_of(path)
-        before = stored_config(path / "config.toml", out=config.out).question()
     except ConfigError:
         return None  # new, or damaged: what it told of is not known
     if known.get("fingerprint") != model.fingerprint:
         return f"another model ({known.get('model')})"
+    try:
+        before = stored_config(path / "config.toml", out=config.out).question()
+    except ConfigError:
+        return None
     for name, value in config.question().items():
         if before.get(name) != value:
             return f"{name} {before.get(name)} instead of {value}"

@@ -69,12 +69,13 @@ def test_a_bad_pairs_file_gets_one_line(regap, tmp_path, columns, says):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("command", ["run", "capture", "compare"])
 @pytest.mark.parametrize(
-    ("flags", "says"),
+    ("command", "flags", "says"),
     [
-        (("--arm", "texr"), "arm is 'texr'; the pairs have the arms"),
-        (("--arm", "text"), "no image arm, only text"),
+        ("run", ("--arm", "texr"), "arm is 'texr'; the pairs have the arms"),
+        ("capture", ("--arm", "texr"), "arm is 'texr'; the pairs have the arms"),
+        ("compare", ("--arm", "texr"), "arm is 'texr'; the pairs have the arms"),
+        ("compare", ("--arm", "text"), "no image arm, only text"),
     ],
 )
 def test_an_arm_that_no_pair_has_leaves_no_folder(regap, tmp_path, pairs_file, command, flags, says):
@@ -138,7 +139,7 @@ def test_an_out_folder_of_another_model_is_refused_and_kept(regap, tmp_path, pai
     out.mkdir()
     (out / "provenance.json").write_text(json.dumps({"model": "another", "fingerprint": "another"}))
     code, error, _ = regap("run", "--pairs", pairs_file, "--out", out)
-    assert (code, "holds a run of another model (another)" in error) == (2, True)
+    assert (code, "holds a run with another model (another)" in error) == (2, True)
     assert json.loads((out / "provenance.json").read_text())["model"] == "another"
 
 
