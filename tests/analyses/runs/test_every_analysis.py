@@ -32,7 +32,7 @@ def test_words_alone_are_run_to_the_end(regap, tmp_path: Path) -> None:
     assert pd.read_parquet(out / "tables" / "coordinates.parquet").drift.isna().all()
     summary = json.loads((out / "summary.json").read_text())
     assert summary["image_arm"] is None and "of harmful requests as text." in summary["headline"]
-    assert (out / "figures" / "separability.html").is_file() and (out / "report.html").is_file()
+    assert (out / "figures" / "separability_by_layer.html").is_file() and (out / "report.html").is_file()
     code, error, _ = regap(
         "ablate", out, "--layers", "8", "--component", "mlp", "--component", "direction", "--replace", "zero"
     )
