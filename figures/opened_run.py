@@ -86,6 +86,22 @@ class Run:
         """The headline numbers, as in summary.json; empty when the run is not finished."""
         return self._records.summary.content
 
+    def answers(self, condition: str = "baseline", arm: str | None = None) -> tuple[Any, ...]:
+        """The answers that the run keeps under a condition, in one arm or in all, as `rg.judge` takes them.
+
+        Raises ConfigError when the run is not finished, or keeps no such answer.
+        """
+        from regap.analyses.judges.stored_answers import stored_answers
+
+        kept = stored_answers(self.folder).answers
+        found = tuple(one.completion for one in kept if one.condition == condition and arm in (None, one.arm))
+        if not found:
+            there = sorted({f"{one.condition} in arm {one.arm}" for one in kept})
+            raise ConfigError(
+                f"the run keeps no answers under {condition!r} in arm {arm}; it has {', '.join(there)}"
+            )
+        return found
+
     def report(self) -> Path:
         """Writes report.html into the folder: one file that opens offline. Returns its path."""
         from regap.figures.report import write_report

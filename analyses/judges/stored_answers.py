@@ -101,7 +101,7 @@ def stored_verdicts(folder: Path, stored: StoredAnswers) -> tuple[tuple[Judged, 
 
 def _answered(row: dict[str, Any], pair: Pair) -> Answered:
     said = Completion(
-        pair.pair_id, row["arm"], row["text"], row["tokens"], row["finished"], row["first_token"]
+        pair.pair_id, row["arm"], row["text"], row["tokens"], row["finished"], row["first_token"], pair
     )
     return Answered(row["condition"], pair, said)
 
