@@ -1,7 +1,7 @@
 """In which words a model is asked to be careful, to judge its own answer, and to say what a picture shows."""
 
 import re
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 from regap.geometry.data.pairs import IMAGE_SLOT, Prompt
 from regap.geometry.states.store import digest_of
@@ -75,12 +75,12 @@ class Wording:
             text = prompt.text.replace(IMAGE_SLOT, words, 1).replace(IMAGE_SLOT, "")
         else:
             text = f"{_bare(prompt)}\n{words}".strip()
-        return Prompt(text, (), prompt.system)
+        return Prompt(text, (), prompt.system, turns=prompt.turns)
 
     def warned(self, prompt: Prompt) -> Prompt:
         """Return the prompt with the warning before the system's own words."""
         system = f"{self.careful}\n{prompt.system}" if prompt.system else self.careful
-        return Prompt(prompt.text, prompt.pictures, system, prompt.shown)
+        return replace(prompt, system=system)
 
     def _asked(self, question: str, prompt: Prompt, answer: str = "") -> Prompt:
         count = len(prompt.pictures) if "{images}" in question else 0
@@ -88,7 +88,7 @@ class Wording:
         slots = {"{images}": IMAGE_SLOT * count, "{this}": this, "{it}": it}
         slots |= {"{query}": _bare(prompt) or ALONE, "{answer}": answer.replace(IMAGE_SLOT, "image")}
         filled = re.sub("|".join(slots), lambda found: slots[found.group()], question)
-        return Prompt(filled.strip(), prompt.pictures if count else (), prompt.system)
+        return Prompt(filled.strip(), prompt.pictures if count else (), prompt.system, turns=prompt.turns)
 
 
 def _bare(prompt: Prompt) -> str:

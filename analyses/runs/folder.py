@@ -222,7 +222,10 @@ def pairs_digest(pairs: Pairs) -> str:
     requests = hashlib.sha256()
     for pair in pairs:
         arms = [
-            (arm, prompt.system, prompt.text, [picture.sha256 for picture in prompt.pictures])
+            (
+                *(arm, prompt.system, prompt.text, [picture.sha256 for picture in prompt.pictures]),
+                *[[turn.role, turn.text] for turn in prompt.turns],
+            )
             for arm, prompt in pair.prompts.items()
         ]
         requests.update(json.dumps([pair.pair_id, pair.label, pair.split, arms]).encode())

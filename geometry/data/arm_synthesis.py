@@ -5,7 +5,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from regap.errors import PairError
-from regap.geometry.data.pairs import IMAGE_SLOT, Pair, Pairs, Picture, Prompt, is_image_arm
+from regap.geometry.data.pairs import IMAGE_SLOT, Pair, Pairs, Picture, Prompt, as_names, is_image_arm
 from regap.geometry.data.rendering import TextStyle, blank, colour, noise, style_of
 
 DISTRIBUTED = "distributed"
@@ -24,7 +24,7 @@ MADE = ("typographic", *_CONTENTLESS)
 """The arms that can be made of any pair in words."""
 
 
-def with_arms(pairs: Pairs, arms: Sequence[str], *, style: str = "figstep", seed: int = 0) -> Pairs:
+def with_arms(pairs: Pairs, arms: Sequence[str] | str, *, style: str = "figstep", seed: int = 0) -> Pairs:
     """Return the pairs with these arms made for every pair that has a text arm and lacks them.
 
     `typographic`: what the pair shows, drawn in the style, with its carrier sentence. If any pair has it already,
@@ -32,6 +32,7 @@ def with_arms(pairs: Pairs, arms: Sequence[str], *, style: str = "figstep", seed
     kind of pair from another. `blank`, `noise`, `blank-colour`: a picture without content before the words, as
     large as the pair's own first image. Raises PairError for an arm that cannot be made.
     """
+    arms = as_names(arms)
     unknown = [arm for arm in arms if arm not in MADE]
     if unknown:
         raise PairError(f"arm {unknown[0]!r} cannot be made; choose from {', '.join(MADE)}")
@@ -56,7 +57,9 @@ def _typographic(pair: Pair, style: TextStyle) -> Pair:
     if "typographic" in prompts:
         prompts[f"typographic-{DISTRIBUTED}"] = prompts.pop("typographic")
     picture = style.picture(pair.shown)
-    prompts["typographic"] = Prompt(f"{IMAGE_SLOT}\n{style.carrier}", (picture,), shown=pair.shown)
+    words = f"{IMAGE_SLOT}\n{style.carrier}"
+    text = prompts.get("text") or Prompt("")
+    prompts["typographic"] = replace(text, text=words, pictures=(picture,), shown=pair.shown)
     return replace(pair, prompts=prompts)
 
 
@@ -64,7 +67,8 @@ def _contentless(pair: Pair, arm: str, seed: int) -> Pair:
     if arm in pair.prompts or "text" not in pair.prompts:
         return pair
     picture = _CONTENTLESS[arm](_size(pair), pair.request, seed)
-    prompt = Prompt(f"{IMAGE_SLOT}\n{pair.prompts['text'].text}", (picture,))
+    text = pair.prompts["text"]
+    prompt = replace(text, text=f"{IMAGE_SLOT}\n{text.text}", pictures=(picture,), shown=None)
     return replace(pair, prompts={**pair.prompts, arm: prompt})
 
 

@@ -18,13 +18,14 @@ from regap.geometry.data.pairs import (
     Picture,
     Prompt,
     Split,
+    Turn,
     check_arm,
     split_of,
 )
 from regap.geometry.files import write_whole
 
 REQUIRED = ("pair_id", "label", "request", "text")
-OPTIONAL = ("arm", "category", "image", "images", "system", "answer", "split", "cluster", "shown")
+OPTIONAL = ("arm", "category", "image", "images", "system", "turns", "answer", "split", "cluster", "shown")
 ALSO_CALLED = {"id": "pair_id"}
 """Names that are read as another column, unless that column is there too."""
 UNKNOWN = "-"
@@ -50,8 +51,9 @@ def read_pairs(
 
     Columns: pair_id (or id), label, and text or request, each of which stands for the other where that is absent;
     optional arm (text where absent), category, image (a path relative to the file and inside its folder, or in
-    parquet the encoded bytes), images (a list of these), system (the system message), answer, split (by a hash of
-    the request where absent), cluster (the pair where absent), shown (the words in its image, the request where
+    parquet the encoded bytes), images (a list of these), system (the system message), turns (what was said before, a
+    JSON list such as [{"role": "user", "text": "Hi"}, {"role": "assistant", "text": "Hello"}]), answer, split (by a
+    hash of the request where absent), cluster (the pair where absent), shown (the words in its image, the request where
     absent, `-` where not known). Image paths in a table are relative to the working folder.
 
     Other names are mapped: `columns` from the column there to the name here, or to None to leave it out; `labels`,
@@ -89,6 +91,7 @@ def write_pairs(pairs: Pairs, path: str | Path) -> None:
             "image": prompt.pictures[0].encoded() if len(prompt.pictures) == 1 else None,
             "images": [picture.encoded() for picture in prompt.pictures] if prompt.pictures[1:] else None,
             "system": prompt.system,
+            "turns": json.dumps([vars(turn) for turn in prompt.turns]) if prompt.turns else None,
             "answer": pair.answer,
             "split": pair.split,
             "cluster": pair.cluster,
@@ -223,7 +226,21 @@ def _prompt(folder: Path, text: str, images: list[object], row: dict) -> Prompt:
     if pictures and IMAGE_SLOT not in text:
         text = f"{IMAGE_SLOT}\n" * len(pictures) + text
     system, shown = (None if row.get(name) is None else str(row[name]) for name in ("system", "shown"))
-    return Prompt(text, pictures, system, "" if shown == UNKNOWN else shown)
+    return Prompt(text, pictures, system, "" if shown == UNKNOWN else shown, _turns(row.get("turns")))
+
+
+def _turns(given: object) -> tuple[Turn, ...]:
+    """Return the earlier turns of a cell: nothing, a JSON list, or the list itself."""
+    if given is None:
+        return ()
+    try:
+        listed = json.loads(given) if isinstance(given, str) else given
+        return tuple(Turn(turn["role"], turn.get("text", turn.get("content"))) for turn in listed)  # type: ignore[union-attr]
+    except (TypeError, KeyError, AttributeError, json.JSONDecodeError):
+        raise PairError(
+            f"turns is {str(given)[:60]!r}; write a JSON list such as "
+            '[{"role": "user", "text": "Hi"}, {"role": "assistant", "text": "Hello"}]'
+        ) from None
 
 
 def _picture(folder: Path, image: object) -> Picture:

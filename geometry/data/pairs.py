@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
@@ -18,6 +18,20 @@ IMAGE_SLOT = "<image>"
 
 
 @dataclass(frozen=True)
+class Turn:
+    """One earlier message of a conversation, in words alone."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+    def __post_init__(self) -> None:
+        if self.role not in ("user", "assistant"):
+            raise PairError(f"a turn has the role {self.role!r}; write user or assistant")
+        if not isinstance(self.text, str) or not self.text.strip() or IMAGE_SLOT in self.text:
+            raise PairError(f"a turn has the text {self.text!r}; write words, without {IMAGE_SLOT}")
+
+
+@dataclass(frozen=True)
 class Prompt:
     """One user message with its pictures, each of whose places is marked by `<image>`."""
 
@@ -29,8 +43,16 @@ class Prompt:
     """What the chat template is given as the system's message; None for no such message."""
     shown: str | None = None
     """The words in its picture, or, of a text, in a picture made of it; None: the request, empty: not known."""
+    turns: tuple[Turn, ...] = ()
+    """What was said before the message: user and assistant in turn, the assistant last."""
 
     def __post_init__(self) -> None:
+        roles = [turn.role for turn in self.turns]
+        if roles != ["user", "assistant"] * (len(roles) // 2):
+            raise PairError(
+                f"turns are by {', '.join(roles)}; write user and assistant in turn, the assistant last, since the "
+                "message itself is the user's next turn"
+            )
         slots, pictures = self.text.count(IMAGE_SLOT), len(self.pictures)
         if slots != pictures:
             raise PairError(
@@ -182,9 +204,9 @@ class Pairs:
         return Pairs(self.pairs + other.pairs, self.notes + other.notes)
 
 
-def as_arms(arms: Sequence[str] | str) -> tuple[str, ...]:
-    """Return the arms as a tuple; one name alone is one arm, and not a row of letters."""
-    return (arms,) if isinstance(arms, str) else tuple(arms)
+def as_names(given: Iterable[str] | str) -> tuple[str, ...]:
+    """Return the names of arms, components or vectors as a tuple; a text alone is one name, never its letters."""
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def is_image_arm(arm: str) -> bool:

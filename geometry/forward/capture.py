@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor
 
-from regap.geometry.data.pairs import Pairs, Prompt, as_arms
+from regap.geometry.data.pairs import Pairs, Prompt, as_names
 from regap.geometry.forward.batches import BatchSplitter, batch_rows, prefetch
 from regap.geometry.forward.hooks import Edit
 from regap.geometry.forward.pending_states import PendingStates, start_capture
@@ -65,7 +65,7 @@ def capture(
     """
     runner = Runner.of(model)
     chosen = tuple(range(runner.model.layers)) if layers is None else tuple(layers)
-    wanted = {arm: pairs.where(arm=arm) for arm in (pairs.arms if arms is None else as_arms(arms))}
+    wanted = {arm: pairs.where(arm=arm) for arm in (pairs.arms if arms is None else as_names(arms))}
     if position == "all":
         return {
             arm: capture_every_token(runner, list(having), arm, chosen, edits)

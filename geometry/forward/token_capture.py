@@ -79,7 +79,7 @@ def named_tokens(model: Model, batch: Batch) -> list[tuple[Token, ...]]:
     """Return the tokens of each prompt, padding left out, with their roles."""
     masks: dict[Role, Tensor] = {"image": batch.image}
     try:
-        masks["request"], masks["template"] = batch.request, batch.template
+        masks["request"], masks["template"], masks["earlier"] = batch.request, batch.template, batch.earlier
         rest: Role = "system"
     except ModelError:  # a slow tokenizer does not say which characters its tokens stand for
         rest = "unknown"

@@ -62,13 +62,19 @@ class Batch:
 
     @property
     def request(self) -> Bool[Tensor, "prompt token"]:
-        """True at the tokens that hold the user's words."""
+        """True at the tokens that hold the user's words, those of earlier turns left out."""
         return self._spoken["user"]
 
     @property
     def template(self) -> Bool[Tensor, "prompt token"]:
-        """True at the tokens that nobody said and that show no image: the chat template's and the processor's own."""
-        return self.real & ~self.image & ~self._spoken["user"] & ~self._spoken["system"]
+        """True at the tokens of the chat template and of the processor: they hold nobody's words and no image."""
+        spoken = torch.stack(list(self._spoken.values())).any(0)
+        return self.real & ~self.image & ~spoken
+
+    @property
+    def earlier(self) -> Bool[Tensor, "prompt token"]:
+        """True at the tokens that hold the words of earlier turns."""
+        return self._spoken["earlier"]
 
     @property
     def after_instruction(self) -> Bool[Tensor, "prompt token"]:

@@ -1,7 +1,8 @@
-"""Whose words each token of a batch is: the user's, the system's, or nobody's, the template's own."""
+"""Whose words each token of a batch is: the user's, the system's, those of earlier turns, or the template's."""
 
 from collections.abc import Sequence
 from difflib import SequenceMatcher
+from typing import get_args
 
 import torch
 from jaxtyping import Bool
@@ -27,7 +28,7 @@ def token_roles(
             f"model {model.name}: its tokenizer does not say which characters its tokens stand for; "
             "use positions last, image or all, or a fast tokenizer"
         )
-    found: dict[TokenRole, Tensor] = {who: torch.zeros_like(real) for who in ("user", "system")}
+    found: dict[TokenRole, Tensor] = {who: torch.zeros_like(real) for who in get_args(TokenRole)}
     for row, prompt in enumerate(prompts):
         columns = real[row].nonzero()[:, 0].tolist()
         for token, who in _alone_to_whole(model, prompt, ids[row, columns].tolist()):

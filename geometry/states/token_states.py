@@ -10,9 +10,9 @@ from torch import Tensor
 from regap.errors import PairError
 from regap.geometry.states.activations import StateRow
 
-Role = Literal["image", "request", "system", "template", "unknown"]
-"""image: a patch of an image; request: the user's words; system: the system message; template: everything else;
-unknown: the tokenizer does not say which characters its tokens stand for."""
+Role = Literal["image", "request", "system", "earlier", "template", "unknown"]
+"""image: a patch of an image; request: the user's words; system: the system message; earlier: earlier
+turns; template: everything else; unknown: the tokenizer does not say which characters its tokens stand for."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """AdaShield-S: a standing warning before every prompt."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from regap.errors import ModelError
 from regap.geometry.data.pairs import Prompt
@@ -49,6 +49,6 @@ def carefully(model: Model, prompts: Sequence[Prompt], wording: Wording) -> list
             render(model, warned)
         except ModelError:
             words = f"{wording.careful}\n{prompt.text}"
-            warned = Prompt(words, prompt.pictures, prompt.system, prompt.shown)
+            warned = replace(prompt, text=words)
         found.append(warned)
     return found

@@ -37,7 +37,10 @@ class OtherArms:
         """Digest of all renderings."""
         told = {
             key: {
-                arm: [prompt.system, prompt.text, [each.sha256 for each in prompt.pictures]]
+                arm: [
+                    *(prompt.system, prompt.text, [each.sha256 for each in prompt.pictures]),
+                    *[[turn.role, turn.text] for turn in prompt.turns],
+                ]
                 for arm, prompt in arms.items()
             }
             for key, arms in self.prompts.items()

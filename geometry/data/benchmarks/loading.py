@@ -14,7 +14,7 @@ from regap.geometry.data.benchmarks.hub import fetch
 from regap.geometry.data.benchmarks.pictures import Gallery
 from regap.geometry.data.benchmarks.source import BenchmarkFiles
 from regap.geometry.data.benchmarks.twins import twins_together
-from regap.geometry.data.pairs import Pair, Pairs, Prompt, normal
+from regap.geometry.data.pairs import Pair, Pairs, Prompt, as_names, normal
 
 PARTIAL = "download the rest, or allow a partial benchmark (allow_partial=True, --partial)"
 
@@ -27,7 +27,7 @@ def benchmark(
     name: str,
     folder: str | Path | None = None,
     *,
-    arms: Sequence[str] | None = None,
+    arms: Sequence[str] | str | None = None,
     limit: int | None = None,
     download: bool = False,
     allow_partial: bool = False,
@@ -49,7 +49,7 @@ def harmless(
     folder: str | Path | None = None,
     *,
     count: int | None = None,
-    arms: Sequence[str] | None = None,
+    arms: Sequence[str] | str | None = None,
     download: bool = False,
     allow_partial: bool = False,
 ) -> Pairs:
@@ -81,12 +81,12 @@ def _read(
     name: str,
     folder: str | Path | None,
     chosen: Choice | None,
-    arms: Sequence[str] | None,
+    arms: Sequence[str] | str | None,
     download: bool,
     allow_partial: bool,
 ) -> Pairs:
     """Return the pairs of a benchmark, of all or of those that are chosen before any picture is looked at."""
-    card = card_of(name)
+    card, arms = card_of(name), None if arms is None else as_names(arms)
     source = BenchmarkFiles(card.name, _home(card, folder, download))
     gallery = Gallery(card.name, source.folder)
     try:

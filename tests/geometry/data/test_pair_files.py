@@ -302,3 +302,19 @@ def test_pairs_written_where_nothing_can_be_read_back_differ(tiny_pairs: Pairs, 
     table.loc[0, "text"] = "another"
     table.to_parquet(path)
     assert read_pairs(path) != tiny_pairs
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_earlier_turns_are_read_and_written(kind: str, tmp_path: Path) -> None:
+    said = [{"role": "user", "text": "Hi"}, {"role": "assistant", "text": "Hello"}]
+    (pair,) = read_pairs(written(tmp_path, [TEXT | {"turns": json.dumps(said)}], kind))
+    assert [vars(turn) for turn in pair.prompts["text"].turns] == said
+    write_pairs(Pairs((pair,)), tmp_path / "again.parquet")
+    (again,) = read_pairs(tmp_path / "again.parquet")
+    assert again.prompts["text"] == pair.prompts["text"]
+
+
+@pytest.mark.parametrize("turns", ["Hi", '"Hi"', "[1]", '{"role": "user"}', '[{"text": "Hi"}]'])
+def test_turns_of_another_form_are_an_error_with_an_example(turns: str, tmp_path: Path) -> None:
+    with pytest.raises(PairError, match=r"row 1: turns is .*write a JSON list such as"):
+        read_pairs(written(tmp_path, [TEXT | {"turns": turns}], "csv"))

@@ -1,15 +1,16 @@
 """What the model reads is the template around our words, all of them, and each token is known by whose it is."""
 
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from regap.errors import ModelError, PairError
-from regap.geometry.data.pairs import Pairs, Prompt
+from regap.geometry.data.pairs import Pairs, Prompt, Turn
 from regap.geometry.models.loading import Model
-from regap.geometry.prompts.batch import Batch, collate
+from regap.geometry.prompts.batch import Batch, collate, prompt_digest
 from regap.geometry.prompts.chat import render, spans
 
 QUIET = "you are quiet"
@@ -139,3 +140,43 @@ def test_no_prompt_is_ever_cut(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> 
     )  # what a tokenizer was told must not cut either
     tiny.tokenizer.backend_tokenizer.enable_truncation(4)
     assert int(collate(tiny, [Prompt("brew the mint in the yard")], [0]).real.sum()) == 9
+
+
+TURNS = (Turn("user", "grow the basil"), Turn("assistant", "done"))
+
+
+def test_earlier_turns_are_part_of_the_prompt_and_no_part_of_the_request(speaking: Any) -> None:
+    model = speaking(PLAIN)
+    prompt = Prompt("brew the mint", system=QUIET, turns=TURNS)
+    assert render(model, prompt) == (
+        f"system: {QUIET} . user: grow the basil . assistant: done . user: brew the mint . assistant:"
+    )
+    assert [span.speaker for span in spans(model, prompt)] == ["system", "earlier", "earlier", "user"]
+    batch = collate(model, [prompt], [0])
+    masks = batch.request, batch.earlier, batch.template
+    assert [int(mask.sum()) for mask in masks] == [3, 4, 9]
+    assert not bool((batch.request & batch.earlier).any())
+    assert prompt_digest(render(model, prompt), prompt) != prompt_digest(
+        render(model, replace(prompt, turns=())), prompt
+    )
+
+
+def test_a_template_that_drops_earlier_turns_is_refused(speaking: Any) -> None:
+    model = speaking("{% set messages = messages[-1:] %}" + PLAIN)
+    with pytest.raises(
+        ModelError, match="leaves out 'grow the basil'; ask without a system message or earlier"
+    ):
+        render(model, Prompt("brew the mint", turns=TURNS))
+
+
+@pytest.mark.parametrize("turns", [TURNS[:1], TURNS[::-1], (*TURNS, TURNS[0])])
+def test_turns_alternate_and_end_with_the_assistant(turns: tuple[Turn, ...]) -> None:
+    with pytest.raises(PairError, match="the assistant last"):
+        Prompt("brew the mint", turns=turns)
+
+
+@pytest.mark.parametrize("role, text", [("system", "hi"), ("user", " "), ("user", "see <image>")])
+@pytest.mark.usefixtures("unchecked")
+def test_a_turn_is_words_of_the_user_or_the_assistant(role: Any, text: str) -> None:
+    with pytest.raises(PairError, match="a turn has the"):
+        Turn(role, text)

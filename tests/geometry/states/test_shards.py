@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from regap.errors import PairError, StoreError
 from regap.geometry.data.pairs import Pairs
@@ -23,6 +24,7 @@ from regap.geometry.separability import separability
 from regap.geometry.states.activations import Activations, label_means
 from regap.geometry.states.index import model_folder, read_activations
 from regap.geometry.states.shards import ROWS, Shards, parts_of
+from regap.geometry.states.store import digest_of_bytes
 
 
 @pytest.fixture
@@ -118,6 +120,10 @@ def test_a_shard_that_is_gone_or_changed_is_named(both: tuple[Any, Any], tmp_pat
     with pytest.raises(StoreError, match=r"shard .* is gone or damaged; capture again into the same folder"):
         _ = states.residuals
     path.write_bytes(data[:-4] + b"\x00\x00\x80\x7f")
+    with pytest.raises(StoreError, match="its numbers are not those that were written"):
+        list(states.parts())
+    infinite = torch.full((5, 4, 32), torch.inf)
+    save_file({"residuals": infinite}, path, {"digest": digest_of_bytes(infinite)})
     with pytest.raises(ValueError, match="infinities or NaN"):
         list(states.parts())
     path.unlink()
@@ -157,3 +163,14 @@ def test_memory_does_not_grow_with_the_prompts(tmp_path: Path, root: Path) -> No
     assert size >= 6400 * 8 * 1024 * 4
     assert written - before < size / 8 and analysed - before < size / 8
     assert auroc > 0.8  # the planted direction
+
+
+def test_a_shard_whose_numbers_changed_is_never_read(both: tuple[Any, Any]) -> None:
+    states = both[1]["text"]
+    path = states.source.paths[0]
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1  # the last bit of the mantissa or its like: still a finite number
+    path.write_bytes(bytes(data))
+    for read in (lambda: states.at(0), lambda: states.residuals):
+        with pytest.raises(StoreError, match="is damaged: its numbers are not those that were written"):
+            read()
