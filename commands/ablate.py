@@ -54,7 +54,7 @@ Vectors = Annotated[
 ]
 
 
-@takes(*CAPTURING, "arm", "image_arm", "max_new_tokens", "seed")
+@takes(*CAPTURING, "arms", "image_arm", "max_new_tokens", "seed")
 def ablate(
     run_folder: Again = None,
     component: Components = None,
@@ -67,9 +67,10 @@ def ablate(
     answers: Answers = False,
     **flags: Any,
 ) -> None:
-    """Replace attention, MLP, heads, blocks or directions, layer by layer, and measure refusal before and after."""
+    """Replace attention, MLPs, heads, blocks or directions, layer by layer, and measure how refusal changes."""
     from regap.analyses.ablation.ablate import ablate_run
-    from regap.analyses.ablation.cells import AblationRequest, read_layers
+    from regap.analyses.ablation.cells import AblationRequest
+    from regap.analyses.runs.config import read_layers
     from regap.analyses.runs.records import Record
 
     given: dict[str, Any] = {"components": component, "replacements": replace, "positions": positions}
@@ -89,22 +90,23 @@ def ablate(
     _draw(run.folder, question.folder, "ablation", again=run_folder is not None)
 
 
-@takes(*CAPTURING, "arm", "image_arm", "max_new_tokens", "seed")
+@takes(*CAPTURING, "arms", "image_arm", "max_new_tokens", "strengths", "seed")
 def sweep(
     run_folder: Again = None,
     vector: Vectors = None,
     layers: Layers = None,
     **flags: Any,
 ) -> None:
-    """Shift image states at every layer by every strength of the drift and its parts, by one-token passes."""
-    from regap.analyses.ablation.cells import read_layers
+    """Remove the drift, or a part of it, at every layer and strength, and read refusal off the first token."""
     from regap.analyses.ablation.layer_sweep import check_doses, sweep_run
+    from regap.analyses.runs.config import read_layers
 
     names, chosen = tuple(vector or ()), read_layers(layers) if layers else ()
+    settled = {name: value for name, value in flags.items() if name != "strengths"}
     check_doses(names)
     with progress() as track:
-        run = run_of(run_folder, flags, track, lambda model: check_doses(names, chosen, model))
-        question = sweep_run(run, names, chosen)
+        run = run_of(run_folder, settled, track, lambda model: check_doses(names, chosen, model))
+        question = sweep_run(run, names, chosen, flags["strengths"])
     _draw(run.folder, question.folder, "sweep", again=run_folder is not None)
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from regap.commands.options import CAPTURING, Budget, progress, run_of, screen, takes
+from regap.commands.options import CAPTURING, progress, run_of, screen, takes
 
 WIDTH = 110
 """Columns of the printed table: a narrower screen wraps its lines rather than its cells."""
@@ -16,34 +16,26 @@ RunOrNone = Annotated[
     Path | None,
     typer.Argument(help="A run folder, whose settings and pairs are used again; or give --model."),
 ]
-SignalOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Only recipes that read this: rho, z_before, z_after, growth, fitted, fitted_before, fitted_after."
-    ),
-]
-
 HeldOut = Annotated[
     bool,
     typer.Option("--held-out", help="Then ask test pairs, once, by first tokens, under all that was chosen."),
 ]
 
 
-@takes(*CAPTURING, "image_arm", "seed")
+@takes(*CAPTURING, "image_arm", "false_refusals", "signal", "strengths", "layers", "seed")
 def calibrate(
     run: RunOrNone = None,
-    false_refusals: Budget = None,
-    signal: SignalOption = None,
     held_out: HeldOut = False,
     **flags: Any,
 ) -> None:
     """Choose ReGap's recipe on calibration pairs for a budget of false refusals, and write all that were tried."""
     from regap.analyses.calibration.recipes import calibrate_run
 
-    new = {} if run else {"false_refusals": false_refusals, "signal": signal}
+    recipe = {name: flags[name] for name in ("false_refusals", "signal")}
+    settled = {name: value for name, value in flags.items() if name not in recipe}
     with progress() as track:
-        opened = run_of(run, {**flags, **new}, track)
-        found = calibrate_run(opened, false_refusals=false_refusals, signal=signal, held_out=held_out)
+        opened = run_of(run, settled if run else flags, track)
+        found = calibrate_run(opened, held_out=held_out, **recipe)
     choice = found.study.choice
     table = Table("reads", "passes", "best recipe", "refused %", "of harmless %", box=None, pad_edge=False)
     kinds = {(one.recipe.signal, one.recipe.passes): one for one in reversed(choice.trials)}

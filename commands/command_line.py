@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Collection
 from typing import Annotated
 
 import typer
@@ -24,27 +25,9 @@ from regap.commands import (
     run,
     utility,
 )
-from regap.commands.options import errors, screen
+from regap.commands.options import errors, screen, with_settings
 
-
-def _print_version(wanted: bool) -> bool:
-    if wanted:
-        screen.print(f"regap {__version__}")
-        raise typer.Exit
-    return wanted
-
-
-app = typer.Typer(
-    name="regap",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-organism_app = typer.Typer(
-    help="The bundled model organism: train it again, measure its card, write its pairs.",
-    no_args_is_help=True,
-)
-for command in (
+COMMANDS = (
     run.demo,
     run.run,
     run.capture,
@@ -63,17 +46,42 @@ for command in (
     model.doctor,
     plan.plan,
     benchmarks.benchmarks,
-):
-    app.command()(command)
-for command in (organism.train, organism.card, organism.pairs):
-    organism_app.command()(command)
-app.add_typer(organism_app, name="organism")
+)
+ORGANISM_COMMANDS = (organism.train, organism.card, organism.pairs)
 
 
-@app.callback()
-def options(
+def application(asked: Collection[str]) -> typer.Typer:
+    """Return the command line; the flags of settings are read for the commands asked for, so that --help is quick."""
+    app = typer.Typer(
+        name="regap",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    organisms = typer.Typer(
+        help="The bundled model organism: train it again, measure its card, write its pairs.",
+        no_args_is_help=True,
+    )
+    app.callback()(_top)
+    for commands, to in ((COMMANDS, app), (ORGANISM_COMMANDS, organisms)):
+        for command in commands:
+            wanted = command.__name__.replace("_", "-") in asked
+            to.command()(with_settings(command) if wanted else command)
+    app.add_typer(organisms, name="organism")
+    return app
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        screen.print(f"regap {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+def _top(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """Measure, explain and repair the collapse of safety geometry in vision-language models."""
@@ -87,7 +95,7 @@ def main() -> None:
     # Threads that wait by spinning make a machine with other work on it many times slower. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
-        app()
+        application(sys.argv[1:])()
     except SystemExit as end:
         if end.code != 130:  # what typer makes of an interruption
             raise

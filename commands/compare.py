@@ -19,24 +19,24 @@ Methods = Annotated[
     "family",
     "contrast",
     "contrast_data",
-    "arm",
+    "arms",
     "image_arm",
+    "layers",
+    "strengths",
     "max_new_tokens",
     "false_refusals",
+    "judge",
     "seed",
 )
-def compare(
-    method: Methods = None,
-    **flags: Any,
-) -> None:
-    """Compare defences, each at the site and strength that calibration pairs choose within one budget."""
+def compare(method: Methods = None, **flags: Any) -> None:
+    """Compare defences on the same pairs; calibration pairs choose each one's site and strength within one budget."""
     settings = settings_of(flags)
     from regap.analyses.comparison.compare import compare as compare_methods
     from regap.commands.compared import print_comparison
     from regap.figures.gallery import write_figures
 
     with progress() as track:
-        question = compare_methods(settings, tuple(method or ()), track)
+        question = compare_methods(settings, tuple(method or ()), track, force=bool(flags["force"]))
     run = Path(settings.out)
     drawn = write_figures(run, only="methods")
     print_comparison(run)

@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from regap.commands.options import Device, Run, Seed, progress, screen
+from regap.commands.options import RELOCATING, Run, progress, run_of, screen, takes
 
 if TYPE_CHECKING:
     from regap.analyses.judges.judge_panel import JudgePanel
@@ -20,6 +20,7 @@ LONGEST = 70
 """Characters of an answer that are printed: harmful ones are not spread."""
 
 
+@takes(*RELOCATING, "seed")
 def judge(
     run_folder: Run,
     judge: Annotated[
@@ -53,8 +54,7 @@ def judge(
     endpoint_rate: Annotated[
         float | None, typer.Option(help="Most questions a minute to the endpoint.")
     ] = None,
-    device: Device = None,
-    seed: Seed = None,
+    **flags: Any,
 ) -> None:
     """Judge the answers of a run again, generating none: verdicts, agreement between judges, and comparisons."""
     from regap.analyses.judges.judge_panel import panel, save_panel, with_verdicts
@@ -67,8 +67,13 @@ def judge(
         raise ValueError(
             "--endpoint-key and --endpoint-rate go with --endpoint; name it too, or leave them out"
         )
-    if device and not model_judge:
+    device, seed = flags["device"], flags.pop("seed")
+    if device and not (model_judge or first_token):
         raise ValueError("--device is where a --model-judge is loaded; name one too, or leave it out")
+    if not first_token and (unused := [name for name, value in flags.items() if value and name != "device"]):
+        raise ValueError(
+            f"--{unused[0].replace('_', '-')} goes with --first-token; add it, or leave the flag out"
+        )
     named = judges_named(judge or [])
     stored = stored_answers(run_folder)
     if model_judge:
@@ -87,9 +92,8 @@ def judge(
         found = panel(stored, named, run_folder, track)
         if first_token:
             from regap.analyses.judges.first_token_pass import first_token_pass
-            from regap.analyses.runs.run import open_run
 
-            tokens = first_token_pass(open_run(run_folder, track), stored)
+            tokens = first_token_pass(run_of(run_folder, flags, track), stored)
             further.append(tokens.record(stored))
             found = with_verdicts(found, tokens.verdicts(stored))
         further += with_known(stored_utility(stored, seed or 0), run_folder)
@@ -105,6 +109,7 @@ def judge(
     screen.print(f"tables: {', '.join(records)} in {escape(str(run_folder / 'asked'))}", soft_wrap=True)
 
 
+@takes("seed")
 def calibrate_judges(
     labels: Annotated[
         Path, typer.Argument(help="CSV of completions that people labelled, in XSTest's format.")
@@ -112,7 +117,7 @@ def calibrate_judges(
     judge: Annotated[
         list[str] | None, typer.Option(help="Judge by name; repeat for more. All by default.")
     ] = None,
-    seed: Seed = None,
+    **flags: Any,
 ) -> None:
     """Compare judges with people: precision, recall and kappa of refusals, on completions that people labelled."""
     from regap.analyses.judges.against_people import calibration, read_labelled
@@ -127,7 +132,7 @@ def calibrate_judges(
         if all(each.verdict == "not_judged" for each in judged):
             table.add_row(one.name, "not defined", "not defined", "not defined", str(len(people)))
             continue
-        found = calibration(people, judged, seed or 0)
+        found = calibration(people, judged, flags["seed"] or 0)
         shares = (
             escape(str(share or "not defined")) for share in (found.precision, found.recall, found.kappa)
         )

@@ -1,4 +1,4 @@
-"""Flags that several commands share, and where commands print."""
+"""Flags of settings, made from the fields of RunConfig; and where commands print."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from regap.analyses.runs.config import RunConfig
     from regap.analyses.runs.run import Run as OpenedRun
     from regap.geometry.forward.runner import Tracker
@@ -17,77 +19,10 @@ if TYPE_CHECKING:
 screen = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
-Model = Annotated[
-    str | None, typer.Option(help="organism, organism:MEMBER, a checkpoint folder or a hub id.")
-]
-PairsFile = Annotated[
-    Path | None, typer.Option("--pairs", help="CSV, JSONL or parquet: one row per pair and arm.")
-]
-Benchmark = Annotated[
-    str | None, typer.Option(help="Benchmark to ask instead of a pairs file; `regap benchmarks` lists them.")
-]
-Data = Annotated[Path | None, typer.Option(help="Folder in which the benchmark lies, as it is distributed.")]
-Harmless = Annotated[
-    str | None,
-    typer.Option(help="Harmless source beside the benchmark; regap's own everyday requests if needed."),
-]
-Partial = Annotated[
-    bool | None, typer.Option("--partial", help="Allow a benchmark of which rows or images are missing.")
-]
-Make = Annotated[
-    list[str] | None,
-    typer.Option(help="Arm to make: typographic, blank, noise, blank-colour or caption; repeat for more."),
-]
-Style = Annotated[
-    str | None, typer.Option(help="Of typographic images that are made: figstep, mm-safetybench or plain.")
-]
-Contrast = Annotated[
-    str | None,
-    typer.Option(
-        help="Harmless prompts that look harmful: xstest, another benchmark, or the organism's world."
-    ),
-]
-ContrastData = Annotated[
-    Path | None, typer.Option(help="Folder in which the contrasts lie, if not that of data.")
-]
-ReadBack = Annotated[
+Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings; flags win over it.")]
+Force = Annotated[
     bool | None,
-    typer.Option("--read-back", help="Ask the model what images say; report outcomes on those it read too."),
-]
-Family = Annotated[
-    list[str] | None,
-    typer.Option(help="Further model to do the same on; repeat for more, each with its name."),
-]
-Out = Annotated[Path | None, typer.Option(help="Run folder; an interrupted run goes on there.")]
-Arms = Annotated[list[str] | None, typer.Option("--arm", help="Arm to use; repeat for more. All by default.")]
-ImageArm = Annotated[str | None, typer.Option(help="Arm that is corrected; typographic by default.")]
-Limit = Annotated[int | None, typer.Option(help="At most this many pairs of each split and label.")]
-Device = Annotated[str | None, typer.Option(help="Torch device, such as cpu or cuda.")]
-Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, float16 or auto.")]
-DeviceMap = Annotated[
-    str | None, typer.Option(help="Split the model over devices: auto, balanced or sequential.")
-]
-Quantize = Annotated[str | None, typer.Option(help="8bit or 4bit weights; needs the extra `quantized`.")]
-Attention = Annotated[
-    str | None, typer.Option(help="sdpa, eager or flash_attention_2; the model's own by default.")
-]
-Revision = Annotated[str | None, typer.Option(help="Revision of a hub id.")]
-Download = Annotated[
-    bool | None,
-    typer.Option("--download", help="Allow the network for a model or benchmark that is not at hand."),
-]
-BatchSize = Annotated[int | None, typer.Option(help="Most prompts in one forward pass.")]
-BatchTokens = Annotated[
-    int | None,
-    typer.Option(help="Most tokens in one forward pass; less by itself when memory runs out."),
-]
-Budget = Annotated[
-    float | None, typer.Option("--false-refusals", help="Share of harmless images that may be gated.")
-]
-MaxNewTokens = Annotated[int | None, typer.Option(help="Token budget of an answer.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of resamples and controls.")]
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", help="TOML file with settings; flags win over it.")
+    typer.Option("--force", help="Where the folder holds another run, move that to before-N inside it."),
 ]
 Run = Annotated[Path, typer.Argument(help="A run folder.")]
 Again = Annotated[
@@ -106,9 +41,8 @@ def run_of(
     from regap.analyses.runs.run import open_run, start_run
 
     if folder is None:
-        return start_run(settings_of(flags), track, check=check)
-    given = {name: str(value) if isinstance(value, Path) else value for name, value in flags.items()}
-    return open_run(folder, track, check=check, **given)
+        return start_run(settings_of(flags), track, check=check, force=bool(flags.get("force")))
+    return open_run(folder, track, check=check, **{name: value for name, value in flags.items() if value})
 
 
 def check_run(folder: Path) -> None:
@@ -118,60 +52,69 @@ def check_run(folder: Path) -> None:
         raise ValueError(f"run folder {folder} holds no run; name a folder that `regap run` made")
 
 
-FLAGS: dict[str, Any] = {
-    "model": Model,
-    "family": Family,
-    "pairs": PairsFile,
-    "benchmark": Benchmark,
-    "data": Data,
-    "harmless": Harmless,
-    "partial": Partial,
-    "contrast": Contrast,
-    "contrast_data": ContrastData,
-    "make": Make,
-    "style": Style,
-    "read_back": ReadBack,
-    "out": Out,
-    "arm": Arms,
-    "image_arm": ImageArm,
-    "limit": Limit,
-    "device": Device,
-    "dtype": Dtype,
-    "device_map": DeviceMap,
-    "quantize": Quantize,
-    "attention": Attention,
-    "revision": Revision,
-    "download": Download,
-    "batch_size": BatchSize,
-    "batch_tokens": BatchTokens,
-    "max_new_tokens": MaxNewTokens,
-    "false_refusals": Budget,
-    "seed": Seed,
-    "config": ConfigFile,
-}
-"""Every flag that sets a setting, in the order of help."""
 LOADING = ("device", "dtype", "device_map", "quantize", "attention", "revision", "download")
 """How a model is loaded."""
-ASKING = ("pairs", "benchmark", "data", "harmless", "partial", "make", "style", "limit")
+LIMITS = ("batch_size", "batch_tokens")
+"""How much goes through a model at once."""
+RELOCATING = ("model", "pairs", "data", "device", "device_map", "download", *LIMITS)
+"""Where a finished run's model and pairs are now, and how it is executed now."""
+ASKING = (
+    "pairs",
+    "columns",
+    "labels",
+    "benchmark",
+    "data",
+    "harmless",
+    "partial",
+    "make",
+    "style",
+    "system",
+    "limit",
+)
 """What is asked."""
-CAPTURING = ("model", *ASKING, "out", *LOADING, "batch_size", "batch_tokens", "config")
+CAPTURING = ("model", *ASKING, "out", *LOADING, *LIMITS, "config", "force")
 """What every command takes that reads residual streams."""
+FLAG_NAMES = {"arms": "--arm"}
+"""Flags that are not called as their setting is."""
+_TAKEN: dict[Callable[..., None], tuple[str, ...]] = {}
 
 
 def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command these flags, after its own parameters; it is handed them by name, None where they are not set."""
+    """Let a command take these settings as flags, in its `**flags`, by name; None where a flag is not set."""
 
-    def extended(command: Callable[..., None]) -> Callable[..., None]:
-        own = [each for each in signature(command).parameters.values() if each.kind is not each.VAR_KEYWORD]
-        flags = [
-            Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=FLAGS[name])
-            for name in FLAGS
-            if name in names
-        ]
-        command.__signature__ = Signature([*own, *flags])  # type: ignore[attr-defined] - typer reads it
+    def taking(command: Callable[..., None]) -> Callable[..., None]:
+        _TAKEN[command] = names
+        return _with_flags(command, {})
+
+    return taking
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command with the flags of its settings; what they are called and do is read off RunConfig."""
+    if command not in _TAKEN:
         return command
+    from regap.analyses.runs.config import RunConfig
 
-    return extended
+    taken = _TAKEN[command]
+    flags = {name: _flag(name, field) for name, field in RunConfig.model_fields.items() if name in taken}
+    flags |= {name: flag for name, flag in {"config": Config, "force": Force}.items() if name in taken}
+    return _with_flags(command, flags)
+
+
+def _with_flags(command: Callable[..., None], flags: dict[str, Any]) -> Callable[..., None]:
+    own = [each for name, each in signature(command).parameters.items() if name not in (*flags, "flags")]
+    added = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=flags[name]) for name in flags]
+    command.__signature__ = Signature([*own, *added])  # type: ignore[attr-defined] - typer reads it
+    return command
+
+
+def _flag(name: str, field: "FieldInfo") -> Any:
+    """The flag of a setting: several texts are repeated, several numbers are one text, yes is the flag alone."""
+    flag, told = FLAG_NAMES.get(name, f"--{name.replace('_', '-')}"), field.description or ""
+    kind: Any = next((one for one in (bool, int, float) if field.annotation in (one, one | None)), str)
+    if "tuple[str" in str(field.annotation):
+        kind, told = list[str], f"{told.removesuffix('.')}; repeat for more."
+    return Annotated[kind | None, typer.Option(flag, help=told)]
 
 
 @contextmanager
@@ -184,10 +127,8 @@ def progress() -> "Iterator[Tracker]":
 
 
 def settings_of(flags: dict[str, Any]) -> "RunConfig":
-    """Return the configuration that a command's own parameters ask for; those that are no settings are passed over."""
-    from regap.analyses.runs.config import RunConfig, read_config
+    """Return the settings that flags, variables and the file of --config ask for."""
+    from regap.analyses.runs.config import read_config
 
-    set_flags = {name: value for name, value in flags.items() if name in RunConfig.model_fields}
-    set_flags |= {"arms": tuple(flags.get("arm") or ()), "make": tuple(flags["make"] or ())}
-    as_text = {name: str(value) if isinstance(value, Path) else value for name, value in set_flags.items()}
-    return read_config(flags["config"], **as_text)
+    given = {name: value for name, value in flags.items() if name not in ("config", "force") and value != []}
+    return read_config(flags.get("config"), **given)

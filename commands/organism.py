@@ -1,12 +1,12 @@
 """`regap organism train`, `card` and `pairs`: the bundled model organism."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from regap.commands.options import Arms, Seed, progress, screen
+from regap.commands.options import progress, screen, takes
 
 
 def train(
@@ -22,13 +22,13 @@ def train(
     training.train(training.TrainingConfig(seed=seed), out, threads)
 
 
+@takes("arms", "seed")
 def pairs(
     out: Annotated[Path, typer.Option(help="A file that ends in .parquet.")],
     calibration: Annotated[int | None, typer.Option(min=1, help="Calibration pairs of each label.")] = None,
     test_harmful: Annotated[int | None, typer.Option(min=1, help="Harmful test pairs.")] = None,
     test_harmless: Annotated[int | None, typer.Option(min=1, help="Harmless test pairs.")] = None,
-    arm: Arms = None,
-    seed: Seed = None,
+    **flags: Any,
 ) -> None:
     """Write the pairs that `regap demo` asks, pictures included, or more of them: an example of a pairs file."""
     from dataclasses import replace
@@ -39,20 +39,23 @@ def pairs(
 
     counts = {"calibration": calibration, "test_harmful": test_harmful, "test_harmless": test_harmless}
     wanted = {name: count for name, count in counts.items() if count is not None}
-    asked = held_out_pairs(replace(DEMO_PAIRS, seed=seed or 0, arms=tuple(arm or ()), **wanted))
+    asked = held_out_pairs(
+        replace(DEMO_PAIRS, seed=flags["seed"] or 0, arms=tuple(flags["arms"] or ()), **wanted)
+    )
     write_pairs(asked, out)
     screen.print(f"{len(asked)} pairs in {len(asked.arms)} arms: {escape(str(out))}")
 
 
+@takes("seed")
 def card(
     out: Annotated[Path, typer.Option(help="Folder for card.md and card.csv.")] = Path("runs/card"),
-    seed: Seed = None,
+    **flags: Any,
 ) -> None:
     """Measure every figure of the organism's card on held-out prompts, with intervals."""
     from regap.analyses.organism.card import as_markdown, measure_card
 
     with progress() as track:
-        figures = measure_card(out, seed or 0, track)
+        figures = measure_card(out, flags["seed"] or 0, track)
     screen.print(as_markdown(figures), markup=False, soft_wrap=True)
     if any(figure.met is False for figure in figures):
         raise typer.Exit(1)

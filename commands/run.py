@@ -5,59 +5,62 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from regap.commands.options import CAPTURING, Limit, Out, Seed, progress, screen, settings_of, takes
+from regap.commands.options import CAPTURING, LIMITS, progress, screen, settings_of, takes
 
 if TYPE_CHECKING:
     from regap.analyses.runs.config import RunConfig
 
 
-def demo(out: Out = None, limit: Limit = None, seed: Seed = None) -> None:
-    """Show collapse and correction on the bundled organism: every analysis, figure and report, in minutes."""
+@takes("out", "limit", *LIMITS, "seed", "force")
+def demo(**flags: Any) -> None:
+    """Run every analysis on the bundled model organism, with figures and a report; takes minutes."""
     from regap.analyses.runs.config import read_config
     from regap.organism.family import family
 
     members = tuple(f"organism:{name}" for name in family())
-    config = read_config(
-        None,
-        model="organism",
-        out=str(out or "runs/demo"),
-        limit=limit,
-        seed=seed,
-        family=members,
-        max_new_tokens=32,
-    )
-    _run(config)
+    given = {name: value for name, value in flags.items() if name != "force"}
+    given["out"] = flags["out"] or "runs/demo"
+    config = read_config(model="organism", family=members, max_new_tokens=32, **given)
+    _run(config, force=bool(flags["force"]))
 
 
-@takes(*CAPTURING, "read_back", "arm", "image_arm", "max_new_tokens", "false_refusals", "seed")
-def run(
-    **flags: Any,
-) -> None:
-    """Run every analysis on any model and any pairs, and write tables, figures, report and summary."""
-    _run(settings_of(flags))
+@takes(
+    *CAPTURING,
+    "family",
+    "read_back",
+    "arms",
+    "image_arm",
+    "layers",
+    "strengths",
+    "max_new_tokens",
+    "false_refusals",
+    "judge",
+    "seed",
+)
+def run(**flags: Any) -> None:
+    """Run every analysis on any model and any pairs; write tables, figures, a report and a summary."""
+    _run(settings_of(flags), force=bool(flags["force"]))
 
 
-@takes(*CAPTURING, "arm")
-def capture(
-    **flags: Any,
-) -> None:
-    """Capture residual streams and write directions, drift and separability, without generating any answer."""
+@takes(*CAPTURING, "arms", "position", "seed")
+def capture(**flags: Any) -> None:
+    """Capture residual streams; write directions, drift and separability. No answer is generated."""
     settings = settings_of(flags)
     from regap.analyses.runs.every_analysis import capture_only
 
     with progress() as track:
-        folder = capture_only(settings, track).folder
+        folder = capture_only(settings, track, force=bool(flags["force"])).folder
     _print_notes(folder)
     screen.print(f"residual streams, directions and tables are in {escape(str(folder))}")
 
 
-def _run(config: "RunConfig") -> None:
+def _run(config: "RunConfig", *, force: bool) -> None:
     from regap.analyses.runs.every_analysis import run as run_analyses
     from regap.figures.gallery import write_figures
     from regap.figures.report import write_report
 
     with progress() as track:
-        folder = run_analyses(config, track).folder
+        folder = run_analyses(config, track, force=force).folder
     write_figures(folder)
     page = write_report(folder)
     _print_claims(folder)

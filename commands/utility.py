@@ -6,34 +6,31 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from regap.commands.options import Data, Download, Partial, Run, Seed, progress, screen
+from regap.commands.options import RELOCATING, Run, progress, run_of, screen, takes
 
 if TYPE_CHECKING:
     from regap.analyses.runs.records import Record
 
 
+@takes(*RELOCATING, "partial", "seed")
 def utility(
     run_folder: Run,
     benchmark: Annotated[str, typer.Option(help="mme, pope, scienceqa, mmbench, mmbench-circular or mmmu.")],
-    data: Data = None,
     limit: Annotated[int | None, typer.Option(help="At most this many questions, and their twins.")] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(help="Method of `regap compare` to ask under too, at the site the run chooses; repeat."),
     ] = None,
-    download: Download = None,
-    partial: Partial = None,
-    seed: Seed = None,
+    **flags: Any,
 ) -> None:
-    """Ask a utility benchmark of a run's model, uncorrected and corrected, and score it by its published rule."""
-    from regap.analyses.runs.run import open_run
+    """Ask a run's model a utility benchmark, uncorrected and corrected, and score it by the benchmark's rule."""
     from regap.analyses.utility.asked import Asking, ask_utility
     from regap.analyses.utility.marking import RULES
 
-    place = str(data) if data else None
-    asking = Asking(benchmark, place, limit, tuple(method or ()), bool(download), bool(partial))
+    data, partial, seed = (flags.pop(name) for name in ("data", "partial", "seed"))
+    asking = Asking(benchmark, data, limit, tuple(method or ()), bool(flags["download"]), bool(partial))
     with progress() as track:
-        run = open_run(run_folder, track)
+        run = run_of(run_folder, flags, track)
         records = {record.name: record for record in ask_utility(run, asking, seed)}
     print_utility(records, benchmark)
     if RULES[benchmark].defects:

@@ -223,16 +223,3 @@ def shown_layers(layers: Sequence[int]) -> str:
         else:
             parts.append([layer])
     return ",".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
-
-
-def read_layers(text: str, name: str = "layers") -> tuple[int, ...]:
-    """Return numbers written like 3-5,8; raises ConfigError for anything else."""
-    found: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
-            raise ConfigError(f"{name} are {text!r}; write numbers and ranges, such as 3-7,10")
-        found += range(int(first), int(last or first) + 1)
-    if len(set(found)) < len(found):
-        raise ConfigError(f"{name} are {text!r}; name each once")
-    return tuple(found)

@@ -5,13 +5,14 @@ the refusal direction, and controls as long. The numbers are those of running ev
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import torch
 
 from regap.analyses.claims.drift_causes import vectors_of
-from regap.analyses.runs.config import RunConfig
+from regap.analyses.runs.config import RunConfig, changed_config
 from regap.analyses.runs.measured import Measured, are_harmful, are_refusals, measure_model
 from regap.analyses.runs.questions import Question, save_answer
 from regap.analyses.runs.records import Record
@@ -29,14 +30,20 @@ from regap.interventions.sweep import sweep
 PARTS = ("D", "D_along", "D_across", "random")
 
 
-def sweep_run(run: Run, names: Sequence[str] = (), layers: Sequence[int] = ()) -> Question:
+def sweep_run(
+    run: Run, names: Sequence[str] = (), layers: Sequence[int] = (), strengths: str | None = None
+) -> Question:
     """Return the answer of a run to these doses: the table `sweep`, kept beside other answers.
 
-    By default D, its parts and a random vector at all layers.
+    By default D, its parts and a random vector at all layers. strengths: as text, such as 0.5,1,2; the run's own if
+    None.
     """
+    own = changed_config(run.config, strengths=strengths)
     chosen = tuple(dict.fromkeys(names)) or PARTS
-    settings = {"vectors": chosen, "layers": tuple(layers), "strengths": run.config.strengths}
-    return save_answer(run.folder, "sweep", settings, [sweep_record(run.measured, chosen, layers)])
+    settings = {"vectors": chosen, "layers": tuple(layers), "strengths": own.strengths}
+    return save_answer(
+        run.folder, "sweep", settings, [sweep_record(replace(run.measured, config=own), chosen, layers)]
+    )
 
 
 def sweep_layers(

@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from regap.analyses.organism.wording import wording_for
-from regap.analyses.runs.calibrated import choose_corrections, most_refusals_within_budget, regap_of
+from regap.analyses.runs.calibrated import (
+    choose_corrections,
+    correctable,
+    most_refusals_within_budget,
+    regap_of,
+)
 from regap.analyses.runs.measured import Measured, are_harmful, are_refusals
 from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pairs
@@ -129,7 +134,7 @@ def _candidates(seen: Measured, calibration: DefenceData, name: str) -> list[Cho
     everywhere = Site(tuple(layers), "all", "every_step")
     if entry.rewriting:
         return [ChosenDefence(name, entry, everywhere, 1.0, [], entry.rewriting(calibration))]
-    sites = [everywhere] if entry.everywhere else [Site((layer,)) for layer in layers[:-1]]
+    sites = [everywhere] if entry.everywhere else [Site((layer,)) for layer in correctable(seen)]
     found = []
     for site in sites:
         dose = entry.method(calibration, site)

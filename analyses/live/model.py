@@ -56,16 +56,18 @@ class LiveModel:
     gates: dict[tuple[Any, ...], ChosenReGap] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of_run(cls, folder: Path, source: str | None = None, track: Tracker = silent) -> "LiveModel":
-        """The model of a finished run, or the one named, with the run's pairs and directions.
+    def of_run(
+        cls, folder: Path, source: str | None = None, track: Tracker = silent, pairs: str | None = None
+    ) -> "LiveModel":
+        """The model of a finished run with the run's pairs and directions; source and pairs: where they are now.
 
         Raises ConfigError when the folder lacks them, or when the model is not the one that the run measured.
         """
-        opened = open_run(folder, track, model=source)
-        config, model, pairs = opened.config, opened.runner.model, opened.pairs
+        opened = open_run(folder, track, model=source, pairs=pairs)
+        config, model, asked = opened.config, opened.runner.model, opened.pairs
         refusal, drift = directions_of(folder)
-        by_name = {pair.pair_id: pair for pair in pairs}
-        judge, summary = judge_for(pairs, config.judge), Summary.load(folder)
+        by_name = {pair.pair_id: pair for pair in asked}
+        judge, summary = judge_for(asked, config.judge), Summary.load(folder)
         own = kept_by_run(folder, model)
         return cls(model, by_name, config, refusal, drift, judge, summary, own)
 

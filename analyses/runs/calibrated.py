@@ -19,6 +19,7 @@ from regap.analyses.calibration.evidence import Evidence, Removals, gather
 from regap.analyses.judges.first_token import judged_by_first_token
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.runs.measured import Measured
+from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.forward.hooks import Edit
 from regap.interventions.edits.recipe import Recipe, Removal
@@ -72,13 +73,24 @@ def choose_corrections(seen: Measured) -> tuple[Removal, SignalReadings, Choice]
     def what(removals: Sequence[Removals], told: str) -> Evidence:
         return gather(seen, asked, removals, told)
 
-    each = [(Removal(layer, strength),) for layer in range(layers - 1) for strength in strengths]
+    each = [(Removal(layer, strength),) for layer in correctable(seen) for strength in strengths]
     evidence = what([(), *each], "choosing layer and strength")
     fixed = best_fixed(evidence, seen.config.false_refusals)
     evidence = evidence.joined(what(further_removals(fixed, strengths), "choosing ReGap's recipe"))
     recipes = [one for one in candidates(layers, fixed, strengths) if _asked_for(one, seen)]
     readings = read_all(evidence, recipes, seen.config.seed)
     return fixed, readings, choose(readings, recipes, seen.config.false_refusals)
+
+
+def correctable(seen: Measured) -> Sequence[int]:
+    """Return the blocks at which a correction may act; ConfigError for one that the model does not have."""
+    there = range(seen.model.layers - 1)
+    for layer in seen.config.layers:
+        if layer not in there:
+            raise ConfigError(
+                f"layers are {seen.config.layers}; a correction of this model acts at 0 to {there[-1]}"
+            )
+    return seen.config.layers or there
 
 
 def _asked_for(recipe: Recipe, seen: Measured) -> bool:

@@ -1,19 +1,20 @@
-"""Everything that a run depends on, in one frozen value: flags, environment and TOML alike."""
+"""Everything that a run depends on, in one frozen value; each setting is stated here and nowhere else."""
 
 import json
 import os
 import tomllib
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
-    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
+    TomlConfigSettingsSource,
 )
 
 from regap.errors import ConfigError
@@ -24,74 +25,104 @@ PLACES = frozenset({"out", "model", "pairs", "data", "contrast_data"})
 """Settings of where files lie: what a model and pairs are is told by their digests, wherever they lie."""
 
 
-class RunConfig(BaseSettings):
-    """The settings of a run; flags win over REGAP_* variables, these over the TOML file, unknown keys are errors."""
+class RunConfig(BaseModel):
+    """The settings of a run, and nothing but what is given: no file and no variable is read.
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="REGAP_")
+    The descriptions are the help texts of the command line's flags, whose names are those of the fields.
+    """
 
-    model: str = Field("organism", description="organism, organism:MEMBER, a checkpoint folder or a hub id")
-    pairs: str | None = Field(None, description="pairs file; the organism's own pairs if none is named")
-    benchmark: str | None = Field(None, description="benchmark that is asked instead of a pairs file")
-    data: str | None = Field(None, description="folder in which benchmarks lie, as they are distributed")
-    harmless: str | None = Field(
-        None, description="harmless source beside the benchmark; everyday where it has no harmless pairs"
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field("organism", description="organism, organism:MEMBER, a checkpoint folder or a hub id.")
+    family: tuple[str, ...] = Field(
+        (), description="Another model to measure too; drift is compared across models."
     )
-    partial: bool = Field(False, description="allow a benchmark of which rows or images are missing")
+    pairs: str | None = Field(
+        None,
+        description="CSV, JSONL or parquet file with one row per pair and arm; the organism's own by default.",
+    )
+    columns: tuple[str, ...] = Field(
+        (),
+        description="Name of a column in the pairs file, as THERE=HERE: prompt=text. THERE= leaves it out.",
+    )
+    labels: tuple[str, ...] = Field(
+        (), description="Meaning of a label in the pairs file, as THERE=HERE: unsafe=harmful."
+    )
+    benchmark: str | None = Field(
+        None, description="Benchmark to ask in place of a pairs file; `regap benchmarks` lists them."
+    )
+    data: str | None = Field(None, description="Folder of the benchmark's files, as they are distributed.")
+    harmless: str | None = Field(
+        None,
+        description="Harmless prompts to add to the benchmark; everyday requests where it has no harmless ones.",
+    )
+    partial: bool = Field(False, description="Accept a benchmark with missing rows or images.")
     contrast: str | None = Field(
-        None, description="harmless prompts that look harmful: xstest, another benchmark, or world"
+        None, description="Harmless prompts that look harmful: xstest, another benchmark, or world."
     )
     contrast_data: str | None = Field(
-        None, description="folder in which the contrasts lie; that of data by default"
+        None, description="Folder of the contrast's files; the folder of --data by default."
     )
     make: tuple[str, ...] = Field(
-        (),
-        description="arms to make: typographic, blank, noise, blank-colour; captions by the model: caption",
+        (), description="Arm to make: typographic, blank, noise, blank-colour or caption (by the model)."
     )
     style: str | None = Field(
-        None, description="of typographic images that are made: figstep, mm-safetybench or plain"
+        None, description="Style of typographic images that are made: figstep, mm-safetybench or plain."
+    )
+    system: str | None = Field(
+        None, description="System message to put before every prompt that has none of its own."
     )
     read_back: bool = Field(
-        False, description="ask the model what images say; report outcomes on those it read too"
+        False,
+        description="Also ask the model what each image says, and report outcomes on the images it read.",
     )
-    out: str = Field("runs/run", description="run folder; a run that was cut off goes on there")
-    arms: tuple[str, ...] | None = Field(
-        None, description="arms to capture; all that the pairs have by default"
-    )
+    out: str = Field("runs/run", description="Run folder. An interrupted run goes on there.")
+    arms: tuple[str, ...] | None = Field(None, description="Arm to use; all arms of the pairs by default.")
     image_arm: str | None = Field(
-        None, description="arm that is corrected; typographic, or the first image arm"
+        None, description="Arm to correct; typographic, or the first image arm, by default."
     )
-    family: tuple[str, ...] = Field((), description="further models, to compare drift across models")
-    limit: int | None = Field(None, ge=4, description="at most this many pairs of each split and label")
-    device: str = Field("cpu", description="torch device")
-    dtype: str = Field("float32", description="torch number format, or auto")
-    device_map: str | None = Field(None, description="split over devices instead: auto, balanced, sequential")
-    quantize: Literal["8bit", "4bit"] | None = Field(None, description="weights in fewer bits")
+    layers: tuple[int, ...] = Field(
+        (), description="Blocks at which a correction may act, such as 3-7,10; all but the last by default."
+    )
+    position: str = Field(
+        "last",
+        description="Prompt tokens whose states are read: last, after_instruction, image, request, template.",
+    )
+    limit: int | None = Field(None, ge=4, description="At most this many pairs of each split and label.")
+    device: str = Field("cpu", description="Torch device, such as cpu or cuda.")
+    dtype: str = Field("float32", description="float32, bfloat16, float16 or auto.")
+    device_map: str | None = Field(
+        None, description="Split the model over devices: auto, balanced or sequential."
+    )
+    quantize: Literal["8bit", "4bit"] | None = Field(
+        None, description="Load weights in 8bit or 4bit; needs the extra `quantized`."
+    )
     attention: str | None = Field(
-        None, description="attention implementation; the checkpoint's own by default"
+        None, description="sdpa, eager or flash_attention_2; the model's own by default."
     )
-    revision: str | None = Field(None, description="revision of a hub id")
-    download: bool = Field(
-        False, description="allow the network for a model or benchmark that is not at hand"
-    )
+    revision: str | None = Field(None, description="Revision of a hub id.")
+    download: bool = Field(False, description="Allow the download of a model or benchmark that is not here.")
     batch_size: int | None = Field(
-        None, ge=1, description="most prompts that are run together; 64 in a pass and 128 answers by default"
+        None, ge=1, description="Most prompts run together; by default 64 in a pass and 128 in answers."
     )
-    batch_tokens: int = Field(16384, ge=1, description="most tokens in one forward pass")
-    max_new_tokens: int = Field(64, ge=1, description="token budget of an answer")
-    strengths: tuple[float, ...] = Field((0.5, 1.0, 1.5, 2.0, 3.0), description="fixed strengths tried")
+    batch_tokens: int = Field(
+        16384, ge=1, description="Most tokens in one forward pass; less by itself when memory runs out."
+    )
+    max_new_tokens: int = Field(64, ge=1, description="Most tokens of an answer.")
+    strengths: tuple[float, ...] = Field(
+        (0.5, 1.0, 1.5, 2.0, 3.0), description="Multiples of the drift to try, 1 among them, such as 0.5,1,2."
+    )
     false_refusals: float = Field(
-        0.05, gt=0, lt=1, description="share of harmless image prompts allowed to be gated"
+        0.05, gt=0, lt=1, description="Largest share of harmless images that the gate may open on."
     )
     signal: Literal[
         "auto", "rho", "z_before", "z_after", "growth", "fitted_before", "fitted_after", "fitted"
-    ] = Field("auto", description="what ReGap's gate reads; auto: what calibration pairs choose")
-    gate: Literal["hard", "sigmoid", "line"] = Field("hard", description="how ReGap's gate opens")
-    dose_pairs: int = Field(100, ge=2, description="test pairs of each label answered for each dose")
-    judge: str = Field(
-        "auto", description="auto, or the name of a judge of stored answers, such as xstest_prefixes"
-    )
-    seed: int = Field(0, ge=0, description="seed of resamples and controls")
-    resamples: int = Field(1000, ge=100, description="bootstrap resamples")
+    ] = Field("auto", description="What ReGap's gate reads; auto: what calibration pairs choose.")
+    gate: Literal["hard", "sigmoid", "line"] = Field("hard", description="How ReGap's gate opens.")
+    dose_pairs: int = Field(100, ge=2, description="Test pairs of each label to answer for each dose.")
+    judge: str = Field("auto", description="Judge of answers: auto, or a name such as xstest_prefixes.")
+    seed: int = Field(0, ge=0, description="Seed of resamples and controls.")
+    resamples: int = Field(1000, ge=100, description="Bootstrap resamples.")
 
     def question(self) -> dict[str, Any]:
         """Return the settings that decide numbers, as JSON holds them: equal questions have equal answers.
@@ -100,6 +131,11 @@ class RunConfig(BaseSettings):
         """
         return self.model_dump(mode="json", exclude={*EXECUTION, *PLACES})
 
+    @field_validator("strengths", mode="before")
+    @classmethod
+    def _strengths_in_text(cls, given: object) -> object:
+        return given.split(",") if isinstance(given, str) else given
+
     @field_validator("strengths")
     @classmethod
     def _strengths_are_positive(cls, strengths: tuple[float, ...]) -> tuple[float, ...]:
@@ -107,38 +143,71 @@ class RunConfig(BaseSettings):
             raise ValueError("give strengths above 0, 1.0 (the whole drift) among them")
         return tuple(sorted(set(strengths)))
 
+    @field_validator("layers", mode="before")
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """A configuration is what it is given: `read_config` puts file, environment and flags in order."""
-        return (init_settings,)
+    def _layers_in_text(cls, given: object) -> object:
+        return read_layers(given) if isinstance(given, str) else given
+
+    @field_validator("columns", "labels")
+    @classmethod
+    def _names_are_mapped(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        if any("=" not in one for one in given):
+            raise ValueError("write each as THERE=HERE")
+        return given
+
+
+def read_layers(told: str, name: str = "layers") -> tuple[int, ...]:
+    """Return numbers written as 3-7,10, in order; ConfigError for anything else."""
+    found: list[int] = []
+    for part in told.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+            raise ConfigError(f"{name} are {told!r}; write numbers and ranges, such as 3-7,10")
+        found += range(int(first), int(last or first) + 1)
+    if len(set(found)) < len(found):
+        raise ConfigError(f"{name} are {told!r}; name each once")
+    return tuple(found)
+
+
+def mapping_of(given: tuple[str, ...]) -> dict[str, str]:
+    """Return settings written as THERE=HERE as a mapping."""
+    return dict(one.split("=", 1) for one in given)
 
 
 def read_config(path: str | Path | None = None, **flags: Any) -> RunConfig:
-    """Return the configuration: defaults, under the TOML file, under REGAP_* variables, under flags that are set.
+    """Return the configuration: flags that are set win over REGAP_* variables, these over the TOML file.
 
-    Raises ConfigError for an unknown key or a value that cannot be used.
+    Raises ConfigError for an unknown key, a variable that sets nothing, or a value that cannot be used.
     """
     _check_variables()
-    given = _toml(Path(path)) if path else {}
+    file = _toml(path) if path else None
+
+    class Given(RunConfig, BaseSettings):
+        model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="REGAP_")
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            """In falling priority."""
+            return (init_settings, env_settings, *([file] if file else []))
+
+    set_flags = {name: value for name, value in flags.items() if value is not None and value != ()}
     try:
-        environment = EnvSettingsSource(RunConfig)()
+        return RunConfig(**vars(_validated(Given, set_flags)))
     except SettingsError as error:
         raise ConfigError(f"a REGAP_* variable cannot be read: {error}; write lists as JSON") from None
-    set_flags = {name: value for name, value in flags.items() if value is not None and value != ()}
-    return _validated({**given, **environment, **set_flags})
 
 
 def changed_config(config: RunConfig, **changes: Any) -> RunConfig:
     """Return the settings with these in place of their own, None changing nothing; ConfigError as above."""
     changed = {name: value for name, value in changes.items() if value is not None}
-    return _validated({**config.model_dump(), **changed})
+    return _validated(RunConfig, {**config.model_dump(), **changed})
 
 
 def stored_config(path: Path, **changes: Any) -> RunConfig:
@@ -147,7 +216,7 @@ def stored_config(path: Path, **changes: Any) -> RunConfig:
     Raises ConfigError for a file that cannot be read or used.
     """
     changed = {name: value for name, value in changes.items() if value is not None}
-    return _validated({**_toml(path), **changed})
+    return _validated(RunConfig, {**_toml(path)(), **changed})
 
 
 def _check_variables() -> None:
@@ -160,9 +229,9 @@ def _check_variables() -> None:
             raise ConfigError(f"variable {name} sets nothing: {remedy}")
 
 
-def _validated(values: dict[str, Any]) -> RunConfig:
+def _validated(kind: type[RunConfig], values: Mapping[str, Any]) -> RunConfig:
     try:
-        return RunConfig(**values)
+        return kind(**values)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
@@ -171,9 +240,10 @@ def _validated(values: dict[str, Any]) -> RunConfig:
         raise ConfigError(f"setting {name} is {first['input']!r}: {remedy}") from None
 
 
-def _toml(path: Path) -> dict[str, Any]:
+def _toml(path: str | Path) -> TomlConfigSettingsSource:
     try:
-        return tomllib.loads(path.read_text())
+        Path(path).open("rb").close()  # pydantic passes over a file that is not there
+        return TomlConfigSettingsSource(BaseSettings, Path(path))
     except OSError as error:
         raise ConfigError(f"config file {path}: {error.strerror}; check the path") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

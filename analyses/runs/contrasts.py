@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from regap.analyses.runs.config import RunConfig
 from regap.analyses.runs.measured import chosen_arms, image_arm_of, require_image_arm
-from regap.analyses.runs.pairs import drawing_style, pairs_of
+from regap.analyses.runs.pairs import drawing_style, pairs_of, with_system
 from regap.errors import ConfigError, PairError
 from regap.geometry.data.arm_synthesis import MADE, with_arms
 from regap.geometry.data.benchmarks.loading import harmless
@@ -71,7 +71,8 @@ def contrasts_of(config: RunConfig, pairs: Pairs, image_arm: str) -> Pairs | Non
     notes = (*found.notes, f"{len(kept)} contrasts of {config.contrast} are asked beside the pairs")
     if len(fresh) < len(found):
         notes = (*notes, f"{len(found) - len(fresh)} contrasts were left out, since they are asked already")
-    return Pairs(_named_apart(kept, pairs), notes)
+    apart = Pairs(_named_apart(kept, pairs), notes)
+    return with_system(apart, config.system) if config.system else apart
 
 
 def _world(config: RunConfig, pairs: Pairs) -> Pairs:

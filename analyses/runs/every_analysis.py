@@ -42,6 +42,11 @@ def run(config: RunConfig, track: Tracker = silent, *, force: bool = False) -> R
     """
     if config.contrast:
         raise ConfigError(f"contrast is {config.contrast!r}, which `regap compare` takes; leave it out here")
+    if config.position != "last":
+        raise ConfigError(
+            f"position is {config.position!r}: corrections act at the last token; "
+            "read other tokens with `regap capture`"
+        )
     found = start_run(config, track, force=force)
     found.write_directions()
     seen, (study, reason) = found.measured, _calibrated(found)

@@ -114,7 +114,7 @@ def measure_model(model: Model | Runner, pairs: Pairs, config: RunConfig) -> Mea
     pairs.require_both_labels()
     arms = chosen_arms(pairs, config)
     runner = Runner.of(model)
-    states = capture(runner.within("activations"), pairs, arms)
+    states = capture(runner.within("activations"), pairs, arms, position=config.position)
     refusal = refusal_direction(states["text"].calibration)
     text = states["text"].calibration
     drifts = {arm: modality_drift(text, states[arm].calibration) for arm in arms if arm != "text"}

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import get_args
 
-from regap.analyses.runs.config import RunConfig
+from regap.analyses.runs.config import RunConfig, mapping_of
 from regap.errors import ConfigError
 from regap.geometry.data.arm_synthesis import MADE, with_arms
 from regap.geometry.data.benchmarks.catalogue import card_of
@@ -31,6 +31,10 @@ def pairs_of(config: RunConfig) -> Pairs:
         raise ConfigError(
             "data and harmless go with a benchmark; name it too (--benchmark), or leave them out"
         )
+    if (config.columns or config.labels) and not config.pairs:
+        raise ConfigError(
+            "columns and labels are those of a pairs file; name it too (--pairs), or leave them out"
+        )
     style_of(config.style or "plain")  # a name that is not known is refused even where nothing is drawn
     for arm in config.make:
         if arm not in (*MADE, "caption"):
@@ -43,13 +47,39 @@ def pairs_of(config: RunConfig) -> Pairs:
             )
         pairs = _benchmark_pairs(config, config.benchmark)
     elif config.pairs:
-        pairs = read_pairs(config.pairs).require_text()
+        columns = {there: here or None for there, here in mapping_of(config.columns).items()}
+        labels = {there: _label(here) for there, here in mapping_of(config.labels).items()}
+        pairs = read_pairs(config.pairs, columns=columns or None, labels=labels or None).require_text()
     else:
         pairs = held_out_pairs(replace(DEMO_PAIRS, seed=config.seed))
     pairs = pairs.first(config.limit) if config.limit else pairs
     arms = [arm for arm in config.make if arm != "caption"]  # captions are the model's own
     made = with_arms(pairs, arms, style=drawing_style(config), seed=config.seed) if arms else pairs
+    made = with_system(made, config.system) if config.system else made
     return comparable(made) if config.benchmark else made
+
+
+def with_system(pairs: Pairs, system: str) -> Pairs:
+    """Return the pairs with this system message before every prompt that has none of its own."""
+    said = tuple(
+        replace(
+            pair,
+            prompts={
+                arm: prompt if prompt.system else replace(prompt, system=system)
+                for arm, prompt in pair.prompts.items()
+            },
+        )
+        for pair in pairs
+    )
+    return Pairs(said, pairs.notes)
+
+
+def _label(told: str) -> Label:
+    if told not in get_args(Label):
+        raise ConfigError(
+            f"labels map to {told!r}; write one of {', '.join(get_args(Label))}, as in unsafe=harmful"
+        )
+    return told
 
 
 def comparable(pairs: Pairs) -> Pairs:

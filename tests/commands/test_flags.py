@@ -1,5 +1,7 @@
 """No flag is passed over in silence, and nothing is written into a folder that holds no run."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -91,3 +93,58 @@ def test_several_figures_are_drawn_by_name(regap, small_run: Path) -> None:
         "figures", small_run, "--only", "separability", "--measure", "auroc", "--arm", "text"
     )
     assert code == 0 and "separability_by_layer" in shown, told
+
+
+def test_the_version_is_told_by_the_module_itself() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "regap", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == f"regap {__version__}"
+
+
+def test_the_flags_of_a_command_are_the_settings_it_takes(regap) -> None:
+    from regap.analyses.runs.config import RunConfig
+
+    code, _, shown = regap("run", "--help")
+    told = "".join(shown.split())
+    assert code == 0
+    for name in ("model", "judge", "layers", "system", "strengths", "columns", "labels", "seed"):
+        assert f"--{name}" in told and RunConfig.model_fields[name].description
+    assert "--position" not in told and "--arms" not in told and "--arm<" in told
+
+
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [
+        ("run", ("--force", "--config")),
+        ("capture", ("--position",)),
+        ("sweep", ("--strengths", "--model", "--pairs")),
+        ("ablate", ("--model", "--pairs")),
+        ("judge", ("--model", "--pairs")),
+        ("utility", ("--model", "--pairs")),
+        ("figures", ("--layer", "--measure", "--arm", "--width")),
+        ("explore", ("--model", "--pairs")),
+    ],
+)
+def test_flags_that_people_look_for_are_there(regap, command: str, flags: tuple[str, ...]) -> None:
+    code, _, shown = regap(command, "--help")
+    assert code == 0 and all(flag in shown for flag in flags)
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (
+            ("--labels", "unsafe=evil", "--pairs", "p.csv"),
+            "labels map to 'evil'; write one of harmful, harmless",
+        ),
+        (("--columns", "prompt", "--pairs", "p.csv"), "write each as THERE=HERE"),
+        (("--columns", "prompt=text"), "columns and labels are those of a pairs file"),
+        (("--layers", "3-"), "write numbers and ranges, such as 3-7,10"),
+        (("--judge", "nobody", "--limit", "4"), "judge is 'nobody'; choose auto or one of"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(regap, flags, says: str, tmp_path: Path) -> None:
+    code, told, _ = regap("run", *flags, "--out", tmp_path / "out")
+    assert code == 2 and says in told
+    assert not (tmp_path / "out").exists()

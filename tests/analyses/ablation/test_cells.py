@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from regap.analyses.ablation.cells import AblationRequest, read_layers, shown_layers
+from regap.analyses.ablation.cells import AblationRequest, shown_layers
+from regap.analyses.runs.config import read_layers
 from regap.errors import ConfigError, ModelError
 from regap.geometry.models.loading import Model
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from regap.analyses.runs.config import EXECUTION, PLACES, RunConfig, as_toml, read_config
+from regap.analyses.runs.config import EXECUTION, PLACES, RunConfig, as_toml, mapping_of, read_config
 from regap.errors import ConfigError
 
 
@@ -39,7 +39,7 @@ def test_lists_in_variables_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_unknown_key_is_an_error_that_names_the_known(file: Path) -> None:
     file.write_text("sede = 1\n")
-    with pytest.raises(ConfigError, match="setting sede is 1: known are model, pairs, benchmark, "):
+    with pytest.raises(ConfigError, match="setting sede is 1: known are model, family, pairs, columns, "):
         read_config(file)
     with pytest.raises(ConfigError, match="setting sede is 1: known are"):
         read_config(sede=1)
@@ -128,3 +128,26 @@ def test_what_decides_numbers_is_part_of_the_question(changed: dict[str, Any]) -
 def test_execution_and_places_are_settings() -> None:
     assert set(RunConfig.model_fields) > EXECUTION | PLACES
     assert not EXECUTION & PLACES
+
+
+def test_numbers_are_written_in_text_or_as_lists(file: Path) -> None:
+    assert read_config(layers="3-5,8").layers == (3, 4, 5, 8)
+    assert read_config(strengths="2,1,0.5").strengths == (0.5, 1.0, 2.0)
+    file.write_text("layers = [1, 2]\n")
+    assert read_config(file).layers == (1, 2)
+    with pytest.raises(ConfigError, match=r"setting layers is '3-': .*such as 3-7,10"):
+        read_config(layers="3-")
+
+
+def test_a_mapping_names_both_sides() -> None:
+    assert mapping_of(read_config(labels=("unsafe=harmful", "0=harmless")).labels) == {
+        "unsafe": "harmful",
+        "0": "harmless",
+    }
+    with pytest.raises(ConfigError, match=r"setting columns is .*: .*write each as THERE=HERE"):
+        read_config(columns=("prompt",))
+
+
+def test_a_value_made_in_python_reads_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGAP_SEED", "7")
+    assert RunConfig().seed == 0 and read_config().seed == 7

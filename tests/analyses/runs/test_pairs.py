@@ -1,13 +1,14 @@
 """Which pairs a run asks: a benchmark gets what it lacks, and both labels get it alike."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
 from regap.analyses.runs.config import read_config
-from regap.analyses.runs.pairs import comparable, pairs_of
+from regap.analyses.runs.pairs import comparable, pairs_of, with_system
 from regap.errors import ConfigError, PairError
 from regap.geometry.data.pairs import Pair, Pairs, Picture, Prompt, Split
 from regap.geometry.data.rendering import FIGSTEP_CARRIER, PLAIN_CARRIER, blank
@@ -139,3 +140,22 @@ def test_pictures_of_all_pairs_can_be_opened(tmp_path: Path) -> None:
     assert {picture.size for picture in pictures} == {(760, 760), (8, 8)} or {
         picture.size for picture in pictures
     } == {(760, 760)}
+
+
+def test_a_system_message_stands_before_every_prompt_without_one() -> None:
+    pairs = asked(limit=4, system="Be brief.")
+    assert {prompt.system for pair in pairs for prompt in pair.prompts.values()} == {"Be brief."}
+    own = replace(pairs.pairs[0].prompts["text"], system="Own.")
+    kept = with_system(Pairs((replace(pairs.pairs[0], prompts={"text": own}),)), "Be brief.")
+    assert kept.pairs[0].prompts["text"].system == "Own."
+
+
+def test_columns_and_labels_of_a_pairs_file_are_mapped(tmp_path: Path) -> None:
+    cells = [(label, split) for label in ("bad", "good") for split in ("calibration", "test")]
+    rows = [f"{label}{split},ask {label} {split},{label},{split}" for label, split in cells]
+    rows = ["id,prompt,verdict,split", *rows]
+    (tmp_path / "own.csv").write_text("\n".join(rows))
+    mapped = {"columns": ("prompt=text", "verdict=label"), "labels": ("bad=harmful", "good=harmless")}
+    pairs = asked(pairs=str(tmp_path / "own.csv"), **mapped)
+    assert [pair.label for pair in pairs] == ["harmful", "harmful", "harmless", "harmless"]
+    assert pairs.pairs[0].prompts["text"].text == "ask bad calibration"

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from regap.analyses.self_test import hook_names
 from regap.analyses.self_test.checks import self_tests
 from regap.analyses.self_test.comparison import Check
-from regap.commands.command_line import app
+from regap.commands.command_line import application
 from regap.geometry.models.component_map import ModulePath, Submodule
 from regap.geometry.models.loading import Model, load
 from regap.organism.checkpoint import build_processor
@@ -120,12 +120,12 @@ def test_numbers_that_do_not_fit_are_seen(fresh: Model) -> None:
 
 
 def test_the_table_is_printed_and_a_failure_is_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    done = CliRunner().invoke(app, ["doctor", "organism:none"])
+    done = CliRunner().invoke(application(["doctor"]), ["doctor", "organism:none"])
     assert done.exit_code == 0 and "one prompt as the model reads it" in done.output
     assert done.output.endswith("all checks passed; hooks available: blocks and all\n")
     monkeypatch.setattr(
         "regap.analyses.self_test.doctor.self_tests", lambda _: [Check("sound", False, "unsound")]
     )
-    done = CliRunner().invoke(app, ["doctor", "organism:none"])
+    done = CliRunner().invoke(application(["doctor"]), ["doctor", "organism:none"])
     assert done.exit_code == 1 and "unsound" in done.output
     assert "checks failed: sound; hooks available: unknown" in done.output
