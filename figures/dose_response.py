@@ -104,7 +104,7 @@ def caption(strength: Record, **options: Any) -> str:  # noqa: ARG001 - as `draw
     """What the figure shows, on how many prompts, and what is the paper's."""
     return caption_of(
         "h ← h − α·v on image prompts (above) and h ← h + α·v on text prompts (below), at one layer.",
-        "Separability is read at a later layer, since moving all states alike changes no d′ or AUROC at the edited one.",
+        "Separability is read at a later layer, since a common shift changes no d′ or AUROC at the edited one.",
         INTERVAL,
         counted(strength.table["n"], "prompts per estimate") + ".",
         "That removing the drift restores refusals is the paper's claim; adding it to text, the parts of D and the "

@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 
 import regap as rg
+from regap.analyses.judges.judge_panel import panel, save_panel
+from regap.analyses.judges.judged_answers import FunctionJudge
+from regap.analyses.judges.registry import NamedJudge, judges_named
+from regap.analyses.judges.stored_answers import stored_answers
 from regap.analyses.runs.records import Record
 from regap.errors import ConfigError, PairError
 from regap.geometry.data.pairs import Pair
@@ -98,5 +102,11 @@ def test_the_examples_of_the_document_run(
     for example in examples:
         exec(compile(example, "docs/judges.md", "exec"), names)
     assert len(names["answers"]) == 1 and names["my_judge"]("request", "") == "degenerate"
+    own = NamedJudge(
+        "my_judge", FunctionJudge(names["my_judge"]), identity="my_judge, version 1", source="us"
+    )
+    run = Path("runs/demo")
+    save_panel(panel(stored_answers(run), [own, *judges_named(["xstest_prefixes"])], run), run)
+    assert rg.judge(rg.open_run(run).answers(), names["my_judge"])["verdict"].tolist() == ["refused"]
     verdicts = Record.load(Path("runs/demo"), "verdicts").where(judge="my_judge")
     assert verdicts["verdict"].tolist() == ["refused"]
