@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from regap.errors import ModelError
+from regap.geometry.models.decoder import find_decoder
 from regap.geometry.models.model import Model
 
 Change = Callable[[Tensor], Tensor | None]
@@ -85,17 +86,13 @@ def hook_point(model: Model, name: str) -> HookPoint:
 
 
 def _final_norm(model: Model) -> torch.nn.Module:
-    norms = [
-        each
-        for name, each in model.decoder.named_children()
-        if "norm" in type(each).__name__.lower() and name
-    ]
-    if not norms:
+    norm = find_decoder(model.hf).norm
+    if norm is None:
         raise ModelError(
             f"model {model.name}: no norm follows block {model.layers - 1}, so its output cannot be read; "
             "choose another layer"
         )
-    return norms[-1]
+    return model.hf.get_submodule(norm)
 
 
 def _names(model: Model) -> list[str]:

@@ -98,7 +98,7 @@ class Model:
         return frozenset(getattr(self.hf.config.get_text_config(), "cross_attention_layers", None) or ())
 
     @cached_property
-    def parts(self) -> Mapping[str, Any]:
+    def parts(self) -> Mapping[Any, Any]:
         """Where each block keeps its attention, its MLP and the input of its output projection, as far as known."""
         from regap.geometry.models.component_map import parts_of_blocks  # imports TransformerLens
 

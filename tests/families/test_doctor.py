@@ -1,0 +1,41 @@
+"""Every self-test passes on families of unlike layouts, a language model in a folder among them."""
+
+from pathlib import Path
+
+import pytest
+from parity import subject
+from refusing import save
+from tiny_models import FAMILIES
+from tiny_parts import awake
+
+from regap.analyses.self_test.checks import self_tests
+from regap.geometry.models.loading import load
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+ALL = "blocks and all"
+
+
+@pytest.mark.parametrize(
+    ("family", "hooks"),
+    [
+        ("gemma3", ALL),
+        ("qwen3_vl_moe", ALL),
+        ("llama4", ALL),
+        ("gpt_oss", ALL),
+        ("mllama", "blocks; not all"),
+    ],
+)
+def test_every_self_test_passes(family: str, hooks: str) -> None:
+    checks = list(self_tests(subject(family, "float32").model))
+    assert [check for check in checks if not check.passed] == []
+    assert checks[0].name == "hooks" and checks[0].detail.startswith(hooks)
+
+
+@pytest.mark.parametrize("hooks", ["blocks", "all"])
+def test_a_language_model_in_a_folder_passes_every_self_test(hooks: str, tmp_path: Path) -> None:
+    made = FAMILIES["llama"]()
+    awake(made.model)
+    checks = list(self_tests(load(save(made, tmp_path), hooks=hooks)))  # type: ignore[arg-type]
+    assert [check for check in checks if not check.passed] == []
+    assert not any(check.name.startswith("image") for check in checks)
+    assert any(check.name.endswith("returns attention patterns") for check in checks)
