@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import torch
@@ -13,7 +14,6 @@ from regap.geometry.forward.hooks import Edit, Hook, Reader, hooked
 from regap.geometry.forward.image_features import seen_inputs
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
-from regap.geometry.prompts.token_positions import token_positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,3 +154,19 @@ def borrowed(model: Model, prefix: Prefix) -> Iterator[None]:
         prefix.batch.kept.pop(model.fingerprint, None)
         raise
     prefix.cache.crop(kept - prefix.cache.get_seq_length())
+
+
+def token_positions(model: Model, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    """Return position ids as `generate` makes them, and the offsets of what comes after: padding is not counted.
+
+    Models like Qwen-VL number image tokens by height and width; their own function is called.
+    """
+    mask = batch.inputs["attention_mask"]
+    flat = (mask.long().cumsum(-1) - 1).clamp_min(0)
+    decoder = model.hf.model
+    if not hasattr(decoder, "get_rope_index"):
+        return flat, None
+    if "image_grid_thw" not in batch.inputs:
+        return flat, flat.new_zeros(len(flat), 1)
+    asked = signature(decoder.get_rope_index).parameters
+    return decoder.get_rope_index(**{name: value for name, value in batch.inputs.items() if name in asked})

@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from regap.errors import PairError
-from regap.geometry.data.benchmarks.card import BenchmarkCard
+from regap.geometry.data.benchmarks.card import BenchmarkCard, fetch
 from regap.geometry.data.benchmarks.catalogue import card_of
 from regap.geometry.data.benchmarks.entry import BenchmarkEntry
-from regap.geometry.data.benchmarks.hub import fetch
 from regap.geometry.data.benchmarks.pictures import Gallery
 from regap.geometry.data.benchmarks.source import BenchmarkFiles
 from regap.geometry.data.benchmarks.twins import twins_together

@@ -10,9 +10,8 @@ import pytest
 
 from regap.errors import PairError
 from regap.geometry.data.benchmarks.catalogue import card_of
-from regap.geometry.data.benchmarks.decoding import decoded
 from regap.geometry.data.benchmarks.loading import benchmark, harmless
-from regap.geometry.data.benchmarks.source import BenchmarkFiles
+from regap.geometry.data.benchmarks.source import BenchmarkFiles, decoded
 from regap.geometry.data.benchmarks.twins import twins_together
 from regap.geometry.data.pairs import Pair, Pairs, Prompt, split_of
 
