@@ -146,7 +146,9 @@ def generate_each(
     having = list(pairs.where(arm=arm))
     prompts = [pair.prompts[arm] for pair in having]
     draws = 1 if sampling is None else sampling.draws
-    found: dict[str, list[Completion | None]] = {name: [None] * len(having) * draws for name in conditions}
+    found: dict[str, list[Completion | None]] = {
+        name: [None for _ in range(len(having) * draws)] for name in conditions
+    }
     runner = Runner.of(model)
     advance = runner.track(f"answers, {arm}", len(prompts) * len(conditions) * draws)
     fitting = BatchSplitter(runner.model)

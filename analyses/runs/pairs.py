@@ -48,7 +48,9 @@ def pairs_of(config: RunConfig) -> Pairs:
         pairs = _benchmark_pairs(config, config.benchmark)
     elif config.pairs:
         columns = {there: here or None for there, here in mapping_of(config.columns).items()}
-        labels = {there: _label(here) for there, here in mapping_of(config.labels).items()}
+        labels: dict[object, Label] = {
+            there: _label(here) for there, here in mapping_of(config.labels).items()
+        }
         pairs = read_pairs(config.pairs, columns=columns or None, labels=labels or None).require_text()
     else:
         pairs = held_out_pairs(replace(DEMO_PAIRS, seed=config.seed))
@@ -75,11 +77,10 @@ def with_system(pairs: Pairs, system: str) -> Pairs:
 
 
 def _label(told: str) -> Label:
-    if told not in get_args(Label):
-        raise ConfigError(
-            f"labels map to {told!r}; write one of {', '.join(get_args(Label))}, as in unsafe=harmful"
-        )
-    return told
+    known: dict[str, Label] = {label: label for label in get_args(Label)}
+    if told not in known:
+        raise ConfigError(f"labels map to {told!r}; write one of {', '.join(known)}, as in unsafe=harmful")
+    return known[told]
 
 
 def comparable(pairs: Pairs) -> Pairs:

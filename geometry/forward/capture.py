@@ -26,7 +26,7 @@ from regap.geometry.states.token_states import TokenStates
 
 
 @overload
-def capture(
+def capture(  # pyright: ignore[reportOverlappingOverload] - "all" is the one name with another result
     model: Model | Runner,
     pairs: Pairs,
     arms: Sequence[str] | str | None = None,

@@ -88,13 +88,14 @@ def _run_packed(
     directions: Float[Tensor, "layer d_model"],
 ) -> ParallelPasses:
     count, ids = len(versions), prefix.batch.inputs["input_ids"]
+    positions: Any = prefix.positions  # kept with the cache
     reader = _Reader(model, layers, directions)
     hooks = [*side_by_side(versions), *reader.hooks]
     with borrowed(model, prefix), hooked(model, hooks):
         output = model.hf(
             input_ids=ids[:, -1:].expand(-1, count),
             attention_mask=_mask(model, prefix, count),
-            position_ids=prefix.positions.expand(*prefix.positions.shape[:-1], count),
+            position_ids=positions.expand(*positions.shape[:-1], count),
             past_key_values=prefix.cache,
             use_cache=True,
             logits_to_keep=count,

@@ -79,16 +79,16 @@ def named_tokens(model: Model, batch: Batch) -> list[tuple[Token, ...]]:
     """Return the tokens of each prompt, padding left out, with their roles."""
     masks: dict[Role, Tensor] = {"image": batch.image}
     try:
-        masks["request"], masks["template"], masks["earlier"] = batch.request, batch.template, batch.earlier
-        rest: Role = "system"
+        masks |= {"request": batch.request, "template": batch.template, "earlier": batch.earlier}
+        masks["system"] = torch.ones_like(batch.image)  # all others
     except ModelError:  # a slow tokenizer does not say which characters its tokens stand for
-        rest = "unknown"
+        masks["unknown"] = torch.ones_like(batch.image)
     found = []
     for place in range(len(batch)):
         columns = batch.real[place].nonzero()[:, 0].tolist()
         texts = model.tokenizer.convert_ids_to_tokens(batch.inputs["input_ids"][place, columns].tolist())
-        roles = [
-            next((role for role, mask in masks.items() if bool(mask[place, at])), rest) for at in columns
+        roles: list[Role] = [
+            next(role for role, mask in masks.items() if bool(mask[place, at])) for at in columns
         ]
         found.append(tuple(Token(str(text), role) for text, role in zip(texts, roles, strict=True)))
     return found

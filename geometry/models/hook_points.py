@@ -76,13 +76,14 @@ def hook_point(model: Model, name: str) -> HookPoint:
         return HookPoint(model.blocks[int(boundary[1])], at_input=boundary[2] == "in")
     if name == "ln_final.hook_in" and model.bridge is None:
         return HookPoint(_final_norm(model), at_input=True)
-    from regap.geometry.models.submodule_hooks import point_of  # imports TransformerLens
+    from regap.geometry.models.submodule_hooks import module_of  # imports TransformerLens
 
-    point = point_of(model, name)
-    if point is None:
+    found = module_of(model, name)
+    if found is None:
         near = ", ".join(get_close_matches(name, _names(model), n=3))
         raise ModelError(f"hook {name!r} is not in model {model.name}; the nearest are {near}")
-    return point
+    module, at_input = found
+    return HookPoint(module, at_input)
 
 
 def _final_norm(model: Model) -> torch.nn.Module:

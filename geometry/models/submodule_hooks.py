@@ -6,7 +6,6 @@ import torch
 
 from regap.errors import ModelError
 from regap.geometry.models.component_map import NAMES, Submodule
-from regap.geometry.models.hook_points import HookPoint
 from regap.geometry.models.model import Model
 
 
@@ -24,8 +23,10 @@ def part_name(model: Model, part: Submodule, layer: int) -> str:
     return NAMES[part].format(layer)
 
 
-def point_of(model: Model, name: str) -> HookPoint | None:
-    """Return the point of this name; None if it is not the name of a part, or not of a block of the model.
+def module_of(model: Model, name: str) -> tuple[torch.nn.Module, bool] | None:
+    """Return the module at which a part of this name is read, and whether it is read at the module's input.
+
+    None if it is not the name of a part, or not of a block of the model.
 
     Raises ModelError for a part that the block does not have.
     """
@@ -56,7 +57,7 @@ def heads_of(model: Model) -> int:
     return int(model.hf.config.get_text_config().num_attention_heads)
 
 
-def _find(model: Model, part: Submodule, layer: int) -> HookPoint:
+def _find(model: Model, part: Submodule, layer: int) -> tuple[torch.nn.Module, bool]:
     block = model.blocks[layer]
     place = model.parts.get(part)
     try:
@@ -78,4 +79,4 @@ def _find(model: Model, part: Submodule, layer: int) -> HookPoint:
             f"model {model.name}: its attention has no output projection of {heads_of(model)} equal heads; "
             "choose component attention"
         )
-    return HookPoint(module, place.at_input)
+    return module, place.at_input

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from regap.commands.command_line import app
+from regap.commands.command_line import application
 from regap.geometry.data.benchmarks.catalogue import CATALOGUE
 from regap.organism.world import ADJECTIVES, NOUNS
 
@@ -17,7 +17,7 @@ WIDE = {"COLUMNS": "400"}
 
 
 def printed(*arguments: str) -> str:
-    done = CliRunner().invoke(app, list(arguments), env=WIDE)
+    done = CliRunner().invoke(application(arguments), list(arguments), env=WIDE)
     assert done.exit_code == 0, done.output
     return done.output
 
@@ -54,7 +54,7 @@ def test_what_is_present_in_a_folder_is_told(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["benchmarks", str(tmp_path / "absent")])
+    done = CliRunner().invoke(application(["benchmarks"]), ["benchmarks", str(tmp_path / "absent")])
     assert isinstance(done.exception, ValueError) and "is not there; name the folder" in str(done.exception)
 
 

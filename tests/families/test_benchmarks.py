@@ -8,7 +8,7 @@ import torch
 from tiny_models import FAMILIES
 from typer.testing import CliRunner
 
-from regap.commands.command_line import app
+from regap.commands.command_line import application
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -36,7 +36,8 @@ def jailbreakbench(folder: Path) -> Path:
 
 def captured(checkpoint: Path, name: str, data: Path, out: Path) -> pd.DataFrame:
     arguments = ["capture", "--model", checkpoint, "--benchmark", name, "--data", data, "--limit", 4]
-    done = CliRunner().invoke(app, [*map(str, arguments), "--out", str(out)])
+    asked = [*map(str, arguments), "--out", str(out)]
+    done = CliRunner().invoke(application(asked), asked)
     assert done.exit_code == 0, done.output
     return pd.read_parquet(out / "tables" / "separability.parquet")
 

@@ -150,4 +150,4 @@ def test_a_mapping_names_both_sides() -> None:
 
 def test_a_value_made_in_python_reads_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGAP_SEED", "7")
-    assert RunConfig().seed == 0 and read_config().seed == 7
+    assert RunConfig.model_validate({}).seed == 0 and read_config().seed == 7
