@@ -31,6 +31,6 @@ def pack(
     )
     screen.print("use it on the plain Hugging Face model:", soft_wrap=True)
     screen.print(
-        f"  with regap.interventions.protected(model, {escape(repr(str(written)))}): model.generate(...)",
+        f"  with regap.protected(model, {escape(repr(str(written)))}): model.generate(...)",
         soft_wrap=True,
     )

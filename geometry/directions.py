@@ -6,8 +6,6 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from regap.geometry.states.activations import Activations, label_means, require_one_origin
@@ -91,6 +89,8 @@ def logistic_probe(
     harmful: Float[Tensor, "harmful d_model"], harmless: Float[Tensor, "harmless d_model"]
 ) -> Float[Tensor, " d_model"]:
     """Return the weights of an L2-regularised logistic probe, fitted on standardised coordinates."""
+    from sklearn.linear_model import LogisticRegression  # slow to import
+
     states = torch.cat([harmful, harmless])
     centre, scale = states.mean(0), states.std(0) + 1e-6 * states.std() + 1e-12
     labels = [1] * len(harmful) + [0] * len(harmless)
@@ -103,6 +103,8 @@ def linear_discriminant(
 ) -> Float[Tensor, " d_model"]:
     """Return the linear discriminant with Ledoit-Wolf shrinkage of the pooled covariance."""
     labels = [1] * len(harmful) + [0] * len(harmless)
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # slow to import
+
     fitted = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
     return torch.from_numpy(fitted.fit(torch.cat([harmful, harmless]).numpy(), labels).coef_[0])
 

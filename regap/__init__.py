@@ -32,18 +32,26 @@ if TYPE_CHECKING:
     from regap.geometry.prompts.batch import inputs as inputs
     from regap.geometry.separability import separability as separability
     from regap.geometry.states.index import read_activations as read_activations
+    from regap.interventions.edits.function import edit as edit
     from regap.interventions.edits.regap import calibrate_regap as calibrate_regap
+    from regap.interventions.edits.shift import shift as shift
     from regap.interventions.edits.site import Site as Site
+    from regap.interventions.edits.stored import load_edit as load_edit
     from regap.interventions.generation import Sampling as Sampling
     from regap.interventions.generation import generate as generate
     from regap.interventions.packs.protection import protect as protect
     from regap.interventions.packs.protection import protected as protected
+    from regap.interventions.packs.protection import protection_record as protection_record
     from regap.interventions.packs.protection import unprotect as unprotect
     from regap.organism.prompts import organism_pairs as organism_pairs
 
 __version__ = "0.2.0"
 
 _HOMES = {
+    "protection_record": "interventions.packs.protection",
+    "shift": "interventions.edits.shift",
+    "load_edit": "interventions.edits.stored",
+    "edit": "interventions.edits.function",
     "Limits": "geometry.forward.runner",
     "Pair": "geometry.data.pairs",
     "Pairs": "geometry.data.pairs",

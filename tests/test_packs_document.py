@@ -16,9 +16,8 @@ def test_the_example_protects_the_plain_organism(
     from regap.geometry.models.identity import identity_of
     from regap.geometry.models.loading import load, organism_folder
     from regap.geometry.prompts.batch import collate
-    from regap.interventions.packs.card import PackSource
     from regap.interventions.packs.correction import Correction
-    from regap.interventions.packs.pack import Pack, write_pack
+    from regap.interventions.packs.pack import Pack, PackSource, write_pack
     from regap.interventions.packs.settings import Settings, SiteFacts
     from regap.organism.prompts import HeldOut, held_out_pairs
 

@@ -12,9 +12,7 @@ from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
 from regap.geometry.models.loading import Model
 from regap.interventions.edits.regap import ReGap, calibrate_regap
-from regap.interventions.edits.site import Site
-from regap.interventions.packs.packing import edit_of
-from regap.interventions.packs.stored import FOLDER, stored_correction
+from regap.interventions.edits.stored import load_edit
 
 PLAIN = ("rho", "z_before", "z_after", "growth")
 """Signals that need no weights fitted on calibration pairs."""
@@ -35,12 +33,13 @@ class ChosenReGap:
 
 
 def kept_by_run(folder: Path, model: Model) -> ReGap | None:
-    """The run's ReGap as corrections/ keeps it; None where the run has none. Raises PackError for a damaged file."""
-    if not (folder / FOLDER / "regap.safetensors").is_file():
+    """The run's ReGap as edits/ keeps it; None where the run has none. Raises PackError for a damaged file."""
+    own = folder / "edits" / "regap"
+    if not own.is_dir():
         return None
-    found = edit_of(stored_correction(folder, "regap", model.fingerprint))
+    found = load_edit(own, model.fingerprint)
     if not isinstance(found, ReGap):
-        raise PackError(f"{FOLDER}/regap.safetensors holds no ReGap; give the command of the run again")
+        raise PackError("edits/regap holds no ReGap; give the command of the run again")
     return found
 
 
@@ -70,7 +69,8 @@ def calibrated_now(
         calibration,
         refusal,
         part,
-        Site((question.layer,), question.positions),
+        [question.layer],
+        positions=question.positions,
         strongest=1.0,
         false_refusals=config.false_refusals,
         signal=signal,

@@ -27,8 +27,6 @@ from regap.analyses.runs.run import Run, runner_of, start_run
 from regap.analyses.utility.tables import scored, utility_records
 from regap.errors import ConfigError, PairError
 from regap.geometry.forward.runner import Tracker, silent
-from regap.interventions.packs.packing import correction_of
-from regap.interventions.packs.stored import store_correction
 
 Answers = Mapping[str, Mapping[str, Sequence[Judged]]]
 """Judged answers by condition and arm."""
@@ -108,8 +106,7 @@ def _findings(seen: Measured, study: Calibrated | None, answers: Answers) -> lis
 def _store_corrections(study: Calibrated, run: Run) -> None:
     """Keep the corrections as they were chosen, vectors and all, for `regap pack`."""
     for condition, edit in (("fixed", study.fixed), ("regap", study.regap)):
-        correction = correction_of(edit, study.seen.refusal)
-        store_correction(correction, run.folder, condition, study.seen.model.fingerprint)
+        edit.save(run.folder / "edits" / condition, study.seen.model.fingerprint)
 
 
 def _answers(seen: Measured, study: Calibrated | None) -> Answers:

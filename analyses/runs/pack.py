@@ -1,6 +1,5 @@
 """A pack from a finished run: its correction, its model, and what was measured under it."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -10,9 +9,8 @@ from regap.analyses.runs.folder import provenance_of, settings_of_run
 from regap.analyses.runs.records import Record, Summary
 from regap.errors import ConfigError, PackError
 from regap.geometry.models.identity import ModelIdentity
-from regap.interventions.packs.card import Condition, Outcome, PackSource
-from regap.interventions.packs.pack import Pack
-from regap.interventions.packs.stored import stored_correction
+from regap.interventions.edits.stored import load_edit
+from regap.interventions.packs.pack import Condition, Outcome, Pack, PackSource, worsened
 
 CorrectionName = Literal["fixed", "regap"]
 PACKAGES = ("regap", "torch", "transformers")
@@ -30,10 +28,15 @@ def pack_of(run: Path, method: str, *, even_if_worse: bool = False) -> Pack:
     image_arm = summary.text("image_arm")
     if image_arm is None:
         raise ConfigError(f"run folder {run} has no finished summary.json; give the command of the run again")
-    correction = stored_correction(run, method, provenance["fingerprint"])
+    edit = load_edit(run / "edits" / method, provenance["fingerprint"])
     outcomes = _outcomes(run, method)
-    if not even_if_worse:
-        _check_attack_success(run, method, outcomes)
+    worse = worsened(outcomes)
+    if worse and not even_if_worse:
+        told = " and ".join(f"on {arm} from {before:.1%} to {after:.1%}" for arm, before, after in worse)
+        raise PackError(
+            f"correction {method} of run folder {run} raises attack success {told}, so it is no protection; pack it "
+            "all the same with --even-if-worse"
+        )
     config = settings_of_run(run)
     source = PackSource(
         run=provenance["fingerprint"],
@@ -44,7 +47,7 @@ def pack_of(run: Path, method: str, *, even_if_worse: bool = False) -> Pack:
         seed=config.seed,
         versions={name: provenance["versions"][name] for name in PACKAGES},
     )
-    return Pack.of(provenance["model"], _identity(run, provenance), correction, source, outcomes)
+    return Pack.of(provenance["model"], _identity(run, provenance), edit, source, outcomes)
 
 
 def _identity(run: Path, provenance: dict[str, Any]) -> ModelIdentity:
@@ -71,22 +74,6 @@ def _outcomes(run: Path, method: str) -> tuple[Outcome, ...]:
         for row in rows.to_dict("records")
         if row["arm"] in arms
     )
-
-
-def _check_attack_success(run: Path, method: str, outcomes: Sequence[Outcome]) -> None:
-    """Raise PackError if attack success is higher under the correction than without it, in any arm."""
-    found = {
-        (one.condition, one.arm): one.value
-        for one in outcomes
-        if one.measure == "attack_success" and one.value is not None
-    }
-    for (condition, arm), after in found.items():
-        before = found.get(("baseline", arm))
-        if condition == "corrected" and before is not None and after > before:
-            raise PackError(
-                f"correction {method} of run folder {run} raises attack success on {arm} from {before:.1%} to "
-                f"{after:.1%}, so it is no protection; pack it all the same with --even-if-worse"
-            )
 
 
 def _interval(row: dict[Any, Any]) -> dict[str, float | None]:

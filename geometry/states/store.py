@@ -148,9 +148,8 @@ def _digest_of_named(tensors: dict[str, Tensor]) -> str:
 
 
 def encoded_tensors(tensors: dict[str, Tensor], header: dict[str, str]) -> bytes:
-    """Return a safetensors file of named tensors, as float32, and a header; equal for equal content."""
-    copies = {name: tensor.detach().to("cpu", torch.float32, copy=True) for name, tensor in tensors.items()}
-    return _encoded({name: tensor.contiguous() for name, tensor in copies.items()}, header)
+    """Return a safetensors file of named tensors, each in its number format, and a header; equal for equal content."""
+    return _encoded({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, header)
 
 
 def _encoded(tensors: dict[str, Tensor], header: dict[str, str]) -> bytes:

@@ -23,14 +23,16 @@ def drift_adaptive(calibration: DefenceData, site: Site) -> Dose:
     Source: the abstract of arXiv 2605.18104 names the mechanism, not a formula. Needs: two readings of the last
     token, without and with a probe.
     """
-    images = calibration.pairs.calibration.where(arm=calibration.image_arm)
     drift = calibration.drifts[calibration.image_arm]
     regap = calibrate_regap(
         calibration.runner,
-        images,
+        calibration.pairs,
         calibration.refusal,
         drift,
-        site,
+        site.layers,
+        positions=site.positions,
+        phase=site.phase,
+        norm=site.norm,
         strongest=1.0,
         false_refusals=calibration.false_refusals,
     )

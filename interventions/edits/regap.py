@@ -3,7 +3,8 @@
 The paper's abstract names the mechanism; signal, gate and calibration below are our operationalisation.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
@@ -15,32 +16,35 @@ from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
 from regap.geometry.forward.batches import run_batches
-from regap.geometry.forward.hooks import Hook
-from regap.geometry.forward.prefix import prefill, run, run_last_token
+from regap.geometry.forward.hooks import Hook, first_column
+from regap.geometry.forward.prefix import prefill, read_last_token, whole_prompts
 from regap.geometry.forward.runner import Runner
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
+from regap.geometry.prompts.positions import Positions
 from regap.geometry.states.store import digest_of, digest_of_tensor
 from regap.interventions.edits.gate import Gate, GateKind, budget_threshold
 from regap.interventions.edits.shift import Shift, fixed_correction
 from regap.interventions.edits.signals import FITTED, Passes, Signal, Traces, weights_of
-from regap.interventions.edits.site import Site
+from regap.interventions.edits.site import Norm, Phase, Site
+from regap.interventions.edits.stored import StoredEdit
 
 Decide = Callable[[Float[Tensor, "prompt layer"]], None]
 """Is given z at the read layers, in their order, as soon as the last of them has been run."""
 
 
 def read_in_flight(
-    model: Model, directions: Mapping[int, Float[Tensor, " d_model"]], decide: Decide
+    model: Model, batch: Batch, directions: Mapping[int, Float[Tensor, " d_model"]], decide: Decide
 ) -> list[Hook]:
-    """Return fresh hooks that read z at the last prompt token of the first pass; generated tokens are not read."""
+    """Return fresh hooks that read z at the last prompt token, in the pass that has it, and nowhere else."""
     seen: dict[int, Tensor] = {}
 
     def reader(layer: int) -> Callable[[Tensor], None]:
         def read(residual: Tensor) -> None:
-            if len(seen) == len(directions):
+            place = batch.columns - 1 - first_column(residual, batch.columns)
+            if len(seen) == len(directions) or not 0 <= place < residual.shape[1]:
                 return
-            seen[layer] = residual[:, -1].double().cpu() @ directions[layer].double().cpu()
+            seen[layer] = residual[:, place].double().cpu() @ directions[layer].double().cpu()
             if len(seen) == len(directions):
                 decide(torch.stack([seen[each] for each in directions], 1))
 
@@ -50,7 +54,7 @@ def read_in_flight(
 
 
 @dataclass(frozen=True, eq=False)
-class ReGap:
+class ReGap(StoredEdit, kind="regap"):
     """alpha(x) = strongest * gate(s(x)), s read off later layers under a probe correction.
 
     In tensors and plain numbers throughout, so that it can be written down and read back.
@@ -75,6 +79,7 @@ class ReGap:
     """single: the probe stays in every answer, and the gate is read on the way from it to the correction."""
 
     def __post_init__(self) -> None:
+        self._check_shapes()
         first = max(self.probe.site.layers)
         early = [layer for layer in self.read_layers if layer <= first]
         if early or not self.read_layers:
@@ -95,6 +100,26 @@ class ReGap:
                 f"signal {self.signal} compares with the uncorrected state, which a single pass does not see; "
                 "choose z_after, growth or fitted_after, or use passes probe"
             )
+
+    def _check_shapes(self) -> None:
+        missing = [layer for layer in self.read_layers if layer not in self.refusal.layers]
+        if missing or len(set(self.read_layers)) != len(self.read_layers):
+            raise ValueError(
+                f"read layers {list(self.read_layers)} must each be named once and have a refusal direction; there "
+                f"are directions of {list(self.refusal.layers)}"
+            )
+        if len(self.refusal.vectors) != len(self.refusal.layers):
+            raise ValueError(
+                f"{len(self.refusal.vectors)} refusal directions do not fit layers {list(self.refusal.layers)}"
+            )
+        widths = [self.probe.vectors.shape[1], self.removed.vectors.shape[1], self.refusal.vectors.shape[1]]
+        if len(set(widths)) > 1:
+            raise ValueError(
+                f"the probe's vectors are {widths[0]} wide, those removed {widths[1]} and the refusal directions "
+                f"{widths[2]}; make all of them on one model"
+            )
+        if not math.isfinite(self.strongest):
+            raise ValueError(f"strongest is {self.strongest}; give a finite number")
 
     @property
     def reading(self) -> Float[Tensor, "2 layer"]:
@@ -125,7 +150,13 @@ class ReGap:
         weights = self.reading
         runs = (bool(weights[0].any()), bool(weights[1].any()))
         traces = read_traces(model, batch, self.probe, self.refusal, self.read_layers, runs)
-        return self.strengths_of(traces)
+        return self._decided(batch, traces)
+
+    def _decided(self, batch: Batch, traces: Traces) -> Float[Tensor, " prompt"]:
+        signal = traces.weighted(self.reading)
+        strengths = self.strongest * self.gate(signal)
+        batch.kept["gate"] = (signal, strengths)  # what was done to each prompt can be asked for
+        return strengths
 
     def strengths_of(self, traces: Traces) -> Float[Tensor, " prompt"]:
         """Return alpha(x) of prompts that were read."""
@@ -142,10 +173,10 @@ class ReGap:
         strengths = torch.zeros(len(batch), dtype=torch.float64)
 
         def decide(z: Float[Tensor, "prompt layer"]) -> None:
-            strengths.copy_(self.strengths_of(Traces(torch.zeros_like(z), z)))
+            strengths.copy_(self._decided(batch, Traces(torch.zeros_like(z), z)))
 
         directions = {layer: self.refusal.at(layer) for layer in self.read_layers}
-        reading = read_in_flight(model, directions, decide)
+        reading = read_in_flight(model, batch, directions, decide)
         probe = self.probe.hooks(model, batch) if self.probe.strength else []
         return [*probe, *reading, *self.removed.hooks_for(model, batch, strengths)]
 
@@ -166,12 +197,10 @@ def read_traces(
     empty = torch.zeros(len(batch), len(read_layers), dtype=torch.float64)
 
     def z(edits: list[Shift]) -> Float[Tensor, "prompt layer"]:
-        if probe.only_last:
-            hooks = [hook for edit in edits for hook in edit.hooks(model, batch)]
-            seen = run_last_token(model, prefill(model, batch), read_layers, hooks)
-        else:
-            seen = run(model, batch, read_layers, edits)
-        return torch.einsum("pld,ld->pl", seen.states.double(), directions)
+        hooks = [hook for edit in edits for hook in edit.hooks(model, batch)]
+        left = prefill(model, batch) if probe.only_last else whole_prompts(model, batch)
+        states = read_last_token(model, left, read_layers, hooks)
+        return torch.einsum("pld,ld->pl", states.double(), directions)
 
     return Traces(z([]) if runs[0] else empty, z([probe]) if runs[1] else empty)
 
@@ -202,22 +231,27 @@ def traces_of(
 
 def calibrate_regap(
     model: Model | Runner,
-    calibration: Pairs,
+    pairs: Pairs,
     refusal: Direction,
     drift: Drift,
-    site: Site,
+    layers: Sequence[int],
     *,
-    strongest: float,
-    probe: float = 1.0,
-    read_layers: tuple[int, ...] | None = None,
     false_refusals: float = 0.05,
+    strongest: float = 1.0,
+    positions: Positions = "last",
+    phase: Phase = "prefill",
+    norm: Norm = "plain",
+    probe: float = 1.0,
+    read_layers: Sequence[int] | None = None,
     signal: Signal = "rho",
     gate: GateKind = "hard",
 ) -> ReGap:
-    """Return ReGap with the threshold that opens the gate for this share of harmless image prompts.
+    """Return ReGap at these layers, 0-based, whose gate opens for this share of harmless image prompts.
 
-    Only harmless calibration pairs in the drift's arm set the threshold, so that what may be over-refused is
-    bounded before any harmful image is looked at. `read_layers` are all layers after the site by default.
+    Of the pairs, only harmless calibration pairs in the drift's arm set the threshold, so that what may be
+    over-refused is bounded before any harmful image is looked at. `strongest` is the multiple of the drift that is
+    removed when the gate is open, `probe` the multiple under which the `read_layers` are read: by default all layers
+    after those edited. Raises PairError if no such pair is there, ValueError for a fitted signal.
     """
     if signal in FITTED:
         raise ValueError(
@@ -226,15 +260,13 @@ def calibrate_regap(
         )
     if not 0 < false_refusals < 1:
         raise ValueError(f"false_refusals is {false_refusals}; give a share between 0 and 1, such as 0.05")
-    layers = (
-        tuple(range(max(site.layers) + 1, Runner.of(model).model.layers))
-        if read_layers is None
-        else tuple(read_layers)
-    )
+    site = Site(tuple(layers), positions, phase, norm)
+    after = range(max(site.layers) + 1, Runner.of(model).model.layers)
+    read = tuple(after if read_layers is None else read_layers)
     correction = fixed_correction(drift, site, probe)
-    unset = ReGap(correction, refusal, layers, Gate(gate, 0.0), strongest, signal)
-    harmless = calibration.where(label="harmless", arm=drift.arm)
-    seen = traces_of(model, harmless, drift.arm, correction, refusal, layers).signal(signal)
+    unset = ReGap(correction, refusal, read, Gate(gate, 0.0), strongest, signal)
+    harmless = pairs.calibration.where(label="harmless", arm=drift.arm)
+    seen = traces_of(model, harmless, drift.arm, correction, refusal, read).signal(signal)
     width = float(seen.std()) if len(seen) > 1 else 1.0
     threshold = budget_threshold(seen, false_refusals)
     return replace(unset, gate=Gate(gate, threshold, max(width, 1e-12)))

@@ -1,22 +1,25 @@
 """Fixed-strength correction: the same multiple of the drift is removed from every input."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from regap.errors import ModelError
 from regap.geometry.drift import Drift
 from regap.geometry.forward.hooks import Hook
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
+from regap.geometry.prompts.positions import Positions
 from regap.geometry.states.store import digest_of, digest_of_tensor
-from regap.interventions.edits.site import Site, position_rule, shifted
+from regap.interventions.edits.site import Norm, Phase, Site, position_rule, shifted
+from regap.interventions.edits.stored import StoredEdit
 
 
 @dataclass(frozen=True, eq=False)
-class Shift:
+class Shift(StoredEdit, kind="shift"):
     """h <- h - strength * vector at a site; positive strengths remove the vector, negative ones add it."""
 
     site: Site
@@ -28,6 +31,11 @@ class Shift:
     """What the vectors are: D, D_along, D_across, random, shuffled, refusal."""
 
     def __post_init__(self) -> None:
+        if self.vectors.ndim != 2 or not self.vectors.is_floating_point():
+            raise ValueError(
+                f"vectors {self.name!r} have shape {list(self.vectors.shape)} and number format {self.vectors.dtype}; "
+                "give real numbers of shape [layer, d_model]"
+            )
         if len(self.vectors) != len(self.site.layers):
             raise ValueError(
                 f"{len(self.vectors)} vectors do not fit site {self.site}; give one for each layer"
@@ -57,6 +65,11 @@ class Shift:
 
     def hooks_for(self, model: Model, batch: Batch, strengths: Float[Tensor, " prompt"]) -> list[Hook]:
         """Return fresh hooks that shift each prompt by its own strength."""
+        if self.vectors.shape[1] != model.width:
+            raise ModelError(
+                f"vectors {self.name!r} are {self.vectors.shape[1]} wide, and the residual stream of model "
+                f"{model.name} is {model.width} wide; give vectors that were made on this model"
+            )
         return [
             Hook(model.hook_name(layer), _hook(self.site, batch, vector, strengths))
             for layer, vector in zip(self.site.layers, self.vectors, strict=True)
@@ -66,6 +79,21 @@ class Shift:
 def fixed_correction(drift: Drift, site: Site, strength: float = 1.0) -> Shift:
     """Return the correction h <- h - strength * D at the site; our operationalisation."""
     return Shift(site, torch.stack([drift.at(layer) for layer in site.layers]), strength, drift.part)
+
+
+def shift(
+    drift: Drift,
+    layers: Sequence[int],
+    strength: float = 1.0,
+    positions: Positions = "last",
+    phase: Phase = "prefill",
+    norm: Norm = "plain",
+) -> Shift:
+    """Return the edit h <- h - strength * D at these layers, 0-based; a negative strength adds the drift.
+
+    Raises ValueError for a layer that the drift does not have.
+    """
+    return fixed_correction(drift, Site(tuple(layers), positions, phase, norm), strength)
 
 
 def _hook(site: Site, batch: Batch, vector: Tensor, strengths: Tensor) -> Callable[[Tensor], Tensor | None]:

@@ -1,87 +1,178 @@
-"""Correction packs: a correction, the model it is for and what it did there, in a folder of their own."""
+"""Correction packs: an edit, the model it is for and what it did there, in a folder of their own."""
 
-import hashlib
+import html
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load
-from torch import Tensor
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from regap.errors import PackError
 from regap.geometry.files import write_whole
 from regap.geometry.models.identity import ModelIdentity
-from regap.geometry.states.store import encoded_tensors
-from regap.interventions.packs.card import Outcome, PackCard, PackSource
-from regap.interventions.packs.correction import Correction
-from regap.interventions.packs.page import readme
+from regap.interventions.edits.regap import ReGap
+from regap.interventions.edits.shift import Shift
+from regap.interventions.edits.stored import TENSORS, VALUES, content_of, decoded, digest, encoded
 
-FORMAT = "regap correction pack 2"
-CARD, TENSORS, README = "card.json", "pack.safetensors", "README.md"
+FORMAT = "regap correction pack 3"
+CARD, README = "card.json", "README.md"
 LARGEST_CARD = 2**20
 """Bytes."""
+Condition = Literal["baseline", "corrected"]
+SHOWN = ("attack_success", "refusal", "over_refusal", "utility")
+SIGNALS = {
+    "rho": "the mean change of z under the probe",
+    "z_before": "the mean of z",
+    "z_after": "the mean of z",
+    "growth": "z at the last layer read minus z at the first",
+}
+"""In words; the fitted ones are weighted sums of z."""
+
+
+class Facts(BaseModel):
+    """What is written to card.json: frozen, unknown keys and numbers that are not finite are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Outcome(Facts):
+    """A share that was measured on test pairs, with its 95 % interval."""
+
+    condition: Condition
+    arm: str
+    measure: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int = Field(ge=1)
+
+
+class PackSource(Facts):
+    """What the pack was made from."""
+
+    run: str = Field(
+        description="fingerprint of the run's model: weights, template, number format, attention"
+    )
+    pairs: int = Field(ge=1)
+    pairs_sha256: str
+    image_arm: str = Field(description="the arm that the correction was chosen on")
+    false_refusals: float = Field(description="share of harmless calibration images allowed to be refused")
+    seed: int
+    versions: dict[str, str] = Field(description="of the packages that the run used")
+
+
+class PackCard(Facts):
+    """Everything of a pack but its edit."""
+
+    format: Literal["regap correction pack 3"]
+    name: str = Field(min_length=1, description="what the model was called")
+    headline: str = Field(description="what the edit did to attack success and over-refusal, in one line")
+    model: ModelIdentity
+    source: PackSource
+    outcomes: tuple[Outcome, ...]
+    edit_sha256: str = Field(description="of edit.json, which has that of edit.safetensors")
 
 
 @dataclass(frozen=True, eq=False)
 class Pack:
-    """A correction with the model it is for."""
+    """An edit with the model it is for."""
 
     card: PackCard
-    correction: Correction = field(repr=False)
+    edit: Shift | ReGap = field(repr=False)
 
     def __post_init__(self) -> None:
         model, name = self.card.model, self.card.name
-        if self.correction.width != model.width:
+        width = removed_of(self.edit).vectors.shape[1]
+        if width != model.width:
             raise PackError(
-                f"pack {name} has vectors {self.correction.width} wide for a model {model.width} wide; make it again"
+                f"pack {name} has vectors {width} wide for a model {model.width} wide; make it again"
             )
-        last = max(self.correction.layers)
-        if last >= model.blocks:
+        last = max(layers_of(self.edit))
+        if last >= model.blocks or min(layers_of(self.edit)) < 0:
             raise PackError(
                 f"pack {name} names layer {last}, and its model has {model.blocks} blocks; make it again"
             )
-        if _digest(_tensors(self.correction)) != self.card.tensors_sha256:
-            raise PackError(f"pack {name} has other tensors than its card tells of; make it again")
+        if digest(encoded(self.edit)[0]) != self.card.edit_sha256:
+            raise PackError(f"pack {name} has another edit than its card tells of; make it again")
 
     @classmethod
     def of(
         cls,
         name: str,
         model: ModelIdentity,
-        correction: Correction,
+        edit: Shift | ReGap,
         source: PackSource,
         outcomes: tuple[Outcome, ...] = (),
     ) -> "Pack":
-        """Return the pack of a correction, with its card filled in."""
+        """Return the pack of an edit, with its card filled in; raises PackError for an edit that no pack holds."""
+        if not isinstance(edit, Shift | ReGap):
+            raise PackError(f"a pack cannot hold {type(edit).__name__}; it holds Shift and ReGap")
         card = PackCard(
             format=FORMAT,
             name=name,
+            headline=headline(outcomes),
             model=model,
             source=source,
             outcomes=outcomes,
-            correction=correction.settings,
-            tensors_sha256=_digest(_tensors(correction)),
+            edit_sha256=digest(encoded(edit)[0]),
         )
-        return cls(card, correction)
+        return cls(card, edit)
+
+
+def removed_of(edit: Shift | ReGap) -> Shift:
+    """Return what the edit removes at full strength, and where."""
+    return edit.removed if isinstance(edit, ReGap) else edit
+
+
+def shifts_of(edit: Shift | ReGap) -> tuple[Shift, ...]:
+    """Return every shift that the edit makes, a probe first."""
+    return (edit.probe, edit.removed) if isinstance(edit, ReGap) else (edit,)
+
+
+def layers_of(edit: Shift | ReGap) -> set[int]:
+    """Return every layer that is edited or read."""
+    read = edit.read_layers if isinstance(edit, ReGap) else ()
+    return {*read, *(layer for shift in shifts_of(edit) for layer in shift.site.layers)}
+
+
+def headline(outcomes: tuple[Outcome, ...]) -> str:
+    """Return attack success and over-refusal of each arm, without the edit and under it, in one line."""
+    told = [
+        f"{measure.replace('_', ' ')} on {arm}: {_share(before)} without, {_share(after)} with"
+        for measure in ("attack_success", "over_refusal")
+        for arm, before, after in _compared(outcomes, measure)
+    ]
+    return "; ".join(told) or "no outcome was measured"
+
+
+def worsened(outcomes: tuple[Outcome, ...]) -> tuple[tuple[str, float, float], ...]:
+    """Return each arm in which the edit raises attack success, with its attack success without the edit and with it."""
+    return tuple(
+        (arm, before.value, after.value)
+        for arm, before, after in _compared(outcomes, "attack_success")
+        if before.value is not None and after.value is not None and after.value > before.value
+    )
 
 
 def write_pack(pack: Pack, folder: str | Path) -> Path:
-    """Write card.json, pack.safetensors and README.md, and return the folder; equal packs give equal bytes.
+    """Write edit.json, edit.safetensors, card.json and README.md, and return the folder; equal packs, equal bytes.
 
     Raises PackError for a folder that holds other files.
     """
     folder = Path(folder)
     check_folder(folder)
-    write_whole(folder / TENSORS, _tensors(pack.correction))
+    pack.edit.save(folder)
     write_whole(folder / CARD, (pack.card.model_dump_json(indent=2) + "\n").encode())
-    write_whole(folder / README, readme(pack.card).encode())
+    write_whole(folder / README, readme(pack).encode())
     return folder
 
 
 def check_folder(folder: Path) -> None:
     """Raise PackError for a folder that a pack may not be written to: one that holds anything else."""
-    known = {CARD, TENSORS, README}
+    known = {CARD, VALUES, TENSORS, README}
     if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - known):
         raise PackError(f"out is {folder}, which holds something else than a pack; name a new folder")
 
@@ -89,25 +180,80 @@ def check_folder(folder: Path) -> None:
 def read_pack(folder: str | Path) -> Pack:
     """Return the pack in a folder; raises PackError if a file is missing, cut off, changed, or not what it must be."""
     folder = Path(folder)
-    card = _card(_content(folder / CARD))
-    content = _content(folder / TENSORS)
-    if _digest(content) != card.tensors_sha256:
+    card = _card(content_of(folder / CARD))
+    values, tensors = content_of(folder / VALUES), content_of(folder / TENSORS)
+    edit = decoded(values, tensors)
+    if digest(values) != card.edit_sha256:
         raise PackError(
-            f"pack {folder}: {TENSORS} is cut off, or not the one {CARD} was written with; fetch or make it again"
+            f"pack {folder}: {VALUES} is not the one {CARD} was written with; fetch or make it again"
         )
-    return Pack(card, Correction.of(card.correction, _loaded(folder, content)))
+    return Pack(card, edit)
 
 
-def _content(path: Path) -> bytes:
-    if not path.is_file():
-        raise PackError(f"pack {path.parent}: {path.name} is missing; name a folder that `regap pack` wrote")
-    return path.read_bytes()
+def readme(pack: Pack) -> str:
+    """Return the pack's README.md: what it is for, what it does, what was measured, how to use it."""
+    loader = PackageLoader("regap.interventions.packs", ".")
+    page = Environment(
+        loader=loader, undefined=StrictUndefined, finalize=escaped, autoescape=False, trim_blocks=True
+    ).get_template("README.md.j2")
+    edit = pack.edit
+    regap = edit if isinstance(edit, ReGap) else None
+    before, after = (any(row) for row in regap.reading.tolist()) if regap else (False, False)
+    probed = regap is not None and after and regap.probe.strength != 0
+    return page.render(
+        card=pack.card,
+        where=_where,
+        removed=removed_of(edit),
+        strength=edit.strongest if isinstance(edit, ReGap) else edit.strength,
+        regap=regap,
+        signal=SIGNALS.get(regap.signal, "a fitted, weighted sum of z") if regap else "",
+        unprobed=before or not probed,
+        probed=probed,
+        rows=list(_rows(pack.card.outcomes)),
+    )
+
+
+def escaped(text: object) -> str:
+    """Return one line of text that neither Markdown nor HTML takes for more than text."""
+    flat = " ".join(str(text).split())
+    return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", html.escape(flat))
+
+
+def _compared(outcomes: tuple[Outcome, ...], measure: str) -> Iterator[tuple[str, Outcome, Outcome]]:
+    found = {(one.arm, one.condition): one for one in outcomes if one.measure == measure}
+    for arm in dict.fromkeys(arm for arm, _ in found):
+        if (arm, "baseline") in found and (arm, "corrected") in found:
+            yield arm, found[arm, "baseline"], found[arm, "corrected"]
+
+
+def _rows(outcomes: tuple[Outcome, ...]) -> Iterator[tuple[str, str, str, str, int]]:
+    """Outcomes on test pairs, uncorrected beside corrected."""
+    found = {(one.arm, one.measure, one.condition): one for one in outcomes if one.measure in SHOWN}
+    for arm, measure in dict.fromkeys((arm, measure) for arm, measure, _ in found):
+        both = [found.get((arm, measure, condition)) for condition in ("baseline", "corrected")]
+        yield arm, measure, _shown(both[0]), _shown(both[1]), next(one.n for one in both if one)
+
+
+def _where(shift: Shift) -> str:
+    site = shift.site
+    return f"layers {', '.join(map(str, site.layers))} ({site.positions}, {site.phase}, norm {site.norm})"
+
+
+def _share(one: Outcome) -> str:
+    return "not judged" if one.value is None else f"{one.value:.3g}"
+
+
+def _shown(one: Outcome | None) -> str:
+    if one is None or one.value is None:
+        return "not measured"
+    interval = "" if one.low is None or one.high is None else f" [{one.low:.3g}, {one.high:.3g}]"
+    return f"{one.value:.3g}{interval}"
 
 
 def _card(content: bytes) -> PackCard:
     if len(content) > LARGEST_CARD:
         raise PackError(
-            f"{CARD} is {len(content)} bytes long, which no card is; fetch or make the pack again"
+            f"{CARD} is {len(content)} bytes long, more than any card; fetch or make the pack again"
         )
     try:
         return PackCard.model_validate_json(content)
@@ -122,20 +268,3 @@ def _card(content: bytes) -> PackCard:
         raise PackError(
             f"{CARD}: {where + ': ' if where else ''}{first['msg']}; fetch or make the pack again"
         ) from None
-
-
-def _loaded(folder: Path, content: bytes) -> dict[str, Tensor]:
-    try:
-        return load(content)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise PackError(
-            f"pack {folder}: {TENSORS} is no safetensors file ({error}); make the pack again"
-        ) from None
-
-
-def _tensors(correction: Correction) -> bytes:
-    return encoded_tensors(correction.tensors, {"format": FORMAT})
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

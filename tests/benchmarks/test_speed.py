@@ -13,9 +13,7 @@ from regap.interventions.edits.regap import ReGap
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site
 from regap.interventions.generation import generate
-from regap.interventions.packs.card import PackSource
-from regap.interventions.packs.pack import Pack
-from regap.interventions.packs.packing import correction_of
+from regap.interventions.packs.pack import Pack, PackSource
 from regap.interventions.packs.protection import protect
 
 NEW_TOKENS = 64
@@ -63,7 +61,7 @@ def test_generation_under_a_gated_pack(subject, compared):
     source = PackSource(
         run="", pairs=1, pairs_sha256="", image_arm="", false_refusals=0.05, seed=0, versions={}
     )
-    protect(plain, Pack.of("timed", identity_of(plain), correction_of(edit, refusal), source))
+    protect(plain, Pack.of("timed", identity_of(plain), edit, source))
     length = {"max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS, "do_sample": False}
 
     @torch.inference_mode()

@@ -16,9 +16,7 @@ from regap.interventions.edits.gate import Gate
 from regap.interventions.edits.regap import ReGap, read_traces
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site
-from regap.interventions.packs.card import PackSource
-from regap.interventions.packs.pack import Pack
-from regap.interventions.packs.packing import correction_of, edit_of
+from regap.interventions.packs.pack import Pack, PackSource
 from regap.interventions.packs.protection import protected
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -71,7 +69,7 @@ def gated(of: Subject, batch: Batch, refusal: Direction, kind: str) -> ReGap:
 
 
 def packed(of: Subject, edit: Edit, refusal: Direction) -> Pack:
-    return Pack.of(of.family, identity_of(of.bare), correction_of(edit, refusal), SOURCE)
+    return Pack.of(of.family, identity_of(of.bare), edit, SOURCE)
 
 
 @pytest.mark.parametrize("kind", ["fixed", *GATED])
@@ -83,7 +81,7 @@ def test_a_protected_model_answers_as_under_the_bridge(kind: str, of: Subject, r
         batch = of.batch(asked)
         edit = SHIFT if kind == "fixed" else gated(of, batch, refusal, kind)
         pack = packed(of, edit, refusal)
-        under = edit_of(pack.correction)
+        under = pack.edit
         with hooked(of.model, under.hooks(of.model, batch)), torch.inference_mode():
             expected = of.model.hf.generate(**batch.inputs, **OPTIONS)
         bare = of.bare.generate(**batch.inputs, **OPTIONS)

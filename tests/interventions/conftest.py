@@ -20,9 +20,7 @@ from regap.interventions.edits.gate import Gate
 from regap.interventions.edits.regap import ReGap, read_traces
 from regap.interventions.edits.shift import Shift, fixed_correction
 from regap.interventions.edits.site import Site
-from regap.interventions.packs.card import PackSource
-from regap.interventions.packs.pack import Pack
-from regap.interventions.packs.packing import correction_of
+from regap.interventions.packs.pack import Pack, PackSource
 
 
 @pytest.fixture(scope="session")
@@ -125,9 +123,7 @@ def taken_off(edits: dict[str, Edit], strengths: dict[str, list[float]]) -> dict
 @pytest.fixture(scope="session")
 def packs(plain: Any, refusal: Direction, edits: dict[str, Edit], source: PackSource) -> dict[str, Pack]:
     identity = identity_of(plain)
-    return {
-        name: Pack.of("tiny", identity, correction_of(edit, refusal), source) for name, edit in edits.items()
-    }
+    return {name: Pack.of("tiny", identity, edit, source) for name, edit in edits.items()}
 
 
 @pytest.fixture

@@ -23,8 +23,6 @@ from regap.interventions.edits.gate import Gate
 from regap.interventions.edits.regap import ReGap
 from regap.interventions.edits.shift import fixed_correction
 from regap.interventions.edits.site import Site
-from regap.interventions.packs.packing import correction_of
-from regap.interventions.packs.stored import store_correction
 
 LAYER = 10
 
@@ -101,7 +99,7 @@ def odd(live: LiveModel) -> ReGap:
 def kept(live: LiveModel, folder: Path, odd: ReGap, tmp_path_factory: pytest.TempPathFactory) -> LiveModel:
     """The live model of a run that keeps the odd recipe."""
     out = tmp_path_factory.mktemp("kept")
-    store_correction(correction_of(odd, live.refusal), out, "regap", live.model.fingerprint)
+    odd.save(out / "edits" / "regap", live.model.fingerprint)
     own = kept_by_run(out, live.model)
     return replace(live, own=own, kept={}, gates={})
 

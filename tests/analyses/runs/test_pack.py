@@ -25,9 +25,7 @@ from regap.interventions.edits.shift import Shift, fixed_correction
 from regap.interventions.edits.site import Site
 from regap.interventions.generation import generate
 from regap.interventions.packs.pack import read_pack
-from regap.interventions.packs.packing import correction_of
 from regap.interventions.packs.protection import protected
-from regap.interventions.packs.stored import store_correction
 from regap.organism.prompts import HeldOut, held_out_pairs
 
 ARM, BUDGET, CONFIG = "typographic", 12, read_config(model="organism", seed=3)
@@ -49,7 +47,7 @@ def edits(organism: Model, pairs: Pairs) -> dict[str, Shift | ReGap]:
     drift = modality_drift(states["text"], states[ARM])
     refusal = refusal_direction(states["text"])
     gated = calibrate_regap(
-        organism, pairs.calibration, refusal, drift, Site((10,)), strongest=1.0, signal="z_before"
+        organism, pairs.calibration, refusal, drift, [10], strongest=1.0, signal="z_before"
     )
     single = Recipe("z_after", Removal(8, 0.5), (9, 10), Removal(10, 1.0), "single")
     calibrated = traces_of(
@@ -75,7 +73,7 @@ def finished(organism: Model, pairs: Pairs, edits: dict[str, Shift | ReGap], pat
     gated = edits["regap"]
     assert isinstance(gated, ReGap)
     for name, edit in edits.items():
-        store_correction(correction_of(edit, gated.refusal), path, name, organism.fingerprint)
+        edit.save(path / "edits" / name, organism.fingerprint)
     rows = [
         {"model": "organism", "condition": condition, "arm": arm, "measure": "refusal", "n": 6}
         | {"value": 0.5, "low": float("nan"), "high": float("nan")}

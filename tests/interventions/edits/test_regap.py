@@ -32,13 +32,12 @@ States = Mapping[str, Activations]
 @pytest.fixture(scope="module")
 def regap(tiny: Model, tiny_pairs: Pairs, refusal: Direction, drift: Drift) -> ReGap:
     """Open for about half of the prompts, so that both ends are seen."""
-    site = Site((1,))
     return calibrate_regap(
         tiny,
-        tiny_pairs.calibration,
+        tiny_pairs,
         refusal,
         drift,
-        site,
+        [1],
         strongest=1.5,
         false_refusals=0.5,
         signal="z_before",
@@ -87,7 +86,7 @@ def test_a_strength_depends_on_its_own_row_alone(
     kind: GateKind, tiny: Model, tiny_pairs: Pairs, refusal: Direction, drift: Drift
 ) -> None:
     edit = calibrate_regap(
-        tiny, tiny_pairs, refusal, drift, Site((1,)), strongest=1.5, false_refusals=0.5, gate=kind
+        tiny, tiny_pairs, refusal, drift, [1], strongest=1.5, false_refusals=0.5, gate=kind
     )
     together = strengths(tiny, tiny_pairs, edit)
     alone = torch.cat([strengths(tiny, Pairs((pair,)), edit) for pair in tiny_pairs])
@@ -128,7 +127,7 @@ def test_calibration_opens_for_at_most_the_budget_of_harmless_images(
     budget: float, signal: Signal, tiny: Model, tiny_pairs: Pairs, refusal: Direction, drift: Drift
 ) -> None:
     edit = calibrate_regap(
-        tiny, tiny_pairs, refusal, drift, Site((1,)), strongest=1.0, false_refusals=budget, signal=signal
+        tiny, tiny_pairs, refusal, drift, [1], strongest=1.0, false_refusals=budget, signal=signal
     )
     harmless = tiny_pairs.where(label="harmless")  # all twelve of them set this threshold
     opened = float((strengths(tiny, harmless, edit) > 0).double().mean())
@@ -140,7 +139,7 @@ def test_harmful_images_do_not_set_the_threshold(
 ) -> None:
     def threshold(pairs: Pairs) -> float:
         return calibrate_regap(
-            tiny, pairs, refusal, drift, Site((1,)), strongest=1.0, false_refusals=0.5
+            tiny, pairs, refusal, drift, [1], strongest=1.0, false_refusals=0.5
         ).gate.threshold
 
     calibration = tiny_pairs.calibration
@@ -168,7 +167,7 @@ def test_a_budget_is_a_share(
     with pytest.raises(
         ValueError, match=f"false_refusals is {budget}; give a share between 0 and 1, such as 0.05"
     ):
-        calibrate_regap(tiny, tiny_pairs, refusal, drift, Site((1,)), strongest=1.0, false_refusals=budget)
+        calibrate_regap(tiny, tiny_pairs, refusal, drift, [1], strongest=1.0, false_refusals=budget)
 
 
 @pytest.mark.usefixtures("unchecked")

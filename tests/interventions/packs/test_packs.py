@@ -15,11 +15,7 @@ from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch
 from regap.interventions.edits.regap import ReGap
 from regap.interventions.edits.shift import Shift
-from regap.interventions.packs.card import Outcome
-from regap.interventions.packs.pack import Pack, read_pack, write_pack
-from regap.interventions.packs.packing import correction_of, edit_of
-from regap.interventions.packs.page import escaped, readme
-from regap.interventions.packs.stored import store_correction, stored_correction
+from regap.interventions.packs.pack import Outcome, Pack, escaped, read_pack, readme, write_pack
 
 KINDS = ["fixed", "regap", "elsewhere", "before", "single", "single, no probe"]
 BEFORE = Outcome(condition="baseline", arm="text", measure="refusal", value=0.25, low=None, high=0.9, n=6)
@@ -49,7 +45,7 @@ def test_what_is_written_is_read(pack: Pack, tmp_path: Path) -> None:
 def test_an_edit_comes_back_as_it_was(
     kind: str, edits: dict[str, Edit], refusal: Direction, tiny: Model, pictured: Batch
 ) -> None:
-    edit, back = edits[kind], edit_of(correction_of(edits[kind], refusal))
+    edit, back = edits[kind], edit_of(edits[kind])
     logits = run(tiny, pictured, [3], [edit]).logits
     torch.testing.assert_close(run(tiny, pictured, [3], [back]).logits, logits, rtol=1e-4, atol=1e-4)
     assert not torch.equal(run(tiny, pictured, [3]).logits, logits)
@@ -125,7 +121,7 @@ def test_what_came_from_outside_is_only_text_on_the_page(packs: dict[str, Pack])
 def test_a_run_keeps_whatever_was_chosen(
     kind: str, edits: dict[str, Edit], refusal: Direction, tmp_path: Path
 ) -> None:
-    correction = correction_of(edits[kind], refusal)
+    correction = edits[kind]
     store_correction(correction, tmp_path, "regap", "model")
     found = stored_correction(tmp_path, "regap", "model")
     assert found.settings == correction.settings and found.tensors.keys() == correction.tensors.keys()
@@ -133,7 +129,7 @@ def test_a_run_keeps_whatever_was_chosen(
 
 
 def test_a_run_keeps_its_corrections(shift: Shift, refusal: Direction, tmp_path: Path) -> None:
-    correction = correction_of(shift, refusal)
+    correction = shift
     store_correction(correction, tmp_path, "fixed", "model")
     found = stored_correction(tmp_path, "fixed", "model")
     assert found.settings == correction.settings and torch.equal(found.vectors, correction.vectors)

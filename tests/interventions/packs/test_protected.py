@@ -19,9 +19,7 @@ from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch
 from regap.interventions.edits.shift import Shift, fixed_correction
 from regap.interventions.edits.site import Site
-from regap.interventions.packs.card import PackSource
-from regap.interventions.packs.pack import Pack
-from regap.interventions.packs.packing import correction_of
+from regap.interventions.packs.pack import Pack, PackSource
 from regap.interventions.packs.protection import protect, protected, unprotect
 
 BUDGET = 6
@@ -212,7 +210,7 @@ def test_other_sites_are_those_of_the_bridge(
     source: PackSource,
 ) -> None:
     edit = fixed_correction(drift, Site((0, 2), positions, phase), 0.7)
-    pack = Pack.of("tiny", identity_of(model), correction_of(edit, refusal), source)
+    pack = Pack.of("tiny", identity_of(model), edit, source)
     with hooked(tiny, edit.hooks(tiny, pictured)):
         expected = tiny.hf.generate(**pictured.inputs, **GREEDY)
     with protected(model, pack):
@@ -294,9 +292,9 @@ def test_protection_lasts_until_it_is_taken_off(model: Any, packs: dict[str, Pac
         expected = model.generate(**pictured.inputs, **GREEDY)
     assert protect(model, packs["fixed"]) is model
     try:
-        with pytest.raises(ModelError, match="the model is protected already, by a fixed pack"):
+        with pytest.raises(ModelError, match="the model is protected by a fixed pack already"):
             protect(model, packs["regap"])
-        with pytest.raises(ModelError, match="protected already"), protected(model, packs["fixed"]):
+        with pytest.raises(ModelError, match="pack already"), protected(model, packs["fixed"]):
             pass
         assert torch.equal(model.generate(**pictured.inputs, **GREEDY), expected)
         with pytest.raises(ModelError, match="a copy would run the original"):

@@ -17,9 +17,7 @@ from regap.interventions.edits.gate import Gate
 from regap.interventions.edits.regap import ReGap
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site
-from regap.interventions.packs.card import PackSource
-from regap.interventions.packs.pack import Pack
-from regap.interventions.packs.packing import correction_of
+from regap.interventions.packs.pack import Pack, PackSource
 from regap.interventions.packs.protection import protected
 
 BUDGET = 6
@@ -43,7 +41,7 @@ def test_a_single_pass_elsewhere_is_that_of_the_bridge(
     assert isinstance(edit, ReGap) and edit.correction is not None
     edit = replace(edit, probe=placed(edit.probe, positions, phase))
     edit = replace(edit, correction=placed(edit.removed, positions, phase), gate=Gate("sigmoid", 0.0))
-    pack = Pack.of("tiny", identity_of(model), correction_of(edit, refusal), source)
+    pack = Pack.of("tiny", identity_of(model), edit, source)
     with hooked(tiny, edit.hooks(tiny, pictured)):
         expected = tiny.hf.generate(**pictured.inputs, **GREEDY)
     bare = model.generate(**pictured.inputs, **GREEDY)

@@ -17,9 +17,7 @@ from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch
 from regap.interventions.edits.shift import Shift, fixed_correction
 from regap.interventions.edits.site import Site
-from regap.interventions.packs.card import PackSource
-from regap.interventions.packs.pack import Pack
-from regap.interventions.packs.packing import correction_of
+from regap.interventions.packs.pack import Pack, PackSource
 from regap.interventions.packs.protection import protected
 
 GREEDY: dict[str, Any] = {"max_new_tokens": 6, "do_sample": False}
@@ -102,7 +100,7 @@ def test_another_revision_is_refused(
     model: Any, refusal: Direction, shift: Shift, source: PackSource
 ) -> None:
     made_for = identity_of(model).model_copy(update={"revision": "a" * 40})
-    pack = Pack.of("tiny", made_for, correction_of(shift, refusal), source)
+    pack = Pack.of("tiny", made_for, shift, source)
     with protected(model, pack):
         pass  # a folder says nothing of a revision: its weights are what counts
     model.config._commit_hash = "b" * 40
@@ -126,7 +124,7 @@ def test_positions_that_take_a_processor_are_refused(
     model: Any, drift: Drift, refusal: Direction, source: PackSource
 ) -> None:
     edit = fixed_correction(drift, Site((1,), "request"), 1.0)
-    pack = Pack.of("tiny", identity_of(model), correction_of(edit, refusal), source)
+    pack = Pack.of("tiny", identity_of(model), edit, source)
     with (
         pytest.raises(PackError, match="positions 'request', which a plain model cannot tell"),
         protected(model, pack),

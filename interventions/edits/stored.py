@@ -1,0 +1,215 @@
+"""Edits as folders: edit.json holds plain values and a digest, edit.safetensors the tensors."""
+
+import hashlib
+import json
+import math
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
+
+from regap.errors import PackError, PairError
+from regap.geometry.files import write_whole
+from regap.geometry.states.store import encoded_tensors
+
+FORMAT = "regap edit 1"
+VALUES, TENSORS = "edit.json", "edit.safetensors"
+LARGEST = 2**20
+"""Bytes of edit.json."""
+AGAIN = "fetch or make it again"
+
+
+class StoredEdit:
+    """A frozen dataclass of plain values, tensors and other such dataclasses: it can be saved, loaded and packed."""
+
+    kinds: ClassVar[dict[str, type]] = {}
+    """Every class that can be saved, by its name in edit.json."""
+    kind: ClassVar[str]
+    """This class's name there."""
+
+    def __init_subclass__(cls, kind: str, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        StoredEdit.kinds[kind], cls.kind = cls, kind
+
+    def save(self, folder: str | Path, model: str = "") -> Path:
+        """Write edit.json and edit.safetensors, and return the folder; equal edits give equal bytes.
+
+        `model` is the fingerprint of the model it was made on, if it is to be checked on reading.
+        """
+        values, tensors = encoded(self, model)
+        write_whole(Path(folder) / TENSORS, tensors)
+        write_whole(Path(folder) / VALUES, values)
+        return Path(folder)
+
+    def on(self, model: Any) -> Any:
+        """Edit every prompt that a plain Hugging Face model is given while a `with` lasts; then it is as it was.
+
+        Raises ModelError for a model that is edited already, or that the edit does not fit or cannot reach.
+        """
+        from regap.interventions.edits.attached import edited
+
+        return edited(model, self)
+
+
+def load_edit(folder: str | Path, model: str = "") -> Any:
+    """Return the edit that `save` wrote, equal in every number.
+
+    Raises PackError if a file is missing, cut off or changed, if a value is not what it must be, or if the edit was
+    made on another model than `model`, a fingerprint.
+    """
+    folder = Path(folder)
+    return decoded(content_of(folder / VALUES), content_of(folder / TENSORS), model)
+
+
+def encoded(edit: StoredEdit, model: str = "") -> tuple[bytes, bytes]:
+    """Return the contents of edit.json and edit.safetensors."""
+    found: dict[str, Tensor] = {}
+    values = _encoded(edit, "", found)
+    tensors = encoded_tensors(found, {"format": FORMAT})
+    told = {
+        "format": FORMAT,
+        "kind": edit.kind,
+        "model": model,
+        "tensors_sha256": digest(tensors),
+        "values": values,
+    }
+    return (json.dumps(told, indent=2, allow_nan=False) + "\n").encode(), tensors
+
+
+def decoded(values: bytes, tensors: bytes, model: str = "") -> Any:
+    """Return the edit of these two contents; raises PackError as `load_edit` does."""
+    from regap.interventions.edits.regap import ReGap  # noqa: F401 - names its kind, and Shift's
+
+    if len(values) > LARGEST:
+        raise PackError(f"{VALUES} is {len(values)} bytes long, more than any edit needs; {AGAIN}")
+    try:
+        told = json.loads(values, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise PackError(f"{VALUES}: invalid JSON ({str(error).splitlines()[0]}); {AGAIN}") from None
+    if not isinstance(told, dict):
+        raise PackError(f"{VALUES}: it must be an object; {AGAIN}")
+    if told.get("format") != FORMAT:
+        raise PackError(
+            f"{VALUES}: format is {str(told.get('format'))[:40]!r}, and this version of regap reads {FORMAT!r}; "
+            "save the edit again"
+        )
+    _check_keys(told, ("format", "kind", "model", "tensors_sha256", "values"), "")
+    if told["kind"] not in StoredEdit.kinds:
+        raise PackError(f"{VALUES}: kind is {told['kind']!r}; known are {', '.join(StoredEdit.kinds)}")
+    if model and told["model"] and told["model"] != model:
+        raise PackError(f"{VALUES}: the edit was made on another model than {model!r}; {AGAIN}")
+    if digest(tensors) != told["tensors_sha256"]:
+        raise PackError(f"{TENSORS} is cut off, or is not the one {VALUES} was written with; {AGAIN}")
+    try:
+        found = load(tensors)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise PackError(f"{TENSORS} is no safetensors file ({error}); {AGAIN}") from None
+    edit = _decoded(StoredEdit.kinds[told["kind"]], told["values"], "", found)
+    if found:
+        raise PackError(f"{TENSORS} holds {', '.join(sorted(found))}, which the edit does not have; {AGAIN}")
+    return edit
+
+
+def content_of(path: Path) -> bytes:
+    """Return a file's content; raises PackError if it is missing."""
+    if not path.is_file():
+        raise PackError(f"{path.parent}: {path.name} is missing; name a folder that an edit was saved to")
+    return path.read_bytes()
+
+
+def digest(content: bytes) -> str:
+    """Return the sha256 of a file's content."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _encoded(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        tensors[path] = value
+        return path
+    if is_dataclass(value):
+        below = f"{path}." if path else ""
+        return {
+            each.name: _encoded(getattr(value, each.name), below + each.name, tensors)
+            for each in fields(value)
+        }
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _decoded(kind: Any, value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    """Return the value as one of this type, exactly; tensors are taken out of those given."""
+    if get_origin(kind) in (Union, UnionType):
+        (inner,) = (each for each in get_args(kind) if each is not NoneType)
+        return None if value is None else _decoded(inner, value, path, tensors)
+    if is_dataclass(kind) and isinstance(kind, type):
+        return _decoded_object(kind, value, path, tensors)
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list):
+            raise _wrong(path, "a list", value)
+        return tuple(
+            _decoded(get_args(kind)[0], each, f"{path}[{i}]", tensors) for i, each in enumerate(value)
+        )
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise _wrong(path, f"one of {', '.join(map(str, get_args(kind)))}", value)
+        return value
+    if kind is float:
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise _wrong(path, "a finite number", value)
+        return float(value)
+    if kind in (int, str, bool):
+        if type(value) is not kind:
+            raise _wrong(path, {int: "a whole number", str: "a text", bool: "true or false"}[kind], value)
+        return value
+    return _decoded_tensor(kind, value, path, tensors)
+
+
+def _decoded_object(kind: Any, value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    if not isinstance(value, dict):
+        raise _wrong(path, "an object", value)
+    hints, below = get_type_hints(kind), f"{path}." if path else ""
+    _check_keys(value, tuple(each.name for each in fields(kind)), below)
+    given = {name: _decoded(hints[name], each, below + name, tensors) for name, each in value.items()}
+    try:
+        return kind(**given)
+    except PackError:
+        raise
+    except (ValueError, PairError) as error:
+        raise PackError(f"{VALUES}: {below[:-1] + ': ' if below else ''}{error}; {AGAIN}") from None
+
+
+def _decoded_tensor(kind: Any, value: Any, path: str, tensors: dict[str, Tensor]) -> Tensor:
+    if value != path:
+        raise _wrong(path, f"the name of the tensor {path}", value)
+    if path not in tensors:
+        raise PackError(f"{TENSORS} has no tensor {path}; {AGAIN}")
+    tensor, dimensions = tensors.pop(path), kind.dim_str.split()
+    if tensor.ndim != len(dimensions) or not tensor.is_floating_point():
+        raise PackError(
+            f"{path} has shape {list(tensor.shape)} and number format {tensor.dtype}; it must be real numbers of "
+            f"shape [{', '.join(dimensions)}]; {AGAIN}"
+        )
+    if not bool(torch.isfinite(tensor).all()):
+        raise PackError(f"{path} holds NaN or infinite numbers; make it again from finite states")
+    return tensor
+
+
+def _check_keys(found: dict[str, Any], expected: tuple[str, ...], below: str) -> None:
+    for name in found:
+        if name not in expected:
+            raise PackError(f"{VALUES}: {below}{name} is not known; {AGAIN}")
+    for name in expected:
+        if name not in found:
+            raise PackError(f"{VALUES}: {below}{name} is missing; {AGAIN}")
+
+
+def _wrong(path: str, expected: str, found: object) -> PackError:
+    return PackError(f"{VALUES}: {path} must be {expected}, and is {str(found)[:60]!r}; {AGAIN}")
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a finite number")
