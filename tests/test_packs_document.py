@@ -16,21 +16,19 @@ def test_the_example_protects_the_plain_organism(
     from regap.geometry.models.identity import identity_of
     from regap.geometry.models.loading import load, organism_folder
     from regap.geometry.prompts.batch import collate
-    from regap.interventions.packs.correction import Correction
+    from regap.interventions.edits.shift import Shift
+    from regap.interventions.edits.site import Site
     from regap.interventions.packs.pack import Pack, PackSource, write_pack
-    from regap.interventions.packs.settings import Settings, SiteFacts
     from regap.organism.prompts import HeldOut, held_out_pairs
 
     [example] = re.findall(r"```python\n(.*?)```", (root / "docs" / "packs.md").read_text("utf-8"), re.DOTALL)
     model: Any = AutoModelForImageTextToText.from_pretrained(organism_folder(), dtype="float32").eval()
     identity = identity_of(model)
-    site = SiteFacts(layers=(8,), positions="last", phase="prefill", norm="plain")
-    settings = Settings(kind="fixed", site=site, strength=1000.0, part="D", refusal_layers=(8,), gate=None)
     direction = torch.nn.functional.normalize(torch.ones(1, identity.width))
     source = PackSource(
         run="", pairs=1, pairs_sha256="", image_arm="", false_refusals=0.05, seed=0, versions={}
     )
-    pack = Pack.of("organism", identity, Correction(settings, direction, direction), source)
+    pack = Pack.of("organism", identity, Shift(Site((8,)), direction, 1000.0, "D"), source)
     write_pack(pack, tmp_path / "packs" / "mine")
     monkeypatch.chdir(tmp_path)
 

@@ -354,7 +354,13 @@ class Attached:
         )
 
 
-def attach(hf: Any, edit: Edit, prepare: Callable[[], None] = lambda: None, **words: str) -> None:
+def attach(
+    hf: Any,
+    edit: Edit,
+    prepare: Callable[[], None] = lambda: None,
+    told: str = "edited",
+    remedy: str = "leave the `with`",
+) -> None:
     """Edit every prompt of the model until `detach`; the model is reserved first, so that one thread alone does it.
 
     `prepare` may refuse the model before it is touched. Raises ModelError for a model that is edited already, whose
@@ -363,14 +369,11 @@ def attach(hf: Any, edit: Edit, prepare: Callable[[], None] = lambda: None, **wo
     with _SLOTS:
         if KEPT_AS in vars(hf):
             held = vars(hf)[KEPT_AS]
-            told, remedy = (
-                getattr(held, "told", "edited"),
-                getattr(held, "remedy", "wait for the other thread"),
-            )
-            raise ModelError(f"the model is {told} already; {remedy} first")
+            words = getattr(held, "told", "edited"), getattr(held, "remedy", "wait for the other thread")
+            raise ModelError(f"the model is {words[0]} already; {words[1]} first")
         vars(hf)[KEPT_AS] = None
     try:
-        attached = Attached(hf, edit, **words)
+        attached = Attached(hf, edit, told, remedy)
         prepare()
         check_reaches_logits(attached.model)
         attached.state = state_of(hf)

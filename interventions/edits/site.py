@@ -33,8 +33,10 @@ class Site:
     """plain: the state moves by the vector; keep: it is then scaled back to its length."""
 
     def __post_init__(self) -> None:
-        if not self.layers or len(set(self.layers)) != len(self.layers):
-            raise ValueError(f"layers {list(self.layers)} must be at least one layer, each named once")
+        if not self.layers or len(set(self.layers)) != len(self.layers) or min(self.layers) < 0:
+            raise ValueError(
+                f"layers {list(self.layers)} must be at least one layer, each named once, none negative"
+            )
         for name, kinds in (("positions", Positions), ("phase", Phase), ("norm", Norm)):
             if getattr(self, name) not in get_args(kinds):
                 known = ", ".join(get_args(kinds))

@@ -53,7 +53,7 @@ class StoredEdit:
         """
         from regap.interventions.edits.attached import edited
 
-        return edited(model, self)
+        return edited(model, self)  # type: ignore[arg-type]
 
 
 def load_edit(folder: str | Path, model: str = "") -> Any:

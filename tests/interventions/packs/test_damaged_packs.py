@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from regap.errors import PackError
+from regap.interventions.edits.stored import load_edit
 from regap.interventions.packs.pack import Pack, read_pack, write_pack
 
 
@@ -19,11 +20,16 @@ def folder(packs: dict[str, Pack], tmp_path: Path) -> Path:
     return write_pack(packs["regap"], tmp_path / "pack")
 
 
-def edited(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+def edited(name: str, change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    """Change a JSON file as someone by hand would, who also writes the right digest into the card."""
+
     def edit(folder: Path) -> None:
-        card = json.loads((folder / "card.json").read_text())
-        change(card)
-        (folder / "card.json").write_text(json.dumps(card))
+        told = json.loads((folder / name).read_text())
+        change(told)
+        (folder / name).write_text(json.dumps(told))
+        if name == "edit.json":
+            digest = sha256((folder / name).read_bytes()).hexdigest()
+            edited("card.json", lambda card: card.update(edit_sha256=digest))(folder)
 
     return edit
 
@@ -37,81 +43,97 @@ def cut(name: str, share: float) -> Callable[[Path], None]:
 
 
 def one_bit(folder: Path) -> None:
-    content = bytearray((folder / "pack.safetensors").read_bytes())
+    content = bytearray((folder / "edit.safetensors").read_bytes())
     content[-1] ^= 1
-    (folder / "pack.safetensors").write_bytes(content)
+    (folder / "edit.safetensors").write_bytes(content)
 
 
-def put(path: str, value: object) -> Callable[[Path], None]:
-    """Write another value at a path of keys of the card."""
-    *parents, last = path.split(".")
+def put(path: str, value: object, name: str = "edit.json") -> Callable[[Path], None]:
+    """Write another value at a path of keys, from `values` on in an edit."""
+    *parents, last = (["values"] if name == "edit.json" else []) + path.split(".")
 
-    def change(card: dict[str, Any]) -> None:
-        for name in parents:
-            card = card[name]
-        card[last] = value
+    def change(told: dict[str, Any]) -> None:
+        for each in parents:
+            told = told[each]
+        told[last] = value
 
-    return edited(change)
+    return edited(name, change)
+
+
+def card(path: str, value: object) -> Callable[[Path], None]:
+    return put(path, value, "card.json")
+
+
+def top(key: str, value: object) -> Callable[[Path], None]:
+    return edited("edit.json", lambda told: told.update({key: value}))
 
 
 DAMAGE: list[tuple[str, Callable[[Path], object]]] = [
     ("card.json is missing", lambda folder: (folder / "card.json").unlink()),
-    ("pack.safetensors is missing", lambda folder: (folder / "pack.safetensors").unlink()),
+    ("edit.json is missing", lambda folder: (folder / "edit.json").unlink()),
+    ("edit.safetensors is missing", lambda folder: (folder / "edit.safetensors").unlink()),
     ("card.json: Invalid JSON", cut("card.json", 0.5)),
     ("card.json: Invalid JSON", cut("card.json", 0.0)),
-    ("pack.safetensors is cut off", cut("pack.safetensors", 0.9)),
-    ("pack.safetensors is cut off, or not the one", one_bit),
-    ("card.json: extra: Extra inputs", put("extra", 1)),
-    ("card.json: correction.site.extra: Extra", put("correction.site.extra", 1)),
-    (
-        "card.json: correction.strength: Field required",
-        edited(lambda card: card["correction"].pop("strength")),
-    ),
-    ("card.json: correction.strength: Input should be a valid number", put("correction.strength", "3")),
-    ("card.json: correction.strength: Input should be a finite", put("correction.strength", float("nan"))),
-    ("correction.gate.threshold: Input should be a finite", put("correction.gate.threshold", float("inf"))),
+    ("edit.json: invalid JSON", cut("edit.json", 0.5)),
+    ("edit.json: invalid JSON", cut("edit.json", 0.0)),
+    ("edit.safetensors is cut off", cut("edit.safetensors", 0.9)),
+    ("edit.safetensors is cut off, or is not the one", one_bit),
+    ("card.json: extra: Extra inputs", card("extra", 1)),
+    ("card.json: headline: Input should be a valid string", card("headline", 1)),
     (
         "card.json: format is 'regap correction pack 1', and this version",
-        put("format", "regap correction pack 1"),
+        card("format", "regap correction pack 1"),
     ),
-    ("card.json: format: Input should be", put("format", 2)),
-    ("names layer 3, and its model has 2 blocks", put("model.blocks", 2)),
-    ("a fixed correction has no gate", put("correction.kind", "fixed")),
-    ("a regap correction needs a gate", put("correction.gate", None)),
-    (r"read layers \[2\] must come after the probed layer 2", put("correction.gate.probe.site.layers", [2])),
-    (r"layers \[1, 1\] of probe must be", put("correction.gate.probe.site.layers", [1, 1])),
-    (r"probe has shape \[1, 32\], and there are 2 layers", put("correction.gate.probe.site.layers", [0, 1])),
-    (r"read layers \[2, 2\] must each be named once", put("correction.gate.read_layers", [2, 2])),
-    ("weights are not those of signal 'z_after'", put("correction.gate.signal", "z_after")),
-    ("correction.gate.passes: Input should be 'probe' or 'single'", put("correction.gate.passes", "both")),
+    ("card.json: format: Input should be", card("format", 2)),
+    ("edit.json is not the one card.json was written with", card("edit_sha256", "0" * 64)),
+    ("edit.json: format is 'regap edit 0', and this version", top("format", "regap edit 0")),
+    ("edit.json: extra is not known", top("extra", 1)),
+    ("edit.json: kind is 'other'; known are shift, regap", top("kind", "other")),
+    ("edit.json: extra is not known", put("extra", 1)),
+    ("edit.json: probe.site.extra is not known", put("probe.site.extra", 1)),
+    ("edit.json: strongest is missing", edited("edit.json", lambda told: told["values"].pop("strongest"))),
+    ("edit.json: strongest must be a finite number, and is '3'", put("strongest", "3")),
+    ("edit.json: strongest must be a finite number, and is 'True'", put("strongest", True)),
+    ("edit.json: invalid JSON .NaN is not a finite number", put("strongest", float("nan"))),
+    ("edit.json: invalid JSON .Infinity is not a finite number", put("gate.threshold", float("inf"))),
+    ("names layer 3, and its model has 2 blocks", card("model.blocks", 2)),
+    (r"read layers \[2, 3\] must all come after the corrected layer 2", put("probe.site.layers", [2])),
+    (r"probe.site: layers \[1, 1\] must be", put("probe.site.layers", [1, 1])),
+    (r"probe: 1 vectors do not fit site layers 0,1", put("probe.site.layers", [0, 1])),
+    (r"read layers \[2, 2\] must each be named once", put("read_layers", [2, 2])),
+    ("signal fitted needs weights of shape", put("signal", "fitted")),
+    ("passes must be one of probe, single, and is 'both'", put("passes", "both")),
+    ("probe must be an object, and is '1.0'", put("probe", 1.0)),
     (
-        "correction.gate.probe.strength: Input should be a finite",
-        put("correction.gate.probe.strength", float("nan")),
+        r"have a refusal direction; there are directions of \[0, 1, 2, 9\]",
+        put("refusal.layers", [0, 1, 2, 9]),
     ),
-    ("correction.gate.probe: Input should be an object", put("correction.gate.probe", 1.0)),
-    (r"read layers \[3\] have no refusal direction", put("correction.refusal_layers", [1, 2])),
-    ("signal 'x' is not known; known are rho", put("correction.gate.signal", "x")),
-    ("weights of signal .rho. must be two rows of", put("correction.gate.weights", [[1.0], [1.0, 2.0, 3.0]])),
-    ("gate width is 0.0", put("correction.gate.width", 0.0)),
-    ("vectors 32 wide for a model 64 wide", put("model.width", 64)),
-    (r"vectors has shape \[1, 32\], and there are 2 layers", put("correction.site.layers", [0, 1])),
-    ("must be at least one layer, each named once", put("correction.site.layers", [])),
+    ("4 refusal directions do not fit layers", put("refusal.layers", [2, 3])),
+    ("signal must be one of rho", put("signal", "x")),
+    ("weights must be the name of the tensor weights", put("weights", [[1.0], [1.0]])),
+    ("edit.safetensors has no tensor weights", put("weights", "weights")),
+    ("gate width is 0.0", put("gate.width", 0.0)),
+    ("gate.kind must be one of hard, sigmoid, line", put("gate.kind", "soft")),
+    ("vectors 32 wide for a model 64 wide", card("model.width", 64)),
+    ("must be at least one layer, each named once", put("probe.site.layers", [])),
     (
-        r"layers \[-1\] of vectors must be at least one layer, each named once, none negative",
-        put("correction.site.layers", [-1]),
+        r"layers \[-1\] must be at least one layer, each named once, none negative",
+        put("probe.site.layers", [-1]),
     ),
+    (r"probe.site.layers\[0\] must be a whole number", put("probe.site.layers", [1.0])),
+    ("probe.site.positions must be one of last", put("probe.site.positions", "first")),
 ]
 
 
-def uncorrected(card: dict[str, Any]) -> None:
+def uncorrected(told: dict[str, Any]) -> None:
     """Have the gate of a single pass compare with what it does not see."""
-    card["correction"]["gate"] |= {"signal": "fitted", "weights": [[1.0, 0.0], [0.0, 1.0]]}
+    told["values"] |= {"signal": "rho"}
 
 
 SINGLE: list[tuple[str, Callable[[Path], object]]] = [
     (r"the correction at \[1\] comes before read layer 2", put("correction.site.layers", [1])),
-    (r"read layers \[1\] must come after the probed layer 1", put("correction.gate.probe.site.layers", [1])),
-    ("signal 'fitted' has weights of the uncorrected state", edited(uncorrected)),
+    (r"read layers \[1, 2\] must all come after the corrected layer 1", put("probe.site.layers", [1])),
+    ("signal rho compares with the uncorrected state", edited("edit.json", uncorrected)),
 ]
 
 
@@ -130,14 +152,20 @@ def test_a_damaged_pack_is_one_clear_line(
 ) -> None:
     read_pack(folder)
     damage(folder)
-    with pytest.raises(ValueError, match=message) as refused:
+    with pytest.raises(PackError, match=message) as refused:
         read_pack(folder)
     assert "\n" not in str(refused.value)
 
 
+def retold(folder: Path) -> None:
+    """Write the digest of the tensors as they are now, and that of edit.json, as whoever makes a pack by hand can."""
+    digest = sha256((folder / "edit.safetensors").read_bytes()).hexdigest()
+    top("tensors_sha256", digest)(folder)
+
+
 def test_no_safetensors_file_is_refused_even_under_its_own_digest(folder: Path) -> None:
-    (folder / "pack.safetensors").write_bytes(b"neither pickle nor anything else")
-    put("tensors_sha256", sha256((folder / "pack.safetensors").read_bytes()).hexdigest())(folder)
+    (folder / "edit.safetensors").write_bytes(b"neither pickle nor anything else")
+    retold(folder)
     with pytest.raises(PackError, match="is no safetensors file"):
         read_pack(folder)
 
@@ -145,40 +173,32 @@ def test_no_safetensors_file_is_refused_even_under_its_own_digest(folder: Path) 
 @pytest.mark.parametrize(
     ("message", "change"),
     [
-        (
-            "tensors are more, probe, refusal, vectors, and must be probe, refusal, vectors",
-            {"more": torch.zeros(1)},
-        ),
-        ("vectors holds NaN or infinite", {"vectors": torch.full((1, 32), torch.nan)}),
-        ("refusal holds NaN or infinite", {"refusal": torch.full((2, 32), torch.inf)}),
-        ("probe holds NaN or infinite", {"probe": torch.full((1, 32), torch.nan)}),
-        ("vectors has shape \\[32\\]", {"vectors": torch.zeros(32)}),
-        ("probe has shape \\[2, 32\\], and there are 1 layers", {"probe": torch.zeros(2, 32)}),
-        ("vectors are 8 wide and refusal directions 32", {"vectors": torch.zeros(1, 8)}),
-        ("vectors are 32 wide and vectors of the probe 8", {"probe": torch.zeros(1, 8)}),
+        ("holds more, which the edit does not have", {"more": torch.zeros(1)}),
+        ("probe.vectors holds NaN or infinite", {"probe.vectors": torch.full((1, 32), torch.nan)}),
+        ("refusal.vectors holds NaN or infinite", {"refusal.vectors": torch.full((4, 32), torch.inf)}),
+        (r"probe.vectors has shape \[32\]", {"probe.vectors": torch.zeros(32)}),
+        (r"number format torch.int64; it must be real", {"probe.vectors": torch.zeros(1, 32).long()}),
+        ("2 vectors do not fit site layers 1 ", {"probe.vectors": torch.zeros(2, 32)}),
+        ("the probe's vectors are 8 wide", {"probe.vectors": torch.zeros(1, 8)}),
+        ("a Direction has length 1", {"refusal.vectors": torch.zeros(4, 32)}),
     ],
 )
 def test_tensors_that_a_matching_card_tells_of_are_checked_too(
     message: str, change: dict[str, torch.Tensor], folder: Path, unchecked: None
 ) -> None:
     """Whoever writes a pack by hand can write its digest as well."""
-    path = folder / "pack.safetensors"
+    path = folder / "edit.safetensors"
     save_file({**load_file(path), **change}, path)
-    put("tensors_sha256", sha256(path.read_bytes()).hexdigest())(folder)
+    retold(folder)
     with pytest.raises(PackError, match=message):
         read_pack(folder)
+    with pytest.raises(PackError, match=message):
+        load_edit(folder)
 
 
-@pytest.mark.parametrize(
-    ("kind", "names"), [("fixed", "refusal, vectors"), ("single", "probe, refusal, vectors")]
-)
-def test_tensors_are_those_that_the_kind_takes(
-    kind: str, names: str, packs: dict[str, Pack], tmp_path: Path
-) -> None:
-    folder = write_pack(packs[kind], tmp_path / "pack")
-    path = folder / "pack.safetensors"
-    probe = {"probe": torch.zeros(1, 32)} if kind == "fixed" else {}
-    save_file({name: value for name, value in load_file(path).items() if name != "probe"} | probe, path)
-    put("tensors_sha256", sha256(path.read_bytes()).hexdigest())(folder)
-    with pytest.raises(PackError, match=f"and must be {names}; make them again"):
+def test_a_tensor_that_is_missing_is_named(folder: Path) -> None:
+    path = folder / "edit.safetensors"
+    save_file({name: each for name, each in load_file(path).items() if name != "refusal.thresholds"}, path)
+    retold(folder)
+    with pytest.raises(PackError, match=r"has no tensor refusal\.thresholds"):
         read_pack(folder)

@@ -278,12 +278,12 @@ def test_a_failing_pass_leaves_no_hook(
     def fails(*args: Any) -> None:
         raise RuntimeError("no memory")
 
-    handle = model.model.language_model.layers[3].register_forward_hook(fails)
-    try:
-        with pytest.raises(RuntimeError, match="no memory"), protected(model, packs[kind]):
+    with pytest.raises(RuntimeError, match="no memory"), protected(model, packs[kind]):
+        handle = model.model.language_model.layers[3].register_forward_hook(fails)
+        try:
             model.generate(**pictured.inputs, **GREEDY)
-    finally:
-        handle.remove()
+        finally:
+            handle.remove()
 
 
 def test_protection_lasts_until_it_is_taken_off(model: Any, packs: dict[str, Pack], pictured: Batch) -> None:

@@ -67,12 +67,12 @@ def test_a_single_pass_is_no_pass_more(
 ) -> None:
     """Calls of the first block beside those of a bare answer: one for each reading of the last token."""
     calls = []
-    handle = model.model.language_model.layers[0].register_forward_hook(lambda *_: calls.append(1))
-    try:
-        with protected(model, packs[kind]):
+    with protected(model, packs[kind]):
+        handle = model.model.language_model.layers[0].register_forward_hook(lambda *_: calls.append(1))
+        try:
             model.generate(**pictured.inputs, max_new_tokens=BUDGET, min_new_tokens=BUDGET, do_sample=False)
-    finally:
-        handle.remove()
+        finally:
+            handle.remove()
     assert len(calls) == BUDGET + further
 
 
@@ -83,9 +83,9 @@ def test_states_that_are_not_finite_decide_nothing(
     def broken(module: Any, inputs: Any, output: Any) -> Any:
         return torch.full_like(output, torch.nan) if isinstance(output, Tensor) else output
 
-    handle = model.model.language_model.layers[0].register_forward_hook(broken)
-    try:
-        with protected(model, packs[kind]), pytest.raises(ModelError, match="hold NaN or infinity"):
+    with protected(model, packs[kind]), pytest.raises(ModelError, match="hold NaN or infinity"):
+        handle = model.model.language_model.layers[0].register_forward_hook(broken)
+        try:
             model.generate(**pictured.inputs, **GREEDY)
-    finally:
-        handle.remove()
+        finally:
+            handle.remove()
