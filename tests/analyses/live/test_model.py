@@ -133,9 +133,11 @@ def test_regap_at_other_settings_is_calibrated_now_and_says_so(
 
 
 def test_a_damaged_or_foreign_correction_is_told(live: LiveModel, tmp_path: Path) -> None:
-    (tmp_path / "corrections").mkdir()
-    (tmp_path / "corrections" / "regap.safetensors").write_bytes(b"nothing")
-    with pytest.raises(PackError, match="is damaged"):
+    own = tmp_path / "edits" / "regap"
+    own.mkdir(parents=True)
+    (own / "edit.json").write_bytes(b"nothing")
+    (own / "edit.safetensors").write_bytes(b"nothing")
+    with pytest.raises(PackError, match="invalid JSON"):
         kept_by_run(tmp_path, live.model)
 
 
