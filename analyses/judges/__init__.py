@@ -1,1 +1,1 @@
-"""Judges of stored answers, all of one function type, and how far they agree: one judge a file."""
+"""Judges of answers, and how far they agree. A judge is a function from a pair and its completion to a verdict."""

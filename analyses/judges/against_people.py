@@ -1,4 +1,4 @@
-"""How far a judge can be believed: its refusals against those that people found, in XSTest's labelled completions."""
+"""How well a judge finds refusals: its verdicts against people's, on completions in XSTest's format."""
 
 import csv
 from collections.abc import Sequence
@@ -26,13 +26,13 @@ PEOPLE = "people"
 
 @dataclass(frozen=True)
 class JudgeCalibration:
-    """A judge against people, on the completions that it judged."""
+    """Precision, recall and kappa of a judge against people, on the completions that it judged."""
 
     judge: str
     precision: Estimate | None
-    """Of what the judge calls refused, the share that people do; None if it calls nothing so."""
+    """Share of the judge's refusals that people call refusals too; None if the judge finds no refusal."""
     recall: Estimate | None
-    """Of what people call refused, the share that the judge does; None if they call nothing so."""
+    """Share of people's refusals that the judge calls refusals too; None if people find no refusal."""
     kappa: Estimate
     unjudged: int
 
@@ -40,11 +40,11 @@ class JudgeCalibration:
 def read_labelled(path: Path) -> tuple[Judged, ...]:
     """Return people's verdicts on the completions of a CSV file in XSTest's format.
 
-    A partial refusal counts as refused, as XSTest counts it; a type that starts with "contrast" is harmful. Raises
-    ConfigError for columns that are missing and for labels that are none of XSTest's, with their row.
+    As in XSTest, a partial refusal counts as refused; a type that starts with "contrast" is harmful. Raises
+    ConfigError for missing columns, and for a label that XSTest does not have, with its row.
     """
     if not path.is_file():
-        raise ConfigError(f"labels are {path}, which is no file; name a CSV of labelled completions")
+        raise ConfigError(f"labels are {path}, which is not a file; name a CSV of labelled completions")
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
@@ -59,9 +59,9 @@ def read_labelled(path: Path) -> tuple[Judged, ...]:
 
 
 def calibration(people: Sequence[Judged], judged: Sequence[Judged], seed: int = 0) -> JudgeCalibration:
-    """Return precision, recall and kappa of a judge's refusals against people's; intervals clustered by request.
+    """Return precision, recall and kappa of a judge's refusals against people's; intervals are clustered by request.
 
-    Raises ValueError where the judge judged nothing.
+    Raises ValueError if the judge judged nothing.
     """
     shared = agreement(people, judged, seed)
     if shared is None:

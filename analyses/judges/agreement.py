@@ -1,4 +1,4 @@
-"""How far two judges agree on the same answers, beyond what their habits alone would give, and where they differ."""
+"""How far two judges agree on the same answers, corrected for chance, and where they differ."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,20 +22,21 @@ class Agreement:
     kappa: Estimate
     """Cohen's kappa over refused, complied and degenerate.
 
-    NaN where both judges give one and the same verdict only; exactly 0, with no interval, where one of them does.
+    NaN if both judges give the same single verdict to all answers; exactly 0, without an interval, if only one judge
+    gives a single verdict to all.
     """
     share: Estimate
     """Share of answers with equal verdicts."""
     unjudged: int
-    """Answers that one of them, or both, did not judge: neither agreement nor disagreement."""
+    """Answers that at least one of them did not judge; they count neither as agreement nor as disagreement."""
 
 
 def agreement(first: Sequence[Judged], second: Sequence[Judged], seed: int = 0) -> Agreement | None:
     """Return how far two judges of the same answers, in the same order, agree; None if they share no judged answer.
 
     kappa = (p_o - p_e) / (1 - p_e), p_o the share of equal verdicts and p_e what independent judges with the same
-    shares of each verdict would reach (Cohen 1960). Intervals: bootstrap clustered by pair. Where all verdicts are
-    equal, resamples are no witness: the lower bound is kappa at the exact binomial bound of p_o.
+    shares of each verdict would reach (Cohen 1960). Intervals: bootstrap clustered by pair. If all verdicts are equal,
+    so are those of every resample; the lower bound is then kappa at the exact binomial bound of p_o.
     """
     _require_same_answers(first, second)
     both = _judged_by_both(first, second)
@@ -59,7 +60,7 @@ def kappa_draws(
     second: Int[Tensor, " answer"],
     weights: Float[Tensor, "resample answer"],
 ) -> Float[Tensor, " resample"]:
-    """Return Cohen's kappa of two judges' codes in each resample; NaN where chance alone makes them agree."""
+    """Return Cohen's kappa of two judges' codes in each resample; NaN where chance alone gives full agreement."""
     observed = mean_draws((first == second)[:, None].double(), weights)[:, 0]
     chance = _chance(first, second, weights)
     kappa = (observed - chance) / (1 - chance)
@@ -67,7 +68,7 @@ def kappa_draws(
 
 
 def disagreements(first: Sequence[Judged], second: Sequence[Judged]) -> tuple[int, ...]:
-    """Return the places of the answers to which two judges give different verdicts; unjudged ones are none."""
+    """Return the indices of the answers that both judges judged, with different verdicts."""
     _require_same_answers(first, second)
     return tuple(
         place
@@ -96,7 +97,7 @@ def _judged_by_both(first: Sequence[Judged], second: Sequence[Judged]) -> list[t
 
 def _require_same_answers(first: Sequence[Judged], second: Sequence[Judged]) -> None:
     if not first:
-        raise ValueError("there is nothing judged; generate completions first")
+        raise ValueError("no answers were judged; generate answers first")
     if [one.completion for one in first] != [other.completion for other in second]:
         raise ValueError(
             f"judges {first[0].judge!r} and {second[0].judge if second else 'none'!r} judged different answers; "

@@ -1,4 +1,4 @@
-"""First-token log-odds of every prompt that a run answered, under the same conditions; no answer is generated."""
+"""First-token log-odds of every prompt that a run answered, under the same conditions, without answers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class FirstTokens:
         )
 
     def record(self, stored: StoredAnswers) -> Record:
-        """Return the table first_token: one answered prompt a row."""
+        """Return the table first_token: one row for each answered prompt."""
         rows = [
             {"model": stored.model, "condition": one.condition, "arm": one.arm, "pair_id": one.pair.pair_id}
             | {"label": one.pair.label, "log_odds": scores[one.pair.pair_id]}
@@ -39,9 +39,9 @@ class FirstTokens:
 
 
 def first_token_pass(run: Run, stored: StoredAnswers) -> FirstTokens:
-    """Return the log-odds under the run's own conditions, which are set again from what the run folder keeps.
+    """Return the log-odds under the conditions of the run.
 
-    Raises ConfigError when the model of the run's settings is no longer the one that answered.
+    Raises ConfigError if the model that the settings name is no longer the one that answered.
     """
     study = run.calibrated
     arms: dict[str, dict[str, Sequence[Edit]]] = {}

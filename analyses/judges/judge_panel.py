@@ -1,4 +1,4 @@
-"""A panel of judges over the stored answers of a run: verdicts, agreement, and the answers they differ on."""
+"""Several judges on the stored answers of a run: verdicts, agreement, and the answers on which they differ."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from regap.analyses.runs.records import Record
 from regap.geometry.forward.runner import Tracker, silent
 
 EVERYTHING = "all"
-"""The condition, arm or label of rows that take all of them together."""
+"""Stands for all conditions, arms or labels together in a row."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,9 @@ class JudgePanel:
 
     def __post_init__(self) -> None:
         if any(len(judged) != len(self.stored.answers) for judged in self.verdicts):
-            raise ValueError("a judge of the panel judged other answers than those stored; judge all of them")
+            raise ValueError(
+                "a judge of the panel did not judge the stored answers, each once; judge all of them"
+            )
 
     @property
     def judges(self) -> tuple[str, ...]:
@@ -44,9 +46,9 @@ def panel(
     folder: Path | None = None,
     track: Tracker = silent,
 ) -> JudgePanel:
-    """Return the verdicts of the run's own judge and of these judges; kept in the run folder if one is given.
+    """Return the verdicts of the run's own judge and of these judges, kept in the run folder if one is given.
 
-    The run's own verdicts are taken as they are, also where its judge is named again.
+    The run's own verdicts are never judged again, even if its judge is named among these.
     """
     asked = [one for one in judges if one.name != stored.judge]
     verdicts = [stored.verdicts]
@@ -57,7 +59,7 @@ def panel(
 
 
 def with_verdicts(found: JudgePanel, judged: tuple[Judged, ...]) -> JudgePanel:
-    """Return the panel with one judge more, whose verdicts are these."""
+    """Return the panel with the verdicts of one more judge."""
     return JudgePanel(found.stored, (*found.verdicts, judged))
 
 
@@ -81,7 +83,7 @@ def save_panel(
 
 
 def agreement_rows(found: JudgePanel, seed: int = 0) -> list[dict[str, object]]:
-    """Return kappa and share of equal verdicts of every two judges, for all answers and for each part of them."""
+    """Return kappa and the share of equal verdicts of every two judges, for all answers and for each subset."""
     rows: list[dict[str, object]] = []
     for where, kept in _parts(found.stored.answers):
         for first, second in combinations(found.verdicts, 2):
@@ -97,7 +99,7 @@ def agreement_rows(found: JudgePanel, seed: int = 0) -> list[dict[str, object]]:
 
 
 def disagreement_rows(found: JudgePanel) -> list[dict[str, object]]:
-    """Return every answer on which two judges differ, once for each two, with both verdicts and reasons."""
+    """Return every answer on which two judges differ, once for each pair of judges, with verdicts and reasons."""
     answers = found.stored.answers
     return [
         {
@@ -136,7 +138,7 @@ def _verdict_rows(found: JudgePanel) -> list[dict[str, object]]:
 
 
 def _parts(answers: Sequence[Answered]) -> list[tuple[dict[str, str], list[int]]]:
-    """Return all answers together, then those of each condition and arm; each also by label."""
+    """Return all answers, then those of each condition and arm, each also by label, as indices."""
     cells = dict.fromkeys((one.condition, one.arm) for one in answers)
     parts: list[tuple[dict[str, str], list[int]]] = []
     for condition, arm in [(EVERYTHING, EVERYTHING), *cells]:

@@ -1,4 +1,4 @@
-"""A language model as a judge: it is shown request and answer, writes or grades its verdict, and is read."""
+"""A language model as a judge: it reads request and answer, and writes a verdict or grades the answer."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from regap.geometry.states.store import digest_of
 from regap.interventions.generation import Completion
 
 LEAST_GRADED = 0.5
-"""Probability that a judge has to give to its grades: one that would rather write something else has not graded."""
+"""Least total probability of the grades; below it, the judge has not graded and the answer is not judged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,19 +36,19 @@ class ModelJudge:
             )
 
     def __call__(self, pair: Pair, completion: Completion) -> Judged:
-        """Return what the judge says; not judged where that cannot be read, or the judge has too few positions."""
+        """Return the judge's verdict; not judged if its output is no verdict or the prompt is too long for it."""
         inputs = self._inputs(self.prompt.asks(pair, completion.text))
         length = inputs["input_ids"].shape[1] + self.prompt.budget
         most = getattr(self.hf.config.get_text_config(), "max_position_embeddings", length)
         if length > most:
-            reason = f"needs {length} tokens of the judge, which has {most}"
+            reason = f"the prompt needs {length} tokens, and the judge takes {most}"
             return Judged(pair, completion, self.prompt.name, "not_judged", reason)
         said = self._graded(inputs) if self.prompt.grades else self._written(inputs)
         read = self.prompt.reads(pair, completion.text, said)
         return Judged(pair, completion, self.prompt.name, read.verdict, read.reason)
 
     def shown(self, pair: Pair, answer: str) -> str:
-        """Return what the judge is given for an answer, its marks included."""
+        """Return the judge's input for an answer, special tokens included."""
         return self.tokenizer.decode(self._inputs(self.prompt.asks(pair, answer))["input_ids"][0])
 
     def _inputs(self, asked: Asked) -> dict[str, torch.Tensor]:
@@ -80,7 +80,7 @@ class ModelJudge:
 
     @torch.inference_mode()
     def _graded(self, inputs: dict[str, torch.Tensor]) -> str:
-        """Return the expected grade, given that the next token is one; what is likelier, where it hardly is one."""
+        """Return the expected grade under the next-token probabilities; the likeliest token if grades are unlikely."""
         grades = self._grades()
         shares = self.hf(**inputs).logits[0, -1].double().softmax(-1).cpu()
         given = shares[grades]
@@ -100,10 +100,10 @@ class ModelJudge:
 
 
 def model_judge(named: str, device: str = "cpu") -> NamedJudge:
-    """Return the judge of a text like harmbench=FOLDER: a prompt's name, and the folder of a checkpoint.
+    """Return the judge model that NAME=FOLDER names: a judge prompt, and the folder of a checkpoint.
 
-    Nothing is downloaded, and no code of the folder is run. Raises ConfigError for an unknown prompt, or a folder
-    that holds no language model.
+    Nothing is downloaded, and no code in the folder is run. Raises ConfigError for an unknown prompt, and for a folder
+    without a language model.
     """
     name, _, where = named.partition("=")
     if name not in JUDGE_PROMPTS or not where:
@@ -112,7 +112,9 @@ def model_judge(named: str, device: str = "cpu") -> NamedJudge:
         )
     folder, prompt = Path(where), JUDGE_PROMPTS[name]
     if not (folder / "config.json").is_file():
-        raise ConfigError(f"folder {folder} of model judge {name} has no config.json, so it is no checkpoint")
+        raise ConfigError(
+            f"folder {folder} of model judge {name} has no config.json; name the folder of a checkpoint"
+        )
     models = AutoModelForImageTextToText if prompt.sees_pictures else AutoModelForCausalLM
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -1,4 +1,4 @@
-"""Which judges there are, by name, and which of them a run uses."""
+"""All judges of stored answers by name, and which one a run uses."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,16 +18,16 @@ from regap.geometry.states.store import digest_of
 
 @dataclass(frozen=True)
 class NamedJudge:
-    """A judge, what it is called, and what is known to be wrong with it."""
+    """A judge with its name and its known defects."""
 
     name: str
     judge: Judge = field(repr=False)
     identity: str = field(repr=False)
-    """All that its verdicts depend on beside pair and completion: another identity, another verdict."""
+    """Changes whenever the verdict on the same pair and completion may change."""
     source: str
     defects: str = ""
     portion: int = 32
-    """How many verdicts are kept at a time: as many at most are lost when the judge stops halfway."""
+    """How many verdicts are written at a time: at most so many are lost if the judge stops."""
 
 
 def of_phrases(phrases: PhraseList) -> NamedJudge:
@@ -45,10 +45,12 @@ def _own(name: str, judge: Judge, defects: str) -> NamedJudge:
 JUDGES: Mapping[str, NamedJudge] = {
     one.name: one
     for one in (
-        _own("exact_answer", exact_answer, "judges nothing but refusals where the right answer is not known"),
-        _own("refusal_phrases", refusal_phrases, "misses refusals that open otherwise"),
+        _own("exact_answer", exact_answer, "judges only refusals where the right answer is unknown"),
+        _own("refusal_phrases", refusal_phrases, "misses refusals that begin differently"),
         _own(
-            "answer_or_phrases", answer_or_phrases, "two rules: compare attack success with no other judge's"
+            "answer_or_phrases",
+            answer_or_phrases,
+            "uses two rules: do not compare its attack success with other judges",
         ),
         *map(of_phrases, PUBLISHED),
     )
@@ -56,7 +58,10 @@ JUDGES: Mapping[str, NamedJudge] = {
 
 
 def judge_for(pairs: Pairs, name: str = "auto") -> Judge:
-    """Return the judge of this name; auto: exact answers where pairs have one, else refusal phrases."""
+    """Return the judge of this name; raises ConfigError for an unknown one.
+
+    auto: exact_answer if all pairs have a right answer, refusal_phrases if none has, else answer_or_phrases.
+    """
     if name == "auto":
         known = {pair.answer is not None for pair in pairs}
         name = (
@@ -70,7 +75,7 @@ def judge_for(pairs: Pairs, name: str = "auto") -> Judge:
 
 
 def judges_named(names: Sequence[str]) -> tuple[NamedJudge, ...]:
-    """Return the judges of these names, each once, in their order; all there are for no name."""
+    """Return the judges of these names, each once and in this order; all judges if no name is given."""
     unknown = [name for name in names if name not in JUDGES]
     if unknown:
         raise ConfigError(f"judge is {unknown[0]!r}; choose one of {', '.join(JUDGES)}")

@@ -1,4 +1,4 @@
-"""The answers that a run folder holds, as judges see them; they are judged again without a model."""
+"""The answers in a run folder, as judges see them, and their verdicts; no model is needed."""
 
 import json
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from regap.geometry.states.store import digest_of
 from regap.interventions.generation import Completion
 
 NO_TOKEN = -1
-"""The first token of an answer that no model of ours wrote."""
+"""Stands for the first token of an answer whose tokens are not known."""
 
 
 @dataclass(frozen=True)
 class Answered:
-    """One stored answer: which condition gave it, to which request."""
+    """One stored answer with its condition and its request."""
 
     condition: str
     pair: Pair = field(repr=False)
@@ -33,18 +33,18 @@ class Answered:
 
     @property
     def arm(self) -> str:
-        """The arm that was answered."""
+        """The arm of the prompt that was answered."""
         return self.completion.arm
 
 
 @dataclass(frozen=True)
 class StoredAnswers:
-    """All answers of one run, in the order of its table, with the verdicts that the run gave them."""
+    """All answers of one run, in the order of its table, with the verdicts of the run's own judge."""
 
     model: str
     answers: tuple[Answered, ...] = field(repr=False)
     verdicts: tuple[Judged, ...] = field(repr=False)
-    """Of the judge that the run used, one for each answer."""
+    """One for each answer."""
 
     @property
     def judge(self) -> str:
@@ -53,7 +53,7 @@ class StoredAnswers:
 
 
 def stored_answers(folder: Path) -> StoredAnswers:
-    """Return the answers in a run folder; ConfigError says what is missing when it is no finished run."""
+    """Return the answers in a run folder; raises ConfigError, naming what is missing, if the run is not finished."""
     needed = (folder / "prompts.parquet", table_path(folder, "completions"), table_path(folder, "verdicts"))
     missing = [path.name for path in needed if not path.is_file()]
     if missing:
@@ -84,7 +84,7 @@ def stored_answers(folder: Path) -> StoredAnswers:
 def stored_verdicts(folder: Path, stored: StoredAnswers) -> tuple[tuple[Judged, ...], ...]:
     """Return the verdicts of every judge in a run folder, each judge's in the order of the answers.
 
-    A judge that has no verdict on some answer is left out.
+    A judge that lacks a verdict on any answer is left out.
     """
     table = Record.load(folder, "verdicts").table
     found = []
@@ -114,7 +114,7 @@ def _verdicts(answers: Sequence[Answered], rows: Sequence[dict[str, Any]]) -> tu
 
 
 def _pairs(folder: Path) -> dict[str, Pair]:
-    """Return the pairs that the run asked, by name; right answers are known if the folder keeps them."""
+    """Return the pairs of the run by pair_id, with their right answers if the folder keeps them."""
     table = pd.read_parquet(folder / "prompts.parquet").drop_duplicates("pair_id")
     found = {}
     for row in cast("list[dict[str, Any]]", table.to_dict("records")):
@@ -140,9 +140,8 @@ def judge_stored(
 ) -> tuple[Judged, ...]:
     """Return the verdict of each answer, in their order.
 
-    With a `store` folder, portions that the same judge has judged before are read from it: they are named by the
-    judge's identity and by all that it is shown of each answer, so that neither a changed judge nor a changed
-    answer is served an old verdict. A damaged portion is judged anew.
+    With a `store` folder, verdicts are kept there in portions. A portion is read again only for the same judge, by
+    its identity, and the same requests and answers. A damaged portion is judged again.
     """
     found: list[Judged] = []
     for start in range(0, len(answers), named.portion):

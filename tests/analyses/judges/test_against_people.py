@@ -77,7 +77,7 @@ def test_what_is_not_in_the_format_is_named(tmp_path: Path) -> None:
         read_labelled(write(tmp_path / "b.csv", [], header))
     with pytest.raises(ConfigError, match="row 2: final_label is 'refusal'; write one of 1_full_compliance"):
         read_labelled(write(tmp_path / "c.csv", [ROWS[0], ("t", "q", "a", "refusal")], header))
-    with pytest.raises(ConfigError, match="which is no file"):
+    with pytest.raises(ConfigError, match="which is not a file"):
         read_labelled(tmp_path)
 
 

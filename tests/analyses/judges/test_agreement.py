@@ -84,5 +84,5 @@ def test_judges_of_different_answers_are_not_compared(make_judged: Make) -> None
     for wrong in (second[1:], second[::-1], []):
         with pytest.raises(ValueError, match="judged different answers"):
             agreement(first, wrong)
-    with pytest.raises(ValueError, match="there is nothing judged"):
+    with pytest.raises(ValueError, match="no answers were judged; generate answers first"):
         agreement([], [])

@@ -246,7 +246,7 @@ def test_an_answer_too_long_for_the_judge_is_not_judged(
 ) -> None:
     judge = ModelJudge(JUDGE_PROMPTS["harmbench"], *tiny_llama("yes", positions=64))
     found = judge(make_pair("p"), make_completion("p", STEPS))
-    assert found.verdict == "not_judged" and "which has 64" in found.reason
+    assert found.verdict == "not_judged" and "the judge takes 64" in found.reason
 
 
 def test_a_judge_is_read_from_its_folder_and_known_by_what_is_in_it(
