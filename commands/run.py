@@ -77,9 +77,9 @@ def _print_notes(folder: Path) -> None:
 
 
 def _print_claims(folder: Path) -> None:
-    from regap.analyses.runs.records import Record, table_path
+    from regap.analyses.runs.records import Record, own_table
 
-    if not table_path(folder, "claims").is_file():
+    if not own_table(folder, "claims").is_file():
         return  # words alone, or a model that refuses nothing
     colours = {"holds": "green", "does not hold": "red", "unclear": "yellow"}
     for row in Record.load(folder, "claims").table.to_dict("records"):
