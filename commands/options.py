@@ -42,7 +42,9 @@ def run_of(
 
     if folder is None:
         return start_run(settings_of(flags), track, check=check, force=bool(flags.get("force")))
-    return open_run(folder, track, check=check, **{name: value for name, value in flags.items() if value != []})
+    return open_run(
+        folder, track, check=check, **{name: value for name, value in flags.items() if value != []}
+    )
 
 
 def check_run(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The example of docs/packs.md runs as it stands, on a pack of the bundled organism, and does what it says."""
+"""The examples of docs/packs.md run as they stand, on a pack of the bundled organism, and do what it says."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 
-def test_the_example_protects_the_plain_organism(
+def test_the_examples_correct_the_plain_organism(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from transformers import AutoModelForImageTextToText
@@ -21,7 +21,9 @@ def test_the_example_protects_the_plain_organism(
     from regap.interventions.packs.pack import Pack, PackSource, write_pack
     from regap.organism.prompts import HeldOut, held_out_pairs
 
-    [example] = re.findall(r"```python\n(.*?)```", (root / "docs" / "packs.md").read_text("utf-8"), re.DOTALL)
+    with_pack, with_edit = re.findall(
+        r"```python\n(.*?)```", (root / "docs" / "packs.md").read_text("utf-8"), re.DOTALL
+    )
     model: Any = AutoModelForImageTextToText.from_pretrained(organism_folder(), dtype="float32").eval()
     identity = identity_of(model)
     direction = torch.nn.functional.normalize(torch.ones(1, identity.width))
@@ -36,6 +38,9 @@ def test_the_example_protects_the_plain_organism(
     inputs = dict(collate(load("organism"), prompts, range(len(prompts))).inputs)
     bare = model.generate(**inputs, max_new_tokens=32)
     names: dict[str, Any] = {"model": model, "inputs": inputs}
-    exec(example, names)
-    assert names["answers"].tolist() != bare.tolist()
+    exec(with_pack, names)
+    protected = names["answers"]
+    assert protected.tolist() != bare.tolist() and names["prompt"].strength == 1000.0
+    exec(with_edit, names)
+    assert torch.equal(names["answers"], protected)
     assert torch.equal(model.generate(**inputs, max_new_tokens=32), bare)
