@@ -7,12 +7,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 from plotly.io import to_html
 from plotly.offline import get_plotlyjs
 
 from regap.analyses.runs.questions import questions_of
-from regap.analyses.runs.records import Record, RunRecords
+from regap.analyses.runs.records import Record, RunRecords, Summary
 from regap.errors import ConfigError
 from regap.figures import (
     ablation,
@@ -32,6 +33,7 @@ from regap.figures.drawing.theme import on_paper
 from regap.figures.drawing.wording import caption_of
 from regap.figures.opened_run import answer_to, command_for, in_words
 from regap.geometry.files import write_whole
+from regap.geometry.one_or_several import as_names
 
 logger = logging.getLogger(__name__)
 PLOTLY = "plotly.min.js"
@@ -242,21 +244,33 @@ def draw_all(
     return drawn
 
 
-def drawn_by_name(
-    run: RunRecords, name: str, *, theme: str = "light", arms: str | tuple[str, ...] = (), **options: Any
-) -> go.Figure:
+def drawn_by_name(run: RunRecords, name: str, *, theme: str = "light", **options: Any) -> go.Figure:
     """One figure of a run; ValueError for options that it does not have, ConfigError says why it cannot be drawn."""
+    drawn = draw_all(run, name, _options(theme, **options))[0]
+    if drawn.figure is None:
+        raise ConfigError(f"figure {drawn.drawing.name!r}: {drawn.problem}")
+    return on_paper(drawn.figure, theme)
+
+
+def drawn_from_table(name: str, table: pd.DataFrame, *, theme: str = "light", **options: Any) -> go.Figure:
+    """One figure of a table in memory; ValueError for a table or an option that does not fit it."""
+    entry, chosen = named(name), _options(theme, **options)
+    entry.checked(chosen)
+    run = RunRecords(Path(), {entry.table: Record(entry.table, table)}, {}, Summary({}))
+    return on_paper(entry.drawn(run, chosen)[0], theme)
+
+
+def _options(theme: str, arms: str | Sequence[str] = (), **options: Any) -> FigureOptions:
     unknown = [option for option in options if option not in FigureOptions.__dataclass_fields__]
     if unknown or theme not in ("light", "dark"):
         wrong = f"{unknown[0]}={options[unknown[0]]!r}" if unknown else f"theme={theme!r}"
         raise ValueError(
             f"{wrong} is no option of figures; they have layer, measure, arms, and theme: light or dark"
         )
-    given = FigureOptions(arms=(arms,) if isinstance(arms, str) else tuple(arms), **options)
-    drawn = draw_all(run, name, given)[0]
-    if drawn.figure is None:
-        raise ConfigError(f"figure {drawn.drawing.name!r}: {drawn.problem}")
-    return on_paper(drawn.figure, theme)
+    for option, kind in (("layer", int), ("measure", str)):
+        if not isinstance(options.get(option), kind | None):
+            raise ValueError(f"{option}={options[option]!r}: figures take one {option}")
+    return FigureOptions(arms=as_names(arms) if arms else (), **options)
 
 
 def drawn_from(run: RunRecords, drawing: FigureEntry, options: FigureOptions = ALL) -> DrawnFigure:

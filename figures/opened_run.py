@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from regap.analyses.runs.questions import Question, questions_of
-from regap.analyses.runs.records import Record, RunRecords, Summary, table_path
+from regap.analyses.runs.records import RunRecords, Summary, table_path
 from regap.analyses.tables.schemas import SCHEMAS, command_for
 from regap.errors import ConfigError
 
@@ -27,15 +27,11 @@ def open_run(folder: Path | str) -> "Run":
 def figure(name: str, table: pd.DataFrame, **options: Any) -> "go.Figure":
     """The figure of this name, drawn from a table in memory, such as `figure("separability", rg.separability(...))`.
 
-    options: as in `Run.figure`. Raises ValueError for a table that does not fit the figure.
+    options: as in `Run.figure`. Raises ValueError for a table or an option that does not fit the figure.
     """
-    from regap.figures.gallery import FigureOptions, named
+    from regap.figures.gallery import drawn_from_table
 
-    entry = named(name)
-    run = RunRecords(Path(), {entry.table: Record(entry.table, table)}, {}, Summary({}))
-    chosen = FigureOptions(**options)
-    entry.checked(chosen)
-    return entry.drawn(run, chosen)[0]
+    return drawn_from_table(name, table, **options)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regap.geometry.states.activations import Activations, label_means, require_one_origin
+from regap.geometry.states.activations import Activations, label_means, one_arm, require_one_origin
 from regap.geometry.states.vector_files import load_vectors, save_vectors
 
 States = Float[Tensor, "prompt d_model"]
@@ -122,7 +122,7 @@ def refusal_direction(states: Activations, method: DirectionMethod = difference_
 
         refusal = rg.refusal_direction(states["text"].calibration, method=median)
     """
-    means = label_means(states)
+    means = label_means(one_arm(states))
     for label in ("harmful", "harmless"):
         if label not in means:
             states.where(label=label)  # says what there is none of

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regap.geometry.directions import Direction
-from regap.geometry.states.activations import Activations, label_means, require_one_origin
+from regap.geometry.states.activations import Activations, label_means, one_arm, require_one_origin
 from regap.geometry.states.vector_files import load_vectors, save_vectors
 
 
@@ -85,7 +85,7 @@ def modality_drift(text: Activations, image: Activations) -> Drift:
     drift direction. Raises PairError if no pair is shared, or if the two were read off
     two models or at unlike layers or positions.
     """
-    text, image = text.aligned_with(image)
+    text, image = one_arm(text, "text").aligned_with(one_arm(image, "image"))
     text_mean = _balanced_mean(text)
     vectors, origin = _balanced_mean(image) - text_mean, {"model": text.model, "position": text.position}
     return Drift(vectors, text_mean, text.layers, image.arm, **origin)

@@ -1,5 +1,6 @@
 """States as a table: one row for each prompt and layer, or for each token of a prompt and layer."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,20 +10,29 @@ from torch import Tensor
 
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
-from regap.geometry.states.activations import Activations, require_one_origin
+from regap.geometry.states.activations import Activations, by_arm, require_one_origin
 from regap.geometry.states.token_states import TokenStates
+
+States = Activations | TokenStates
 
 
 def to_frame(
-    states: Activations | TokenStates, direction: Direction | None = None, drift: Drift | None = None
+    states: Mapping[str, States] | Iterable[States] | States,
+    direction: Direction | None = None,
+    drift: Drift | None = None,
 ) -> pd.DataFrame:
-    """Return one row for each prompt, layer and, of states of every token, token.
+    """Return one row for each arm, prompt, layer and, of states of every token, token.
 
     Columns: pair_id, label, category, split, cluster, arm, layer, norm; with a direction `z`, the coordinate along
     it; with a drift `delta`, the drift strength (0 at the mean text state, 1 at the mean image state). States of
     every token also have token (its text), role, index (0-based) and last. Raises PairError for a direction or a
     drift of another model or of other layers; one that was fitted at another position is taken, token by token.
     """
+    frames = [_frame(arm, direction, drift) for arm in by_arm(states)]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _frame(states: States, direction: Direction | None, drift: Drift | None) -> pd.DataFrame:
     for vectors in (direction, drift):
         if vectors is not None and isinstance(states, Activations):
             require_one_origin(vectors, states)

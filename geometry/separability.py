@@ -9,7 +9,7 @@ from torch import Tensor
 
 from regap.geometry.directions import Direction
 from regap.geometry.estimates import RESAMPLES, Resamples, estimates, mean_draws
-from regap.geometry.states.activations import Activations
+from regap.geometry.states.activations import Activations, by_arm
 
 Coordinates = Float[Tensor, "prompt layer"]
 Harmful = Bool[Tensor, " prompt"]
@@ -61,7 +61,7 @@ def _draws(z: Coordinates, harmful: Harmful, weights: Weights, direction: Direct
 
 
 def separability(
-    states: Mapping[str, Activations] | Iterable[Activations],
+    states: Mapping[str, Activations] | Iterable[Activations] | Activations,
     direction: Direction,
     *,
     model: str = "model",
@@ -75,8 +75,9 @@ def separability(
     `model`, `condition` (under which edits) and `name` (of the direction) are written in columns of their own.
     Intervals are percentiles of a bootstrap clustered by pair. Raises PairError if an arm lacks a label.
     """
-    arms = states.values() if isinstance(states, Mapping) else states
-    tables = [_arm_table(_reported(arm), direction, resamples, seed) for arm in arms]
+    if resamples < 1:
+        raise ValueError(f"resamples is {resamples}; give at least 1")
+    tables = [_arm_table(_reported(arm), direction, resamples, seed) for arm in by_arm(states)]
     return pd.concat(tables, ignore_index=True).assign(model=model, condition=condition, direction=name)
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
+from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pair, Pairs, Prompt
 from regap.geometry.files import write_whole
 from regap.geometry.forward.batches import BatchSplitter, batch_rows
-from regap.geometry.forward.hooks import Edit, hooked
+from regap.geometry.forward.hooks import Edit, as_edits, hooked
 from regap.geometry.forward.prefix import Prefix, borrowed, prefill
 from regap.geometry.forward.runner import Runner
 from regap.geometry.models.model import Model
@@ -117,7 +118,7 @@ def generate(
     model: Model | Runner,
     pairs: Pairs,
     arm: str,
-    edits: Sequence[Edit] = (),
+    edits: Sequence[Edit] | Edit = (),
     *,
     max_new_tokens: int = 64,
     sampling: Sampling | None = None,
@@ -126,7 +127,9 @@ def generate(
 
     Decoding is greedy unless `sampling` is given; of several draws all those of a pair follow one another.
     """
-    return generate_each(model, pairs, arm, {"": edits}, max_new_tokens=max_new_tokens, sampling=sampling)[""]
+    return generate_each(
+        model, pairs, arm, {"": as_edits(edits)}, max_new_tokens=max_new_tokens, sampling=sampling
+    )[""]
 
 
 def generate_each(
@@ -143,6 +146,8 @@ def generate_each(
     Prompts are run once for all conditions up to their last token, where edits at `last` allow it. A runner with a
     store answers no batch again that is there for the same model, prompts, edits, budget and sampling.
     """
+    if sampling is not None and not isinstance(sampling, Sampling):
+        raise ConfigError(f"sampling is {sampling!r}; give Sampling(temperature=..., top_p=..., seed=...)")
     having = list(pairs.where(arm=arm))
     prompts = [pair.prompts[arm] for pair in having]
     draws = 1 if sampling is None else sampling.draws

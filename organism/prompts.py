@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from regap.geometry.data.pairs import Pair, Pairs, Picture, Prompt, Split
+from regap.geometry.one_or_several import as_names
 from regap.organism import rendering, sentences, world
 from regap.organism.rendering import CLEAN, CLUTTERED, HEAVY, Rendering
 from regap.organism.vocabulary import IMAGE
@@ -52,6 +53,8 @@ Arm = Callable[[Draft], Prompt]
 
 def organism_pairs(**sizes: Any) -> Pairs:
     """Return held-out pairs of the organism's world; keywords as in HeldOut: calibration, test_harmful, arms, ..."""
+    if "arms" in sizes:
+        sizes["arms"] = as_names(sizes["arms"])
     return held_out_pairs(HeldOut(**sizes))
 
 

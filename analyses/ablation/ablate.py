@@ -15,7 +15,7 @@ import torch
 from regap.analyses.ablation.cells import AblationCell, AblationRequest, cells_of
 from regap.analyses.ablation.readings import AblationReadings, readings
 from regap.analyses.outcomes import difference
-from regap.analyses.runs.config import RunConfig
+from regap.analyses.runs.config import RunConfig, changed_config
 from regap.analyses.runs.measured import Measured, are_harmful, measure_model
 from regap.analyses.runs.questions import Question, save_answer
 from regap.analyses.runs.records import Record
@@ -26,6 +26,7 @@ from regap.geometry.data.pairs import Label, Pairs
 from regap.geometry.estimates import Resamples, estimates, mean_draws
 from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
+from regap.geometry.one_or_several import as_layers, as_names
 from regap.geometry.prompts.batch import collate
 from regap.interventions.edits.patching import require_parts_add_up
 
@@ -51,11 +52,11 @@ def ablate(
     model: Model | Runner,
     pairs: Pairs,
     *,
-    components: Sequence[str] = ("attention", "mlp", "block"),
-    replacements: Sequence[str] = ("mean", "patch-text"),
-    layers: Sequence[int] = (),
-    heads: Sequence[int] = (),
-    positions: Sequence[str] = ("last",),
+    components: Sequence[str] | str = ("attention", "mlp", "block"),
+    replacements: Sequence[str] | str = ("mean", "patch-text"),
+    layers: Sequence[int] | int | None = None,
+    heads: Sequence[int] | int | None = None,
+    positions: Sequence[str] | str = "last",
     together: bool = False,
     controls: bool = True,
     answers: bool = False,
@@ -65,23 +66,23 @@ def ablate(
     """Return what each part of each layer does for refusal: changes on the same test pairs, with intervals.
 
     components: attention, mlp, block, head, state or direction. replacements: zero, mean, resample, patch-text or
-    patch-image. layers, heads: 0-based, all by default. Columns are those of the table `ablation`; `value` is after
-    minus before. Nothing is written unless the model is a runner with a store. Raises ConfigError for what the model
-    does not have, PairError if it refuses no calibration text.
+    patch-image. layers, heads: 0-based, all by default. Each of these may be one value or several. Columns are those
+    of the table `ablation`; `value` is after minus before. Nothing is written unless the model is a runner with a
+    store. Raises ConfigError for what the model does not have, PairError if it refuses no calibration text.
     """
     wanted = AblationRequest(
-        tuple(components),
-        tuple(replacements),
-        tuple(layers),
-        tuple(heads),
-        tuple(positions),
+        as_names(components, "components"),
+        as_names(replacements, "replacements"),
+        () if layers is None else as_layers(layers),
+        () if heads is None else as_layers(heads, "heads"),
+        as_names(positions, "positions"),
         together=together,
         controls=controls,
         answers=answers,
     )
     runner = Runner.of(model)
     wanted.check(runner.model)
-    config = RunConfig.model_validate({"image_arm": image_arm, "seed": seed})
+    config = changed_config(RunConfig.model_validate({}), image_arm=image_arm, seed=seed)
     return ablation_record(measure_model(runner, pairs, config), wanted).table
 
 

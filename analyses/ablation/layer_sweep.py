@@ -6,6 +6,7 @@ the refusal direction, and controls as long. The numbers are those of running ev
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import pandas as pd
@@ -23,6 +24,7 @@ from regap.geometry.data.pairs import Pairs
 from regap.geometry.estimates import Resamples, estimates, mean_draws, proportion
 from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
+from regap.geometry.one_or_several import as_layers, as_names
 from regap.interventions.edits.shift import fixed_correction
 from regap.interventions.edits.site import Site
 from regap.interventions.sweep import sweep
@@ -50,23 +52,25 @@ def sweep_layers(
     model: Model | Runner,
     pairs: Pairs,
     *,
-    vectors: Sequence[str] = PARTS,
-    layers: Sequence[int] = (),
-    strengths: Sequence[float] = (0.5, 1.0, 1.5, 2.0, 3.0),
+    vectors: Sequence[str] | str = PARTS,
+    layers: Sequence[int] | int | None = None,
+    strengths: Sequence[float] | float = (0.5, 1.0, 1.5, 2.0, 3.0),
     image_arm: str | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Return what every strength of each vector does at every layer, by passes of the last prompt token.
 
     vectors: D, D_along, D_across, random, shuffled or refusal. strengths: multiples of the vector that are removed,
-    1.0 among them. Columns are those of the table `sweep`. Nothing is written unless the model is a runner with a
-    store.
+    1.0 among them. layers: 0-based, all by default. Each of these may be one value or several. Columns are those of
+    the table `sweep`. Nothing is written unless the model is a runner with a store.
     """
     runner = Runner.of(model)
-    check_doses(vectors, layers, runner.model)
-    given = {"image_arm": image_arm, "seed": seed, "strengths": tuple(strengths)}
-    seen = measure_model(runner, pairs, RunConfig.model_validate(given))
-    return sweep_record(seen, tuple(vectors), tuple(layers)).table
+    names = as_names(vectors, "vectors")
+    chosen = () if layers is None else as_layers(layers)
+    check_doses(names, chosen, runner.model)
+    doses = (strengths,) if isinstance(strengths, Real) else strengths
+    config = changed_config(RunConfig.model_validate({}), image_arm=image_arm, seed=seed, strengths=doses)
+    return sweep_record(measure_model(runner, pairs, config), names, chosen).table
 
 
 def check_doses(names: Sequence[str], layers: Sequence[int] = (), model: Model | None = None) -> None:

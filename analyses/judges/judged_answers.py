@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import get_args
 
 import pandas as pd
@@ -37,10 +38,10 @@ class FunctionJudge:
         return Judged(pair, completion, name, verdict, f"returned by {name}")
 
 
-def judge(answers: Sequence[Completion], judge: str | OwnJudge = "auto") -> pd.DataFrame:
+def judge(answers: Sequence[Completion] | Completion, judge: str | OwnJudge = "auto") -> pd.DataFrame:
     """Return one row for each answer, in their order: pair_id, arm, label, verdict, reason and judge.
 
-    answers: what `generate` returns.
+    answers: what `generate` returns, or one of it.
     judge: the name of a judge; `auto`, which compares with the right answer where the pair has one and looks for
     refusal phrases elsewhere; or a function `(request, answer) -> verdict`, where the verdict is refused, complied,
     degenerate or not_judged.
@@ -48,6 +49,10 @@ def judge(answers: Sequence[Completion], judge: str | OwnJudge = "auto") -> pd.D
     Raises PairError for no answers and for answers without their pair, ConfigError for an unknown judge and for a
     function that returns no verdict.
     """
+    answers = [answers] if isinstance(answers, Completion) else list(answers)
+    wrong = next((each for each in answers if not isinstance(each, Completion)), None)
+    if wrong is not None:
+        raise PairError(f"answers holds {wrong!r}; give the answers that generate returns")
     pairs = [answer.pair for answer in answers if answer.pair]
     if not answers or len(pairs) < len(answers):
         raise PairError(
@@ -70,5 +75,11 @@ def judge(answers: Sequence[Completion], judge: str | OwnJudge = "auto") -> pd.D
 
 def _judge(judge: str | OwnJudge, pairs: Sequence[Pair]) -> Judge:
     if not isinstance(judge, str):
+        try:
+            signature(judge).bind("request", "answer")
+        except (TypeError, ValueError):
+            raise ConfigError(
+                f"judge is {judge!r}; give a judge's name, or a function (request, answer) -> verdict"
+            ) from None
         return FunctionJudge(judge)
     return judge_for(Pairs(tuple({pair.pair_id: pair for pair in pairs}.values())), judge)

@@ -5,8 +5,9 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from regap.errors import PairError
-from regap.geometry.data.pairs import IMAGE_SLOT, Pair, Pairs, Picture, Prompt, as_names, is_image_arm
+from regap.geometry.data.pairs import IMAGE_SLOT, Pair, Pairs, Picture, Prompt, is_image_arm
 from regap.geometry.data.rendering import TextStyle, blank, colour, noise, style_of
+from regap.geometry.one_or_several import as_names
 
 DISTRIBUTED = "distributed"
 """Variant under which a benchmark's own typographic images are kept when all are drawn anew."""

@@ -60,6 +60,7 @@ def read_pairs(
     `splits` and `arms` from the value there to the value here, such as labels={"unsafe": "harmful", 0: "harmless"}.
     Raises PairError, naming file, row and remedy, for anything else.
     """
+    _check_mappings(columns=columns, labels=labels, splits=splits, arms=arms)
     given = isinstance(source, str | Path)
     path = Path(source) if given else Path("table")
     table = _table(path) if given else source
@@ -120,6 +121,12 @@ def _table(path: Path) -> pd.DataFrame:
     if table.empty:
         raise PairError(f"pairs file {path} has no rows; it needs one row per pair and arm")
     return table
+
+
+def _check_mappings(**given: object) -> None:
+    for name, mapping in given.items():
+        if not isinstance(mapping, Mapping | None):
+            raise PairError(f'{name} is {mapping!r}; give a mapping, as in {name}={{"THERE": "HERE"}}')
 
 
 def _named(path: Path, table: pd.DataFrame, columns: Mapping[str, str | None]) -> pd.DataFrame:

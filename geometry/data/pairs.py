@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
@@ -47,6 +47,12 @@ class Prompt:
     """What was said before the message: user and assistant in turn, the assistant last."""
 
     def __post_init__(self) -> None:
+        for name, kind in (("pictures", Picture), ("turns", Turn)):
+            given = getattr(self, name)
+            several = (given,) if isinstance(given, kind) else tuple(given)
+            if not all(isinstance(each, kind) for each in several):
+                raise PairError(f"{name} is {given!r}; give {name} as a list of {kind.__name__}")
+            object.__setattr__(self, name, several)
         roles = [turn.role for turn in self.turns]
         if roles != ["user", "assistant"] * (len(roles) // 2):
             raise PairError(
@@ -95,6 +101,11 @@ class Pair:
                 )
         if not self.prompts:
             raise PairError(f"pair {self.pair_id!r} has no arm; add a row with arm=text or an image arm")
+        for arm, prompt in self.prompts.items():
+            if not isinstance(prompt, Prompt):
+                raise PairError(
+                    f"pair {self.pair_id!r}, arm {arm}: {prompt!r} is no Prompt; write Prompt(text)"
+                )
         if not self.cluster:
             object.__setattr__(self, "cluster", self.pair_id)
 
@@ -120,6 +131,8 @@ class Pairs:
     """What was left out or made when these pairs were gathered, one line each: kept with a run's provenance."""
 
     def __post_init__(self) -> None:
+        given = (self.pairs,) if isinstance(self.pairs, Pair) else tuple(self.pairs)
+        object.__setattr__(self, "pairs", given)
         if not self.pairs:
             raise PairError("there are no pairs; give at least one harmful and one harmless pair")
         seen: set[str] = set()
@@ -152,6 +165,8 @@ class Pairs:
 
     def where(self, *, split: str | None = None, label: str | None = None, arm: str | None = None) -> "Pairs":
         """Return the pairs of this split and label that have this arm; raises PairError if there are none."""
+        if not isinstance(arm, str | None):
+            raise PairError(f"arm is {arm!r}; name one arm")
         kept = tuple(
             pair
             for pair in self.pairs
@@ -191,7 +206,9 @@ class Pairs:
         return self
 
     def first(self, count: int) -> "Pairs":
-        """Return the first `count` pairs of each split and label, in order."""
+        """Return the first `count` pairs of each split and label, in order; PairError for a count below 1."""
+        if count < 1:
+            raise PairError(f"count is {count}; give at least 1")
         kept, taken = [], {}
         for pair in self.pairs:
             key = (pair.split, pair.label)
@@ -202,11 +219,6 @@ class Pairs:
 
     def __add__(self, other: "Pairs") -> "Pairs":
         return Pairs(self.pairs + other.pairs, self.notes + other.notes)
-
-
-def as_names(given: Iterable[str] | str) -> tuple[str, ...]:
-    """Return the names of arms, components or vectors as a tuple; a text alone is one name, never its letters."""
-    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def is_image_arm(arm: str) -> bool:

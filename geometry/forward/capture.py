@@ -10,13 +10,14 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor
 
-from regap.geometry.data.pairs import Pairs, Prompt, as_names
+from regap.geometry.data.pairs import Pairs, Prompt
 from regap.geometry.forward.batches import BatchSplitter, batch_rows, prefetch
-from regap.geometry.forward.hooks import Edit
+from regap.geometry.forward.hooks import Edit, as_edits
 from regap.geometry.forward.pending_states import PendingStates, start_capture
 from regap.geometry.forward.runner import Advance, Runner
 from regap.geometry.forward.token_capture import capture_every_token
 from regap.geometry.models.model import Model
+from regap.geometry.one_or_several import as_layers, as_names
 from regap.geometry.prompts.batch import Batch, prompt_digest, render
 from regap.geometry.states.activations import Activations, StateRow
 from regap.geometry.states.index import model_folder, write_index
@@ -31,8 +32,8 @@ def capture(  # pyright: ignore[reportOverlappingOverload] - "all" is the one na
     pairs: Pairs,
     arms: Sequence[str] | str | None = None,
     *,
-    edits: Sequence[Edit] = (),
-    layers: Sequence[int] | None = None,
+    edits: Sequence[Edit] | Edit = (),
+    layers: Sequence[int] | int | None = None,
     position: Literal["all"],
 ) -> dict[str, TokenStates]: ...
 @overload
@@ -41,8 +42,8 @@ def capture(
     pairs: Pairs,
     arms: Sequence[str] | str | None = None,
     *,
-    edits: Sequence[Edit] = (),
-    layers: Sequence[int] | None = None,
+    edits: Sequence[Edit] | Edit = (),
+    layers: Sequence[int] | int | None = None,
     position: str = "last",
 ) -> dict[str, Activations]: ...
 def capture(
@@ -50,8 +51,8 @@ def capture(
     pairs: Pairs,
     arms: Sequence[str] | str | None = None,
     *,
-    edits: Sequence[Edit] = (),
-    layers: Sequence[int] | None = None,
+    edits: Sequence[Edit] | Edit = (),
+    layers: Sequence[int] | int | None = None,
     position: str = "last",
 ) -> Any:
     """Return, for each arm, the residual streams at a position after each block, under the edits.
@@ -61,10 +62,12 @@ def capture(
     left-padded batches sorted by length, within the runner's limits. A runner with a store keeps each batch in
     STORE/MODEL/ARM, MODEL being a digest of the model, and never computes it again for the same prompts, images,
     template, edits and position; an arm that takes more memory than the limits allow then stays on disk.
-    Raises PairError for an arm that no pair has, before the model is run.
+    `arms`, `edits` and `layers` may be one value or several. Raises PairError for an arm that no pair has, and
+    ModelError for a layer that the model does not have, before the model is run.
     """
     runner = Runner.of(model)
-    chosen = tuple(range(runner.model.layers)) if layers is None else tuple(layers)
+    edits = as_edits(edits)
+    chosen = tuple(range(runner.model.layers)) if layers is None else as_layers(layers)
     wanted = {arm: pairs.where(arm=arm) for arm in (pairs.arms if arms is None else as_names(arms))}
     if position == "all":
         return {

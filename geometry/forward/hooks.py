@@ -1,6 +1,6 @@
 """Functions on hook points: the only place where residual streams are read and changed while a model runs."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import get_ident, local
@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from regap.errors import ConfigError
 from regap.geometry.models.hook_points import hook_point
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
@@ -44,6 +45,15 @@ class Edit(Protocol):
     def hooks(self, model: Model, batch: Batch) -> list[Hook]:
         """Return fresh hooks for one pass, or one generation, over this batch."""
         ...
+
+
+def as_edits(given: Any) -> tuple[Edit, ...]:
+    """Return one edit, or several, as a tuple; raises ConfigError for anything that is no edit."""
+    found = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
+    for each in found:
+        if not hasattr(each, "hooks") or not hasattr(each, "only_last"):
+            raise ConfigError(f"edits is {each!r}; give an edit or a list of edits, as shift and edit return")
+    return found
 
 
 class _Columns(local):

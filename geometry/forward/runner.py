@@ -31,9 +31,10 @@ class Limits:
     """States of one arm that take more bytes stay in the store, if there is one, and are read part by part."""
 
     def __post_init__(self) -> None:
-        for name in ("prompts", "answers", "tokens"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
+        for name, least in (("prompts", 1), ("answers", 1), ("tokens", 1), ("bytes_in_memory", 0)):
+            given = getattr(self, name)
+            if not isinstance(given, int) or given < least:
+                raise ValueError(f"{name} is {given!r}; give a whole number, at least {least}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
 """Residual streams of prompts at one position, with what is needed to group them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -135,6 +135,25 @@ class Activations:
                 f"arms {self.arm} and {other.arm} share no pair; give both renderings of a request one pair_id"
             )
         return self.take(mine), other.take([place[self.pair_ids[i]] for i in mine])
+
+
+def by_arm(states: Any) -> list[Any]:
+    """Return the states of one arm or of several, as `capture` returns them, as a list; PairError for none."""
+    several = states.values() if isinstance(states, Mapping) else states
+    found = list(several) if isinstance(several, Iterable) and not hasattr(several, "rows") else [several]
+    wrong = [each for each in found if not hasattr(each, "rows")]
+    if wrong or not found:
+        raise PairError(f"states is {wrong[0] if wrong else states!r}; give what capture returns")
+    return found
+
+
+def one_arm(states: Any, name: str = "states") -> "Activations":
+    """Return the states; raises PairError for anything but those of one arm."""
+    if not isinstance(states, Activations):
+        raise PairError(
+            f"{name} is of type {type(states).__name__}; give the states of one arm, as in states['text'].calibration"
+        )
+    return states
 
 
 @runtime_checkable

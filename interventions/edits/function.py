@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regap.errors import ModelError, PackError
+from regap.errors import ConfigError, ModelError, PackError
 from regap.geometry.forward.hooks import Hook, Residual
 from regap.geometry.models.model import Model
+from regap.geometry.one_or_several import as_layers
 from regap.geometry.prompts.batch import Batch
 from regap.geometry.prompts.positions import Positions
 from regap.geometry.states.store import digest_of, digest_of_tensor
@@ -99,7 +100,7 @@ class FunctionEdit:
 
 def edit(
     function: Callable[[Residual], Residual],
-    layers: Sequence[int],
+    layers: Sequence[int] | int,
     positions: Positions = "last",
     phase: Phase = "prefill",
     norm: Norm = "plain",
@@ -110,9 +111,11 @@ def edit(
     The function sees the residual stream [prompt, token, d_model] of a pass and returns the same shape. At positions
     "last" it may change the last token alone, which is tried on random states before results are made.
     """
+    if not callable(function):
+        raise ConfigError(f"function is {function!r}; give a function of the residual stream")
     return FunctionEdit(
         function,
-        Site(tuple(layers), positions, phase, norm),
+        Site(as_layers(layers), positions, phase, norm),
         name or getattr(function, "__name__", "function"),
     )
 

@@ -20,6 +20,7 @@ from regap.geometry.forward.hooks import Hook, first_column
 from regap.geometry.forward.prefix import prefill, read_last_token, whole_prompts
 from regap.geometry.forward.runner import Runner
 from regap.geometry.models.model import Model
+from regap.geometry.one_or_several import as_layers
 from regap.geometry.prompts.batch import Batch
 from regap.geometry.prompts.positions import Positions
 from regap.geometry.states.store import digest_of, digest_of_tensor
@@ -234,7 +235,7 @@ def calibrate_regap(
     pairs: Pairs,
     refusal: Direction,
     drift: Drift,
-    layers: Sequence[int],
+    layers: Sequence[int] | int,
     *,
     false_refusals: float = 0.05,
     strongest: float = 1.0,
@@ -242,7 +243,7 @@ def calibrate_regap(
     phase: Phase = "prefill",
     norm: Norm = "plain",
     probe: float = 1.0,
-    read_layers: Sequence[int] | None = None,
+    read_layers: Sequence[int] | int | None = None,
     signal: Signal = "rho",
     gate: GateKind = "hard",
 ) -> ReGap:
@@ -260,9 +261,9 @@ def calibrate_regap(
         )
     if not 0 < false_refusals < 1:
         raise ValueError(f"false_refusals is {false_refusals}; give a share between 0 and 1, such as 0.05")
-    site = Site(tuple(layers), positions, phase, norm)
+    site = Site(as_layers(layers), positions, phase, norm)
     after = range(max(site.layers) + 1, Runner.of(model).model.layers)
-    read = tuple(after if read_layers is None else read_layers)
+    read = tuple(after) if read_layers is None else as_layers(read_layers, "read_layers")
     correction = fixed_correction(drift, site, probe)
     unset = ReGap(correction, refusal, read, Gate(gate, 0.0), strongest, signal)
     harmless = pairs.calibration.where(label="harmless", arm=drift.arm)

@@ -1,7 +1,9 @@
 """Fixed-strength correction: the same multiple of the drift is removed from every input."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 
 import torch
 from jaxtyping import Float
@@ -11,6 +13,7 @@ from regap.errors import ModelError
 from regap.geometry.drift import Drift
 from regap.geometry.forward.hooks import Hook
 from regap.geometry.models.model import Model
+from regap.geometry.one_or_several import as_layers
 from regap.geometry.prompts.batch import Batch
 from regap.geometry.prompts.positions import Positions
 from regap.geometry.states.store import digest_of, digest_of_tensor
@@ -36,6 +39,8 @@ class Shift(StoredEdit, kind="shift"):
                 f"vectors {self.name!r} have shape {list(self.vectors.shape)} and number format {self.vectors.dtype}; "
                 "give real numbers of shape [layer, d_model]"
             )
+        if not isinstance(self.strength, Real) or not math.isfinite(self.strength):
+            raise ValueError(f"strength is {self.strength!r}; give one finite number")
         if len(self.vectors) != len(self.site.layers):
             raise ValueError(
                 f"{len(self.vectors)} vectors do not fit site {self.site}; give one for each layer"
@@ -83,7 +88,7 @@ def fixed_correction(drift: Drift, site: Site, strength: float = 1.0) -> Shift:
 
 def shift(
     drift: Drift,
-    layers: Sequence[int],
+    layers: Sequence[int] | int,
     strength: float = 1.0,
     positions: Positions = "last",
     phase: Phase = "prefill",
@@ -93,7 +98,7 @@ def shift(
 
     Raises ValueError for a layer that the drift does not have.
     """
-    return fixed_correction(drift, Site(tuple(layers), positions, phase, norm), strength)
+    return fixed_correction(drift, Site(as_layers(layers), positions, phase, norm), strength)
 
 
 def _hook(site: Site, batch: Batch, vector: Tensor, strengths: Tensor) -> Callable[[Tensor], Tensor | None]:

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from regap.geometry.forward.hooks import first_column
+from regap.geometry.one_or_several import as_layers
 from regap.geometry.prompts.batch import Batch
 from regap.geometry.prompts.positions import Positions
 
@@ -33,10 +34,7 @@ class Site:
     """plain: the state moves by the vector; keep: it is then scaled back to its length."""
 
     def __post_init__(self) -> None:
-        if not self.layers or len(set(self.layers)) != len(self.layers) or min(self.layers) < 0:
-            raise ValueError(
-                f"layers {list(self.layers)} must be at least one layer, each named once, none negative"
-            )
+        object.__setattr__(self, "layers", as_layers(self.layers))
         for name, kinds in (("positions", Positions), ("phase", Phase), ("norm", Norm)):
             if getattr(self, name) not in get_args(kinds):
                 known = ", ".join(get_args(kinds))

@@ -13,7 +13,8 @@ from regap.geometry.data.benchmarks.entry import BenchmarkEntry
 from regap.geometry.data.benchmarks.pictures import Gallery
 from regap.geometry.data.benchmarks.source import BenchmarkFiles
 from regap.geometry.data.benchmarks.twins import twins_together
-from regap.geometry.data.pairs import Pair, Pairs, Prompt, as_names, normal
+from regap.geometry.data.pairs import Pair, Pairs, Prompt, normal
+from regap.geometry.one_or_several import as_names
 
 PARTIAL = "download the rest, or allow a partial benchmark (allow_partial=True, --partial)"
 
@@ -38,6 +39,7 @@ def benchmark(
     pictures that are missing are an error, or, with `allow_partial`, a line in the notes; anything else that is
     wrong is an error. Twins share a cluster and a split. PairError names file, row and remedy.
     """
+    _check_count("limit", limit)
     return _read(
         name, folder, (lambda pairs: pairs.first(limit)) if limit else None, arms, download, allow_partial
     )
@@ -57,6 +59,7 @@ def harmless(
     With `count`, at most so many: which ones, a hash of the request decides, not the order of the file. From a
     benchmark with both labels, only the harmless pairs are taken.
     """
+    _check_count("count", count)
     return _read(
         name,
         folder,
@@ -65,6 +68,11 @@ def harmless(
         download,
         allow_partial,
     )
+
+
+def _check_count(name: str, count: int | None) -> None:
+    if count is not None and count < 1:
+        raise PairError(f"{name} is {count}; give at least 1, or leave it out for all")
 
 
 def _drawn(pairs: Pairs, count: int | None) -> Pairs:

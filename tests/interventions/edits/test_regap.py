@@ -126,10 +126,11 @@ def test_one_token_traces_equal_those_of_full_passes(
 def test_calibration_opens_for_at_most_the_budget_of_harmless_images(
     budget: float, signal: Signal, tiny: Model, tiny_pairs: Pairs, refusal: Direction, drift: Drift
 ) -> None:
+    every = Pairs(tuple(replace(pair, split="calibration") for pair in tiny_pairs))
     edit = calibrate_regap(
-        tiny, tiny_pairs, refusal, drift, [1], strongest=1.0, false_refusals=budget, signal=signal
+        tiny, every, refusal, drift, [1], strongest=1.0, false_refusals=budget, signal=signal
     )
-    harmless = tiny_pairs.where(label="harmless")  # all twelve of them set this threshold
+    harmless = every.where(label="harmless")  # all twelve of them set this threshold
     opened = float((strengths(tiny, harmless, edit) > 0).double().mean())
     assert budget - 1 / 6 < opened <= budget + 1e-9
 
@@ -239,7 +240,7 @@ def test_a_single_pass_runs_no_pass_of_its_own(
     tiny: Model, tiny_pairs: Pairs, refusal: Direction, drift: Drift, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = collate(tiny, [pair.prompts[ARM] for pair in tiny_pairs], range(24))
-    monkeypatch.setattr("regap.interventions.edits.regap.run_last_token", lambda *_: pytest.fail("ran"))
+    monkeypatch.setattr("regap.interventions.edits.regap.read_last_token", lambda *_: pytest.fail("ran"))
     assert len(single_pass(refusal, drift, 0.0).hooks(tiny, batch)) == 4
     with pytest.raises(pytest.fail.Exception):
         replace(single_pass(refusal, drift, 0.0), passes="probe").hooks(tiny, batch)
