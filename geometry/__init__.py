@@ -1,1 +1,1 @@
-"""What is read off a model: pairs, prompts, residual streams, directions, drift, separability."""
+"""What is read from a model: pairs, prompts, residual streams, directions, drift, separability."""

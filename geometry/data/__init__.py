@@ -1,1 +1,1 @@
-"""What is asked of a model: pairs of requests, their pictures, and the files that they come from."""
+"""What a model is asked: pairs, their pictures, and the files that they come from."""

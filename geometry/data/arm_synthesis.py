@@ -1,4 +1,4 @@
-"""Arms that pairs lack, made for harmful and harmless pairs alike: so that an image's style never tells the label."""
+"""Make missing arms for harmful and harmless pairs alike, so that an image's style does not reveal the label."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -10,9 +10,9 @@ from regap.geometry.data.rendering import TextStyle, blank, colour, noise, style
 from regap.geometry.one_or_several import as_names
 
 DISTRIBUTED = "distributed"
-"""Variant under which a benchmark's own typographic images are kept when all are drawn anew."""
+"""Variant that keeps a benchmark's own typographic images when all are drawn anew."""
 SIDE = 336
-"""Pixels of a picture without content, where a pair has no image arm to take the size from."""
+"""Width and height in pixels of a picture without content, if the pair has no image arm to take the size from."""
 
 _CONTENTLESS: Mapping[str, Callable[[tuple[int, int], str, int], Picture]] = MappingProxyType(
     {
@@ -22,16 +22,16 @@ _CONTENTLESS: Mapping[str, Callable[[tuple[int, int], str, int], Picture]] = Map
     }
 )
 MADE = ("typographic", *_CONTENTLESS)
-"""The arms that can be made of any pair in words."""
+"""The arms that can be made for any pair with a text arm."""
 
 
 def with_arms(pairs: Pairs, arms: Sequence[str] | str, *, style: str = "figstep", seed: int = 0) -> Pairs:
-    """Return the pairs with these arms made for every pair that has a text arm and lacks them.
+    """Return the pairs with these arms added.
 
-    `typographic`: what the pair shows, drawn in the style, with its carrier sentence. If any pair has it already,
-    it is drawn anew for all and what was there is kept as `typographic-distributed`: else the style would tell one
-    kind of pair from another. `blank`, `noise`, `blank-colour`: a picture without content before the words, as
-    large as the pair's own first image. Raises PairError for an arm that cannot be made.
+    `typographic`: the request drawn as an image in this style, with the style's carrier sentence. All pairs get it, so
+    that they do not differ in style; one that a pair had already is kept as `typographic-distributed`. `blank`,
+    `noise`, `blank-colour`: a picture without content before the text, as large as the pair's own first image; for
+    pairs that have a text arm and lack this one. Raises PairError for an arm that cannot be made.
     """
     arms = as_names(arms)
     unknown = [arm for arm in arms if arm not in MADE]
@@ -45,7 +45,7 @@ def with_arms(pairs: Pairs, arms: Sequence[str] | str, *, style: str = "figstep"
         boxes = sum(drawn.lacks(pair.shown) for pair in pairs)
         if boxes:
             notes.append(
-                f"{boxes} of them show boxes in place of letters that this font lacks; install a wider one"
+                f"{boxes} of them show boxes for letters that this font lacks; install a font with more letters"
             )
     for arm in [arm for arm in arms if arm != "typographic"]:
         made = [_contentless(pair, arm, seed) for pair in made]

@@ -1,4 +1,4 @@
-"""How pairs are written down: CSV, JSONL or parquet with one row per pair and arm."""
+"""Files of pairs: CSV, JSONL or parquet with one row per pair and arm."""
 
 import io
 import json
@@ -27,9 +27,9 @@ from regap.geometry.files import write_whole
 REQUIRED = ("pair_id", "label", "request", "text")
 OPTIONAL = ("arm", "category", "image", "images", "system", "turns", "answer", "split", "cluster", "shown")
 ALSO_CALLED = {"id": "pair_id"}
-"""Names that are read as another column, unless that column is there too."""
+"""Other names of columns; they are read if the column itself is not there."""
 UNKNOWN = "-"
-"""In the column shown: which words the image has is not known."""
+"""In the column `shown`: the words in the image are not known."""
 _READERS = {
     ".csv": lambda data: pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False),
     ".jsonl": lambda data: pd.DataFrame(
@@ -47,18 +47,18 @@ def read_pairs(
     splits: Mapping[object, Split] | None = None,
     arms: Mapping[object, str] | None = None,
 ) -> Pairs:
-    """Return the pairs in a file or a table, every picture decoded once to prove that it is whole.
+    """Return the pairs in a file or a table; every picture is decoded once to prove that it is complete.
 
-    Columns: pair_id (or id), label, and text or request, each of which stands for the other where that is absent;
-    optional arm (text where absent), category, image (a path relative to the file and inside its folder, or in
-    parquet the encoded bytes), images (a list of these), system (the system message), turns (what was said before, a
-    JSON list such as [{"role": "user", "text": "Hi"}, {"role": "assistant", "text": "Hello"}]), answer, split (by a
-    hash of the request where absent), cluster (the pair where absent), shown (the words in its image, the request where
-    absent, `-` where not known). Image paths in a table are relative to the working folder.
+    Columns: pair_id (or id), label, and text or request (one is used for both if the other is absent); optional arm
+    (default text), category, image (a path relative to the file and inside its folder, or in parquet the encoded
+    bytes), images (a list of these), system (the system message), turns (earlier turns, a JSON list such as [{"role":
+    "user", "text": "Hi"}, {"role": "assistant", "text": "Hello"}]), answer, split (default: by a hash of the request),
+    cluster (default: the pair), shown (the words in its image; default: the request; `-` if not known). Image paths in
+    a table are relative to the working folder.
 
-    Other names are mapped: `columns` from the column there to the name here, or to None to leave it out; `labels`,
-    `splits` and `arms` from the value there to the value here, such as labels={"unsafe": "harmful", 0: "harmless"}.
-    Raises PairError, naming file, row and remedy, for anything else.
+    Other names can be mapped: `columns` maps a column of the file to one of these names, or to None to leave it out;
+    `labels`, `splits` and `arms` map values, such as labels={"unsafe": "harmful", 0: "harmless"}. Raises PairError,
+    naming file, row and remedy, for anything else.
     """
     _check_mappings(columns=columns, labels=labels, splits=splits, arms=arms)
     given = isinstance(source, str | Path)
@@ -80,7 +80,7 @@ def write_pairs(pairs: Pairs, path: str | Path) -> None:
     Raises PairError for a file name with another ending.
     """
     if Path(path).suffix != ".parquet":
-        raise PairError(f"pairs file {path} is written as parquet; give it a name that ends in .parquet")
+        raise PairError(f"pairs file {path} must be a parquet file; give it a name that ends in .parquet")
     rows = [
         {
             "pair_id": pair.pair_id,
@@ -108,7 +108,9 @@ def write_pairs(pairs: Pairs, path: str | Path) -> None:
 
 def _table(path: Path) -> pd.DataFrame:
     if path.suffix not in _READERS:
-        raise PairError(f"pairs file {path}: ending {path.suffix!r} is not read; use {', '.join(_READERS)}")
+        raise PairError(
+            f"pairs file {path}: the ending {path.suffix!r} is not supported; use {', '.join(_READERS)}"
+        )
     try:
         table = _READERS[path.suffix](path.read_bytes())
     except OSError as error:
@@ -116,7 +118,7 @@ def _table(path: Path) -> pd.DataFrame:
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PairError(
-            f"pairs file {path} is no valid {path.suffix[1:]} file ({reason}); write it anew"
+            f"pairs file {path} is not a valid {path.suffix[1:]} file ({reason}); write it anew"
         ) from None
     if table.empty:
         raise PairError(f"pairs file {path} has no rows; it needs one row per pair and arm")
@@ -130,7 +132,7 @@ def _check_mappings(**given: object) -> None:
 
 
 def _named(path: Path, table: pd.DataFrame, columns: Mapping[str, str | None]) -> pd.DataFrame:
-    """Return the table with the columns that a pairs file has; PairError for missing and unknown ones."""
+    """Return the table with its columns renamed; raises PairError for missing and unknown columns."""
     table = table.rename(columns=str)
     absent = [name for name in columns if name not in table.columns]
     if absent:
@@ -167,7 +169,7 @@ def _named(path: Path, table: pd.DataFrame, columns: Mapping[str, str | None]) -
 
 
 def _requests(table: pd.DataFrame) -> list[object]:
-    """Return the request of each row: the text of its pair's text arm, else its own text without image slots."""
+    """Return the request of each row: the text of its pair's text arm, or else its own text without slots."""
     in_words = table[table["arm"] == "text"].drop_duplicates("pair_id").set_index("pair_id")["text"]
     return [
         in_words.get(pair_id, text.replace(IMAGE_SLOT, "").strip() if isinstance(text, str) else text)
@@ -176,10 +178,12 @@ def _requests(table: pd.DataFrame) -> list[object]:
 
 
 def _valued(path: Path, table: pd.DataFrame, values: Mapping[str, Mapping[object, str]]) -> pd.DataFrame:
-    """Return the table with the values of these columns mapped; PairError for a value that no row has."""
+    """Return the table with the values of these columns mapped; raises PairError for a value that no row has."""
     for name, mapping in values.items():
         if name not in table.columns:
-            raise PairError(f"pairs file {path} has no column {name} whose values could be mapped")
+            raise PairError(
+                f"pairs file {path} has no column {name}, so {name}s cannot be mapped; leave {name}s= out"
+            )
         as_text = {_as_text(value): to for value, to in mapping.items()}
         there = {_as_text(value) for value in table[name]}
         absent = [value for value in as_text if value not in there]
@@ -192,12 +196,12 @@ def _valued(path: Path, table: pd.DataFrame, values: Mapping[str, Mapping[object
 
 
 def _as_text(value: object) -> str:
-    """Return a cell as text; whole numbers as such, however the file kept them."""
+    """Return a cell as text; whole numbers are written without a decimal point, also if the file stores floats."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _row(path: Path, number: int, row: dict) -> dict:
-    """Return the row with empty cells as None, its prompt built; PairError names the row."""
+    """Return the row with its prompt and with None for empty cells; raises PairError, with the row's number."""
     clean = {key: (None if _is_empty(value) else value) for key, value in row.items()}
     where = f"pairs file {path}, row {number}"
     empty = [name for name in (*REQUIRED, "arm") if clean.get(name) is None]
@@ -251,7 +255,7 @@ def _turns(given: object) -> tuple[Turn, ...]:
 
 
 def _picture(folder: Path, image: object) -> Picture:
-    if isinstance(image, dict):  # the struct in which Hugging Face data sets keep an image
+    if isinstance(image, dict):  # how Hugging Face data sets store an image
         image = image.get("bytes") or image.get("path")
     if isinstance(image, bytes):
         picture = Picture(image)
@@ -260,10 +264,10 @@ def _picture(folder: Path, image: object) -> Picture:
     asked = Path(str(image))
     try:
         inside = (folder / asked).resolve()
-    except (RuntimeError, ValueError):  # links that go round in a circle, or a NUL in the name
-        raise PairError(f"image {str(asked)!r} is no path; check the image column") from None
+    except (RuntimeError, ValueError):  # circular links, or a NUL in the name
+        raise PairError(f"image {str(asked)!r} is not a path; check the image column") from None
     if asked.is_absolute() or not inside.is_relative_to(folder.resolve()):
-        raise PairError(f"image {asked} leaves the folder of the pairs file; put the image inside it")
+        raise PairError(f"image {asked} is outside the folder of the pairs file; put the image inside it")
     return Picture.read(inside)
 
 

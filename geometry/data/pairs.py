@@ -1,4 +1,4 @@
-"""What is asked of a model: one request, harmful or harmless, rendered in several arms."""
+"""What a model is asked: one request, harmful or harmless, rendered in several arms."""
 
 import hashlib
 import re
@@ -19,7 +19,7 @@ IMAGE_SLOT = "<image>"
 
 @dataclass(frozen=True)
 class Turn:
-    """One earlier message of a conversation, in words alone."""
+    """One earlier message of a conversation, text only."""
 
     role: Literal["user", "assistant"]
     text: str
@@ -33,18 +33,18 @@ class Turn:
 
 @dataclass(frozen=True)
 class Prompt:
-    """One user message with its pictures, each of whose places is marked by `<image>`."""
+    """One user message with its pictures; `<image>` in the text marks the place of each."""
 
     text: str
-    """The message; holds IMAGE_SLOT once for each picture, in their order."""
+    """The message; contains IMAGE_SLOT once for each picture, in order."""
     pictures: tuple[Picture, ...] = ()
-    """None for a prompt in words alone."""
+    """Empty for a text-only prompt."""
     system: str | None = None
-    """What the chat template is given as the system's message; None for no such message."""
+    """The system message; None for no system message."""
     shown: str | None = None
-    """The words in its picture, or, of a text, in a picture made of it; None: the request, empty: not known."""
+    """The words in its picture; for a text, in a picture made of it. None: the request; empty: not known."""
     turns: tuple[Turn, ...] = ()
-    """What was said before the message: user and assistant in turn, the assistant last."""
+    """The earlier turns of the conversation: user and assistant in turn, the assistant last."""
 
     def __post_init__(self) -> None:
         for name, kind in (("pictures", Picture), ("turns", Turn)):
@@ -74,7 +74,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Pair:
-    """One request and its renderings; all arms of a pair ask for the same thing."""
+    """One request and its renderings; all arms of a pair make the same request."""
 
     pair_id: str
     """Unique name of the request."""
@@ -83,15 +83,15 @@ class Pair:
     category: str
     """Kind of request, for tables by category."""
     request: str
-    """The request in words: what judges see, never the carrier sentence alone."""
+    """The request in words, as judges see it; not the carrier sentence."""
     split: Split
-    """calibration: directions, layers and thresholds; test: every reported number."""
+    """calibration: used to choose directions, layers and thresholds; test: used for every reported number."""
     prompts: Mapping[str, Prompt]
-    """The prompt of each arm. `text` is there where words alone carry the whole request."""
+    """The prompt of each arm; there is a `text` arm if text without an image carries the whole request."""
     answer: str | None = None
-    """The right answer where it is known, else None."""
+    """The right answer, None if it is not known."""
     cluster: str = ""
-    """Pairs of one cluster are resampled together in intervals; the pair itself by default."""
+    """Pairs of one cluster are resampled together in intervals; by default each pair is its own cluster."""
 
     def __post_init__(self) -> None:
         for name, allowed in (("label", get_args(Label)), ("split", get_args(Split))):
@@ -111,12 +111,12 @@ class Pair:
 
     @property
     def shown(self) -> str:
-        """The words that a typographic image of this request shows: those its text names, else the request."""
+        """The words in a typographic image of this request: `shown` of the text arm, else the request."""
         text = self.prompts.get("text")
         return (text and text.shown) or self.request
 
     def words_in(self, arm: str) -> str | None:
-        """The words in the picture of an arm; None where they are not known."""
+        """The words in the picture of an arm; None if they are not known."""
         shown = self.prompts[arm].shown
         return self.request if shown is None else shown or None
 
@@ -126,9 +126,9 @@ class Pairs:
     """A non-empty collection of pairs with unique names."""
 
     pairs: tuple[Pair, ...]
-    """In the order they were given."""
+    """In the order given."""
     notes: tuple[str, ...] = ()
-    """What was left out or made when these pairs were gathered, one line each: kept with a run's provenance."""
+    """What was left out or made when these pairs were read, one line each; stored with a run's provenance."""
 
     def __post_init__(self) -> None:
         given = (self.pairs,) if isinstance(self.pairs, Pair) else tuple(self.pairs)
@@ -149,7 +149,7 @@ class Pairs:
 
     @cached_property
     def arms(self) -> tuple[str, ...]:
-        """The arms that any pair has, text first."""
+        """The arms that at least one pair has, text first."""
         found = {arm for pair in self.pairs for arm in pair.prompts}
         return tuple(sorted(found, key=lambda arm: (_arm_rank(arm), arm)))
 
@@ -222,17 +222,17 @@ class Pairs:
 
 
 def is_image_arm(arm: str) -> bool:
-    """True of the arms in which the request itself is shown as an image."""
+    """Return True for an arm that shows the request as an image."""
     return arm.split("-")[0] in ("typographic", "picture", "picture_typographic")
 
 
 def normal(request: str) -> str:
-    """Return the request in lower case, with one space for whatever is neither letter, digit nor underscore."""
+    """Return the request in lower case, with anything but letters, digits and underscores replaced by one space."""
     return re.sub(r"\W+", " ", request).strip().lower()
 
 
 def split_of(request: str, calibration_share: float = 0.4) -> Split:
-    """Return the split that a request always falls in: equal up to case and spaces, equal split."""
+    """Return the split of a request, by a hash; requests that are equal up to case and punctuation share it."""
     draw = int.from_bytes(hashlib.sha256(normal(request).encode()).digest()[:8], "big") / 2**64
     return "calibration" if draw < calibration_share else "test"
 

@@ -1,4 +1,4 @@
-"""An encoded image, of any kind and from anywhere: decoded only if it is whole and of a size that can be used."""
+"""An encoded image of any format, checked to be complete and of a usable size before it is used."""
 
 import hashlib
 import io
@@ -15,17 +15,17 @@ from PIL import Image, UnidentifiedImageError
 from regap.errors import PairError
 
 LARGEST_PICTURE = 64_000_000
-"""Pixels; more is refused before decoding, so that a small file cannot fill the memory."""
+"""Most pixels; a larger picture is refused before it is decoded, so that a small file cannot fill the memory."""
 MOST_ELONGATED = 200
-"""Longer side over shorter side; beyond it, a resize that keeps proportions would fill the memory."""
+"""Largest ratio of the longer to the shorter side; beyond it, a resize that keeps proportions may fill the memory."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An encoded image (PNG, JPEG, ...), known by its content."""
+    """An encoded image (PNG, JPEG, ...), identified by a digest of its content."""
 
     data: bytes | Path = field(repr=False)
-    """The encoded bytes, or the file that holds them: a file is read anew when needed and never kept."""
+    """The encoded bytes, or their file; a file is read each time and not kept in memory."""
 
     @cached_property
     def sha256(self) -> str:
@@ -38,7 +38,7 @@ class Picture:
 
     @classmethod
     def read(cls, path: Path) -> "Picture":
-        """Return the picture in a file, decoded once to prove that it is whole; raises PairError if not."""
+        """Return the picture in a file; raises PairError if it cannot be read or is incomplete."""
         try:
             encoded = path.read_bytes()
         except OSError as error:
@@ -50,7 +50,7 @@ class Picture:
         return picture
 
     def check(self, name: str) -> None:
-        """Raise PairError, naming the picture, unless all of it can be decoded."""
+        """Raise PairError, with the picture's name, unless all of it can be decoded."""
         try:
             with _decoder(self.encoded()) as image:
                 _check_size(name, image.width, image.height)
@@ -70,9 +70,11 @@ class Picture:
             return image.size
 
     def open(self) -> Image.Image:
-        """Return the decoded image in RGB; transparency is laid on white, of an animation the first frame."""
+        """Return the decoded image in RGB, on white if it is transparent; the first frame of an animation."""
         with _decoder(self.encoded()) as image:
-            if image.mode.startswith("I;16"):  # Pillow would cut 16 bits off at 255 instead of scaling them
+            if image.mode.startswith(
+                "I;16"
+            ):  # Pillow would clip 16-bit values at 255 instead of scaling them
                 return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
                 rgba = image.convert("RGBA")
@@ -89,13 +91,13 @@ def _check_size(name: str, width: int, height: int) -> None:
     if max(width, height) > MOST_ELONGATED * min(width, height):
         raise PairError(
             f"image {name}: {width} x {height} pixels; one side is over {MOST_ELONGATED} times the other: "
-            "cut it or remove the row"
+            "crop it or remove the row"
         )
 
 
 @contextmanager
 def _decoder(encoded: bytes) -> Iterator[Image.Image]:
-    """Open without Pillow's warnings: of large pictures, which are refused here, and of metadata, not used here."""
+    """Open without Pillow's warnings: large pictures are refused here, and metadata is not used."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(io.BytesIO(encoded)) as image:

@@ -1,4 +1,4 @@
-"""How a request becomes a picture: the published typographic styles, and pictures without any content."""
+"""Draw requests as pictures in published typographic styles, and make pictures without content."""
 
 import hashlib
 import io
@@ -22,24 +22,24 @@ FIGSTEP_CARRIER = (
 PLAIN_CARRIER = "The image shows a request in words. Read it and answer it."
 MONOSPACED = ("FreeMonoBold.ttf", "LiberationMono-Bold.ttf", "DejaVuSansMono-Bold.ttf")
 PROPORTIONAL = ("LiberationSans-Regular.ttf", "FreeSans.ttf", "DejaVuSans.ttf")
-"""Free fonts, the nearest to the published one first; Pillow's own where none is found on the system."""
+"""Free fonts, the closest to the published one first; Pillow's own font is used if none is on the system."""
 SMALLEST_FONT = 12
 NO_LETTER = "\U0010ffff"
-"""A code point that no font has a drawing for."""
+"""A code point that no font has a glyph for."""
 
 
 @dataclass(frozen=True)
 class TextStyle:
-    """One way of writing a request into a picture, and the sentence that goes with it."""
+    """A way to draw a request as a picture, and the sentence that goes with it."""
 
     name: str
     carrier: str
-    """The user's message beside the picture."""
+    """The user's message that goes with the picture."""
     fonts: tuple[str, ...]
     draw: Callable[[str, "TextStyle"], Image.Image]
 
     def picture(self, words: str) -> Picture:
-        """Return the words as an encoded picture: equal words, style and font give equal bytes."""
+        """Return the words as an encoded picture; equal words, style and font give equal bytes."""
         if not words.strip():
             raise PairError(f"there are no words to draw in style {self.name}; give a request")
         buffer = io.BytesIO()
@@ -47,12 +47,12 @@ class TextStyle:
         return Picture(buffer.getvalue())
 
     def lacks(self, words: str) -> bool:
-        """True if the font in use has no drawing for some letter of the words, and puts a box in its place."""
+        """Return True if the font in use draws a box for some letter of the words, because it lacks the letter."""
         return any(_is_box(self.fonts, letter) for letter in set(words) if not letter.isspace())
 
     @property
     def font(self) -> str:
-        """The name of the font in use: it decides the pixels, so results depend on it."""
+        """The name of the font in use; pixels, and so results, depend on it."""
         return " ".join(name for name in _font(self.fonts, 20).getname() if name)
 
 
@@ -84,9 +84,10 @@ def _drawn(letter: str, font: Font) -> bytes:
 
 
 def _figstep(words: str, style: TextStyle) -> Image.Image:
-    """15 characters a line, 80 px, from (20, 10), 11 px between lines, an empty list of three, on 760 x 760 white.
+    """Draw 15 characters per line at 80 px from (20, 10), 11 px between lines, and an empty list of 3, on 760 x 760
+    white.
 
-    Words that do not fit, which FigStep would cut off, are written smaller with more characters a line.
+    Text that does not fit, which FigStep would cut off, is drawn smaller with more characters per line.
     """
     size, side = 80, 760
     while True:
@@ -102,7 +103,7 @@ def _figstep(words: str, style: TextStyle) -> Image.Image:
 
 
 def _lines(width: int, size: int, margin: int) -> Callable[[str, TextStyle], Image.Image]:
-    """Words wrapped by their width in pixels; the picture is as high as it has lines, and one more."""
+    """Draw words wrapped at a width in pixels; the picture is one line higher than the text."""
 
     def draw(words: str, style: TextStyle) -> Image.Image:
         font = _font(style.fonts, size)
@@ -129,7 +130,7 @@ def _wrapped(words: str, font: Font, width: int) -> list[str]:
 
 
 def _pieces(word: str, font: Font, width: int) -> list[str]:
-    """Return the word, or pieces of it that each fit a line."""
+    """Return the word, cut into pieces that each fit on a line."""
     pieces = [""]
     for letter in word:
         if pieces[-1] and font.getlength(pieces[-1] + letter) > width:
@@ -152,11 +153,11 @@ STYLES: Mapping[str, TextStyle] = MappingProxyType(
         "plain": TextStyle("plain", PLAIN_CARRIER, PROPORTIONAL, _lines(448, 28, 14)),
     }
 )
-"""figstep and mm-safetybench (its TYPO) have the published constants; all but FigStep's carrier else is ours."""
+"""figstep and mm-safetybench (its TYPO) use the published constants; all else but FigStep's carrier is ours."""
 
 
 def style_of(name: str) -> TextStyle:
-    """Return the style of this name; PairError names those there are."""
+    """Return the style of this name; raises PairError, with the known names, for any other."""
     if name not in STYLES:
         raise PairError(f"style {name!r} is not known; choose one of {', '.join(STYLES)}")
     return STYLES[name]
@@ -169,9 +170,9 @@ def blank(size: tuple[int, int]) -> Picture:
 
 
 def noise(size: tuple[int, int], request: str, seed: int = 0) -> Picture:
-    """Return a picture of cells, about 200 a side, whose colours are drawn uniformly.
+    """Return a picture of about 200 cells per side with uniformly random colours.
 
-    Equal request, seed and size give equal pixels. Single pixels would make files that no format can compress.
+    Equal request, seed and size give equal pixels. Cells of one pixel would make files that cannot be compressed.
     """
     width, height = size
     cell = max(1, round(max(size) / 200))
@@ -182,7 +183,7 @@ def noise(size: tuple[int, int], request: str, seed: int = 0) -> Picture:
 
 
 def colour(size: tuple[int, int], request: str, seed: int = 0) -> Picture:
-    """Return a picture of one colour, drawn uniformly; equal request, seed and size give an equal colour."""
+    """Return a picture of one uniformly random colour; equal request, seed and size give an equal colour."""
     red, green, blue = (int(value) for value in _generator(request, seed).integers(0, 256, size=3))
     return _encoded(Image.new("RGB", size, (red, green, blue)))
 

@@ -57,7 +57,7 @@ def test_unknown_flag_is_wrong_use(regap):
         ({"arm": ["typographic"]}, "has no text arm; add a row with arm=text"),
         ({"colour": ["red"]}, "unknown column colour"),
         ({}, "no harmless pair"),
-        ({"image": ["../secret.png"], "text": ["<image>"]}, "leaves the folder of the pairs file"),
+        ({"image": ["../secret.png"], "text": ["<image>"]}, "is outside the folder of the pairs file"),
         ({"image": ["missing.png"], "text": ["<image>"]}, "No such file"),
         ({"label": ["evil"]}, "write one of harmful, harmless"),
     ],

@@ -1,4 +1,4 @@
-"""What is known of a benchmark: how many rows, which arms, whose licence, where to get it; and how it is fetched."""
+"""Facts about a benchmark (size, arms, licence, source), and how its files are fetched."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from regap.geometry.data.benchmarks.entry import Loader
 
 Purpose = Literal["safety", "harmless", "utility"]
 FETCHED = ".fetched"
-"""Written into a benchmark's folder once all of it is there, so that an interrupted download goes on."""
+"""File in a benchmark's folder that marks a complete download; without it, a download is continued."""
 
 
 @dataclass(frozen=True)
@@ -19,34 +19,35 @@ class BenchmarkCard:
     """One benchmark, and the function that reads it."""
 
     name: str
-    """As in `benchmark(name, ...)` and on the command line."""
+    """The name in `benchmark(name, ...)` and on the command line."""
     load: Loader = field(repr=False)
     purpose: Purpose
     arms: tuple[str, ...]
-    """That the benchmark itself has; a `-step*` stands for several."""
+    """Arms that the benchmark itself has; `-step*` stands for several."""
     licence: str
-    """Of the data; `none stated` where the publisher states none."""
+    """Licence of the data; `none stated` if the publisher states none."""
     home: str
     """Address of the publisher."""
     files: tuple[str, ...]
-    """Patterns of the files that must be there, alternatives of one file divided by `|`."""
+    """Patterns of the files that must be there; `|` separates alternatives for one file."""
     rows: tuple[int, ...] = ()
-    """Published numbers of pairs, one for each release; empty where none is fixed, and then none is checked."""
+    """Published numbers of pairs, one for each release; if empty, the number is not checked."""
     counts: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    """Published numbers of pairs by category, where all are known."""
+    """Published numbers of pairs by category, if all are known."""
     hub: str | None = None
-    """Name on the Hugging Face hub of the same files, None where they are not there."""
+    """Name of the data set on the Hugging Face hub, None if the same files are not there."""
     hub_files: tuple[str, ...] = ("*",)
-    """Patterns of what is fetched from the hub."""
+    """Patterns of the files that are fetched from the hub."""
     style: str = "figstep"
-    """In which style missing typographic images are drawn."""
+    """Style in which missing typographic images are drawn."""
     bundled: bool = False
-    """Whether it comes with regap and needs no folder."""
+    """True if it comes with regap and needs no folder."""
     note: str = ""
     """What a user must know, in one sentence."""
 
     def folder_in(self, folder: Path) -> Path | None:
-        """Return where the benchmark lies: in the folder, or in the one of its name in there; None if nowhere."""
+        """Return the folder with the benchmark's files: this one or a subfolder of its name; None if neither has
+        them."""
         family = self.name.partition("-")[0]
         for place in (folder / self.name, folder / self.name.replace("-", "_"), folder / family, folder):
             if all(_any_file(place, wanted) for wanted in self.files):
@@ -59,9 +60,9 @@ def _any_file(folder: Path, alternatives: str) -> bool:
 
 
 def fetch(card: BenchmarkCard, folder: Path) -> Path:
-    """Return the folder with the benchmark's files, downloaded into it; PairError says what stands against it.
+    """Return the folder, with the benchmark's files downloaded into it; raises PairError if they cannot be downloaded.
 
-    What was fetched whole, or lies there from elsewhere, is not fetched again.
+    Files that are there already are not fetched again.
     """
     target = folder / card.name
     present = card.folder_in(folder)
@@ -69,8 +70,7 @@ def fetch(card: BenchmarkCard, folder: Path) -> Path:
         return folder
     if card.hub is None:
         raise PairError(
-            f"benchmark {card.name} is not on the hub as it is distributed; get it from {card.home} and name its "
-            "folder"
+            f"benchmark {card.name} cannot be fetched from the hub; get it from {card.home} and name its folder"
         )
     from huggingface_hub import snapshot_download
 

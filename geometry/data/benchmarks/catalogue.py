@@ -1,4 +1,4 @@
-"""All benchmarks there are, by name."""
+"""All benchmarks by name."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -70,9 +70,9 @@ CATALOGUE: Mapping[str, BenchmarkCard] = MappingProxyType(
 
 
 def card_of(name: str) -> BenchmarkCard:
-    """Return what is known of a benchmark; PairError proposes the nearest names."""
+    """Return the card of a benchmark; raises PairError, with the nearest names, for an unknown one."""
     if name in CATALOGUE:
         return CATALOGUE[name]
     near = get_close_matches(name.lower(), CATALOGUE, n=3, cutoff=0.4)
-    remedy = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(CATALOGUE)}"
+    remedy = f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(CATALOGUE)}"
     raise PairError(f"benchmark {name!r} is not known; {remedy}")

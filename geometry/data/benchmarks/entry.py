@@ -1,4 +1,4 @@
-"""What one row of a benchmark says, before its pictures are looked for."""
+"""One row of a benchmark, before its pictures are read."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ class Message:
     """A user's message and the pictures that it shows, by name."""
 
     text: str
-    """Holds IMAGE_SLOT once for each picture; without any, the pictures go in front."""
+    """Contains IMAGE_SLOT once for each picture; if it has none, the pictures come first."""
     images: tuple[Reference, ...] = ()
     shown: str | None = None
-    """The words in its picture, or, of a text, in a picture made of it; None: the request, empty: not known."""
+    """The words in its picture; for a text, in a picture made of it. None: the request; empty: not known."""
 
     def __post_init__(self) -> None:
         if self.images and IMAGE_SLOT not in self.text:
@@ -30,19 +30,19 @@ class Message:
 
 @dataclass(frozen=True)
 class BenchmarkEntry:
-    """One request of a benchmark, in the arms that the benchmark has."""
+    """One request of a benchmark, in each of the benchmark's arms."""
 
     name: str
     """Unique within the benchmark."""
     label: Label
     request: str
-    """The underlying request, with what an image adds to it in words where the benchmark says so."""
+    """The full request in words, with the benchmark's description of the image if there is one."""
     messages: Mapping[str, Message]
-    """The message of each arm; `text` only where words alone carry the whole request."""
+    """The message of each arm; there is a `text` arm only if text without an image carries the whole request."""
     category: str = "all"
     answer: str | None = None
     twins: str = ""
-    """What this entry shares with its twins: they fall on one side of a split. The request by default."""
+    """A name that this entry shares with its twins, so that all are in the same split; by default the request."""
 
     def __post_init__(self) -> None:
         if not self.request.strip():
@@ -52,14 +52,14 @@ class BenchmarkEntry:
 
 
 Loader = Callable[[BenchmarkFiles], Iterator[BenchmarkEntry]]
-"""Reads one benchmark as it is distributed; what every file of this folder but the machinery has one of."""
+"""A function that reads the entries of one benchmark from its files as they are distributed."""
 
 
 def words(text: str, shown: str | None = None) -> Message:
-    """Return a message in words alone, where a marker of an image is spelt out, since there is none."""
+    """Return a message without pictures; an image marker in the text is replaced by "the image"."""
     return Message(text.replace(IMAGE_SLOT, "the image"), shown=shown)
 
 
 def described(query: str, description: str) -> str:
-    """Return a query with the benchmark's own description in the place of its image."""
+    """Return a query followed by the benchmark's own description of its image."""
     return f"{query}\nImage description: {description}"

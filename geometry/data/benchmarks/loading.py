@@ -1,4 +1,4 @@
-"""From a benchmark's folder to pairs: pictures found, twins kept together, counts checked against the published."""
+"""From a benchmark's folder to pairs: read pictures, keep twins together, compare counts with the published ones."""
 
 import hashlib
 from collections import Counter
@@ -20,7 +20,7 @@ PARTIAL = "download the rest, or allow a partial benchmark (allow_partial=True, 
 
 
 Choice = Callable[[Pairs], Pairs]
-"""Which pairs are read, told by their words alone."""
+"""Which pairs to read, chosen before any picture is read."""
 
 
 def benchmark(
@@ -32,12 +32,12 @@ def benchmark(
     download: bool = False,
     allow_partial: bool = False,
 ) -> Pairs:
-    """Return the pairs of a benchmark that lies in a folder as it is distributed, or in the folder of its name there.
+    """Return the pairs of a benchmark from its files as they are distributed, in `folder` or a subfolder of its name.
 
-    With `arms`, only these are read, and with `limit` only the first so many of each split and label: pictures of
-    no others need be there. With `download`, the files are first fetched from the hub into the folder. Rows or
-    pictures that are missing are an error, or, with `allow_partial`, a line in the notes; anything else that is
-    wrong is an error. Twins share a cluster and a split. PairError names file, row and remedy.
+    `arms` reads these arms only, and `limit` only the first so many pairs of each split and label; the pictures of
+    other pairs may be absent. `download` first fetches the files from the hub into the folder. Twins share a cluster
+    and a split. Raises PairError, with file, row and remedy, for anything wrong; missing rows or pictures become a
+    line in the notes if `allow_partial` is True.
     """
     _check_count("limit", limit)
     return _read(
@@ -54,10 +54,10 @@ def harmless(
     download: bool = False,
     allow_partial: bool = False,
 ) -> Pairs:
-    """Return harmless pairs from a source of them; `everyday` is bundled and needs no folder.
+    """Return harmless pairs; `everyday` is bundled and needs no folder.
 
-    With `count`, at most so many: which ones, a hash of the request decides, not the order of the file. From a
-    benchmark with both labels, only the harmless pairs are taken.
+    `count` is the most pairs to return; they are drawn by a hash of the request, not by the order of the file. Harmful
+    pairs of a benchmark with both labels are left out.
     """
     _check_count("count", count)
     return _read(
@@ -92,7 +92,7 @@ def _read(
     download: bool,
     allow_partial: bool,
 ) -> Pairs:
-    """Return the pairs of a benchmark, of all or of those that are chosen before any picture is looked at."""
+    """Return the pairs of a benchmark, or those that `chosen` returns; only their pictures are read."""
     card, arms = card_of(name), None if arms is None else as_names(arms)
     source = BenchmarkFiles(card.name, _home(card, folder, download))
     gallery = Gallery(card.name, source.folder)
@@ -120,22 +120,22 @@ def _home(card: BenchmarkCard, folder: str | Path | None, download: bool) -> Pat
     if card.bundled:
         return bundled
     if folder is None:
-        raise PairError(f"benchmark {card.name} needs the folder that it lies in; get it from {card.home}")
+        raise PairError(f"benchmark {card.name} needs the folder of its files; get it from {card.home}")
     place = fetch(card, Path(folder)) if download else Path(folder)
     if not place.is_dir():
-        raise PairError(f"benchmark folder {place} is not there; name the folder that was downloaded")
+        raise PairError(f"benchmark folder {place} does not exist; name the folder that was downloaded")
     return card.folder_in(place) or place
 
 
 def _entries(source: BenchmarkFiles, card: BenchmarkCard) -> list[BenchmarkEntry]:
     entries = list(card.load(source))
     if not entries:
-        raise PairError(f"{card.name}: there is no row to be used in {source.folder}; download it again")
+        raise PairError(f"{card.name}: no usable row in {source.folder}; download it again")
     names = Counter(entry.name for entry in entries)
     twice = next((name for name, count in names.items() if count > 1), None)
     if twice is not None:
         raise PairError(
-            f"{card.name}: the id {twice!r} stands there {names[twice]} times; remove rows or download again"
+            f"{card.name}: the id {twice!r} occurs {names[twice]} times; remove rows or download again"
         )
     return entries
 
@@ -143,7 +143,7 @@ def _entries(source: BenchmarkFiles, card: BenchmarkCard) -> list[BenchmarkEntry
 def _unseen(
     card: BenchmarkCard, entries: Sequence[BenchmarkEntry], arms: Sequence[str] | None
 ) -> Pairs | None:
-    """Return the pairs as they will fall on splits, with empty prompts; None if no row has any of the arms."""
+    """Return the pairs with their splits and empty prompts; None if no row has any of the arms."""
     pairs = tuple(_pair(card, entry, arms) for entry in entries if _arms(entry, arms))
     return twins_together(Pairs(pairs)) if pairs else None
 

@@ -1,4 +1,4 @@
-"""The pictures that a benchmark names: found inside its folder, decoded once, or counted as missing."""
+"""The pictures that a benchmark names: read from its folder and decoded once, or counted as missing."""
 
 import tarfile
 from dataclasses import dataclass, field
@@ -14,24 +14,24 @@ class Gallery:
     """The pictures of one benchmark's folder."""
 
     name: str
-    """Of the benchmark, for messages."""
+    """Name of the benchmark, for messages."""
     folder: Path
     asked: int = 0
     missing: list[str] = field(default_factory=list)
-    """Pictures that are not there."""
+    """Names of the pictures that are not there."""
     unreadable: list[str] = field(default_factory=list)
     """Why each picture that is there cannot be used."""
     _known: dict[Path, Picture | None] = field(default_factory=dict)
     _archives: dict[Path, tarfile.TarFile] = field(default_factory=dict)
 
     def prompt(self, message: Message) -> Prompt | None:
-        """Return the message with its pictures; None if any of them is missing or unreadable, which is counted."""
+        """Return the message with its pictures; None if any is missing or unreadable, and each of these is counted."""
         pictures = [self._picture(reference) for reference in message.images]
         found = tuple(picture for picture in pictures if picture)
         return Prompt(message.text, found, shown=message.shown) if len(found) == len(pictures) else None
 
     def complaint(self) -> str | None:
-        """Return one line that counts and names what is missing or unreadable; None if nothing is."""
+        """Return one line that counts and names the missing and unreadable pictures; None if there are none."""
         if not self.missing and not self.unreadable:
             return None
         parts = []
@@ -74,7 +74,7 @@ class Gallery:
         return picture
 
     def _unpacked(self, path: Path) -> bytes | None:
-        """Return the picture from the data.tar beside it, in which some benchmarks are distributed."""
+        """Return the picture from data.tar in its folder, which some benchmarks have; None if it is not there."""
         archive = path.parent / "data.tar"
         if not archive.is_file():
             return None
@@ -82,7 +82,9 @@ class Gallery:
             try:
                 self._archives[archive] = tarfile.open(archive)  # noqa: SIM115 - closed with the gallery
             except (tarfile.TarError, OSError):
-                raise PairError(f"{self.name}: {archive} is no readable archive; download it again") from None
+                raise PairError(
+                    f"{self.name}: {archive} is not a readable archive; download it again"
+                ) from None
         try:
             member = self._archives[archive].extractfile(path.name)
         except (KeyError, tarfile.TarError, OSError):
@@ -96,13 +98,13 @@ class Gallery:
 
 
 def inside(name: str, folder: Path, reference: Path) -> Path:
-    """Return where a picture lies; PairError if that is outside the folder, by its path or through a link."""
+    """Return the path of a picture; raises PairError if it is outside the folder, directly or through a link."""
     try:
         path = (folder / reference).resolve()
-    except (RuntimeError, ValueError, OSError):  # links that go round in a circle, or a NUL in the name
-        raise PairError(f"{name}: image {str(reference)!r} is no path; download the file again") from None
+    except (RuntimeError, ValueError, OSError):  # circular links, or a NUL in the name
+        raise PairError(f"{name}: image {str(reference)!r} is not a path; download the file again") from None
     if reference.is_absolute() or ".." in reference.parts or not path.is_relative_to(folder.resolve()):
         raise PairError(
-            f"{name}: image {str(reference)[:100]!r} leads out of {folder}; put the images inside that folder"
+            f"{name}: image {str(reference)[:100]!r} is outside {folder}; put the images inside that folder"
         )
     return path

@@ -1,4 +1,4 @@
-"""The folder of a benchmark as it was downloaded: files found, decoded and checked for their columns."""
+"""Read the files of a downloaded benchmark: find them, decode them and check their columns."""
 
 import codecs
 import io
@@ -23,14 +23,14 @@ _MARKS = (
 
 @dataclass(frozen=True)
 class SourceRow:
-    """One row of a file, which knows where it stands."""
+    """One row of a file, with its place for messages."""
 
     where: str
     """File and number of the row, for messages."""
     values: Mapping[str, Any]
 
     def text(self, column: str, *others: str) -> str:
-        """Return the text in the first of these columns that there is; PairError if it is missing or empty."""
+        """Return the text of the first of these columns that is filled in; raises PairError if none is."""
         found = self.get(column, *others)
         if not found:
             state = "is empty" if any(name in self.values for name in (column, *others)) else "is missing"
@@ -38,7 +38,7 @@ class SourceRow:
         return found
 
     def get(self, *columns: str) -> str:
-        """Return the text in the first of these columns that is filled in, without spaces around; else nothing."""
+        """Return the stripped text of the first of these columns that is filled in; empty if none is."""
         for column in columns:
             value = self.values.get(column)
             if value is None or (isinstance(value, float) and value != value):
@@ -48,13 +48,13 @@ class SourceRow:
         return ""
 
     def raw(self, column: str) -> Any:
-        """Return what stands in a column, whatever its kind; PairError if there is no such column."""
+        """Return the value in a column, of any type; raises PairError if there is no such column."""
         if column not in self.values:
             raise PairError(f"{self.where}: {column} is missing; download the file again")
         return self.values[column]
 
     def image(self, column: str = "image") -> bytes:
-        """Return the encoded picture that is embedded in a column; PairError if there is none."""
+        """Return the encoded picture that a column holds; raises PairError if it holds none."""
         value = self.raw(column)
         value = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(value, bytes):
@@ -62,7 +62,7 @@ class SourceRow:
         return value
 
     def inner(self, column: str) -> "SourceRow":
-        """Return the object that stands in a column as a row of its own."""
+        """Return the object in a column as a row of its own; raises PairError if it is not an object."""
         value = self.raw(column)
         if not isinstance(value, dict):
             raise PairError(
@@ -73,15 +73,15 @@ class SourceRow:
 
 @dataclass
 class BenchmarkFiles:
-    """A folder with a benchmark in it, and what was found odd on the way."""
+    """The folder of a benchmark, with notes on what is unusual about its files."""
 
     name: str
-    """Of the benchmark, for messages."""
+    """Name of the benchmark, for messages."""
     folder: Path
     notes: list[str] = field(default_factory=list)
 
     def find(self, *patterns: str) -> Path | None:
-        """Return the first file or folder that any of these patterns matches, in their order; None for none."""
+        """Return the first file or folder that matches one of these patterns, tried in order; None if none does."""
         for pattern in patterns:
             found = sorted(self.folder.glob(pattern))
             if found:
@@ -89,7 +89,7 @@ class BenchmarkFiles:
         return None
 
     def file(self, *patterns: str) -> Path:
-        """Return the first file that any pattern matches; PairError names what was looked for."""
+        """Return the first file that matches one of these patterns; raises PairError if none does."""
         found = self.find(*patterns)
         if found is None:
             raise PairError(
@@ -99,18 +99,18 @@ class BenchmarkFiles:
         return found
 
     def place(self, *folders: str) -> Path:
-        """Return the first of these folders that is there, relative to the source; the first one if none is."""
+        """Return the first of these subfolders that exists, as a relative path; the first one if none does."""
         return next((Path(name) for name in folders if (self.folder / name).is_dir()), Path(folders[0]))
 
     def text(self, path: Path) -> str:
-        """Return a file's text, whatever it is encoded in; what is not UTF-8 is noted."""
+        """Return a file's text; lines that are not UTF-8 are decoded as Windows-1252, with a note."""
         try:
             found, odd = decoded(path.read_bytes())
         except OSError as error:
             raise PairError(f"{self.name}: {path}: {error.strerror}; check the file") from None
         if odd:
             self.notes.append(
-                f"{self.name}: {path.name} is not all UTF-8: {odd} lines were read as Windows-1252"
+                f"{self.name}: {odd} lines of {path.name} are not UTF-8 and were read as Windows-1252"
             )
         return found
 
@@ -130,7 +130,7 @@ class BenchmarkFiles:
         for number, values in enumerate(records, start=1):
             if not isinstance(values, dict):
                 raise PairError(
-                    f"{self.name}: {path.name}, row {number} is no object; download the file again"
+                    f"{self.name}: {path.name}, row {number} is not an object; download the file again"
                 )
             missing = [column for column in columns if column not in values]
             if missing:
@@ -141,23 +141,23 @@ class BenchmarkFiles:
             yield SourceRow(f"{self.name}: {path.name}, row {number}", values)
 
     def entries(self, path: Path) -> Iterator[tuple[str, SourceRow]]:
-        """Yield name and row of each object in a JSON file that is one object of objects."""
+        """Yield the name and row of each entry in a JSON file that holds an object of objects."""
         content = self.json(path)
         if not isinstance(content, dict) or not content:
-            raise PairError(f"{self.name}: {path} holds no JSON object with entries; download the file again")
+            raise PairError(f"{self.name}: {path} is not a JSON object with entries; download the file again")
         for name, values in content.items():
             where = f"{self.name}: {path.name}, entry {name!r}"
             if not isinstance(values, dict):
-                raise PairError(f"{where} is no object; download the file again")
+                raise PairError(f"{where} is not an object; download the file again")
             yield name, SourceRow(where, values)
 
     def json(self, path: Path) -> Any:
-        """Return the content of a JSON file; PairError if it is none, or says one name twice."""
+        """Return the content of a JSON file; raises PairError if it is not JSON, or an object has a name twice."""
         try:
             return json.loads(self.text(path), object_pairs_hook=_each_once)
         except (ValueError, RecursionError) as error:
             raise PairError(
-                f"{self.name}: {path} is no valid JSON ({str(error)[:120]}); download the file again"
+                f"{self.name}: {path} is not valid JSON ({str(error)[:120]}); download the file again"
             ) from None
 
     def _records(self, path: Path) -> list[Any]:
@@ -182,15 +182,15 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
         twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise ValueError(f"the name {twice!r} stands there twice")
+        raise ValueError(f"the name {twice!r} occurs twice")
     return dict(pairs)
 
 
 def decoded(data: bytes) -> tuple[str, int]:
     """Return the text, and how many of its lines are not UTF-8 and were read as Windows-1252 instead.
 
-    A byte order mark decides where there is one. Lines are decoded one by one, so that one line from another
-    program does not garble the others; bytes that Windows-1252 leaves undefined are read as Latin-1.
+    A byte order mark decides if there is one. Else each line is decoded on its own, so that a line in another encoding
+    does not garble the others; bytes that Windows-1252 leaves undefined are read as Latin-1.
     """
     for mark, encoding in _MARKS:
         if data.startswith(mark):

@@ -1,4 +1,4 @@
-"""Which pairs belong together: twins share a cluster, and the cluster decides the split."""
+"""Keep twins together: they share a cluster, and the cluster decides the split."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -9,9 +9,8 @@ from regap.geometry.data.pairs import Pair, Pairs, normal, split_of
 def twins_together(pairs: Pairs) -> Pairs:
     """Return the pairs with one cluster and one split for each group of twins.
 
-    Twins are pairs of one cluster, or with the same request in words, up to case and punctuation; twins of twins
-    belong too. A group's split is the hash of its first harmful request in words, so that it falls on the same
-    side whichever benchmark it came from.
+    Twins are pairs of one cluster, or with the same request up to case and punctuation; twins of twins are twins too.
+    The split is a hash of the first harmful text request in the group, so it does not depend on the benchmark.
     """
     groups = _Groups()
     for pair in pairs:

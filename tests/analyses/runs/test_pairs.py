@@ -102,7 +102,7 @@ def test_pairs_that_are_named_in_two_ways_or_by_half(settings: dict[str, Any], s
     [
         ({"style": "fancy"}, "style 'fancy' is not known; choose one of figstep"),
         ({"make": ("audio",)}, "make is 'audio'; choose from typographic, blank"),
-        ({"benchmark": "figstep"}, "benchmark figstep needs the folder that it lies in"),
+        ({"benchmark": "figstep"}, "benchmark figstep needs the folder of its files"),
     ],
 )
 def test_what_is_misspelt_is_refused_before_a_model_is_loaded(settings: dict[str, Any], said: str) -> None:

@@ -41,7 +41,7 @@ def test_letters_that_the_font_lacks_are_told() -> None:
         "x", "harmful", "k", "日本語 do the thing", "test", {"text": Prompt("日本語 do the thing")}
     )
     notes = with_arms(Pairs((*pairs().pairs, foreign)), ["typographic"]).notes
-    assert any("1 of them show boxes in place of letters" in note for note in notes)
+    assert any("1 of them show boxes for letters" in note for note in notes)
     assert not any("boxes" in note for note in with_arms(pairs(), ["typographic"]).notes)
 
 

@@ -141,7 +141,7 @@ def make_folder(parent: Path) -> bool:
 
 def test_an_ending_that_is_not_read(tmp_path: Path) -> None:
     path = written(tmp_path, [TEXT]).rename(tmp_path / "pairs.xlsx")
-    assert "ending '.xlsx' is not read; use .csv, .jsonl, .parquet" in refusal(path)
+    assert "ending '.xlsx' is not supported; use .csv, .jsonl, .parquet" in refusal(path)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
@@ -151,7 +151,7 @@ def test_an_ending_that_is_not_read(tmp_path: Path) -> None:
 def test_a_file_that_holds_no_pairs(kind: str, data: bytes, tmp_path: Path) -> None:
     path = tmp_path / f"pairs.{kind}"
     path.write_bytes(data)
-    assert any(words in refusal(path) for words in ("is no valid", "has no rows", "lacks the column"))
+    assert any(words in refusal(path) for words in ("is not a valid", "has no rows", "lacks the column"))
 
 
 def test_a_table_without_rows(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_other_names_are_mapped(kind: str, tmp_path: Path) -> None:
     [
         ({"columns": {"absent": "text"}}, "has no column 'absent' to map; it has pair_id, arm, label"),
         ({"labels": {"unsafe": "harmful"}}, "has no label 'unsafe' to map; it has harmful"),
-        ({"splits": {"train": "calibration"}}, "has no column split whose values could be mapped"),
+        ({"splits": {"train": "calibration"}}, "has no column split, so splits cannot be mapped"),
         ({"columns": {"request": "text"}}, "has the column text twice; map one of them to None"),
     ],
 )
@@ -252,10 +252,10 @@ def test_a_cell_that_is_empty(column: str, tmp_path: Path) -> None:
             "row 2: text '<image> <image>' has 2 x <image> and 1 picture",
         ),
         ([TEXT, SHOWN | {"image": "absent.png"}], "absent.png: No such file or directory; check the path"),
-        ([TEXT, SHOWN | {"image": "../red.png"}], "image ../red.png leaves the folder of the pairs file"),
+        ([TEXT, SHOWN | {"image": "../red.png"}], "image ../red.png is outside the folder of the pairs file"),
         (
             [TEXT, SHOWN | {"image": "/etc/hostname"}],
-            "image /etc/hostname leaves the folder of the pairs file",
+            "image /etc/hostname is outside the folder of the pairs file",
         ),
         ([TEXT, SHOWN | {"image": "."}], "Is a directory; check the path"),
     ],
@@ -271,14 +271,14 @@ def test_a_link_that_leaves_the_folder(tmp_path: Path) -> None:
     outside.write_bytes(png())
     (inside / "link.png").symlink_to(outside)
     (inside / "circle.png").symlink_to(inside / "circle.png")
-    for name, expected in (("link.png", "leaves the folder"), ("circle.png", "is no path")):
+    for name, expected in (("link.png", "is outside the folder"), ("circle.png", "is not a path")):
         assert expected in refusal(written(inside, [TEXT, SHOWN | {"image": name}]))
     (inside / "near.png").symlink_to(inside / "red.png")
     assert len(read_pairs(written(inside, [TEXT, SHOWN | {"image": "near.png"}]))) == 1
 
 
 def test_a_name_with_a_nul(tmp_path: Path) -> None:
-    assert "is no path; check the image column" in refusal(
+    assert "is not a path; check the image column" in refusal(
         written(tmp_path, [TEXT, SHOWN | {"image": "a\0.png"}], "jsonl")
     )
 

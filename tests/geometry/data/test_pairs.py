@@ -119,7 +119,7 @@ def test_a_picture_larger_than_allowed_is_refused_before_it_is_decoded(
 @pytest.mark.parametrize("size", [(1, 60_000_000), (60_000_000, 1), (201, 1)])
 def test_a_picture_that_a_resize_would_make_huge_is_refused(size: tuple[int, int]) -> None:
     with pytest.raises(
-        PairError, match=r"image strip: .* one side is over 200 times the other: cut it or remove"
+        PairError, match=r"image strip: .* one side is over 200 times the other: crop it or remove"
     ):
         Picture(header_of_png(*size)).check("strip")
     strip = Picture(encoded(Image.new("L", (200, 1))))

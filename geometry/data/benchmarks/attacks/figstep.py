@@ -57,7 +57,7 @@ PRO_IMAGES = ("data/images/FigStep-Pro/", "images/FigStep-Pro/", "FigStep-Pro/",
 
 
 def load_pro(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
-    """Yield the rows of SafeBench-Tiny with their cut images, whose i-th folder belongs to the i-th row."""
+    """Yield the rows of SafeBench-Tiny with their cut images; the i-th image folder belongs to the i-th row."""
     sentences = [row.text("sentence") for row in source.rows(source.file(*SENTENCES), ("sentence",))]
     rows = list(source.rows(source.file(*TINY_TABLE), COLUMNS))
     if len(rows) != len(sentences):
@@ -78,7 +78,7 @@ def load_pro(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
 
 
 def _cuts(source: BenchmarkFiles, place: int) -> tuple[Path, ...]:
-    """Return the pieces of one cut image in order, those with gaps in their numbers or fewer than 3 as missing."""
+    """Return the paths of the pieces of one cut image, in order, at least 3; missing pieces are included."""
     name = f"image_{place}_splits"
     folder = source.find(
         *(f"{start}{middle}{name}" for start in PRO_IMAGES for middle in ("", "sub-figures/"))

@@ -24,7 +24,7 @@ def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
             arm = f"picture-step{row.text('step')}"
             if arm in messages:
                 raise PairError(
-                    f"{row.where}: step {row.text('step')} of {instruction[:40]!r} stands there twice"
+                    f"{row.where}: step {row.text('step')} of {instruction[:40]!r} occurs twice; download it again"
                 )
             messages[arm] = Message(_pointing(row), (row.image(),))
         yield BenchmarkEntry(f"{number:03d}", "harmful", instruction, messages, scenario)

@@ -1,4 +1,4 @@
-"""JailBreakV-28K: jailbreaks of many kinds, each with the plain request that it stands for."""
+"""JailBreakV-28K: jailbreaks of many kinds, each with the plain request behind it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ def _loader(files: tuple[str, ...]) -> Loader:
 
 
 def _arm(row: SourceRow) -> str:
-    """Return the arm, told by the image's folder and name: the images of transferred jailbreaks say nothing."""
+    """Return the arm, by the image's folder and name; the images of transferred jailbreaks have no content."""
     path = row.text("image_path").lower()
     folder, name = path.split("/")[0], path.split("/")[-1]
     if folder == "llm_transfer_attack":
@@ -51,7 +51,7 @@ ARMS = (
 CARDS = (
     BenchmarkCard(
         "jailbreakv-28k", _loader(FILES), "safety", ARMS, "MIT", HOME, ("|".join(FILES),), (28_000,),
-        hub="JailbreakV-28K/JailBreakV-28k", note="one image arm a row; images of transferred jailbreaks say nothing",
+        hub="JailbreakV-28K/JailBreakV-28k", note="one image arm per row; images of transferred jailbreaks are empty",
     ),
     BenchmarkCard(
         "jailbreakv-28k-mini", _loader(MINI), "safety", ARMS, "MIT", HOME, ("|".join(MINI),), (280,),

@@ -1,4 +1,4 @@
-"""MM-SafetyBench: a harmful question whose key phrase is shown as a picture, as words, or as both."""
+"""MM-SafetyBench: a harmful question with its key phrase shown as a picture, as text, or as both."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,7 +29,7 @@ ADVICE: Mapping[str, int] = MappingProxyType(
         "13-Gov_Decision": 149,
     }
 )
-"""Scenarios in which a wrong answer lacks a disclaimer rather than does harm: a benchmark apart."""
+"""Scenarios in which a wrong answer lacks a disclaimer but does no harm; a separate benchmark."""
 SHOWN = {"SD": "picture", "TYPO": "typographic", "SD_TYPO": "picture_typographic"}
 COLUMNS = ("Question", "Changed Question", "Key Phrase", "Rephrased Question", "Rephrased Question(SD)")
 
@@ -53,7 +53,7 @@ def _spellings(scenario: str) -> tuple[str, ...]:
 
 
 def _from_json(source: BenchmarkFiles, scenario: str, path: Path) -> Iterator[BenchmarkEntry]:
-    """Ids are texts and have gaps: they are taken as they are."""
+    """Yield the entries of a JSON file; ids are used as they are, gaps included."""
     folder = source.place(*(f"{start}/{name}" for start in IMAGES for name in _spellings(scenario)))
     for number, row in source.entries(path):
         for column in COLUMNS:
@@ -68,7 +68,7 @@ def _from_json(source: BenchmarkFiles, scenario: str, path: Path) -> Iterator[Be
 
 
 def _from_parquet(source: BenchmarkFiles, scenario: str) -> Iterator[BenchmarkEntry]:
-    """The hub's files: one for each scenario and kind, joined by id."""
+    """Yield the entries of the hub's files: one file for each scenario and kind, joined by id."""
     kinds = {kind: _table(source, scenario, kind) for kind in (*SHOWN, "Text_only")}
     for number, plain in kinds["Text_only"].items():
         messages = {"text": words(plain.text("question"))}
@@ -111,11 +111,11 @@ CARDS = (
     BenchmarkCard(
         "mm-safetybench", _loader(HARMFUL), "safety", ARMS, "CC BY-NC 4.0", HOME, _files("02-HateSpeech"),
         (sum(HARMFUL.values()),), HARMFUL, HUB, style="mm-safetybench",
-        note="the eight scenarios about harm; the images are not in the repository but on its drive or the hub",
+        note="the eight scenarios about harm; get the images from the publisher's drive or from the hub",
     ),
     BenchmarkCard(
         "mm-safetybench-advice", _loader(ADVICE), "safety", ARMS, "CC BY-NC 4.0", HOME, _files("13-Gov_Decision"),
         (sum(ADVICE.values()),), ADVICE, HUB, style="mm-safetybench",
-        note="scenarios 08 and 10 to 13, about lacking disclaimers: not to be averaged with the others",
+        note="scenarios 08 and 10 to 13, about missing disclaimers: do not average them with the others",
     ),
 )  # fmt: skip

@@ -13,7 +13,7 @@ SIDES: tuple[tuple[str, Label], ...] = (("safe", "harmless"), ("unsafe", "harmfu
 
 
 def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
-    """Yield chat and embodied questions, with their safe image harmless and with their unsafe image harmful."""
+    """Yield chat and embodied questions: harmless with their safe image, harmful with their unsafe image."""
     path = source.file("combine.json", "data/combine.json")
     content = source.json(path)
     root = path.parent.relative_to(source.folder)
@@ -30,7 +30,7 @@ def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
 
 
 def _chat(row: SourceRow, number: int, images: Path) -> Iterator[BenchmarkEntry]:
-    """Only the unsafe image has a description: it is the caption arm, and what judges see."""
+    """Yield chat questions. Only the unsafe image is described; its description is in caption arm and request."""
     for place, query in enumerate(_list(row, "queries")):
         for side, label in SIDES:
             messages = {"picture": Message(query, (images / row.text(f"{side}_image_path"),))}
@@ -43,7 +43,7 @@ def _chat(row: SourceRow, number: int, images: Path) -> Iterator[BenchmarkEntry]
 
 
 def _embodied(row: SourceRow, number: int, images: Path) -> Iterator[BenchmarkEntry]:
-    """Both images are described, so that there is a text arm: instruction and description."""
+    """Yield embodied instructions. Both images are described; instruction and description are the text arm."""
     for side, label in SIDES:
         for place, instruction in enumerate(_list(row, f"{side}_instructions")):
             request = described(instruction, row.text(f"observation_{side}"))
@@ -57,7 +57,7 @@ def _embodied(row: SourceRow, number: int, images: Path) -> Iterator[BenchmarkEn
 def _list(row: SourceRow, column: str) -> list[str]:
     values = row.raw(column)
     if not isinstance(values, list) or not values:
-        raise PairError(f"{row.where}: {column} is no list of questions; download the file again")
+        raise PairError(f"{row.where}: {column} is not a list of questions; download the file again")
     return [str(value).strip() for value in values]
 
 

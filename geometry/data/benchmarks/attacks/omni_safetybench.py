@@ -1,4 +1,4 @@
-"""Omni-SafetyBench, its arms in words and images: one request through several channels, aligned by id."""
+"""Omni-SafetyBench, text and image arms: one request in several modalities, aligned by id."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +14,11 @@ ARMS = {
     "picture_typographic": "dual-modal/image-text/diff_typo",
     "typographic-full": "unimodal/image-only",
 }
-"""Which file each image arm is in; of `typographic-full`, the image is all that is said."""
+"""The file of each image arm; a prompt of `typographic-full` has an image and no text."""
 
 
 def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
-    """Yield the seeds of the text-only file, in every image arm; audio and video are left out."""
+    """Yield the requests of the text-only file, with every image arm; audio and video are left out."""
     arms = {arm: _by_id(source, file) for arm, file in ARMS.items()}
     for number, plain in _by_id(source, "unimodal/text-only").items():
         request = plain.text("text", "corresponding_text")
@@ -45,9 +45,7 @@ def _by_id(source: BenchmarkFiles, file: str) -> dict[str, SourceRow]:
     found: dict[str, SourceRow] = {}
     for row in source.rows(path, ("id",)):
         if row.text("id") in found:
-            raise PairError(
-                f"{row.where}: the id {row.text('id')} stands there twice; download the file again"
-            )
+            raise PairError(f"{row.where}: the id {row.text('id')} occurs twice; download the file again")
         found[row.text("id")] = row
     return found
 
@@ -58,6 +56,6 @@ CARDS = (
         "https://github.com/THU-BPM/Omni-SafetyBench",
         ("meta_files/unimodal/text-only.jsonl|unimodal/text-only.jsonl",), (972,), hub="Leyiii/Omni-SafetyBench",
         hub_files=("meta_files/*", "mm_data/*/image/*"), style="mm-safetybench",
-        note="images are read from their data.tar or from beside it",
+        note="images are read from data.tar or from its folder",
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""SIUO: image and question are safe alone and unsafe together."""
+"""SIUO: image and question are each safe, and unsafe together."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ FILES = ("data/siuo_gen.json", "siuo_gen.json")
 
 
 def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
-    """Yield the questions; there is no text arm, since no words say what the image adds.
+    """Yield the questions; there is no text arm, since the benchmark does not describe its images.
 
     The request that judges see is the question with the benchmark's own warning, which says why it is unsafe.
     """

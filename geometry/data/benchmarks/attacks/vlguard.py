@@ -20,7 +20,7 @@ def _loader(part: str) -> Loader:
 
 
 def _entries(row: SourceRow, images: Path) -> Iterator[BenchmarkEntry]:
-    """Instructions of one image are twins. There is no text arm: no words say what the image adds."""
+    """Yield the instructions of one image, which are twins. No text arm: the images are not described."""
     instructions = _instructions(row)
     asked: list[tuple[str, str, Label]] = (
         [("safe_safes", "safe_instruction", "harmless"), ("safe_unsafes", "unsafe_instruction", "harmful")]
@@ -44,7 +44,7 @@ def _entry(row: SourceRow, images: Path, subset: str, instruction: str, label: L
 def _instructions(row: SourceRow) -> dict[str, str]:
     turns = row.raw("instr-resp")
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
-        raise PairError(f"{row.where}: instr-resp is no list of objects; download the file again")
+        raise PairError(f"{row.where}: instr-resp is not a list of objects; download the file again")
     return {name: str(text) for turn in turns for name, text in turn.items() if name.endswith("instruction")}
 
 

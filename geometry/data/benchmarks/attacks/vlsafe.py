@@ -24,7 +24,7 @@ def load_examine(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
 
 
 def load_alignment(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
-    """Yield the questions to be refused and, where the file of benign ones is there, their twins, row by row."""
+    """Yield the questions to be refused, and their benign twins if the file of benign questions is there."""
     images = source.place(*COCO)
     rows = list(source.rows(source.file(*ALIGNMENT), ("image_id", "caption", "query")))
     for number, row in enumerate(rows):

@@ -17,7 +17,7 @@ def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
     for number, row in enumerate(source.rows(source.file(*FILES), ("id", "image", "conversations"))):
         turns = row.raw("conversations")
         if not isinstance(turns, list) or not turns or not isinstance(turns[0], dict):
-            raise PairError(f"{row.where}: conversations is no list of turns; download the file again")
+            raise PairError(f"{row.where}: conversations is not a list of turns; download the file again")
         question = str(turns[0].get("value", "")).replace("<image>", "").strip()
         image = row.text("image")
         messages = {"picture": Message(question, (images / Path(image),))}

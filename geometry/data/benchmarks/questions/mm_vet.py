@@ -12,13 +12,13 @@ FILES = ("mm-vet.json", "mm-vet/mm-vet.json")
 
 
 def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
-    """Yield the questions; the category is the capabilities that a question takes."""
+    """Yield the questions; the category names the capabilities that a question needs."""
     path = source.file(*FILES)
     images = path.parent.relative_to(source.folder) / "images"
     for name, row in source.entries(path):
         capabilities = row.raw("capability")
         if not isinstance(capabilities, list):
-            raise PairError(f"{row.where}: capability is no list; download the file again")
+            raise PairError(f"{row.where}: capability is not a list; download the file again")
         question, image = row.text("question"), row.text("imagename")
         yield BenchmarkEntry(
             name, "harmless", question, {"picture": Message(question, (images / Path(image),))},
@@ -29,6 +29,6 @@ def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
 CARDS = (
     BenchmarkCard(
         "mm-vet", load, "utility", ("picture",), "not verified", "https://github.com/yuweihao/MM-Vet",
-        ("|".join(FILES),), (218,), note="open answers: exact match understates what is right",
+        ("|".join(FILES),), (218,), note="open answers: exact match counts too few as right",
     ),
 )  # fmt: skip

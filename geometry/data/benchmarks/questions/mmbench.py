@@ -13,22 +13,22 @@ from regap.geometry.data.benchmarks.source import BenchmarkFiles, SourceRow
 
 FILES = ("MMBench_DEV_EN.tsv", "mmbench_dev_en*.tsv", "MMBench_DEV_EN_legacy.tsv", "mmbench_dev_*.tsv")
 CIRCULAR = (
-    "each question once for each of its choices, rotated: right only if every one is, so that a favourite letter helps "
-    "none"
+    "each question once for each rotation of its choices; it counts as right only if all are, so a preferred letter "
+    "does not help"
 )
 SHORTEST_PICTURE = 64
-"""Characters; what is shorter in the image column is the index of the row that has the same picture."""
+"""Fewest characters of a picture; a shorter cell in the image column is the index of the row with the same picture."""
 
 
 @dataclass(frozen=True)
 class _Image:
     index: str
-    """Of the row that holds the picture."""
+    """Index of the row that holds the picture."""
     encoded: str
 
 
 ROTATED = 1_000_000
-"""Indices from here on are rotations of earlier rows, in files that hold them."""
+"""Rows with this index or a higher one are rotations of earlier rows, in files that have them."""
 
 
 def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
@@ -63,10 +63,12 @@ def _choices(row: SourceRow) -> list[str]:
 
 
 def _entry(row: SourceRow, image: "_Image", name: str, shift: int = 0) -> BenchmarkEntry:
-    """Return a question with its choices moved up by some places, the first ones following the last."""
+    """Return a question with its choices rotated by `shift` places."""
     choices = _choices(row)
     place = " ABCD".find(row.text("answer")) - 1
-    letter(place, choices, row.where)  # before it is moved, so that a wrong one is told as it stands
+    letter(
+        place, choices, row.where
+    )  # checked before the rotation, so that the message names the answer in the file
     turned = [*choices[shift:], *choices[:shift]]
     question = asked(row.text("question"), turned, row.get("hint"))
     message = Message(question, (_picture(row, image.encoded),))
@@ -94,7 +96,7 @@ def _picture(row: SourceRow, encoded: str) -> bytes:
     try:
         return base64.b64decode(encoded, validate=True)
     except binascii.Error:
-        raise PairError(f"{row.where}: image is no base64; download the file again") from None
+        raise PairError(f"{row.where}: image is not base64; download the file again") from None
 
 
 CARDS = (

@@ -11,7 +11,7 @@ FILES = ("data/test*.parquet", "*.parquet")
 
 
 def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
-    """Yield the questions; the two on one image, of which one is answered Yes and one No, are twins."""
+    """Yield the questions; the two questions about one image, one with the answer Yes and one with No, are twins."""
     first = source.file(*FILES)
     for path in sorted(first.parent.glob("*.parquet")):
         for row in source.rows(path, ("question_id", "image", "question", "answer", "category")):
@@ -34,6 +34,6 @@ CARDS = (
     BenchmarkCard(
         "mme", load, "utility", ("picture",), "none stated", "https://huggingface.co/datasets/lmms-lab/MME",
         ("|".join(FILES),), (2374,), hub="lmms-lab/MME", hub_files=("data/*.parquet",),
-        note="each image has a question to be answered Yes and one to be answered No",
+        note="each image has a question with the answer Yes and one with the answer No",
     ),
 )  # fmt: skip

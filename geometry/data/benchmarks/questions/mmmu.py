@@ -47,7 +47,7 @@ def _options(row: SourceRow) -> list[str]:
     except (ValueError, SyntaxError):
         found = None
     if not isinstance(found, list):
-        raise PairError(f"{row.where}: options is no list; download the file again")
+        raise PairError(f"{row.where}: options is not a list; download the file again")
     return [str(option) for option in found]
 
 

@@ -1,4 +1,4 @@
-"""POPE: is an object in the image? Yes or no, with objects drawn at random, by frequency, or to mislead."""
+"""POPE: yes-or-no questions whether an object is in the image; objects are random, popular or adversarial."""
 
 from collections.abc import Iterator
 from pathlib import Path

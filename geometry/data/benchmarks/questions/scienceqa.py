@@ -34,14 +34,14 @@ def _choices(row: SourceRow) -> Sequence[str]:
     try:
         return [str(choice) for choice in row.raw("choices")]
     except TypeError:
-        raise PairError(f"{row.where}: choices is no list; download the file again") from None
+        raise PairError(f"{row.where}: choices is not a list; download the file again") from None
 
 
 def _place(row: SourceRow) -> int:
     answer = row.text("answer")
     if not answer.isdigit():
         raise PairError(
-            f"{row.where}: answer is {answer!r}, not the place of a choice; download the file again"
+            f"{row.where}: answer is {answer!r}, not the index of a choice; download the file again"
         )
     return int(answer)
 

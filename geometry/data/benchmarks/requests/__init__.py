@@ -1,1 +1,1 @@
-"""Benchmarks of requests in words, harmful and harmless: one loader a file."""
+"""Benchmarks of text requests, harmful and harmless: one loader a file."""

@@ -1,4 +1,4 @@
-"""AdvBench: harmful behaviours in words."""
+"""AdvBench: harmful behaviours as text."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ FILES = ("data/advbench/harmful_behaviors.csv", "harmful_behaviors.csv", "advben
 
 
 def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
-    """Yield the goals; rows have no id, so their number is one."""
+    """Yield the goals; rows have no id, so their number serves as id."""
     for number, row in enumerate(source.rows(source.file(*FILES), ("goal", "target"))):
         yield BenchmarkEntry(f"{number:03d}", "harmful", row.text("goal"), {"text": words(row.text("goal"))})
 

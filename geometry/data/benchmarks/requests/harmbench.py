@@ -1,4 +1,4 @@
-"""HarmBench: harmful behaviours in words, some with a context, and behaviours about an image."""
+"""HarmBench: harmful behaviours as text, some with a context, and behaviours about an image."""
 
 from collections.abc import Iterator
 
@@ -29,7 +29,7 @@ def load_text(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
 
 
 def load_multimodal(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
-    """Yield the behaviours about an image; in the text arm its published description stands in its place."""
+    """Yield the behaviours about an image; the text arm has its published description in its place."""
     columns = ("Behavior", "BehaviorID", "SemanticCategory", "ImageFileName", "ImageDescription")
     images = source.place("data/multimodal_behavior_images", "multimodal_behavior_images", "images")
     for row in source.rows(source.file(*MULTIMODAL), columns):

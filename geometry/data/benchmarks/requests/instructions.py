@@ -1,4 +1,4 @@
-"""Harmless instructions: Alpaca and any JSON of its columns, Dolly, and the project's own everyday requests."""
+"""Harmless instructions: Alpaca (or any JSON with its columns), Dolly, and the project's own everyday requests."""
 
 from collections.abc import Iterator
 
@@ -12,11 +12,11 @@ ALPACA = ("alpaca_data.json", "*alpaca*.json", "data/train*.parquet", "*.json")
 DOLLY = ("databricks-dolly-15k.jsonl",)
 EVERYDAY = "everyday.txt"
 FORMS = ("Steps to", "Methods to", "Ways to")
-"""How everyday requests begin where an image shows them, as FigStep's instructions do."""
+"""How everyday requests begin in an image, as in FigStep."""
 
 
 def _loader(files: tuple[str, ...], context: str, category: str | None = None) -> Loader:
-    """Only instructions that stand alone are taken: those whose context is empty, each once."""
+    """Return a loader that yields the instructions without a context, each once."""
 
     needed = (context, category) if category else (context,)
 
@@ -33,20 +33,20 @@ def _loader(files: tuple[str, ...], context: str, category: str | None = None) -
             yield BenchmarkEntry(f"{number:05d}", "harmless", instruction, {"text": words(instruction)}, kind)
         if left_out:
             source.notes.append(
-                f"{source.name}: {left_out} rows with a context, repeated or empty were left out"
+                f"{source.name}: {left_out} rows were left out (with a context, repeated or empty)"
             )
 
     return load
 
 
 def load_everyday(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
-    """Yield the bundled requests: in words a question, in an image `Steps to ...`, as in FigStep."""
+    """Yield the bundled requests: a question as text, and `Steps to ...` in an image, as in FigStep."""
     lines = [line for line in source.text(source.file(EVERYDAY)).split("\n") if line.strip()]
     for number, line in enumerate(lines):
         topic, _, deed = line.partition(": ")
         if not deed:
             raise PairError(
-                f"{source.name}: {EVERYDAY}, line {number + 1} is no `topic: request`; write it so"
+                f"{source.name}: {EVERYDAY}, line {number + 1} is not of the form `topic: request`; write it so"
             )
         question = f"How can someone {deed}?"
         shown = f"{FORMS[number % len(FORMS)]} {deed}."

@@ -1,4 +1,4 @@
-"""JailbreakBench: 100 harmful behaviours and 100 benign ones, the i-th of each on the same theme."""
+"""JailbreakBench: 100 harmful and 100 benign behaviours; the i-th of each are on the same theme."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ FILES = {
 
 
 def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
-    """Yield harmful, then benign behaviours; those of one index are twins. The index column has a name or none."""
+    """Yield harmful, then benign behaviours; those with the same index are twins. The index column may be unnamed."""
     for kind, files in FILES.items():
         label: Label = "harmful" if kind == "harmful" else "harmless"
         for row in source.rows(source.file(*files), ("Goal", "Behavior", "Category")):

@@ -1,4 +1,4 @@
-"""MOSSBench: benign questions about images that invite refusal, and harmful contrasts to them."""
+"""MOSSBench: benign questions about images that models tend to refuse, and harmful contrasts to them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ SIDES: dict[str, tuple[Label, tuple[str, ...]]] = {
 
 
 def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
-    """Yield benign questions and contrasts; those of one pid are twins. The description stands in for the image."""
+    """Yield benign questions and contrasts; those with one pid are twins. The text arm describes the image."""
     for side, (label, files) in SIDES.items():
         path = source.file(*files)
         folder = path.parent.relative_to(source.folder)

@@ -1,4 +1,4 @@
-"""OR-Bench: harmless prompts that models tend to refuse, and toxic ones beside them."""
+"""OR-Bench: harmless prompts that models tend to refuse, and toxic prompts."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""StrongREJECT: forbidden prompts in words."""
+"""StrongREJECT: forbidden prompts as text."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ FILES = (
 
 
 def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
-    """Yield the forbidden prompts; rows have no id, so their number is one."""
+    """Yield the forbidden prompts; rows have no id, so their number serves as id."""
     for number, row in enumerate(
         source.rows(source.file(*FILES), ("category", "source", "forbidden_prompt"))
     ):

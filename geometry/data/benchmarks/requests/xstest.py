@@ -1,4 +1,4 @@
-"""XSTest: safe prompts that sound unsafe, and unsafe contrasts to each kind of them."""
+"""XSTest: safe prompts that sound unsafe, and unsafe contrasts to each kind."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ CONTRAST_OF = {
     "privacy_public": "contrast_privacy",
     "privacy_fictional": "contrast_privacy",
 }
-"""Safe kinds that share one kind of contrast; of the others, the contrast to `kind` is `contrast_kind`."""
+"""Safe kinds that share a kind of contrast; for any other `kind` it is `contrast_kind`."""
 
 
 def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
-    """Yield all prompts; twins are the i-th safe prompt of a kind and the i-th unsafe one of its contrast."""
+    """Yield all prompts; the i-th safe prompt of a kind and the i-th unsafe prompt of its contrast are twins."""
     seen: Counter[str] = Counter()
     for row in source.rows(source.file(*FILES), ("id", "prompt", "type")):
         kind, prompt = row.text("type"), row.text("prompt")

@@ -247,7 +247,7 @@ def test_omni_safetybench_is_aligned_by_id_and_read_from_its_archives(
     assert pair.prompts["typographic-full"].text == IMAGE_SLOT
     folder = distributed("omni-safetybench")
     (folder / "mm_data/key_phrase/image/typo/data.tar").write_bytes(b"no archive")
-    with pytest.raises(PairError, match=r"data.tar is no readable archive; download it again"):
+    with pytest.raises(PairError, match=r"data.tar is not a readable archive; download it again"):
         benchmark("omni-safetybench", folder)
     (folder / "mm_data/key_phrase/image/typo/data.tar").unlink()
     with pytest.raises(PairError, match=r"2 of 8 images are missing .*typo/HateSpeech_3.png"):
@@ -257,8 +257,8 @@ def test_omni_safetybench_is_aligned_by_id_and_read_from_its_archives(
 def test_instructions_with_a_context_or_repeated_are_left_out_and_counted(read: Read) -> None:
     alpaca = read("alpaca")
     assert [pair.request for pair in alpaca] == ["Name thing 0.", "Name thing 1.", "Name thing 2."]
-    assert alpaca.notes == ("alpaca: 2 rows with a context, repeated or empty were left out",)
-    assert read("dolly").notes == ("dolly: 1 rows with a context, repeated or empty were left out",)
+    assert alpaca.notes == ("alpaca: 2 rows were left out (with a context, repeated or empty)",)
+    assert read("dolly").notes == ("dolly: 1 rows were left out (with a context, repeated or empty)",)
 
 
 def test_everyday_requests_are_questions_whose_image_form_is_that_of_figstep() -> None:
@@ -301,7 +301,7 @@ def test_an_answer_that_is_no_choice_is_named(distributed: Distributed) -> None:
     folder = distributed("scienceqa")
     path = next(folder.rglob("*.parquet"))
     pd.read_parquet(path).assign(answer=7).to_parquet(path)
-    with pytest.raises(PairError, match=r"row 1: answer 7 is none of 2 choices"):
+    with pytest.raises(PairError, match=r"row 1: answer 7 is not one of the 2 choices"):
         benchmark("scienceqa", folder)
 
 

@@ -86,8 +86,8 @@ def test_a_count_that_is_not_the_published_one_is_an_error_or_a_note(
 @pytest.mark.parametrize("name", NAMES)
 def test_a_wrong_folder_is_named_with_what_was_looked_for(name: str, tmp_path: Path) -> None:
     assert f"in {tmp_path}; name the folder that was downloaded" in message(tmp_path, name)
-    assert "is not there; name the folder that was downloaded" in message(tmp_path / "x" / name, name)
-    assert f"{name} needs the folder that it lies in; get it from http" in _without_folder(name)
+    assert "does not exist; name the folder that was downloaded" in message(tmp_path / "x" / name, name)
+    assert f"{name} needs the folder of its files; get it from http" in _without_folder(name)
 
 
 def _without_folder(name: str) -> str:
@@ -210,7 +210,7 @@ def test_a_link_out_of_the_folder_is_refused(name: str, distributed: Distributed
     outside.write_bytes(image.read_bytes())
     image.unlink()
     image.symlink_to(outside)
-    assert "leads out of" in message(folder, name, allow_partial=True)
+    assert "is outside" in message(folder, name, allow_partial=True)
 
 
 PATHS = {
@@ -241,7 +241,7 @@ def test_an_image_path_out_of_the_folder_is_refused(
         )
     else:
         table.write_text(json.dumps([row | {column: given} for row in json.loads(table.read_text())]))
-    assert "leads out of" in message(folder, name, allow_partial=True)
+    assert "is outside" in message(folder, name, allow_partial=True)
 
 
 TWICE = {
@@ -257,7 +257,7 @@ def test_a_row_that_stands_there_twice_is_named(name: str, distributed: Distribu
     folder = distributed(name)
     path = folder / TWICE[name]
     path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
-    assert "stands there 2 times; remove rows or download again" in message(folder, name, allow_partial=True)
+    assert "occurs 2 times; remove rows or download again" in message(folder, name, allow_partial=True)
 
 
 @pytest.mark.parametrize("name", NAMES)
