@@ -1,11 +1,18 @@
 """`regap compare`: every method on the same pairs, with the same budgets and judge."""
 
+import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import typer
+from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
+from regap.analyses.runs.records import Record, table_path
 from regap.commands.options import CAPTURING, progress, screen, settings_of, takes
 
 Methods = Annotated[
@@ -32,7 +39,6 @@ def compare(method: Methods = None, **flags: Any) -> None:
     """Compare defences on the same pairs; calibration pairs choose each one's site and strength within one budget."""
     settings = settings_of(flags)
     from regap.analyses.comparison.compare import compare as compare_methods
-    from regap.commands.compared import print_comparison
     from regap.figures.gallery import write_figures
 
     with progress() as track:
@@ -44,3 +50,114 @@ def compare(method: Methods = None, **flags: Any) -> None:
         f"\ntables: {escape(str(question.folder / 'tables'))}\nfigure: {escape(str(drawn[0]))}",
         soft_wrap=True,
     )
+
+
+WIDTH = 178
+"""Columns of the printed tables: a narrower screen wraps their lines rather than their cells."""
+HEADS = {
+    "attack_success": "attack success %",
+    "over_refusal": "over-refusal %",
+    "contrast_over_refusal": "on contrasts %",
+    "utility": "utility %",
+}
+LEGEND = (
+    "p: attack success against no defence, exact McNemar test, after Holm's correction; not seen below: where that is\n"
+    "0.05 or more, the smallest change, in points, that would have been found with 80 % power at 5 % before correction"
+)
+PER_TABLE = 5
+"""Categories in one printed table."""
+
+
+def print_comparison(folder: Path) -> None:
+    """Print the tables of a comparison model by model, and what was left out of it."""
+    console = Console(width=max(screen.width, WIDTH), highlight=False)
+    names = ("methods", "method_settings", "method_times", "methods_by_category")
+    tables = {name: Record.load(folder, name).table for name in names}
+    for model in tables["methods"]["model"].unique():
+        outcomes, settings, times, shares = (each[each["model"] == model] for each in tables.values())
+        console.print(f"[bold]{escape(model)}[/]", _outcomes(outcomes, settings, times), LEGEND, sep="\n")
+        titles = dict(zip(settings["method"], settings["title"], strict=True))
+        for table in _categories(shares, titles):
+            console.print("", table)
+    _print_notes(folder)
+
+
+def _outcomes(outcomes: pd.DataFrame, settings: pd.DataFrame, times: pd.DataFrame) -> Table:
+    seconds = times.set_index("method")["time"]
+    measures = [measure for measure in HEADS if measure in set(outcomes["measure"])]
+    heads = [HEADS[measure] for measure in measures]
+    table = Table(
+        *("method", *heads, "p", "not seen below", "layer", "strength", "also runs", "time"),
+        box=None,
+        pad_edge=False,
+    )
+    for row in settings.to_dict("records"):
+        found = outcomes[outcomes["method"] == row["method"]].set_index("measure")
+        attack: Any = found.loc["attack_success"]
+        shares = [share(found.loc[measure]) for measure in measures]
+        cells = [str(row["title"]), *shares, *tested(attack), *_acts(row), also_runs(row)]
+        table.add_row(*map(escape, cells), f"{seconds[row['method']]:.2f} x")
+    return table
+
+
+def share(row: Any) -> str:
+    """A share with its interval, in percent."""
+    return f"{100 * row['value']:.0f} [{100 * row['low']:.0f}, {100 * row['high']:.0f}]"
+
+
+def tested(row: Any) -> tuple[str, str]:
+    """The corrected p-value, and beside a null the smallest change that would have been found, in points."""
+    p, detectable = row["p_holm"], row["detectable"]
+    if p != p:
+        return "", ""
+    if p < 0.05:
+        return f"{p:.2g}", ""
+    return f"{p:.2g}", "any" if math.isinf(detectable) else f"{100 * detectable:.1f}"
+
+
+def _acts(row: dict[Any, Any]) -> list[str]:
+    place = str(row["site"]).removeprefix("layers ").split(" / ")[0]
+    place = "" if place == "nowhere" else "all" if "," in place else place
+    return [place, f"{row['strength']:g}" if row["strength"] else ""]
+
+
+def also_runs(row: dict[Any, Any]) -> str:
+    """What a method runs for each input beside the answer that counts."""
+    parts = [str(row["looks_at"])] if row["looks_at"] else []
+    parts += [f"{row['readings']} x last token"] if row["readings"] else []
+    parts += [str(row["writes"])] if row["writes"] else []
+    told = " + ".join(parts)
+    return f"{told} ({row['answers']:.2f} answers)" if row["answers"] else told
+
+
+def _categories(shares: pd.DataFrame, titles: dict[str, str]) -> list[Table]:
+    """Tables of attack success by category, and of refusals of contrasts by category where there are any."""
+    tables = []
+    for measure in ("attack_success", "contrast_over_refusal"):
+        rows = shares[shares["measure"] == measure]
+        names = sorted(set(rows["category"]))
+        for start in range(0, len(names), PER_TABLE):
+            tables.append(_category_table(rows, names[start : start + PER_TABLE], titles, HEADS[measure]))
+    return tables
+
+
+def _category_table(rows: pd.DataFrame, names: Sequence[str], titles: dict[str, str], head: str) -> Table:
+    counts = rows.groupby("category")["n"].max()
+    heads = [escape(f"{name}, n = {counts[name]}") for name in names]
+    table = Table(head, *heads, box=None, pad_edge=False)
+    for method, title in titles.items():
+        found = rows[rows["method"] == method].set_index("category")
+        table.add_row(
+            *map(escape, [title, *(share(found.loc[name]) if name in found.index else "" for name in names)])
+        )
+    return table
+
+
+def _print_notes(folder: Path) -> None:
+    for note in json.loads((folder / "provenance.json").read_text())["notes"]:
+        screen.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+    if not table_path(folder, "method_gaps").is_file():
+        return
+    for row in Record.load(folder, "method_gaps").table.to_dict("records"):
+        told = escape(f"{row['method']} is left out on {row['model']}: {row['reason']}")
+        screen.print(f"[yellow]note:[/] {told}", soft_wrap=True)

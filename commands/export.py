@@ -1,4 +1,4 @@
-"""`regap inspect-logs`: a run's answers and verdicts for another tool's viewer."""
+"""`regap pack` and `regap inspect-logs`: what leaves a finished run for other tools."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,6 +7,34 @@ import typer
 from rich.markup import escape
 
 from regap.commands.options import Run, screen, takes
+
+
+def pack(
+    run_folder: Run,
+    out: Annotated[Path, typer.Option(help="Folder of the pack: new, or of a pack that is replaced.")],
+    method: Annotated[
+        str, typer.Option(help="Correction to pack: fixed (one strength for all) or regap (gated).")
+    ] = "regap",
+    even_if_worse: Annotated[
+        bool,
+        typer.Option("--even-if-worse", help="Pack a correction that raises attack success all the same."),
+    ] = False,
+) -> None:
+    """Pack a finished run's correction: vectors, gate, model identity and measured outcomes, without the model."""
+    from regap.analyses.runs.pack import pack_of
+    from regap.interventions.packs.pack import check_folder, write_pack
+
+    check_folder(out)
+    written = write_pack(pack_of(run_folder, method, even_if_worse=even_if_worse), out)
+    screen.print(
+        f"pack: {escape(str(written))}; README.md says what it is for and what was measured", soft_wrap=True
+    )
+    screen.print("use it on the plain Hugging Face model:", soft_wrap=True)
+    screen.print(
+        f"  with regap.protected(model, {escape(repr(str(written)))}): model.generate(...)",
+        soft_wrap=True,
+    )
+
 
 Logs = Annotated[Path | None, typer.Option(help="Folder of the logs; RUN/inspect by default.")]
 

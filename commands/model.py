@@ -20,7 +20,7 @@ def doctor(
     """Check the installation and, on a model, that hooks read and write what they say."""
     from regap.analyses.runs.config import read_config
     from regap.analyses.runs.run import runner_of
-    from regap.analyses.self_test.doctor import check_environment, check_model, in_one_line, shown_prompt
+    from regap.analyses.self_test.checks import check_environment, check_model, in_one_line, shown_prompt
 
     config = read_config(model=model, **flags)
     loaded = runner_of(config, config.model).model

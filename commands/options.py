@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from regap.analyses.runs.config import RunConfig
     from regap.analyses.runs.run import Run as OpenedRun
-    from regap.geometry.forward.runner import Tracker
+    from regap.geometry.forward.runner import Advance, Tracker
 
 screen = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -121,10 +121,16 @@ def _flag(name: str, field: "FieldInfo") -> Any:
 
 @contextmanager
 def progress() -> "Iterator[Tracker]":
-    """Show a bar for each step on the error stream while it runs."""
-    from regap.analyses.runs.progress import progress_bars
+    """Yield a tracker that shows one bar for each step, with the time left, on the error stream."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    with progress_bars(errors) as track:
+    columns = (TextColumn("{task.description:<46}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors) as bars:
+
+        def track(stage: str, total: int) -> "Advance":
+            task = bars.add_task(stage, total=total)
+            return lambda done: bars.advance(task, done)
+
         yield track
 
 

@@ -6,14 +6,16 @@ noise gains nothing. Of all recipes within one standard error of the best, paire
 fewest fitted weights, then passes, then layers read, then the mildest correction. No test pair is looked at.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from regap.analyses.calibration.evidence import Evidence, Removals
+from regap.analyses.runs.records import Record
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
 from regap.interventions.edits.fitted_signal import cross_fitted, fit_weights, folds_of
@@ -202,3 +204,31 @@ def _why(winner: Trial, best: Trial, near: int, tried: int) -> str:
         f"{winner.recipe}: {winner}; the simplest of {near} within a standard error of the best of {tried} "
         f"({best.recipe}: {best})"
     )
+
+
+def recipes_record(choices: Iterable[Choice], model: str, arm: str) -> Record:
+    """Return one row per budget and recipe, best first: its fitted threshold and its shares of refusals."""
+    rows = [
+        {**_row(trial), "budget": choice.budget, "chosen": trial is choice.winner, "why": why}
+        for choice in choices
+        for trial in choice.trials
+        for why in [choice.why if trial is choice.winner else ""]
+    ]
+    return Record("recipes", pd.DataFrame(rows).assign(model=model, arm=arm))
+
+
+def _row(trial: Trial) -> dict[str, object]:
+    recipe = trial.recipe
+    return {
+        "recipe": str(recipe),
+        "signal": recipe.signal,
+        "read": ",".join(str(layer) for layer in recipe.read_layers),
+        "probe": str(recipe.probe),
+        "correction": str(recipe.correction),
+        "passes": recipe.passes,
+        "readings": recipe.readings,
+        "fitted": recipe.fitted,
+        "threshold": trial.gate.threshold,
+        "refusal": trial.on_harmful,
+        "over_refusal": trial.on_harmless,
+    }

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from regap.analyses.calibration.table import recipes_record
+from regap.analyses.calibration.choice import recipes_record
 from regap.analyses.claims import regap_against_fixed
 from regap.analyses.claims.claim import Claim, claims_record
 from regap.analyses.runs.calibrated import Calibrated, calibrate

@@ -8,14 +8,15 @@ Reported beside it: the other measures, a probe fitted on text, and a probe fitt
 harmfulness is still there in another direction. The criterion is ours; the claim is the paper's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from regap.analyses.claims.claim import Claim, Finding, above, verdict_of
-from regap.analyses.claims.coordinates import coordinates_record
 from regap.analyses.claims.drift_size import drift_record
 from regap.analyses.runs.measured import Measured
 from regap.analyses.runs.records import Record
@@ -25,6 +26,32 @@ from regap.geometry.forward.capture import capture
 from regap.geometry.forward.hooks import Edit
 from regap.geometry.separability import draws, separability
 from regap.geometry.states.activations import Activations
+
+
+def coordinates_record(seen: Measured, states: Mapping[str, Mapping[str, Activations]]) -> Record:
+    """Return one row per prompt, layer and condition; drift strength is along that of the corrected arm, or NaN."""
+    tables = [
+        _arm_coordinates(seen, condition, arm, of_arm)
+        for condition, arms in states.items()
+        for arm, of_arm in arms.items()
+    ]
+    return Record("coordinates", pd.concat(tables))
+
+
+def _arm_coordinates(seen: Measured, condition: str, arm: str, states: Activations) -> pd.DataFrame:
+    refusal = seen.refusal.coordinates(states)
+    drift = seen.drift.strength(states) if seen.corrected_arm else torch.full_like(refusal, torch.nan)
+    return pd.DataFrame(list(_coordinate_rows(states, refusal, drift))).assign(
+        model=seen.model.name, arm=arm, condition=condition
+    )
+
+
+def _coordinate_rows(states: Activations, refusal: Tensor, drift: Tensor) -> Iterator[dict[str, Any]]:
+    for row, z, delta in zip(states.rows, refusal.tolist(), drift.tolist(), strict=True):
+        known = {"pair_id": row.pair_id, "label": row.label, "category": row.category, "split": row.split}
+        for layer, coordinate, strength in zip(states.layers, z, delta, strict=True):
+            yield known | {"layer": layer, "refusal": coordinate, "drift": strength}
+
 
 TITLE = "Images collapse the separation of harmful from harmless along the refusal direction"
 CRITERION = (

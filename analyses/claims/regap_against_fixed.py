@@ -29,9 +29,8 @@ from dataclasses import dataclass, field
 import pandas as pd
 from torch import Tensor
 
-from regap.analyses.calibration.choice import Trial, best_fixed, choose
+from regap.analyses.calibration.choice import Trial, best_fixed, choose, recipes_record
 from regap.analyses.calibration.evidence import Evidence, Removals, gather
-from regap.analyses.calibration.table import recipes_record
 from regap.analyses.claims.claim import Claim, Finding, verdict_of
 from regap.analyses.claims.frontier import Curve
 from regap.analyses.claims.image_ceiling import ceiling, image_probes

@@ -1,5 +1,6 @@
 """A loaded model that can be asked about single prompts of a run: without and with an intervention, in full."""
 
+import io
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -8,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL.Image import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
 from regap.analyses.judges.registry import judge_for
 from regap.analyses.judges.verdicts import Judge
-from regap.analyses.live.picture import live_picture
-from regap.analyses.live.question import LiveAnswer, LiveQuestion, LiveState
+from regap.analyses.live.question import LiveAnswer, LivePicture, LiveQuestion, LiveState
 from regap.analyses.live.regap import ChosenReGap, calibrated_now, is_asked, kept_by_run
 from regap.analyses.runs.config import RunConfig
 from regap.analyses.runs.records import Summary
 from regap.analyses.runs.run import open_run
 from regap.errors import ConfigError
-from regap.geometry.data.pairs import Pair, Pairs
+from regap.geometry.data.pairs import Pair, Pairs, Prompt
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
 from regap.geometry.forward.hooks import Edit, Hook, hooked
@@ -29,10 +30,42 @@ from regap.geometry.forward.prefix import run
 from regap.geometry.forward.runner import Tracker, silent
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch, collate, render
+from regap.geometry.prompts.patch_grid import patch_grid
 from regap.interventions.edits.regap import ReGap
 from regap.interventions.edits.shift import fixed_correction
 from regap.interventions.edits.site import Site
 from regap.interventions.generation import generate
+
+LONGEST = 320
+"""Pixels of the longer side that is kept."""
+
+
+def live_picture(model: Model, prompt: Prompt, batch: Batch) -> LivePicture | None:
+    """The prompt's picture and where its patches lie; None for a prompt without one."""
+    if prompt.picture is None:
+        return None
+    grid = patch_grid(model, batch)
+    image = framed(prompt.picture.open(), getattr(model.processor, "image_processor", None))
+    image.thumbnail((LONGEST, LONGEST))
+    kept = io.BytesIO()
+    image.save(kept, "PNG")
+    return LivePicture(kept.getvalue(), image.width, image.height, grid.rows, grid.columns, grid.problem)
+
+
+def framed(image: Image, processor: Any) -> Image:
+    """The part of the picture that the model sees: some processors cut out its middle after a resize."""
+    shortest = (getattr(processor, "size", None) or {}).get("shortest_edge")
+    if not getattr(processor, "do_center_crop", False) or not shortest:
+        return image
+    scale = min(image.size) / shortest
+    cut = processor.crop_size
+    wide, high = (
+        min(side, round(cut[name] * scale))
+        for side, name in zip(image.size, ("width", "height"), strict=True)
+    )
+    left, top = (image.width - wide) // 2, (image.height - high) // 2
+    return image.crop((left, top, left + wide, top + high))
+
 
 MOST_KEPT = 256
 """Answers that are kept, so that going back to one costs nothing."""

@@ -1,8 +1,12 @@
 """What must be true of a model under hooks, compared with Hugging Face's own code and PyTorch's own hooks."""
 
+import importlib.util
 import io
+import platform
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from importlib.metadata import version
 from typing import Any, get_args
 
 import torch
@@ -16,7 +20,7 @@ from regap.geometry.data.pairs import Picture, Prompt
 from regap.geometry.forward.hooks import Hook, hooked
 from regap.geometry.forward.prefix import borrowed, prefill, run, run_last_token
 from regap.geometry.models.model import Model
-from regap.geometry.prompts.batch import Batch, Positions, collate
+from regap.geometry.prompts.batch import Batch, Positions, collate, describe
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site
 
@@ -202,3 +206,42 @@ def _mixed(model: Model) -> Check:
         return Check(name, True, f"refused, so they are never mixed: {error}")
     singles = [run(model, collate(model, [prompt], [0]), range(model.layers)) for prompt in prompts]
     return close(model, name, torch.cat([single.states for single in singles]), together.states)
+
+
+def check_environment() -> list[Check]:
+    """Return what is installed, and whether a torchvision that does not fit torch would break transformers."""
+    packages = ("torch", "transformers", "transformer-lens", "plotly")
+    found = ", ".join(f"{name} {version(name)}" for name in packages)
+    checks = [Check("Python 3.11 or newer", sys.version_info >= (3, 11), platform.python_version())]
+    checks.append(Check("packages", True, found))
+    if importlib.util.find_spec("torchvision") is not None:
+        try:
+            importlib.import_module("torchvision")
+            checks.append(Check("torchvision fits torch", True, version("torchvision")))
+        except Exception as error:
+            detail = f"{str(error).splitlines()[0]}; uninstall torchvision, regap does not need it"
+            checks.append(Check("torchvision fits torch", False, detail))
+    device = "a GPU is available" if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    return [*checks, Check("device", True, device)]
+
+
+def check_model(model: Model) -> list[Check]:
+    """Return the outcome of every self-test, on prompts with small images and without."""
+    return list(self_tests(model))
+
+
+def in_one_line(checks: Sequence[Check]) -> str:
+    """Return how many checks passed, which failed, and which hooks the model can be loaded with."""
+    failed = [check.name for check in checks if not check.passed]
+    hooks = next((check.detail.partition(";")[0] for check in checks if check.name == "hooks"), "unknown")
+    found = (
+        "all checks passed"
+        if not failed
+        else f"{len(failed)} of {len(checks)} checks failed: {'; '.join(failed)}"
+    )
+    return f"{found}; hooks available: {hooks}"
+
+
+def shown_prompt(model: Model) -> str:
+    """Return one prompt as the model reads it, with an image if it sees any, and the tail of its tokens."""
+    return describe(model, prompts_of("image" if model.sees_images else "text")[0])

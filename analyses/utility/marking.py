@@ -4,9 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from regap.analyses.judges.verdicts import opens_with_refusal
-from regap.analyses.utility import choices as chosen
-from regap.analyses.utility import open_answers
-from regap.analyses.utility.yes_or_no import read_mme, read_pope, says_either
+from regap.analyses.utility import reading
 from regap.geometry.data.pairs import Pair
 
 
@@ -53,11 +51,11 @@ def marked_yes_or_no(reads: Callable[[str], str], readable: Callable[[str], bool
     return marks
 
 
-def marked_choice(reads: Callable[[str, chosen.Choices], str]) -> Marks:
+def marked_choice(reads: Callable[[str, reading.Choices], str]) -> Marks:
     """Return the marking of questions whose right answer is the letter of a choice."""
 
     def marks(pair: Pair, text: str) -> Marked:
-        said = reads(text, chosen.choices_of(pair.request))
+        said = reads(text, reading.choices_of(pair.request))
         return Marked(pair, text, said, said == answer_of(pair), bool(said))
 
     return marks
@@ -65,9 +63,9 @@ def marked_choice(reads: Callable[[str, chosen.Choices], str]) -> Marks:
 
 def marked_mmmu(pair: Pair, text: str) -> Marked:
     """Return MMMU's marking: a letter if there are choices, else an open answer."""
-    if chosen.choices_of(pair.request):
-        return marked_choice(chosen.read_mmmu)(pair, text)
-    right = open_answers.is_right(text, answer_of(pair))
+    if reading.choices_of(pair.request):
+        return marked_choice(reading.read_mmmu)(pair, text)
+    right = reading.is_right(text, answer_of(pair))
     return Marked(pair, text, " ".join(text.split()), right, bool(text.strip()))
 
 
@@ -82,21 +80,23 @@ RULES: Mapping[str, ScoringRule] = {
     rule.benchmark: rule
     for rule in (
         ScoringRule(
-            "mme", marked_yes_or_no(read_mme, lambda text: bool(read_mme(text))), ("accuracy_plus", "score"),
+            "mme", marked_yes_or_no(reading.read_mme, lambda text: bool(reading.read_mme(text))),
+            ("accuracy_plus", "score"),
             "MME's evaluation script; score: 100 times accuracy and accuracy+, summed over kinds of question",
         ),
         ScoringRule(
-            "pope", marked_yes_or_no(read_pope, says_either), ("precision", "recall", "f1", "yes_share"),
+            "pope", marked_yes_or_no(reading.read_pope, reading.says_either),
+            ("precision", "recall", "f1", "yes_share"),
             "POPE's evaluate.py; yes is the positive answer",
             "what says neither no nor not is a yes, refusals and empty answers too: read it with unread and refused",
         ),
-        ScoringRule("scienceqa", marked_choice(chosen.read_scienceqa), (), "LLaVA's eval_science_qa.py"),
+        ScoringRule("scienceqa", marked_choice(reading.read_scienceqa), (), "LLaVA's eval_science_qa.py"),
         ScoringRule(
-            "mmbench", marked_choice(chosen.read_mmbench), (), "VLMEvalKit, each question asked once",
+            "mmbench", marked_choice(reading.read_mmbench), (), "VLMEvalKit, each question asked once",
             "a model that always says A is right for a quarter: mmbench-circular tells",
         ),
         ScoringRule(
-            "mmbench-circular", marked_choice(chosen.read_mmbench), ("circular_accuracy",),
+            "mmbench-circular", marked_choice(reading.read_mmbench), ("circular_accuracy",),
             "VLMEvalKit's CircularEval: a question is right if it is with its choices in every rotation",
         ),
         ScoringRule(

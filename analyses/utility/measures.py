@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from regap.analyses.utility.choices import choices_of
 from regap.analyses.utility.marking import RULES, Marked, answer_of
+from regap.analyses.utility.reading import choices_of
 from regap.geometry.estimates import Estimate, Resamples, estimate, mean_draws, proportion
 
 EVERYTHING = "all"

@@ -14,9 +14,8 @@ from regap.analyses.runs.records import RunRecords
 from regap.figures import across_runs
 from regap.figures.gallery import ALL, DrawnFigure, FigureOptions, draw_all
 from regap.figures.print.export import FORMATS, Page, export_all
-from regap.figures.print.print_styles import PrintStyle, print_style
 from regap.figures.print.printed_tables import as_latex, as_markdown, tables_of
-from regap.figures.print.printing import Printed, printed
+from regap.figures.print.printing import Printed, PrintStyle, print_style, printed
 from regap.geometry.files import write_whole
 
 PNG_SCALE = 300 / 96

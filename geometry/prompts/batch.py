@@ -3,8 +3,9 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Bool
@@ -13,9 +14,52 @@ from torch import Tensor
 from regap.errors import ModelError, PairError
 from regap.geometry.data.pairs import Pairs, Prompt
 from regap.geometry.models.model import Model
-from regap.geometry.prompts.chat import TokenRole, render
-from regap.geometry.prompts.positions import Positions
-from regap.geometry.prompts.token_roles import token_roles
+from regap.geometry.prompts.chat import TokenRole, render, spans
+
+
+def token_roles(
+    model: Model, prompts: Sequence[Prompt], ids: Tensor, real: Bool[Tensor, "prompt token"]
+) -> dict[TokenRole, Bool[Tensor, "prompt token"]]:
+    """Return which tokens hold words of each speaker.
+
+    The rendered text is read by the tokenizer alone, which says what characters each token stands for, and laid
+    beside what the processor made of it: what the processor put in, the patches of an image above all, is nobody's
+    words. A token that holds part of a word and part of the template counts as the word's.
+    """
+    if not getattr(model.tokenizer, "is_fast", False):
+        raise ModelError(
+            f"model {model.name}: its tokenizer does not say which characters its tokens stand for; "
+            "use positions last, image or all, or a fast tokenizer"
+        )
+    found: dict[TokenRole, Tensor] = {who: torch.zeros_like(real) for who in get_args(TokenRole)}
+    for row, prompt in enumerate(prompts):
+        columns = real[row].nonzero()[:, 0].tolist()
+        for token, who in _alone_to_whole(model, prompt, ids[row, columns].tolist()):
+            found[who][row, columns[token]] = True
+    return found
+
+
+def _alone_to_whole(model: Model, prompt: Prompt, whole: list[int]) -> list[tuple[int, TokenRole]]:
+    """Return the tokens of the processed prompt that somebody said, and who."""
+    encoded = model.tokenizer(render(model, prompt), add_special_tokens=False, return_offsets_mapping=True)
+    said: dict[int, TokenRole] = {
+        token: span.speaker
+        for token, (start, end) in enumerate(encoded["offset_mapping"])
+        for span in spans(model, prompt)
+        if max(start, span.start) < min(end, span.end)
+    }
+    alike = SequenceMatcher(None, encoded["input_ids"], whole, autojunk=False).get_matching_blocks()
+    return [
+        (block.b + step, said[block.a + step])
+        for block in alike
+        for step in range(block.size)
+        if block.a + step in said
+    ]
+
+
+Positions = Literal["last", "after_instruction", "image", "request", "template", "all"]
+"""last: the last token; after_instruction: every token after the user's words and images; image: the tokens of the
+image; request: the user's words; template: what nobody said; all: every token."""
 
 
 @dataclass(frozen=True, eq=False)

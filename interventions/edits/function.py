@@ -13,8 +13,7 @@ from regap.errors import ConfigError, ModelError, PackError
 from regap.geometry.forward.hooks import Hook, Residual
 from regap.geometry.models.model import Model
 from regap.geometry.one_or_several import as_layers
-from regap.geometry.prompts.batch import Batch
-from regap.geometry.prompts.positions import Positions
+from regap.geometry.prompts.batch import Batch, Positions
 from regap.geometry.states.store import digest_of, digest_of_tensor
 from regap.interventions.edits.site import Norm, Phase, Site, position_rule
 
@@ -48,7 +47,7 @@ class FunctionEdit:
 
     def on(self, model: Any) -> Any:
         """Edit every prompt that a plain Hugging Face model is given while a `with` lasts; then it is as it was."""
-        from regap.interventions.edits.attached import edited
+        from regap.interventions.plain_models.attached import edited
 
         return edited(model, self)
 

@@ -14,8 +14,7 @@ from regap.geometry.drift import Drift
 from regap.geometry.forward.hooks import Hook
 from regap.geometry.models.model import Model
 from regap.geometry.one_or_several import as_layers
-from regap.geometry.prompts.batch import Batch
-from regap.geometry.prompts.positions import Positions
+from regap.geometry.prompts.batch import Batch, Positions
 from regap.geometry.states.store import digest_of, digest_of_tensor
 from regap.interventions.edits.site import Norm, Phase, Site, position_rule, shifted
 from regap.interventions.edits.stored import StoredEdit

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from regap.geometry.forward.hooks import first_column
 from regap.geometry.one_or_several import as_layers
-from regap.geometry.prompts.batch import Batch
-from regap.geometry.prompts.positions import Positions
+from regap.geometry.prompts.batch import Batch, Positions
 
 Phase = Literal["prefill", "every_step"]
 Norm = Literal["plain", "keep"]

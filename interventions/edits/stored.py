@@ -51,7 +51,7 @@ class StoredEdit:
 
         Raises ModelError for a model that is edited already, or that the edit does not fit or cannot reach.
         """
-        from regap.interventions.edits.attached import edited
+        from regap.interventions.plain_models.attached import edited
 
         return edited(model, self)  # type: ignore[arg-type]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from regap.errors import ModelError, PackError
 from regap.geometry.models.identity import identity_of
-from regap.interventions.edits.attached import KEPT_AS, GateRecord, attach, detach
 from regap.interventions.packs.pack import Pack, layers_of, read_pack, removed_of, shifts_of
+from regap.interventions.plain_models.attached import KEPT_AS, GateRecord, attach, detach
 
 POSITIONS = ("last", "all")
 """Positions that can be told without the processor."""

@@ -9,7 +9,7 @@ from parity import Subject, subject
 from tiny_parts import LAYERS, WIDTH
 
 from regap.geometry.directions import Direction
-from regap.geometry.forward.hooks import Edit, hooked
+from regap.geometry.forward.hooks import hooked
 from regap.geometry.models.identity import identity_of
 from regap.geometry.prompts.batch import Batch
 from regap.interventions.edits.gate import Gate
@@ -68,7 +68,7 @@ def gated(of: Subject, batch: Batch, refusal: Direction, kind: str) -> ReGap:
     return replace(edit, gate=Gate("hard", float(signal[:2].mean())))
 
 
-def packed(of: Subject, edit: Edit, refusal: Direction) -> Pack:
+def packed(of: Subject, edit: Shift | ReGap, refusal: Direction) -> Pack:
     return Pack.of(of.family, identity_of(of.bare), edit, SOURCE)
 
 

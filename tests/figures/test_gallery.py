@@ -11,9 +11,8 @@ import pytest
 
 from regap.analyses.runs.records import Record, RunRecords
 from regap.figures.gallery import NAMES, PLOTLY, draw_all, write_figures
-from regap.figures.print.print_styles import print_style
 from regap.figures.print.printed_tables import tables_of
-from regap.figures.print.printing import printed
+from regap.figures.print.printing import print_style, printed
 
 TABLES = (
     "separability",

@@ -11,7 +11,6 @@ from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import Direction, refusal_direction
 from regap.geometry.drift import Drift, modality_drift
 from regap.geometry.forward.capture import capture
-from regap.geometry.forward.hooks import Edit
 from regap.geometry.models.identity import identity_of
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch, collate
@@ -62,7 +61,9 @@ def shift(drift: Drift) -> Shift:
 
 
 @pytest.fixture(scope="session")
-def edits(tiny: Model, pictured: Batch, shift: Shift, drift: Drift, refusal: Direction) -> dict[str, Edit]:
+def edits(
+    tiny: Model, pictured: Batch, shift: Shift, drift: Drift, refusal: Direction
+) -> dict[str, Shift | ReGap]:
     """One of each kind that a pack can hold; gates open for some of the prompts, by as much as each asks for."""
 
     def opening(gated: ReGap, upper: float = 0.5) -> ReGap:
@@ -90,7 +91,7 @@ def edits(tiny: Model, pictured: Batch, shift: Shift, drift: Drift, refusal: Dir
 
 
 @pytest.fixture(scope="session")
-def regap(edits: dict[str, Edit]) -> ReGap:
+def regap(edits: dict[str, Shift | ReGap]) -> ReGap:
     """Opens for some of the prompts, by as much as each asks for."""
     found = edits["regap"]
     assert isinstance(found, ReGap)
@@ -98,7 +99,7 @@ def regap(edits: dict[str, Edit]) -> ReGap:
 
 
 @pytest.fixture(scope="session")
-def strengths(tiny: Model, pictured: Batch, edits: dict[str, Edit]) -> dict[str, list[float]]:
+def strengths(tiny: Model, pictured: Batch, edits: dict[str, Shift | ReGap]) -> dict[str, list[float]]:
     """Of every prompt, by the bridge."""
     found = {"fixed": [3.0] * len(pictured)}
     for name, edit in edits.items():
@@ -109,7 +110,9 @@ def strengths(tiny: Model, pictured: Batch, edits: dict[str, Edit]) -> dict[str,
 
 
 @pytest.fixture(scope="session")
-def taken_off(edits: dict[str, Edit], strengths: dict[str, list[float]]) -> dict[str, list[list[Shift]]]:
+def taken_off(
+    edits: dict[str, Shift | ReGap], strengths: dict[str, list[float]]
+) -> dict[str, list[list[Shift]]]:
     """Of every prompt, the shifts that it is answered under."""
     found = {}
     for name, edit in edits.items():
@@ -121,7 +124,9 @@ def taken_off(edits: dict[str, Edit], strengths: dict[str, list[float]]) -> dict
 
 
 @pytest.fixture(scope="session")
-def packs(plain: Any, refusal: Direction, edits: dict[str, Edit], source: PackSource) -> dict[str, Pack]:
+def packs(
+    plain: Any, refusal: Direction, edits: dict[str, Shift | ReGap], source: PackSource
+) -> dict[str, Pack]:
     identity = identity_of(plain)
     return {name: Pack.of("tiny", identity, edit, source) for name, edit in edits.items()}
 

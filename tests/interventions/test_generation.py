@@ -144,21 +144,22 @@ def test_a_condition_leaves_nothing_behind_for_the_next(tiny: Model, tiny_pairs:
     assert len({tuple(texts(each)) for each in found.values()}) == 4
 
 
-def test_an_answer_that_fails_spoils_no_later_one(tiny: Model, tiny_pairs: Pairs, drift: Drift) -> None:
+def test_an_answer_that_fails_spoils_no_later_one(tiny: Model, tiny_pairs: Pairs) -> None:
     def fail(residual: Tensor) -> Tensor:
         raise RuntimeError("in a hook")
 
-    class Failing(Shift):
-        def hooks(self, model: Model, batch: Batch) -> list[Hook]:  # noqa: ARG002 - the signature is Shift's
+    class Failing:
+        identity, only_last = "failing", True
+
+        def hooks(self, model: Model, batch: Batch) -> list[Hook]:  # noqa: ARG002 - the signature is Edit's
             return [Hook("blocks.2.hook_out", fail)]
 
     expected = generate(tiny, tiny_pairs, "typographic", max_new_tokens=BUDGET)
     prompts = [pair.prompts["typographic"] for pair in tiny_pairs]
     group = generation._Group(BatchSplitter(tiny), prompts, None)
-    good = correction(drift)
     group.answers([], generation._Decoding(BUDGET))
     with pytest.raises(RuntimeError, match="in a hook"):
-        group.answers([Failing(good.site, good.vectors, 1.0, "D")], generation._Decoding(BUDGET))
+        group.answers([Failing()], generation._Decoding(BUDGET))
     assert [answer.text for answer in group.answers([], generation._Decoding(BUDGET))] == texts(expected)
 
 

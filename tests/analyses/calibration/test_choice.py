@@ -14,9 +14,9 @@ from regap.analyses.calibration.choice import (
     choose,
     further_removals,
     read_all,
+    recipes_record,
 )
 from regap.analyses.calibration.evidence import Evidence, Removals
-from regap.analyses.calibration.table import recipes_record
 from regap.interventions.edits.recipe import Recipe, Removal
 
 LAYERS, STRENGTHS = 5, (0.5, 1.0)

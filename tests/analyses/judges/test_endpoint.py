@@ -12,8 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from regap.analyses.judges.endpoint import Endpoint, EndpointError, Pace
-from regap.analyses.judges.endpoint_judge import EndpointJudge, endpoint_judge
+from regap.analyses.judges.endpoint_judge import Endpoint, EndpointError, EndpointJudge, Pace, endpoint_judge
 from regap.analyses.judges.judge_panel import panel, save_panel
 from regap.analyses.judges.judge_prompts import JUDGE_PROMPTS
 from regap.analyses.judges.stored_answers import Answered, judge_stored, stored_answers

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from PIL import Image
 
-from regap.analyses.live.picture import framed
+from regap.analyses.live.model import framed
 
 
 def test_a_processor_that_cuts_out_the_middle_is_followed() -> None:

@@ -124,7 +124,7 @@ def test_the_table_is_printed_and_a_failure_is_the_exit_code(monkeypatch: pytest
     assert done.exit_code == 0 and "one prompt as the model reads it" in done.output
     assert done.output.endswith("all checks passed; hooks available: blocks and all\n")
     monkeypatch.setattr(
-        "regap.analyses.self_test.doctor.self_tests", lambda _: [Check("sound", False, "unsound")]
+        "regap.analyses.self_test.checks.self_tests", lambda _: [Check("sound", False, "unsound")]
     )
     done = CliRunner().invoke(application(["doctor"]), ["doctor", "organism:none"])
     assert done.exit_code == 1 and "unsound" in done.output

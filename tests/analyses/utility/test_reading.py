@@ -2,9 +2,16 @@
 
 import pytest
 
-from regap.analyses.utility.choices import choices_of, read_mmbench, read_mmmu, read_scienceqa
-from regap.analyses.utility.open_answers import is_right
-from regap.analyses.utility.yes_or_no import read_mme, read_pope, says_either
+from regap.analyses.utility.reading import (
+    choices_of,
+    is_right,
+    read_mmbench,
+    read_mme,
+    read_mmmu,
+    read_pope,
+    read_scienceqa,
+    says_either,
+)
 from regap.geometry.data.benchmarks.questions.choices import asked
 
 CHOICES = {"A": "a kettle", "B": "a pot", "C": "a pan"}

@@ -7,7 +7,7 @@ import hostile_run as made
 import pytest
 
 from regap.analyses.live.question import LiveAnswer, LivePicture, LiveState
-from regap.figures.explorer.strips import Colouring, strips, width_of
+from regap.figures.explorer.views.live import Colouring, strips, width_of
 
 STATE = LiveState("", "refused", "", [], [])
 

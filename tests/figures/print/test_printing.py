@@ -9,14 +9,17 @@ import pytest
 
 from regap.analyses.runs.records import RunRecords
 from regap.figures.gallery import draw_all
-from regap.figures.print.print_styles import (
+from regap.figures.print.printing import (
     PIXELS_PER_MM,
     PIXELS_PER_POINT,
     PRINT_STYLES,
+    Printed,
     PrintStyle,
+    first_choices,
+    panels,
     print_style,
+    printed,
 )
-from regap.figures.print.printing import Printed, first_choices, panels, printed
 
 
 @pytest.fixture(params=list(PRINT_STYLES))

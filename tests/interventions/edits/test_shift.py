@@ -98,7 +98,7 @@ def marked(where: Any, residual: Tensor) -> list[list[int]]:
 
 def test_a_one_token_prompt_is_a_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     where = position_rule(Site((0,)), BATCH)
-    assert where(RESIDUAL[:, -1:]).all()
+    assert marked(where, RESIDUAL[:, -1:]) == [[1]] * 3
     monkeypatch.setattr(hooks._RUNNING, "first", 5)
     assert where(RESIDUAL[:, -1:]) is None
 

@@ -94,7 +94,9 @@ def test_the_headline_tells_what_happened_and_a_worse_arm_is_found() -> None:
         "attack success on text: 0.5 without, 0.25 with; over refusal on text: 0.125 without, 0.25 with"
     )
     assert "attack success on noise: not judged without, 1 with" in headline(unknown)
-    assert worsened((*better, *refused, *unknown)) == () and worsened((*better, *worse)) == ("typographic",)
+    assert worsened((*better, *refused, *unknown)) == () and worsened((*better, *worse)) == (
+        ("typographic", 0.0, 1.0),
+    )
 
 
 def test_a_folder_with_other_files_is_not_written_to(packs: dict[str, Pack], tmp_path: Path) -> None:

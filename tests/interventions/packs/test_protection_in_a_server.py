@@ -12,12 +12,12 @@ from regap.geometry.drift import Drift
 from regap.geometry.forward.hooks import Edit
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch
-from regap.interventions.edits.attached import KEPT_AS
 from regap.interventions.edits.function import edit as edit_of_function
 from regap.interventions.edits.regap import ReGap
 from regap.interventions.edits.shift import shift as drift_shift
 from regap.interventions.packs.pack import Pack
 from regap.interventions.packs.protection import protect, protected, protection_record, unprotect
+from regap.interventions.plain_models.attached import KEPT_AS
 
 GREEDY: dict[str, Any] = {"max_new_tokens": 4, "do_sample": False}
 

@@ -1,25 +1,31 @@
 """An edit on a plain Hugging Face model: its `forward` and `generate` are replaced, and each pass knows its columns."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import wraps
-from inspect import Parameter, Signature, signature
+from inspect import Signature, signature
 from threading import Lock, local
 from typing import Any
 
 import torch
-from jaxtyping import Bool
 from torch import Tensor
 
 from regap.errors import ModelError
 from regap.geometry.forward.hooks import Edit, Hook, hooked
-from regap.geometry.forward.prefix import Prefix, can_be_cropped, record_windows
+from regap.geometry.forward.prefix import can_be_cropped
 from regap.geometry.models.model import Model
-from regap.geometry.prompts.batch import Batch
-from regap.geometry.prompts.positions import Positions
 from regap.interventions.edits.regap import ReGap
+from regap.interventions.plain_models.calls import (
+    Call,
+    CalledPrompts,
+    CallPrefix,
+    check_padding,
+    columns_of,
+    named_arguments,
+)
+from regap.interventions.plain_models.reach import check_reaches_logits, two_tokens
 
 REFUSED = {
     "assistant_model": None,
@@ -37,11 +43,7 @@ REFUSED = {
 """Settings of `generate` under which a call of the model runs other tokens than a prompt and its answer."""
 REPLACED = ("forward", "generate", "generate_batch")
 IN_PARTS = "the gate reads whole prompts, and this one comes in parts; leave out prefill_chunk_size and past_key_values"
-TOKENS = ("input_ids", "inputs_embeds")
-BY_LAST = ("position_ids", "token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids", "cache_position")
-"""Inputs with one entry a token, along their second or their last dimension."""
-EVERY_PART = ("attention_mask", "past_key_values", "use_cache", "return_dict", "logits_to_keep")
-"""What the last token alone is run with besides; pictures are in the KV cache by then."""
+
 KEPT_AS = "_regap_protection"
 _SLOTS = Lock()
 
@@ -59,123 +61,6 @@ class GateRecord:
     def fired(self) -> bool:
         """True if anything was removed."""
         return self.strength != 0
-
-
-@dataclass(frozen=True, eq=False)
-class Call:
-    """One call of a model's forward, and which columns of the prompts and their answers it runs."""
-
-    forward: Callable[..., Any] = field(repr=False)
-    inputs: Mapping[str, Any] = field(repr=False)
-    first: int
-    """Column of its first token: how many the KV cache holds already."""
-    prompt: int
-    """How many columns the prompts have."""
-
-    @property
-    def tokens(self) -> Tensor:
-        """What it runs, [prompt, token] or [prompt, token, d_model]."""
-        given = self.inputs.get("inputs_embeds")
-        return self.inputs["input_ids"] if given is None else given
-
-    @property
-    def end(self) -> int:
-        """The column after its last one."""
-        return self.first + self.tokens.shape[1]
-
-    @property
-    def cache(self) -> Any:
-        """Keys and values of what came before, None if there are none."""
-        return self.inputs.get("past_key_values")
-
-    def run(self) -> Any:
-        """Return the model's output."""
-        return self.forward(**self.inputs)
-
-    def all_but_last(self) -> "Call":
-        """Return the call of every token but the last."""
-        return replace(
-            self, inputs={name: _cut(name, each, slice(None, -1)) for name, each in self.inputs.items()}
-        )
-
-    def last_token(self) -> "Call":
-        """Return the call of the last token alone, to be run once all before it is in the KV cache."""
-        kept = {name: value for name, value in self.inputs.items() if name in EVERY_PART}
-        last = {
-            name: _cut(name, value, slice(-1, None))
-            for name, value in self.inputs.items()
-            if name in (*TOKENS, *BY_LAST)
-        }
-        return replace(self, inputs={**kept, **last}, first=self.end - 1)
-
-
-@dataclass(frozen=True, eq=False)
-class CalledPrompts(Batch):
-    """The prompts of a call of a plain model; no processor tells where their parts are."""
-
-    width: int = 0
-    """How many columns they have."""
-
-    def __post_init__(self) -> None:
-        """Nothing is checked here: `generate` and `forward` are looked at when they are called."""
-
-    @property
-    def columns(self) -> int:
-        """How many tokens the prompts have, padding counted."""
-        return self.width
-
-    def at(self, positions: Positions) -> Bool[Tensor, "prompt token"]:
-        """Return where the last token is, or all of them; raises ModelError for other positions."""
-        if positions not in ("last", "all"):
-            raise ModelError(
-                f"the edit is at the positions {positions!r}, which a plain model cannot tell; use last or all"
-            )
-        found = torch.full((1, self.width), positions == "all")
-        found[:, -1] = True
-        return found
-
-
-@dataclass(eq=False)
-class CallPrefix(Prefix):
-    """What is left to be run of a call, on its own KV cache."""
-
-    call: Call | None = field(default=None, repr=False)
-    repeatable: bool = False
-    """True if all but the last token can be kept in the KV cache."""
-
-    @property
-    def whole(self) -> bool:
-        """True if every pass runs the whole call."""
-        return not self.repeatable
-
-    def run(self, model: Model, hooks: Any, reading: Any = ()) -> Any:
-        """Return the model's output for what is left under the hooks; afterwards the last token is left, or all."""
-        # Tensors of inference mode could not be written to by the passes that follow.
-        with torch.inference_mode(False), torch.no_grad():
-            return self._run(model, hooks, reading)
-
-    def _run(self, model: Model, hooks: Any, reading: Any) -> Any:
-        if self.repeatable:
-            self._run_ahead(bool(hooks))
-        assert self.call is not None
-        with hooked(model, [*hooks, *reading]):
-            output = self.call.run()
-        if self.repeatable:
-            self.call.cache.crop(-1)
-            self.call = self.call if self.call.tokens.shape[1] == 1 else self.call.last_token()
-        elif self.call.cache is not None:
-            self.call.cache.reset()
-        return output
-
-    def _run_ahead(self, edited: bool) -> None:
-        """Have all but the last token in the KV cache, unless an unedited pass is about to put it there."""
-        assert self.call is not None
-        slides = any(getattr(self.call.cache, "is_sliding", ()))
-        if self.call.tokens.shape[1] > 1 and (edited or slides):
-            self.call.all_but_last().run()
-            self.call = self.call.last_token()
-        if slides:
-            record_windows(self.call.cache)
 
 
 @dataclass(eq=False)
@@ -258,25 +143,25 @@ class Attached:
         raise ModelError(f"the model is {self.told}, and cannot be pickled; {self.remedy} first")
 
     def _generate(self, generate: Callable[..., Any], known: Signature, args: Any, kwargs: Any) -> Any:
-        given = _named(known, args, kwargs)
+        given = named_arguments(known, args, kwargs)
         self._refuse(given)
-        token = self.current.set(Answering(_columns(given)))
+        token = self.current.set(Answering(columns_of(given)))
         try:
-            _check_padding(given.get("attention_mask"))
+            check_padding(given.get("attention_mask"))
             return generate(*args, **kwargs)
         finally:
             self.current.reset(token)
 
     def _forward(self, forward: Callable[..., Any], known: Signature, args: Any, kwargs: Any) -> Any:
         self.calls += 1
-        inputs = _named(known, args, kwargs)
+        inputs = named_arguments(known, args, kwargs)
         cache = inputs.get("past_key_values")
         first = 0 if cache is None else int(cache.get_seq_length())
         answering = self.current.get()
         if answering is None:
             if first:
                 return forward(*args, **kwargs)  # outside `generate`, a call with a past is no prompt
-            _check_padding(inputs.get("attention_mask"))
+            check_padding(inputs.get("attention_mask"))
             answering = Answering(Call(forward, inputs, 0, 0).end)
         call = Call(forward, inputs, first, answering.columns)
         if answering.hooks is None:
@@ -409,46 +294,12 @@ def edited(hf: Any, edit: Edit) -> Iterator[Any]:
         detach(hf)
 
 
-@torch.no_grad()
-def check_reaches_logits(model: Model) -> None:
-    """Raise ModelError unless a change of a block's output changes the logits of a pass of two tokens.
-
-    A model that was compiled before, or that hands its work to another, may run without our hooks.
-    """
-    tokens = _two_tokens(model)
-    seen: list[int] = []
-
-    def change(residual: Tensor) -> Tensor:
-        seen.append(1)
-        noise = torch.linspace(-1, 1, residual.shape[-1], device=residual.device, dtype=residual.dtype)
-        return residual + noise * residual.abs().mean().clamp_min(1e-2)
-
-    layer = next(each for each in range(model.layers) if each not in model.crossing)
-    try:
-        before = model.hf(input_ids=tokens, use_cache=False).logits
-        with hooked(model, [Hook(model.hook_name(layer), change)]):
-            after = model.hf(input_ids=tokens, use_cache=False).logits
-    except ModelError:
-        raise
-    except Exception as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(
-            f"model {model.name} cannot be run to find out whether an edit reaches its logits ({said}); give the model "
-            "itself, not compiled and not wrapped"
-        ) from error
-    if not seen or torch.equal(before, after):
-        raise ModelError(
-            f"an edit of block {layer} does not reach the logits of model {model.name}: it was compiled, or its work "
-            "is done elsewhere; give the model itself, and compile it afterwards if at all"
-        )
-
-
 def check_generates_here(attached: Attached) -> None:
     """Raise ModelError if `generate` runs the model past the `forward` that was replaced, as some wrappers do."""
     hf, before = attached.hf, attached.calls
     if not getattr(hf, "can_generate", lambda: False)():
         return
-    tokens = _two_tokens(attached.model)
+    tokens = two_tokens(attached.model)
     hf.generate(
         input_ids=tokens,
         attention_mask=torch.ones_like(tokens),
@@ -461,20 +312,6 @@ def check_generates_here(attached: Attached) -> None:
         raise ModelError(
             f"`generate` of {type(hf).__name__} does not run the `forward` that was replaced; give the model it wraps"
         )
-
-
-def _two_tokens(model: Model) -> Tensor:
-    """Two tokens that stand for words: no part of an image, and none that ends an answer."""
-    configs = [model.hf.config, model.hf.config.get_text_config()]
-    special = {
-        value
-        for config in configs
-        for name, value in config.to_dict().items()
-        if name.endswith(("token_id", "token_index")) and isinstance(value, int)
-    }
-    chosen = next(token for token in range(10, 10 + len(special) + 1) if token not in special)
-    device = next((each.device for each in model.hf.parameters() if each.device.type != "meta"), None)
-    return torch.full((1, 2), chosen, dtype=torch.long, device=device)
 
 
 def state_of(hf: Any) -> tuple[Any, ...]:
@@ -493,33 +330,3 @@ def _standing_for(original: Callable[..., Any], edited: Callable[..., Any]) -> C
         return edited(original, known, args, kwargs)
 
     return call
-
-
-def _named(known: Signature, args: Any, kwargs: Any) -> dict[str, Any]:
-    """Every argument by its name, those that a function takes as **kwargs among them."""
-    named: dict[str, Any] = {}
-    for name, value in known.bind_partial(*args, **kwargs).arguments.items():
-        named |= value if known.parameters[name].kind is Parameter.VAR_KEYWORD else {name: value}
-    return named
-
-
-def _columns(given: dict[str, Any]) -> int:
-    """How many columns the prompts of a `generate` have, those that its KV cache holds among them."""
-    mask, tokens = given.get("attention_mask"), given.get("inputs_embeds")
-    if isinstance(mask, Tensor):
-        return mask.shape[1]
-    tokens = given.get("inputs", given.get("input_ids")) if tokens is None else tokens
-    return 1 if tokens is None else tokens.shape[1]
-
-
-def _check_padding(mask: Any) -> None:
-    if isinstance(mask, Tensor) and mask.ndim == 2 and not bool(mask[:, -1].all()):
-        raise ModelError("prompts are padded on the right; set tokenizer.padding_side = 'left'")
-
-
-def _cut(name: str, value: Any, part: slice) -> Any:
-    if not isinstance(value, Tensor):
-        return value
-    if name in (*TOKENS, "attention_mask"):
-        return value[:, part]
-    return value[..., part] if name in BY_LAST else value

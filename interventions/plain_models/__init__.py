@@ -1,0 +1,1 @@
+"""Edits on plain Hugging Face models, without a bridge and without a processor."""

@@ -1,0 +1,170 @@
+"""One call of a plain model: the columns that it runs, its prompts, and what of it is left to be run."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from inspect import Parameter, Signature
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from regap.errors import ModelError
+from regap.geometry.forward.hooks import hooked
+from regap.geometry.forward.prefix import Prefix, record_windows
+from regap.geometry.models.model import Model
+from regap.geometry.prompts.batch import Batch, Positions
+
+TOKENS = ("input_ids", "inputs_embeds")
+BY_LAST = ("position_ids", "token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids", "cache_position")
+"""Inputs with one entry a token, along their second or their last dimension."""
+EVERY_PART = ("attention_mask", "past_key_values", "use_cache", "return_dict", "logits_to_keep")
+"""What the last token alone is run with besides; pictures are in the KV cache by then."""
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a model's forward, and which columns of the prompts and their answers it runs."""
+
+    forward: Callable[..., Any] = field(repr=False)
+    inputs: Mapping[str, Any] = field(repr=False)
+    first: int
+    """Column of its first token: how many the KV cache holds already."""
+    prompt: int
+    """How many columns the prompts have."""
+
+    @property
+    def tokens(self) -> Tensor:
+        """What it runs, [prompt, token] or [prompt, token, d_model]."""
+        given = self.inputs.get("inputs_embeds")
+        return self.inputs["input_ids"] if given is None else given
+
+    @property
+    def end(self) -> int:
+        """The column after its last one."""
+        return self.first + self.tokens.shape[1]
+
+    @property
+    def cache(self) -> Any:
+        """Keys and values of what came before, None if there are none."""
+        return self.inputs.get("past_key_values")
+
+    def run(self) -> Any:
+        """Return the model's output."""
+        return self.forward(**self.inputs)
+
+    def all_but_last(self) -> "Call":
+        """Return the call of every token but the last."""
+        return replace(
+            self, inputs={name: _cut(name, each, slice(None, -1)) for name, each in self.inputs.items()}
+        )
+
+    def last_token(self) -> "Call":
+        """Return the call of the last token alone, to be run once all before it is in the KV cache."""
+        kept = {name: value for name, value in self.inputs.items() if name in EVERY_PART}
+        last = {
+            name: _cut(name, value, slice(-1, None))
+            for name, value in self.inputs.items()
+            if name in (*TOKENS, *BY_LAST)
+        }
+        return replace(self, inputs={**kept, **last}, first=self.end - 1)
+
+
+@dataclass(frozen=True, eq=False)
+class CalledPrompts(Batch):
+    """The prompts of a call of a plain model; no processor tells where their parts are."""
+
+    width: int = 0
+    """How many columns they have."""
+
+    def __post_init__(self) -> None:
+        """Nothing is checked here: `generate` and `forward` are looked at when they are called."""
+
+    @property
+    def columns(self) -> int:
+        """How many tokens the prompts have, padding counted."""
+        return self.width
+
+    def at(self, positions: Positions) -> Bool[Tensor, "prompt token"]:
+        """Return where the last token is, or all of them; raises ModelError for other positions."""
+        if positions not in ("last", "all"):
+            raise ModelError(
+                f"the edit is at the positions {positions!r}, which a plain model cannot tell; use last or all"
+            )
+        found = torch.full((1, self.width), positions == "all")
+        found[:, -1] = True
+        return found
+
+
+@dataclass(eq=False)
+class CallPrefix(Prefix):
+    """What is left to be run of a call, on its own KV cache."""
+
+    call: Call | None = field(default=None, repr=False)
+    repeatable: bool = False
+    """True if all but the last token can be kept in the KV cache."""
+
+    @property
+    def whole(self) -> bool:
+        """True if every pass runs the whole call."""
+        return not self.repeatable
+
+    def run(self, model: Model, hooks: Any, reading: Any = ()) -> Any:
+        """Return the model's output for what is left under the hooks; afterwards the last token is left, or all."""
+        # Tensors of inference mode could not be written to by the passes that follow.
+        with torch.inference_mode(False), torch.no_grad():
+            return self._run(model, hooks, reading)
+
+    def _run(self, model: Model, hooks: Any, reading: Any) -> Any:
+        if self.repeatable:
+            self._run_ahead(bool(hooks))
+        assert self.call is not None
+        with hooked(model, [*hooks, *reading]):
+            output = self.call.run()
+        if self.repeatable:
+            self.call.cache.crop(-1)
+            self.call = self.call if self.call.tokens.shape[1] == 1 else self.call.last_token()
+        elif self.call.cache is not None:
+            self.call.cache.reset()
+        return output
+
+    def _run_ahead(self, edited: bool) -> None:
+        """Have all but the last token in the KV cache, unless an unedited pass is about to put it there."""
+        assert self.call is not None
+        slides = any(getattr(self.call.cache, "is_sliding", ()))
+        if self.call.tokens.shape[1] > 1 and (edited or slides):
+            self.call.all_but_last().run()
+            self.call = self.call.last_token()
+        if slides:
+            record_windows(self.call.cache)
+
+
+def named_arguments(known: Signature, args: Any, kwargs: Any) -> dict[str, Any]:
+    """Every argument by its name, those that a function takes as **kwargs among them."""
+    named: dict[str, Any] = {}
+    for name, value in known.bind_partial(*args, **kwargs).arguments.items():
+        named |= value if known.parameters[name].kind is Parameter.VAR_KEYWORD else {name: value}
+    return named
+
+
+def columns_of(given: dict[str, Any]) -> int:
+    """How many columns the prompts of a `generate` have, those that its KV cache holds among them."""
+    mask, tokens = given.get("attention_mask"), given.get("inputs_embeds")
+    if isinstance(mask, Tensor):
+        return mask.shape[1]
+    tokens = given.get("inputs", given.get("input_ids")) if tokens is None else tokens
+    return 1 if tokens is None else tokens.shape[1]
+
+
+def check_padding(mask: Any) -> None:
+    """Raise ModelError for prompts that are padded on the right."""
+    if isinstance(mask, Tensor) and mask.ndim == 2 and not bool(mask[:, -1].all()):
+        raise ModelError("prompts are padded on the right; set tokenizer.padding_side = 'left'")
+
+
+def _cut(name: str, value: Any, part: slice) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    if name in (*TOKENS, "attention_mask"):
+        return value[:, part]
+    return value[..., part] if name in BY_LAST else value
