@@ -164,6 +164,9 @@ def test_the_explorer_offers_every_question(asked_twice: Path) -> None:
 def test_a_figure_is_drawn_from_a_table_in_memory(planted_run: Path, planted: Any) -> None:
     run, table = rg.open_run(planted_run), planted("separability").table
     assert len(rg.figure("separability", table).data) == len(run.figure("separability").data)
+    alone: Any = rg.figure("separability", table, arms=["text"], theme="dark")
+    assert {trace.meta["arm"] for trace in alone.data if trace.meta} == {"text"}
+    assert alone.layout.paper_bgcolor != "white"
     with pytest.raises(ValueError, match=r"layer=99 is no option"):
         rg.figure("outcomes", planted("outcomes").table, layer=99)
     with pytest.raises(ValueError, match="column"):
