@@ -49,7 +49,8 @@ class Edit(Protocol):
 
 def as_edits(given: Any) -> tuple[Edit, ...]:
     """Return one edit, or several, as a tuple; raises ConfigError for anything that is no edit."""
-    found = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
+    several = isinstance(given, Iterable) and not isinstance(given, str)
+    found: tuple[Any, ...] = tuple(given) if several else (given,)
     for each in found:
         if not hasattr(each, "hooks") or not hasattr(each, "only_last"):
             raise ConfigError(f"edits is {each!r}; give an edit or a list of edits, as shift and edit return")
