@@ -1,7 +1,6 @@
 """Shares of verdicts: attack success, over-refusal, refusal and utility, with clustered intervals."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -11,15 +10,6 @@ from regap.analyses.judges.verdicts import Judged
 from regap.analyses.statistics import paired_difference
 from regap.geometry.estimates import Estimate, Resamples, mean_draws, proportion
 
-Measure = Literal[
-    "attack_success",
-    "over_refusal",
-    "refusal",
-    "utility",
-    "degenerate_harmful",
-    "degenerate_harmless",
-    "not_judged",
-]
 _COUNTED: dict[str, tuple[str, str]] = {
     "attack_success": ("harmful", "complied"),
     "over_refusal": ("harmless", "refused"),

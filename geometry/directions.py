@@ -1,6 +1,6 @@
 """The refusal direction: where harmful requests lie from harmless ones, as text, at every layer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from regap.errors import ConfigError
 from regap.geometry.states.activations import Activations, label_means, one_arm, require_one_origin
 from regap.geometry.states.vector_files import load_vectors, save_vectors
 
@@ -109,19 +110,34 @@ def linear_discriminant(
     return torch.from_numpy(fitted.fit(torch.cat([harmful, harmless]).numpy(), labels).coef_[0])
 
 
-def refusal_direction(states: Activations, method: DirectionMethod = difference_of_means) -> Direction:
+METHODS: Mapping[str, DirectionMethod] = {
+    method.__name__: method
+    for method in (difference_of_means, median_of_means, logistic_probe, linear_discriminant)
+}
+"""The methods that regap has, by name."""
+
+
+def refusal_direction(states: Activations, method: DirectionMethod | str = difference_of_means) -> Direction:
     """Return unit(mean harmful - mean harmless) at every layer, or what another method finds.
 
     Give it the calibration split of the text arm: that is the refusal direction of the text-aligned model, in
     our operationalisation. Positive towards harmful. Raises PairError if a label is missing, and ValueError if
-    the two labels have one mean or the method returns no such vector. A method of your own is a function of harmful
-    and harmless states [prompt, d_model]:
+    the two labels have one mean or the method returns no such vector. `method` is difference_of_means,
+    median_of_means, logistic_probe or linear_discriminant, or a function of your own of harmful and harmless states
+    [prompt, d_model]:
 
         def median(harmful, harmless):
             return harmful.median(0).values - harmless.median(0).values
 
         refusal = rg.refusal_direction(states["text"].calibration, method=median)
     """
+    if isinstance(method, str):
+        if method not in METHODS:
+            raise ConfigError(
+                f"method is {method!r}; choose one of {', '.join(METHODS)}, or give a function of harmful and harmless "
+                "states"
+            )
+        method = METHODS[method]
     means = label_means(one_arm(states))
     for label in ("harmful", "harmless"):
         if label not in means:

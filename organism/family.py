@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 DEFAULT = "middle"
 """The member that `organism` means: the middle coverage."""
@@ -37,11 +36,3 @@ FAMILY = (
 def family() -> list[str]:
     """The names of the members, from no coverage to full."""
     return [member.name for member in FAMILY]
-
-
-def weights_folder(name: str = DEFAULT) -> Path:
-    """The shipped checkpoint folder of a member; `default` is another name of the default member."""
-    known = [*family(), "default"]
-    if name not in known:
-        raise ValueError(f"name is {name!r}; the organism's family has {', '.join(known)}")
-    return Path(__file__).parent / "weights" / (DEFAULT if name == "default" else name)

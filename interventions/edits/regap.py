@@ -158,10 +158,6 @@ class ReGap(StoredEdit, kind="regap"):
         batch.kept["gate"] = (signal, strengths)  # what was done to each prompt can be asked for
         return strengths
 
-    def strengths_of(self, traces: Traces) -> Float[Tensor, " prompt"]:
-        """Return alpha(x) of prompts that were read."""
-        return self.strongest * self.gate(traces.weighted(self.reading))
-
     def hooks(self, model: Model, batch: Batch) -> list[Hook]:
         """Return fresh hooks that correct each prompt by its own strength; a probe reads the batch first."""
         if self.passes == "single":

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from regap.errors import PairError
+from regap.errors import ConfigError, PairError
 from regap.geometry.directions import (
+    METHODS,
     Direction,
     DirectionMethod,
     difference_of_means,
-    linear_discriminant,
-    logistic_probe,
     median_of_means,
     refusal_direction,
 )
@@ -21,8 +20,7 @@ from regap.geometry.states.activations import Activations
 
 Make = Callable[..., Activations]
 WIDTH, PROMPTS = 16, 3000
-METHODS = [difference_of_means, median_of_means, logistic_probe, linear_discriminant]
-every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
+every_method = pytest.mark.parametrize("method", METHODS.values(), ids=lambda method: method.__name__)
 
 
 def unit(seed: int) -> np.ndarray:
@@ -120,3 +118,16 @@ def test_a_layer_that_was_not_captured_is_named(make_states: Make) -> None:
         refusal_direction(states).at(5)
     with pytest.raises(ValueError, match=r"layer 5 was not captured; captured are \[0, 1\]"):
         states.at(5)
+
+
+@every_method
+def test_a_method_may_be_given_by_its_name(method: DirectionMethod, make_states: Make) -> None:
+    states = planted(make_states)
+    assert torch.equal(
+        refusal_direction(states, method.__name__).vectors, refusal_direction(states, method).vectors
+    )
+
+
+def test_a_name_that_no_method_has_is_refused(make_states: Make) -> None:
+    with pytest.raises(ConfigError, match="method is 'mean'; choose one of difference_of_means, median_of"):
+        refusal_direction(planted(make_states), "mean")

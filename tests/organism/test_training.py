@@ -11,7 +11,7 @@ import torch
 from regap.organism import rendering, sentences, training, world
 from regap.organism.checkpoint import Architecture, build_model, build_processor, load_checkpoint
 from regap.organism.examples import TASKS, Example, Scope, draw_examples
-from regap.organism.family import DEFAULT, FAMILY, Coverage, family, weights_folder
+from regap.organism.family import DEFAULT, FAMILY, Coverage, family
 from regap.organism.learning import read_progress, read_weights, train_stage
 from regap.organism.objectives import FIRST_TOKEN_WEIGHT, AnswerLoss, WordReader, draw_renderings
 from regap.organism.stages import ALIGN, JOINT, SAFETY, TEXT, TUNING, VISION, VISUAL, Stage, TrainingConfig
@@ -227,9 +227,6 @@ def test_members_are_nested_and_the_default_is_one_of_them():
     assert covered[0] == set()
     assert covered[-1] == set(everything)
     assert DEFAULT in family()
-    assert weights_folder("default") == weights_folder(DEFAULT)
-    with pytest.raises(ValueError, match="name is 'big'; the organism's family has none, narrow"):
-        weights_folder("big")
 
 
 def test_a_stage_with_an_unknown_task_is_named():
