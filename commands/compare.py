@@ -4,16 +4,17 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from regap.analyses.runs.records import Record, table_path
 from regap.commands.options import CAPTURING, progress, screen, settings_of, takes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Methods = Annotated[
     list[str] | None,
@@ -70,6 +71,8 @@ PER_TABLE = 5
 
 def print_comparison(folder: Path) -> None:
     """Print the tables of a comparison model by model, and what was left out of it."""
+    from regap.analyses.runs.records import Record
+
     console = Console(width=max(screen.width, WIDTH), highlight=False)
     names = ("methods", "method_settings", "method_times", "methods_by_category")
     tables = {name: Record.load(folder, name).table for name in names}
@@ -82,7 +85,7 @@ def print_comparison(folder: Path) -> None:
     _print_notes(folder)
 
 
-def _outcomes(outcomes: pd.DataFrame, settings: pd.DataFrame, times: pd.DataFrame) -> Table:
+def _outcomes(outcomes: "pd.DataFrame", settings: "pd.DataFrame", times: "pd.DataFrame") -> Table:
     seconds = times.set_index("method")["time"]
     measures = [measure for measure in HEADS if measure in set(outcomes["measure"])]
     heads = [HEADS[measure] for measure in measures]
@@ -130,7 +133,7 @@ def also_runs(row: dict[Any, Any]) -> str:
     return f"{told} ({row['answers']:.2f} answers)" if row["answers"] else told
 
 
-def _categories(shares: pd.DataFrame, titles: dict[str, str]) -> list[Table]:
+def _categories(shares: "pd.DataFrame", titles: dict[str, str]) -> list[Table]:
     """Tables of attack success by category, and of refusals of contrasts by category where there are any."""
     tables = []
     for measure in ("attack_success", "contrast_over_refusal"):
@@ -141,7 +144,7 @@ def _categories(shares: pd.DataFrame, titles: dict[str, str]) -> list[Table]:
     return tables
 
 
-def _category_table(rows: pd.DataFrame, names: Sequence[str], titles: dict[str, str], head: str) -> Table:
+def _category_table(rows: "pd.DataFrame", names: Sequence[str], titles: dict[str, str], head: str) -> Table:
     counts = rows.groupby("category")["n"].max()
     heads = [escape(f"{name}, n = {counts[name]}") for name in names]
     table = Table(head, *heads, box=None, pad_edge=False)
@@ -156,6 +159,8 @@ def _category_table(rows: pd.DataFrame, names: Sequence[str], titles: dict[str, 
 def _print_notes(folder: Path) -> None:
     for note in json.loads((folder / "provenance.json").read_text())["notes"]:
         screen.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+    from regap.analyses.runs.records import Record, table_path
+
     if not table_path(folder, "method_gaps").is_file():
         return
     for row in Record.load(folder, "method_gaps").table.to_dict("records"):
