@@ -29,7 +29,7 @@ def find_decoder(model: torch.nn.Module) -> Decoder:
     named = {module: path for path, module in model.named_modules()}
     embedding = _module(model, "get_input_embeddings")
     if embedding not in named:
-        raise ModelError(f"model {name}: it names no input embedding; give a model that reads tokens")
+        raise ModelError(f"model {name}: it names no input embedding; give the model itself, one that reads tokens")
     if type(embedding).__module__.partition(".")[0] == "transformer_lens":
         raise ModelError(f"model {name} is under hooks already; use what load() returned, or a fresh copy")
     owner = named[embedding].rpartition(".")[0]

@@ -106,7 +106,8 @@ class Attached:
         self.model = Model.of_plain(self.hf)
 
     def put_on(self) -> None:
-        """Replace the model's `forward` and `generate`."""
+        """Replace the model's `forward` and `generate`; what was compiled of the model before is forgotten."""
+        torch.compiler.reset()
         own = vars(self.hf)
         self.before = {name: own[name] for name in REPLACED if name in own}
         for name, edited in (("forward", self._forward), ("generate", self._generate)):
@@ -116,6 +117,7 @@ class Attached:
 
     def take_off(self) -> None:
         """Leave the model as it was."""
+        torch.compiler.reset()
         for name in REPLACED:
             vars(self.hf).pop(name, None)
         vars(self.hf).update(self.before)
@@ -145,12 +147,19 @@ class Attached:
     def _generate(self, generate: Callable[..., Any], known: Signature, args: Any, kwargs: Any) -> Any:
         given = named_arguments(known, args, kwargs)
         self._refuse(given)
-        token = self.current.set(Answering(columns_of(given)))
+        answering = Answering(columns_of(given))
+        token = self.current.set(answering)
         try:
             check_padding(given.get("attention_mask"))
-            return generate(*args, **kwargs)
+            answer = generate(*args, **kwargs)
         finally:
             self.current.reset(token)
+        if answering.hooks is None:
+            raise ModelError(
+                f"the model's `forward` was replaced while it is {self.told}, so that its prompts were not edited; "
+                f"{self.remedy} before replacing it"
+            )
+        return answer
 
     def _forward(self, forward: Callable[..., Any], known: Signature, args: Any, kwargs: Any) -> Any:
         self.calls += 1
@@ -324,9 +333,10 @@ def state_of(hf: Any) -> tuple[Any, ...]:
 
 def _standing_for(original: Callable[..., Any], edited: Callable[..., Any]) -> Callable[..., Any]:
     known = signature(original)
+    eager = torch.compiler.disable(edited)  # a compiled pass would run without the hooks
 
     @wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
-        return edited(original, known, args, kwargs)
+        return eager(original, known, args, kwargs)
 
     return call

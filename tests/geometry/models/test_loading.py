@@ -124,7 +124,7 @@ def test_what_is_not_found_is_said(plain: Any, tiny_architecture: Any) -> None:
         "(there: embed_tokens, layers, norm, rotary_emb)"
     ) in refused(odd, processor=build_processor(tiny_architecture))
     odd.get_input_embeddings = lambda: None
-    assert "it names no input embedding; give a model that reads tokens" in refused(
+    assert "it names no input embedding; give the model itself" in refused(
         odd, processor=build_processor(tiny_architecture)
     )
 

@@ -1,5 +1,6 @@
 """Protection in a server: threads, models that run elsewhere, a record of the gate, and edits without a pack."""
 
+from copy import deepcopy
 from threading import Barrier, Thread
 from typing import Any
 
@@ -48,6 +49,44 @@ def test_two_threads_never_leave_wrappers_behind(model: Any, packs: dict[str, Pa
     assert torch.equal(model.generate(**words.inputs, **GREEDY), bare)
 
 
+def test_every_way_to_edit_takes_its_turn(
+    model: Any, packs: dict[str, Pack], edits: dict[str, Edit], words: Batch
+) -> None:
+    """Edits do not nest, and threads that protect, edit and take off by turns leave the model as it was."""
+    bare = model.generate(**words.inputs, **GREEDY)
+    on: Any = edits["fixed"]
+    ways = [lambda: on.on(model), lambda: protected(model, packs["regap"])]
+    for outer in ways:
+        for inner in ways:
+            with outer(), pytest.raises(ModelError, match="already"), inner():
+                pass
+            assert KEPT_AS not in vars(model)
+    start, told = Barrier(6), list[str]()
+
+    def edit(way: Any) -> None:
+        start.wait()
+        try:
+            with way():
+                model.generate(**words.inputs, **GREEDY)
+        except ModelError as error:
+            told.append(str(error))
+
+    def take_off() -> None:
+        start.wait()
+        with pytest.raises(ModelError, match="nothing to take off"):
+            while True:
+                unprotect(model)
+
+    threads = [Thread(target=edit, args=(ways[place % 2],)) for place in range(5)]
+    threads.append(Thread(target=take_off))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all("already" in each or "nothing to take off" in each for each in told)
+    assert torch.equal(model.generate(**words.inputs, **GREEDY), bare)
+
+
 def test_the_gate_s_record_is_that_of_the_prompts(
     model: Any, packs: dict[str, Pack], pictured: Batch, strengths: dict[str, list[float]]
 ) -> None:
@@ -75,27 +114,138 @@ def test_a_model_whose_blocks_are_not_run_is_refused(
     assert KEPT_AS not in vars(plain)
 
 
-def test_a_compiled_model_is_protected_or_refused(
-    plain: Any, packs: dict[str, Pack], words: Batch, monkeypatch: pytest.MonkeyPatch
+def compiled_forward(model: Any) -> None:
+    model.forward = torch.compile(model.forward, backend="eager")
+
+
+def compiled_decoder(model: Any) -> None:
+    compiled_forward(model.model.language_model)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "compiled", [compiled_forward, compiled_decoder, lambda model: model.compile(backend="eager")]
+)
+def test_a_model_that_was_compiled_and_has_run_is_refused(
+    compiled: Any, plain: Any, packs: dict[str, Pack], edits: dict[str, Edit], words: Batch
 ) -> None:
-    with protected(plain, packs["fixed"]):
-        expected = plain.generate(**words.inputs, **GREEDY)
-    monkeypatch.setattr(plain, "forward", torch.compile(plain.forward, backend="eager"))
+    model = deepcopy(plain)
+    compiled(model)
     with torch.no_grad():
-        for _ in range(2):
-            plain(**words.inputs)
-    try:
-        with protected(plain, packs["fixed"]):
-            assert torch.equal(plain.generate(**words.inputs, **GREEDY), expected)
-    except ModelError as refused:
-        assert "does not reach the logits" in str(refused)
+        before = [model(**words.inputs).logits for _ in range(2)][-1]
+    with pytest.raises(ModelError, match="does not reach the logits"), protected(model, packs["fixed"]):
+        pass
+    with pytest.raises(ModelError, match="does not reach the logits"), edits["fixed"].on(model):  # type: ignore[attr-defined]
+        pass
+    assert KEPT_AS not in vars(model)
+    with torch.no_grad():
+        assert torch.equal(model(**words.inputs).logits, before)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("ran_before", [True, False])
+def test_a_compiled_wrapper_runs_the_edits_of_the_model_in_it(
+    ran_before: bool, plain: Any, packs: dict[str, Pack], words: Batch
+) -> None:
+    """Whether it was compiled before or after: as long as the model is protected, and no longer."""
+    model = deepcopy(plain)
+    wrapper = torch.compile(model, backend="eager")
+    with torch.no_grad():
+        bare = model(**words.inputs).logits
+        if ran_before:
+            assert torch.equal(wrapper(**words.inputs).logits, bare)
+        with protected(model, packs["fixed"]):
+            expected = model(**words.inputs).logits
+            assert torch.equal(wrapper(**words.inputs).logits, expected)
+            compiled_forward(model)
+            for _ in range(2):
+                assert torch.equal(model(**words.inputs).logits, expected)
+        assert torch.equal(wrapper(**words.inputs).logits, bare)
+    assert not torch.equal(bare, expected)
+
+
+def test_a_forward_that_is_replaced_under_protection_is_told(
+    plain: Any, packs: dict[str, Pack], words: Batch
+) -> None:
+    model = deepcopy(plain)
+    with protected(model, packs["fixed"]):
+        model.forward = plain.forward
+        with pytest.raises(ModelError, match="`forward` was replaced while it is protected"):
+            model.generate(**words.inputs, **GREEDY)
+
+
+class Wrapper(torch.nn.Module):
+    """A module around the model, as frameworks for serving write them."""
+
+    def __init__(self, model: Any):
+        super().__init__()
+        self.model, self.config = model, model.config
+
+    def forward(self, **inputs: Any) -> Any:
+        return self.model(**inputs)
+
+
+def test_a_wrapper_is_refused_and_runs_the_edits_of_the_model_in_it(
+    plain: Any, packs: dict[str, Pack], words: Batch
+) -> None:
+    wrapper = Wrapper(deepcopy(plain))
+    with pytest.raises(ModelError, match="give the model itself"):
+        protect(wrapper, packs["fixed"], any_model=True)
+    with torch.no_grad(), protected(wrapper.model, packs["fixed"]):
+        assert torch.equal(wrapper(**words.inputs).logits, wrapper.model(**words.inputs).logits)
+
+
+def offloaded(model: Any) -> None:
+    from accelerate import cpu_offload
+
+    cpu_offload(model, execution_device=torch.device("cpu"))
+
+
+class Adapter(torch.nn.Module):
+    """What LoRA puts in place of a linear map."""
+
+    def __init__(self, base: torch.nn.Linear):
+        super().__init__()
+        self.base = base
+        self.down = torch.nn.Parameter(torch.full((base.in_features, 2), 0.1))
+        self.up = torch.nn.Parameter(torch.zeros(2, base.out_features))
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        return self.base(states) + states @ self.down @ self.up
+
+
+def adapted(model: Any) -> None:
+    for block in model.model.language_model.layers:
+        block.mlp.up_proj = Adapter(block.mlp.up_proj)
+
+
+@pytest.mark.parametrize("changed", [offloaded, adapted])
+@pytest.mark.parametrize("kind", ["fixed", "regap"])
+def test_offloaded_and_adapted_models_are_protected_when_asked(
+    kind: str, changed: Any, plain: Any, packs: dict[str, Pack], pictured: Batch
+) -> None:
+    """Neither changes a number here, so that the answers are those of the model itself."""
+    with protected(plain, packs[kind]):
+        expected = plain.generate(**pictured.inputs, **GREEDY)
+        with pytest.raises(ModelError, match="a copy would run the original"):
+            deepcopy(plain)
+    model = deepcopy(plain)
+    changed(model)
+    with pytest.raises(PackError, match="any_model=True"):
+        protect(model, packs[kind])
+    with protected(model, packs[kind], any_model=True):
+        assert torch.equal(model.generate(**pictured.inputs, **GREEDY), expected)
+    again = deepcopy(plain)
+    protect(again, packs[kind])
+    changed(again)
+    with pytest.raises(ModelError, match="were changed while it is protected"):
+        again.generate(**pictured.inputs, **GREEDY)
+    unprotect(again)
 
 
 def test_weights_that_change_under_protection_are_refused(
     plain: Any, packs: dict[str, Pack], words: Batch
 ) -> None:
-    from copy import deepcopy
-
     changed = deepcopy(plain)
     protect(changed, packs["regap"])
     with torch.no_grad():
