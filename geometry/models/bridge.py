@@ -18,7 +18,7 @@ from transformer_lens.model_bridge.sources import build_bridge_from_module
 
 from regap.errors import ModelError
 from regap.geometry.models.component_map import adapter_without_packages
-from regap.geometry.models.decoder import Decoder, find_decoder
+from regap.geometry.models.decoder import Decoder, check_not_compiled, find_decoder
 from regap.geometry.models.model import Hooks
 
 
@@ -28,9 +28,10 @@ def bridge(model: torch.nn.Module, hooks: Hooks = "blocks") -> TransformerBridge
     With "blocks", hooks stand at `blocks.{l}.hook_in` and `blocks.{l}.hook_out` of the decoder and the attention
     implementation stays as it was chosen. With "all", TransformerLens' adapter of the architecture places every hook
     that it has, and attention is computed in the eager way. Raises ModelError if no decoder is found, if the model is
-    under hooks already, or, with "all", if TransformerLens does not have the architecture.
+    under hooks already or was compiled, or, with "all", if TransformerLens does not have the architecture.
     """
     decoder = find_decoder(model)
+    check_not_compiled(model)
     config: Any = model.config
     if hooks == "all":
         name = f"regap-all:{type(model).__name__}"

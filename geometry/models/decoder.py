@@ -29,7 +29,9 @@ def find_decoder(model: torch.nn.Module) -> Decoder:
     named = {module: path for path, module in model.named_modules()}
     embedding = _module(model, "get_input_embeddings")
     if embedding not in named:
-        raise ModelError(f"model {name}: it names no input embedding; give the model itself, one that reads tokens")
+        raise ModelError(
+            f"model {name}: it names no input embedding; give the model itself, one that reads tokens"
+        )
     if type(embedding).__module__.partition(".")[0] == "transformer_lens":
         raise ModelError(f"model {name} is under hooks already; use what load() returned, or a fresh copy")
     owner = named[embedding].rpartition(".")[0]
@@ -49,6 +51,27 @@ def find_decoder(model: torch.nn.Module) -> Decoder:
         prefix + norms[-1] if norms else None,
         named.get(_module(model, "get_output_embeddings")),  # type: ignore[arg-type]
     )
+
+
+def check_not_compiled(model: torch.nn.Module, *, itself: bool = True) -> None:
+    """Raise ModelError if the model, a block, or what runs the blocks was compiled: hooks would not run, or be old.
+
+    `itself=False` leaves out the model's own `forward` and call.
+    """
+    steps = find_decoder(model).blocks.split(".")
+    above = {".".join(steps[:depth]) for depth in range(0 if itself else 1, len(steps) + 1)}
+    blocks = {f"{'.'.join(steps)}.{place}" for place in range(len(model.get_submodule(".".join(steps))))}  # type: ignore[arg-type]
+    for path in sorted(above | blocks):
+        module = model.get_submodule(path)
+        if module._compiled_call_impl is not None or (path in above and _is_compiled(module.forward)):
+            raise ModelError(
+                f"{path or 'the model'} of {type(model).__name__} was compiled, so that an edit of a block does not "
+                "reach the logits; give the model as it was, and compile the whole of it afterwards if at all"
+            )
+
+
+def _is_compiled(function: object) -> bool:
+    return hasattr(function, "_torchdynamo_orig_callable") and not hasattr(function, "_torchdynamo_disable")
 
 
 def _carries_the_stream(blocks: torch.nn.ModuleList) -> bool:

@@ -71,6 +71,10 @@ def load(
             raise ModelError("processor is missing; give the processor that belongs to the model built")
         name = type(source).__name__
         return _wrap(source, as_processor(processor), name, digest_of_parameters(source), hooks)
+    if isinstance(source, torch.nn.Module):
+        raise ModelError(
+            f"source is of type {type(source).__name__}; give the Hugging Face model itself, not a wrapper"
+        )
     weights: dict[str, Any] = {"dtype": known_dtype(dtype)}
     place = known_device(device)
     if device_map is not None:

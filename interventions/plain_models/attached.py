@@ -15,6 +15,7 @@ from torch import Tensor
 from regap.errors import ModelError
 from regap.geometry.forward.hooks import Edit, Hook, hooked
 from regap.geometry.forward.prefix import can_be_cropped
+from regap.geometry.models.decoder import check_not_compiled
 from regap.geometry.models.model import Model
 from regap.interventions.edits.regap import ReGap
 from regap.interventions.plain_models.calls import (
@@ -185,6 +186,7 @@ class Attached:
     def _decide(self, call: Call, answering: Answering) -> Call:
         """Have the edit look at the prompts, and return the call that is left to be run under its hooks."""
         self._check_weights()
+        check_not_compiled(self.hf, itself=False)
         reads = isinstance(self.edit, ReGap)
         repeatable = self._can_go_on(call)
         if reads and (
@@ -269,6 +271,7 @@ def attach(
     try:
         attached = Attached(hf, edit, told, remedy)
         prepare()
+        check_not_compiled(hf)
         check_reaches_logits(attached.model)
         attached.state = state_of(hf)
         attached.put_on()

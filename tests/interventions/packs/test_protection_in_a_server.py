@@ -11,6 +11,7 @@ import regap
 from regap.errors import ModelError, PackError
 from regap.geometry.drift import Drift
 from regap.geometry.forward.hooks import Edit
+from regap.geometry.models.bridge import bridge
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch
 from regap.interventions.edits.function import edit as edit_of_function
@@ -122,10 +123,16 @@ def compiled_decoder(model: Any) -> None:
     compiled_forward(model.model.language_model)
 
 
+def compiled_itself(model: Any) -> None:
+    model.compile(backend="eager")
+
+
+def compiled_block(model: Any) -> None:
+    model.model.language_model.layers[2].compile(backend="eager")
+
+
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    "compiled", [compiled_forward, compiled_decoder, lambda model: model.compile(backend="eager")]
-)
+@pytest.mark.parametrize("compiled", [compiled_forward, compiled_decoder, compiled_itself, compiled_block])
 def test_a_model_that_was_compiled_and_has_run_is_refused(
     compiled: Any, plain: Any, packs: dict[str, Pack], edits: dict[str, Edit], words: Batch
 ) -> None:
@@ -133,10 +140,12 @@ def test_a_model_that_was_compiled_and_has_run_is_refused(
     compiled(model)
     with torch.no_grad():
         before = [model(**words.inputs).logits for _ in range(2)][-1]
-    with pytest.raises(ModelError, match="does not reach the logits"), protected(model, packs["fixed"]):
+    with pytest.raises(ModelError, match="was compiled, so that an edit"), protected(model, packs["fixed"]):
         pass
-    with pytest.raises(ModelError, match="does not reach the logits"), edits["fixed"].on(model):  # type: ignore[attr-defined]
+    with pytest.raises(ModelError, match="was compiled, so that an edit"), edits["fixed"].on(model):  # type: ignore[attr-defined]
         pass
+    with pytest.raises(ModelError, match="was compiled, so that an edit"):
+        bridge(model)
     assert KEPT_AS not in vars(model)
     with torch.no_grad():
         assert torch.equal(model(**words.inputs).logits, before)
@@ -162,6 +171,17 @@ def test_a_compiled_wrapper_runs_the_edits_of_the_model_in_it(
                 assert torch.equal(model(**words.inputs).logits, expected)
         assert torch.equal(wrapper(**words.inputs).logits, bare)
     assert not torch.equal(bare, expected)
+
+
+@pytest.mark.parametrize("compiled", [compiled_decoder, compiled_block])
+def test_a_part_that_is_compiled_under_protection_is_told(
+    compiled: Any, plain: Any, packs: dict[str, Pack], words: Batch
+) -> None:
+    model = deepcopy(plain)
+    with protected(model, packs["fixed"]):
+        compiled(model)
+        with pytest.raises(ModelError, match="was compiled, so that an edit"):
+            model.generate(**words.inputs, **GREEDY)
 
 
 def test_a_forward_that_is_replaced_under_protection_is_told(
