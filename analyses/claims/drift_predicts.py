@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float
+from scipy.stats import rankdata
 from torch import Tensor
 
 from regap.analyses.claims.claim import Claim, Finding, above, below, verdict_of
@@ -74,16 +75,10 @@ def spearman(
     x: Float[Tensor, "resample point"], y: Float[Tensor, "resample point"]
 ) -> Float[Tensor, " resample"]:
     """Return the rank correlation over points in each resample, ties sharing ranks; NaN if all tie or one is NaN."""
-    ranked = [_ranks(values) for values in (x, y)]
+    ranked = [torch.from_numpy(rankdata(values, axis=1, nan_policy="propagate")) for values in (x, y)]
     centred = [ranks - ranks.mean(1, keepdim=True) for ranks in ranked]
     scale = centred[0].square().sum(1).sqrt() * centred[1].square().sum(1).sqrt()
     return (centred[0] * centred[1]).sum(1) / scale
-
-
-def _ranks(values: Tensor) -> Tensor:
-    below_each = (values[:, :, None] > values[:, None, :]).sum(2)
-    tied_with = (values[:, :, None] == values[:, None, :]).sum(2)
-    return torch.where(values.isnan(), torch.nan, below_each + (tied_with + 1).double() / 2)
 
 
 def _arm_point(seen: Measured, arm: str, judged: Sequence[Judged]) -> DriftPoint:
