@@ -1,4 +1,4 @@
-"""The refusal direction: where harmful requests lie from harmless ones, as text, at every layer."""
+"""The refusal direction: from harmless to harmful text requests, at every layer."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,20 +19,20 @@ DirectionMethod = Callable[[Float[Tensor, "harmful d_model"], Float[Tensor, "har
 
 @dataclass(frozen=True, eq=False)
 class Direction:
-    """A unit vector at each layer, and the threshold along it that divides the states it was fitted on."""
+    """A unit vector at each layer, and the threshold on it that separates harmful from harmless states."""
 
     vectors: Float[Tensor, "layer d_model"] = field(repr=False)
     """Unit length, float64; positive towards harmful."""
     thresholds: Float[Tensor, " layer"] = field(repr=False)
-    """Midway between the mean coordinates of harmful and harmless."""
+    """Midpoint of the mean coordinates of harmful and harmless states."""
     layers: tuple[int, ...]
     """Which blocks' outputs, 0-based."""
     arm: str
     """The arm it was fitted on."""
     model: str = ""
-    """Fingerprint of the model whose states it was fitted on; empty if that is not known."""
+    """Fingerprint of the model whose states it was fitted on; empty if not known."""
     position: str = "last"
-    """Which token those states were read at."""
+    """The token at which those states were read."""
 
     def __post_init__(self) -> None:
         worst = (self.vectors.norm(dim=-1) - 1).abs().max().item()
@@ -46,7 +46,7 @@ class Direction:
         return self.vectors[self.layers.index(layer)]
 
     def coordinates(self, states: Activations) -> Float[Tensor, "prompt layer"]:
-        """Return z, the coordinate of every state along the direction of its layer.
+        """Return z, the coordinate of each state along the direction of its layer.
 
         Raises PairError for states of another model, other layers or another position.
         """
@@ -62,7 +62,7 @@ class Direction:
 
 
 def load_direction(path: str | Path) -> Direction:
-    """Return the direction that `Direction.save` wrote; StoreError if the file is missing, damaged or no direction."""
+    """Return the direction that `Direction.save` wrote; raises StoreError for a missing, damaged or other file."""
     tensors, origin = load_vectors(path, "direction")
     return Direction(tensors["vectors"], tensors["thresholds"], **origin)
 
@@ -77,7 +77,7 @@ def difference_of_means(
 def median_of_means(
     harmful: Float[Tensor, "harmful d_model"], harmless: Float[Tensor, "harmless d_model"], blocks: int = 8
 ) -> Float[Tensor, " d_model"]:
-    """Return the difference of coordinatewise medians of block means, which a few outliers cannot move far."""
+    """Return the difference of coordinatewise medians of block means, which is robust to a few outliers."""
 
     def centre(states: Tensor) -> Tensor:
         chunks = torch.tensor_split(states, min(blocks, len(states)))
@@ -141,7 +141,7 @@ def refusal_direction(states: Activations, method: DirectionMethod | str = diffe
     means = label_means(one_arm(states))
     for label in ("harmful", "harmless"):
         if label not in means:
-            states.where(label=label)  # says what there is none of
+            states.where(label=label)  # raises an error that names the label
     if method is difference_of_means:
         raw = means["harmful"] - means["harmless"]
     else:
@@ -159,7 +159,7 @@ def refusal_direction(states: Activations, method: DirectionMethod | str = diffe
 
 
 def _by_layer(states: Activations, layer: int, method: DirectionMethod) -> Float[Tensor, " d_model"]:
-    """What a method finds at one layer; the prompts of that layer alone are in memory."""
+    """Return the vector that a method finds at one layer; only that layer's states are in memory."""
     at_layer = states.at(layer).double()
     found = method(at_layer[states.harmful], at_layer[~states.harmful])
     if not isinstance(found, Tensor) or found.shape != at_layer.shape[1:] or not bool(found.isfinite().all()):

@@ -1,4 +1,4 @@
-"""The drift: how far, and which way, an image moves the residual stream of the same request."""
+"""The drift: how an image moves the residual stream, compared with the same request as text."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,19 +17,19 @@ class Drift:
     """The mean displacement of image states from the text states of the same requests, at each layer."""
 
     vectors: Float[Tensor, "layer d_model"] = field(repr=False)
-    """In the residual stream's own units, float64; points from text to image."""
+    """In units of the residual stream, float64; points from text to image."""
     text_mean: Float[Tensor, "layer d_model"] = field(repr=False)
-    """Mean text state of the same pairs: where the drift strength is 0."""
+    """Mean text state of the same pairs; the drift strength there is 0."""
     layers: tuple[int, ...]
     """Which blocks' outputs, 0-based."""
     arm: str
     """The image arm."""
     part: str = "D"
-    """D, D_along (the refusal direction) or D_across (it)."""
+    """D, D_along (its part along the refusal direction) or D_across (the rest)."""
     model: str = ""
-    """Fingerprint of the model whose states it was fitted on; empty if that is not known."""
+    """Fingerprint of the model whose states it was fitted on; empty if not known."""
     position: str = "last"
-    """Which token those states were read at."""
+    """The token at which those states were read."""
 
     def __post_init__(self) -> None:
         if self.vectors.shape != self.text_mean.shape or len(self.vectors) != len(self.layers):
@@ -49,7 +49,7 @@ class Drift:
         return save_vectors(path, f"drift {self.part}", self, **tensors)
 
     def along(self, refusal: Direction) -> "Drift":
-        """Return D_along, the part along the refusal direction; PairError if that is of another model."""
+        """Return D_along, the part along the refusal direction; raises PairError for a direction of another model."""
         require_one_origin(self, refusal)
         component = (self.vectors * refusal.vectors).sum(-1, keepdim=True)
         return replace(self, vectors=component * refusal.vectors, part="D_along")
@@ -72,7 +72,7 @@ class Drift:
 
 
 def load_drift(path: str | Path) -> Drift:
-    """Return the drift that `Drift.save` wrote; StoreError if the file is missing, damaged or no drift."""
+    """Return the drift that `Drift.save` wrote; raises StoreError for a missing, damaged or other file."""
     tensors, origin = load_vectors(path, "drift")
     part = origin.pop("part")
     return Drift(tensors["vectors"], tensors["text_mean"], **origin, part=part)
@@ -81,9 +81,8 @@ def load_drift(path: str | Path) -> Drift:
 def modality_drift(text: Activations, image: Activations) -> Drift:
     """Return the mean over pairs of image state minus text state, harmful and harmless weighted equally.
 
-    Only pairs that both arms have count. Give it calibration splits; our operationalisation of the paper's
-    drift direction. Raises PairError if no pair is shared, or if the two were read off
-    two models or at unlike layers or positions.
+    Only pairs with both arms are used. Give it calibration splits; our operationalisation of the paper's drift
+    direction. Raises PairError if no pair is shared, or if models, layers or positions differ.
     """
     text, image = one_arm(text, "text").aligned_with(one_arm(image, "image"))
     text_mean = _balanced_mean(text)
@@ -92,5 +91,5 @@ def modality_drift(text: Activations, image: Activations) -> Drift:
 
 
 def _balanced_mean(states: Activations) -> Float[Tensor, "layer d_model"]:
-    """Mean of the two labels' means; of the one label's, if the other is absent."""
+    """Return the mean of the two labels' means; if one label is absent, the mean of the other."""
     return torch.stack(list(label_means(states).values())).mean(0)

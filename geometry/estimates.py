@@ -1,4 +1,4 @@
-"""What is known of a number: its value, its interval, and from how many; resampled by cluster."""
+"""Estimates with confidence intervals from a bootstrap that resamples clusters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its interval; n counts prompts."""
+    """A number with its confidence interval; n is the number of prompts."""
 
     value: float
     low: float
@@ -24,7 +24,7 @@ class Estimate:
 
     def __post_init__(self) -> None:
         if self.n < 1:
-            raise ValueError("an estimate from no prompts is no estimate; check the filters before it")
+            raise ValueError("an estimate needs at least one prompt; check the filters before it")
         if np.isfinite([self.low, self.high]).all() and self.low > self.high:
             raise ValueError(f"interval [{self.low}, {self.high}] is upside down")
 
@@ -51,9 +51,9 @@ class Resamples:
         count: int = RESAMPLES,
         seed: int = 0,
     ) -> "Resamples":
-        """Return `count` resamples of clusters with replacement, apart for each mixture of labels in a cluster.
+        """Return `count` resamples of clusters with replacement, stratified by the labels in a cluster.
 
-        Stratifying by label keeps both labels in every resample without throwing any resample away.
+        Stratifying keeps both labels in every resample, so that none has to be discarded.
         """
         names, codes = np.unique(np.asarray(clusters), return_inverse=True)
         labels = np.asarray(harmful)
@@ -69,15 +69,15 @@ class Resamples:
         return cls(torch.from_numpy(counts[:, codes]), len(names))
 
     def take(self, kept: Bool[Tensor, " prompt"]) -> "Resamples":
-        """Return the same draws for some of the prompts."""
+        """Return the same resamples for the prompts that are True."""
         return Resamples(self.weights[:, kept], self.clusters)
 
 
 def estimate(draws: Float[Tensor, " resample"], n: int, level: float = LEVEL) -> Estimate:
-    """Return row 0 with the bias-corrected percentile interval of the other rows, at the level given.
+    """Return row 0 with the bias-corrected percentile interval of the other rows.
 
-    The correction (Efron's) keeps the interval about the value where a statistic is biased in resamples, as d'
-    and norms are. Our choice of interval everywhere; NaN bounds where no resample is finite.
+    Efron's correction keeps the interval around the value for statistics that are biased in resamples, such as d' and
+    norms. We use this interval everywhere. The bounds are NaN if no resample is finite.
     """
     value, finite = float(draws[0]), draws[1:][torch.isfinite(draws[1:])].double()
     if not len(finite) or not np.isfinite(value):
@@ -98,7 +98,7 @@ def estimates(draws: Float[Tensor, "resample column"], n: int) -> list[Estimate]
 def mean_draws(
     values: Float[Tensor, "prompt column"], weights: Float[Tensor, "resample prompt"]
 ) -> Float[Tensor, "resample column"]:
-    """Return the weighted mean of each column in each resample; NaN where no prompt has weight."""
+    """Return the weighted mean of each column in each resample; NaN if no prompt has weight."""
     return (weights @ values.double()) / weights.sum(1, keepdim=True)
 
 
@@ -107,8 +107,8 @@ def proportion(
 ) -> Estimate:
     """Return a share with its clustered interval.
 
-    At exactly 0 or 1 every resample agrees, which is no certainty: there the bound is the exact binomial one
-    (Clopper-Pearson) with as many trials as there are clusters. Raises ValueError for no prompts.
+    At exactly 0 or 1 all resamples agree; the bound is then the exact binomial one (Clopper-Pearson) with the number
+    of clusters as trials. Raises ValueError if there are no prompts.
     """
     if not len(hits):
         raise ValueError("a share of no prompts is not defined; check the filters before it")

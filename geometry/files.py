@@ -1,4 +1,4 @@
-"""How every file is written: whole, or not at all."""
+"""Write files whole or not at all."""
 
 import errno
 import os
@@ -9,10 +9,10 @@ from regap.errors import StoreError
 
 
 def write_whole(path: Path, content: bytes) -> Path:
-    """Write a file in one step and return its path: a reader sees the old bytes or the new, never a part.
+    """Write a file in one step and return its path; a reader sees the old content or the new, never a part.
 
-    The bytes are on the disk before the file has its name. Raises StoreError, naming the remedy, when the disk is
-    full or the folder cannot be written to.
+    The bytes are on the disk before the file gets its name. Raises StoreError, with a remedy, if the disk is full or
+    the folder cannot be written to.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

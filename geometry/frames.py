@@ -1,4 +1,4 @@
-"""States as a table: one row for each prompt and layer, or for each token of a prompt and layer."""
+"""States as a table: one row for each prompt and layer, or for each prompt, layer and token."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -21,12 +21,12 @@ def to_frame(
     direction: Direction | None = None,
     drift: Drift | None = None,
 ) -> pd.DataFrame:
-    """Return one row for each arm, prompt, layer and, of states of every token, token.
+    """Return one row for each arm, prompt and layer; for states at every token, one for each token.
 
-    Columns: pair_id, label, category, split, cluster, arm, layer, norm; with a direction `z`, the coordinate along
-    it; with a drift `delta`, the drift strength (0 at the mean text state, 1 at the mean image state). States of
-    every token also have token (its text), role, index (0-based) and last. Raises PairError for a direction or a
-    drift of another model or of other layers; one that was fitted at another position is taken, token by token.
+    Columns: pair_id, label, category, split, cluster, arm, layer, norm; with a direction `z`, the coordinate along it;
+    with a drift `delta`, the drift strength (0 at the mean text state, 1 at the mean image state). States at every
+    token also have token (its text), role, index (0-based) and last. Raises PairError for a direction or a drift of
+    another model or of other layers; for states at every token, the position it was fitted at does not matter.
     """
     frames = [_frame(arm, direction, drift) for arm in by_arm(states)]
     return pd.concat(frames, ignore_index=True)

@@ -1,4 +1,4 @@
-"""Arguments that take one value or several: a value alone is one, and a text is never read letter by letter."""
+"""Arguments that take one value or several; a single value or string counts as one."""
 
 from collections.abc import Iterable
 from operator import index
@@ -8,7 +8,7 @@ from regap.errors import ConfigError
 
 
 def as_names(given: Iterable[str] | str, name: str = "arms") -> tuple[str, ...]:
-    """Return names as a tuple; raises ConfigError for none, and for anything that is not a text."""
+    """Return names as a tuple; raises ConfigError if there are none, or one is not a string."""
     found = (given,) if isinstance(given, str) else _several(given)
     wrong = [each for each in found if not isinstance(each, str) or not each]
     if wrong or not found:
@@ -17,7 +17,7 @@ def as_names(given: Iterable[str] | str, name: str = "arms") -> tuple[str, ...]:
 
 
 def as_layers(given: Iterable[int] | int, name: str = "layers") -> tuple[int, ...]:
-    """Return layers or heads as a tuple; raises ConfigError for none, one twice, and anything but whole numbers."""
+    """Return layers or heads as a tuple; raises ConfigError unless they are distinct whole numbers, at least one."""
     several = _several(given)
     wrong = [each for each in several if not _is_whole(each)]
     if wrong:

@@ -1,4 +1,4 @@
-"""Conditional refusal separability: how far apart harmful and harmless lie, in an arm, along a direction."""
+"""Conditional refusal separability: how well a direction separates harmful from harmless prompts in an arm."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -19,27 +19,27 @@ Thresholds = Float[Tensor, " layer"]
 
 MEASURES = ("gap", "d_prime", "auroc", "usable")
 AT_ONCE = 64
-"""Resamples computed together, so that many prompts take little memory."""
+"""Resamples computed together; limits the memory for many prompts."""
 
 
 def gap(z: Coordinates, harmful: Harmful, weights: Weights) -> Draws:
-    """Return mean harmful minus mean harmless, in the residual stream's units; unbounded, 0 is no separation."""
+    """Return mean harmful minus mean harmless, in units of the residual stream; unbounded, 0 is no separation."""
     return mean_draws(z[harmful], weights[:, harmful]) - mean_draws(z[~harmful], weights[:, ~harmful])
 
 
 def d_prime(z: Coordinates, harmful: Harmful, weights: Weights) -> Draws:
-    """Return the gap over the pooled standard deviation, sqrt of the two variances' mean; no shift changes it."""
+    """Return the gap over the pooled standard deviation (sqrt of the mean of both variances); invariant to shifts."""
     variance = _variance(z[harmful], weights[:, harmful]) + _variance(z[~harmful], weights[:, ~harmful])
     return gap(z, harmful, weights) / (variance / 2).sqrt()
 
 
 def auroc(z: Coordinates, harmful: Harmful, weights: Weights) -> Draws:
-    """Return the chance that a harmful prompt lies above a harmless one, ties counting half; in [0, 1]."""
+    """Return the probability that a harmful prompt lies above a harmless one, ties counted half; in [0, 1]."""
     return torch.stack([_auroc(column, harmful, weights) for column in z.T], 1)
 
 
 def usable(z: Coordinates, harmful: Harmful, weights: Weights, thresholds: Thresholds) -> Draws:
-    """Return balanced accuracy at given thresholds, fitted on text; in [0, 1], 0.5 is chance; sees shifts."""
+    """Return balanced accuracy at thresholds fitted on text; in [0, 1], 0.5 is chance; shifts change it."""
     above = (z > thresholds).double()
     hits = mean_draws(above[harmful], weights[:, harmful])
     return (hits + 1 - mean_draws(above[~harmful], weights[:, ~harmful])) / 2
@@ -70,9 +70,9 @@ def separability(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return one row per arm, layer and measure: value, low, high, n, on the test split where there is one.
+    """Return one row per arm, layer and measure: value, low, high, n, on the test split if there is one.
 
-    `model`, `condition` (under which edits) and `name` (of the direction) are written in columns of their own.
+    `model`, `condition` (the edits) and `name` (of the direction) fill the columns model, condition and direction.
     Intervals are percentiles of a bootstrap clustered by pair. Raises PairError if an arm lacks a label.
     """
     if resamples < 1:
@@ -82,7 +82,7 @@ def separability(
 
 
 def require_both_labels(harmful: Harmful, arm: str) -> None:
-    """Raise ValueError unless there are harmful and harmless prompts: one class has no separability."""
+    """Raise ValueError unless there are both harmful and harmless prompts."""
     for label, present in (("harmful", harmful.any()), ("harmless", (~harmful).any())):
         if not bool(present):
             raise ValueError(
@@ -105,7 +105,7 @@ def _arm_table(states: Activations, direction: Direction, count: int, seed: int)
 
 
 def _variance(z: Coordinates, weights: Weights) -> Draws:
-    z = z - z.mean(0)  # a large common offset would cost digits below
+    z = z - z.mean(0)  # a large common offset would lose precision below
     mean = mean_draws(z, weights)
     count = weights.sum(1, keepdim=True)
     return ((mean_draws(z.square(), weights) - mean.square()) * count / (count - 1)).clamp_min(0)

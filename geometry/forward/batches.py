@@ -1,4 +1,4 @@
-"""Which prompts go through a model together: batches of about equal length, as large as the memory allows."""
+"""Batches of prompts of similar length, split if the memory runs out."""
 
 import warnings
 from collections import deque
@@ -22,9 +22,9 @@ Prepared = TypeVar("Prepared")
 def prefetch(
     function: Callable[[Item], Prepared], items: Iterable[Item], depth: int = 2
 ) -> Iterator[Prepared]:
-    """Yield function(item) for each item, in order, up to `depth` of them prepared while one is used.
+    """Yield function(item) for each item, in order, with up to `depth` of them prepared in advance.
 
-    One thread prepares, since tokenizers are not made for several. An error comes where its item would have come.
+    One thread prepares them, since tokenizers are not thread-safe. An error is raised in place of its item.
     """
     left = iter(items)
     coming: deque[Future[Prepared]] = deque()
@@ -42,15 +42,15 @@ def prefetch(
 
 
 BATCH_TOKENS = 16384
-"""Tokens in one forward pass, padding counted."""
+"""Most tokens in one forward pass, padding included."""
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
-"""How torch says it where the error has no type of its own."""
+"""Parts of torch's messages, for errors without a type of their own."""
 Result = TypeVar("Result")
 
 
 @dataclass
 class BatchSplitter:
-    """In how many parts a batch is run: in one, until the memory runs out; then in twice as many, and so on."""
+    """Runs a batch in one part; each time the memory runs out, it doubles the number of parts."""
 
     model: Model
     parts: int = 1
@@ -62,9 +62,9 @@ class BatchSplitter:
         function: Callable[[Batch], Result],
         ready: Sequence[Batch] | None = None,
     ) -> list[Result]:
-        """Return what the function returns for each part, in order; `ready` are the batches if they are made.
+        """Return the function's result for each part, in order; `ready` holds the batches if they are made already.
 
-        Says once, as a warning, that batches became smaller. Raises ModelError if one prompt alone is too much.
+        Warns once that batches became smaller. Raises ModelError if a single prompt does not fit in memory.
         """
         while True:
             fits = ready and len(ready) == len(self.groups(rows))
@@ -74,7 +74,7 @@ class BatchSplitter:
             except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
                 if not _out_of_memory(error):
                     raise
-            ready = batches = None  # what failed must be gone before the next attempt
+            ready = batches = None  # free their memory before the next attempt
             self._shrink(prompts, rows)
 
     def collate(self, prompts: Sequence[Prompt], rows: Sequence[int]) -> list[Batch]:
@@ -97,7 +97,7 @@ class BatchSplitter:
         if self.parts == 1:
             warnings.warn(
                 f"out of memory with {len(rows)} prompts at once: going on with smaller batches; "
-                "a lower batch_tokens avoids the attempt",
+                "set a lower batch_tokens to avoid this",
                 stacklevel=2,
             )
         self.parts *= 2
@@ -118,10 +118,10 @@ def run_batches(
     function: Callable[[Batch], None],
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Call the function on every batch; one that fails for want of memory is run again in parts.
+    """Call the function on every batch; a batch that does not fit in memory is run again in parts.
 
-    Batches hold at most `size` prompts and `tokens` tokens, longest first: a batch too large for the memory then
-    fails at once and not after an hour.
+    Batches hold at most `size` prompts and `tokens` tokens. The longest come first, so that memory runs out at once
+    and not after an hour.
     """
     fitting = BatchSplitter(model)
     for rows in batch_rows(model, prompts, size, tokens):
@@ -141,13 +141,13 @@ def batches(
 def batch_rows(
     model: Model, prompts: Sequence[Prompt], size: int, tokens: int = BATCH_TOKENS
 ) -> list[list[int]]:
-    """Return which prompts go in which batch: sorted by length, pictures and words apart.
+    """Return the prompts of each batch, sorted by length; prompts with and without pictures are kept apart.
 
-    A prompt longer than `tokens` is a batch of its own. Raises ModelError for a size or number of tokens below 1.
+    A prompt longer than `tokens` gets a batch of its own. Raises ModelError for a size or number of tokens below 1.
     """
     for name, value in (("batch size", size), ("batch_tokens", tokens)):
         if value < 1:
-            raise ModelError(f"{name} {value} is no batch; give at least 1")
+            raise ModelError(f"{name} is {value}; give at least 1")
     lengths = prompt_lengths(model, prompts)
     order = sorted(range(len(prompts)), key=lambda row: (not prompts[row].pictures, -lengths[row], row))
     groups: list[list[int]] = []

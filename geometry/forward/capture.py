@@ -55,15 +55,15 @@ def capture(
     layers: Sequence[int] | int | None = None,
     position: str = "last",
 ) -> Any:
-    """Return, for each arm, the residual streams at a position after each block, under the edits.
+    """Return, for each arm, the residual streams after each block at one position, under the edits.
 
-    The position is the last prompt token unless another is named (image, request, template, after_instruction: the
-    mean over its tokens). Position `all` keeps every token apart, as TokenStates in memory. Prompts go through in
-    left-padded batches sorted by length, within the runner's limits. A runner with a store keeps each batch in
-    STORE/MODEL/ARM, MODEL being a digest of the model, and never computes it again for the same prompts, images,
-    template, edits and position; an arm that takes more memory than the limits allow then stays on disk.
-    `arms`, `edits` and `layers` may be one value or several. Raises PairError for an arm that no pair has, and
-    ModelError for a layer that the model does not have, before the model is run.
+    `position` is the last prompt token by default; image, request, template and after_instruction give the mean over
+    their tokens, and `all` gives every token, as TokenStates in memory. Prompts are run in left-padded batches sorted
+    by length, within the runner's limits. A runner with a store keeps each batch in STORE/MODEL/ARM (MODEL: a digest
+    of the model) and does not compute it again for the same prompts, images, template, edits and position; an arm that
+    takes more memory than the limits allow is then read from disk. `arms`, `edits` and `layers` may be one value or
+    several. Raises PairError for an arm that no pair has, and ModelError for a layer that the model does not have,
+    before the model is run.
     """
     runner = Runner.of(model)
     edits = as_edits(edits)
@@ -93,7 +93,7 @@ def capture(
 
 @dataclass(frozen=True, eq=False)
 class _Held:
-    """The states of an arm, in memory or on disk, and where they are on disk."""
+    """The states of an arm, in memory or on disk, and their shards on disk."""
 
     source: Tensor | Shards
     shards: Shards
@@ -101,7 +101,7 @@ class _Held:
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
-    """One batch, found in the store or ready to be run."""
+    """One batch, found in the store or ready to run."""
 
     rows: list[int]
     key: ShardKey | None
@@ -111,7 +111,7 @@ class _Prepared:
 
 @dataclass(frozen=True, eq=False)
 class _Started:
-    """One batch whose states are on their way, and into how many parts batches are cut by now."""
+    """One batch whose states are being computed, and the number of parts that batches are split into by now."""
 
     prepared: _Prepared
     coming: list[PendingStates]
@@ -120,7 +120,7 @@ class _Started:
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """What is read of the prompts of one arm, and where it is kept."""
+    """Which states of the prompts of one arm are read, and where they are stored."""
 
     model: Model
     prompts: list[Prompt]
@@ -134,7 +134,7 @@ class _Task:
         return tuple(edit.identity for edit in self.edits)
 
     def prepare(self, fitting: BatchSplitter, rows: list[int]) -> _Prepared:
-        """Look the batch up, or load it; this runs in the background."""
+        """Look the batch up in the store, or prepare it; runs in the background."""
         if self.store is None:
             return _Prepared(rows, None, None, fitting.collate(self.prompts, rows))
         prompts = [self.prompts[row] for row in rows]
@@ -146,7 +146,9 @@ class _Task:
 
     def start(self, fitting: BatchSplitter, prepared: _Prepared) -> _Started:
         if prepared.stored:
-            fitting.parts = max(fitting.parts, prepared.stored.parts)  # goes on as the run that was cut off
+            fitting.parts = max(
+                fitting.parts, prepared.stored.parts
+            )  # an interrupted run continues with as many parts
             return _Started(prepared, [], fitting.parts)
         coming = fitting.run(
             self.prompts,
@@ -181,7 +183,7 @@ def _held(task: _Task, groups: list[list[int]], in_memory: int, advance: Advance
 
 
 def _run(task: _Task, groups: list[list[int]]) -> Iterator[tuple[_Prepared, Tensor]]:
-    """Yield the states of each batch, written if there is a store; the next batches load meanwhile."""
+    """Yield the states of each batch, stored if there is a store; the next batches are prepared meanwhile."""
     fitting = BatchSplitter(task.model)
     on_the_way: deque[_Started] = deque()
     delay = 1 if task.model.device.type == "cuda" else 0  # a batch is copied off while the next one runs

@@ -1,4 +1,4 @@
-"""Functions on hook points: the only place where residual streams are read and changed while a model runs."""
+"""Place functions on hook points, to read and change residual streams while a model runs."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,30 +20,30 @@ Residual = Float[Tensor, "prompt token d_model"]
 
 @dataclass(frozen=True)
 class Hook:
-    """A function put on one hook point: it is given the residual stream there and returns the new one."""
+    """A function on one hook point; it receives the residual stream there and returns the new one."""
 
     name: str
-    """Canonical TransformerLens name, as Model.hook_name gives it."""
+    """Canonical TransformerLens name, as Model.hook_name returns it."""
     function: Callable[[Residual], Residual | None]
-    """Returns a new tensor, or None to change nothing; never writes to its input."""
+    """Returns a new tensor, or None to change nothing; must not write to its input."""
 
 
 @runtime_checkable
 class Edit(Protocol):
-    """What a forward pass needs to know of an intervention."""
+    """What a forward pass needs to know about an intervention."""
 
     @property
     def identity(self) -> str:
-        """Digest of everything the edit does: equal identities, equal effect."""
+        """Digest of everything that decides the edit's effect; edits with equal identities have equal effects."""
         ...
 
     @property
     def only_last(self) -> bool:
-        """True if the prompt below its last token runs unedited, so that one-token passes are exact."""
+        """True if the edit changes only the last prompt token and later ones, so that one-token passes are exact."""
         ...
 
     def hooks(self, model: Model, batch: Batch) -> list[Hook]:
-        """Return fresh hooks for one pass, or one generation, over this batch."""
+        """Return new hooks for one pass, or one generation, over this batch."""
         ...
 
 
@@ -58,7 +58,7 @@ def as_edits(given: Any) -> tuple[Any, ...]:
 
 
 class _Columns(local):
-    """Which column the pass of this thread begins with: how many tokens its KV cache holds already."""
+    """The first column of this thread's current pass: the number of tokens in its KV cache."""
 
     first: int | None = None
 
@@ -68,10 +68,10 @@ _RUNNING = _Columns()
 
 @contextmanager
 def hooked(model: Model, hooks: Sequence[Hook]) -> Iterator[None]:
-    """Run the model with these hooks, in this thread; afterwards, and after an exception, it is as it was.
+    """Run the model with these hooks, in this thread only; they are removed afterwards, also after an exception.
 
     Several hooks at one point run in the order given. Raises ModelError, before the model is touched, for a name that
-    is no hook of the model.
+    is not a hook of the model.
     """
     points = [hook_point(model, hook.name) for hook in hooks]
     owner, before = get_ident(), _RUNNING.first
@@ -89,9 +89,10 @@ def hooked(model: Model, hooks: Sequence[Hook]) -> Iterator[None]:
 
 
 def first_column(residual: Tensor, columns: int) -> int:
-    """Return the column that a residual stream begins with, 0 for the first of the prompt, padding counted.
+    """Return the first column of a residual stream; column 0 is the first of the prompt, padding included.
 
-    `columns` is how many the prompts have. Of a pass that nobody counted, the last column ends the prompts.
+    `columns` is the number of columns of the prompts. Outside `hooked`, the last column is taken as the end of the
+    prompts.
     """
     return columns - residual.shape[1] if _RUNNING.first is None else _RUNNING.first
 
@@ -113,7 +114,7 @@ def _own(function: Callable[[Tensor], Tensor | None], owner: int) -> Callable[[T
 
 
 class Reader:
-    """Keeps a copy of one position at some layers while a pass runs; of the mean over `tokens`, if given."""
+    """Copies the last position, or the mean over `tokens`, at some layers while a pass runs."""
 
     def __init__(self, model: Model, layers: Sequence[int], tokens: Tensor | None = None):
         self.layers, self.tokens = list(layers), tokens
@@ -122,7 +123,7 @@ class Reader:
 
     def _keep(self, layer: int) -> Callable[[Tensor], None]:
         def keep(residual: Tensor) -> None:
-            # Copied on the device: a copy off it at each layer would make the pass wait there.
+            # Copied on the device: copying to the CPU at each layer would make the pass wait.
             self.kept[layer] = self._at_position(residual).detach()
 
         return keep
@@ -135,6 +136,6 @@ class Reader:
         return torch.stack([states[mask].float().mean(0) for states, mask in rows])
 
     def states(self) -> Float[Tensor, "prompt layer d_model"]:
-        """Return what was read, in the order of the layers asked for, on the device of the first."""
+        """Return the states in the order of the layers asked for, on the device of the first layer."""
         read = [self.kept[layer] for layer in self.layers]
         return torch.stack([each.to(read[0].device) for each in read], 1)

@@ -1,4 +1,4 @@
-"""What a model sees of pictures: its vision tower runs once for the same pictures, whatever is asked about them."""
+"""Keep a model's image features, so that its vision tower runs once for the same pictures with different questions."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -15,19 +15,19 @@ from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
 
 KEPT_BYTES = 512 * 2**20
-"""Features kept for one model, on its device; the least recently used make room."""
+"""Most bytes of features kept for one model, on its device; the least recently used are dropped first."""
 TOWER_STATES = ("last_hidden_state", "hidden_states", "attentions")
-"""What a tower also returns, and no decoder of these families reads."""
+"""Outputs of a vision tower that no decoder of these families reads."""
 
 
 @dataclass
 class Shelf:
-    """Vision features by the digests of the pictures they are of, the least recently used first."""
+    """Image features by the digests of their pictures, the least recently used first."""
 
     limit: int = KEPT_BYTES
     kept: "OrderedDict[tuple[str, ...], SimpleNamespace]" = field(default_factory=OrderedDict)
     computed: int = 0
-    """How often the tower ran."""
+    """How often the vision tower ran."""
 
     def get(self, pictures: tuple[str, ...]) -> SimpleNamespace | None:
         """Return the features of these pictures, None if they are not kept."""
@@ -36,7 +36,7 @@ class Shelf:
         return self.kept.get(pictures)
 
     def put(self, pictures: tuple[str, ...], features: SimpleNamespace) -> None:
-        """Keep the features as far as the limit allows."""
+        """Keep the features, and drop the least recently used beyond the limit."""
         self.computed += 1
         self.kept[pictures] = features
         while self.kept and sum(map(_bytes, self.kept.values())) > self.limit:
@@ -47,15 +47,15 @@ _SHELVES: "WeakKeyDictionary[Model, Shelf]" = WeakKeyDictionary()
 
 
 def shelf_of(model: Model) -> Shelf:
-    """Return where the features of a model are kept; gone with the model."""
+    """Return the shelf of a model's image features; it is deleted with the model."""
     return _SHELVES.setdefault(model, Shelf())
 
 
 def seen_inputs(model: Model, batch: Batch) -> dict[str, Any]:
-    """Return the inputs of a pass, with features in place of pixels where the model's own code takes them so.
+    """Return the inputs of a pass, with features in place of pixels if the model accepts features.
 
-    The tower runs on the distinct pictures of the batch, and not at all if these were seen together before. A
-    batch is the unit, so that its numbers never depend on which batches came before it.
+    The vision tower runs on the distinct pictures of the batch, or not at all if their features are kept. Features are
+    kept by batch, so that its numbers never depend on earlier batches.
     """
     base = model.hf.base_model
     if not batch.pictures or "mm_encoder_outputs" not in signature(base.forward).parameters:
@@ -84,7 +84,7 @@ def _features(base: Any, shelf: Shelf, pictures: tuple[str, ...], pixels: dict[s
 
 
 def _features_of_all(base: Any, shelf: Shelf, pictures: tuple[str, ...], pixels: dict[str, Tensor]) -> Any:
-    """Features that cannot be told apart by picture: those of the whole batch, repeated pictures and all."""
+    """Return features that cannot be split by picture: those of the whole batch, repeated pictures included."""
     key = _key(pictures, pixels)
     features = shelf.get(key)
     if features is None:
@@ -94,13 +94,13 @@ def _features_of_all(base: Any, shelf: Shelf, pictures: tuple[str, ...], pixels:
 
 
 def _key(pictures: tuple[str, ...], pixels: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Return what features are known by: some models show a picture in fewer tokens where a prompt has several."""
+    """Return the key of features; some models use fewer tokens for a picture if a prompt has several."""
     together = pixels.get("batch_num_images")
     return pictures if together is None else (*pictures, *map(str, together.tolist()))
 
 
 def _pixels_of(pixels: Mapping[str, Tensor], chosen: list[int], count: int) -> dict[str, Tensor] | None:
-    """Return the inputs of some of the pictures; None where they do not lie one after another."""
+    """Return the inputs of some of the pictures; None if the inputs cannot be split by picture."""
     if "image_grid_thw" in pixels and len(pixels["image_grid_thw"]) == count:
         grid = pixels["image_grid_thw"]
         patches = pixels["pixel_values"].split(grid.prod(-1).tolist())
@@ -109,7 +109,7 @@ def _pixels_of(pixels: Mapping[str, Tensor], chosen: list[int], count: int) -> d
             "pixel_values": torch.cat([patches[i] for i in chosen]),
             "image_grid_thw": grid[chosen],
         }
-    # Of other inputs it is not said whether they go by picture or by prompt.
+    # For other inputs it is not known whether they go by picture or by prompt.
     if pixels.keys() <= {"pixel_values", "image_sizes"} and all(
         len(each) == count for each in pixels.values()
     ):
@@ -122,7 +122,7 @@ def _kept_part(output: Any) -> SimpleNamespace:
 
 
 def _one_each(features: SimpleNamespace, count: int) -> bool:
-    """True if the features are those of one picture after another, and there is nothing else."""
+    """Return True if there is exactly one entry of features for each picture, and nothing else."""
     return list(vars(features)) == ["pooler_output"] and len(features.pooler_output) == count
 
 

@@ -1,8 +1,8 @@
-"""Many versions of the last prompt token in one pass: side by side, blind to one another, over the same prompt.
+"""Many versions of the last prompt token in one pass, over the same prompt and without attending to one another.
 
-A one-token pass reads the keys and values of the whole prompt for one token. Here the last token stands many times
-after the prompt, each copy at the same position and attending to the prompt and itself alone, under hooks of its own.
-Linear layers then work on many tokens at once, and nothing of the prompt is copied per version.
+A one-token pass reads the keys and values of the whole prompt for one token. Here the last token is repeated after the
+prompt; each copy has the same position, attends only to the prompt and itself, and has hooks of its own. Linear layers
+then work on many tokens at once, and nothing of the prompt is copied per version.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,20 +20,20 @@ from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
 
 AT_ONCE = 1024
-"""Tokens in one pass, prompts times versions: logits of that many are in memory."""
+"""Most tokens in one pass (prompts times versions); the logits of all of them are in memory."""
 TRIED = 4
-"""Versions of the pass that finds out whether a model keeps them apart."""
+"""Number of versions in the pass that tests whether a model keeps them independent."""
 _PACKS: "WeakKeyDictionary[Model, bool]" = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
 class ParallelPasses:
-    """What some versions of the last token say, each under its own hooks."""
+    """Results of some versions of the last token, each under its own hooks."""
 
     places: range
-    """Which of the versions asked for these are."""
+    """Indices of these versions among those asked for."""
     coordinates: Float[Tensor, "version prompt layer"] = field(repr=False)
-    """Along one direction at each layer asked for; float64, on the CPU."""
+    """Coordinates along one direction at each layer asked for; float64, on the CPU."""
     logits: Float[Tensor, "version prompt token_id"] = field(repr=False)
     """Next-token logits, float32, on the CPU."""
 
@@ -46,10 +46,10 @@ def run_versions(
     directions: Float[Tensor, "layer d_model"],
     at_once: int = AT_ONCE,
 ) -> Iterator[ParallelPasses]:
-    """Yield what one-token passes under each list of hooks give, `at_once` tokens in one pass.
+    """Yield the results of a one-token pass under each list of hooks, with at most `at_once` tokens in one pass.
 
-    Hooks must edit the last token alone: a hook is given that token only, of every prompt. A model whose own code does
-    not keep the versions apart runs them one by one; that is tried once, before anything is returned.
+    Hooks may edit only the last token; a hook receives that token of every prompt. A model that does not keep the
+    versions independent runs them one by one; this is tested once per model, before anything is returned.
     """
     packs = packs_versions(model, batch)
     size = max(1, at_once // len(batch)) if packs else 1
@@ -65,10 +65,10 @@ def run_versions(
 
 
 def packs_versions(model: Model, batch: Batch) -> bool:
-    """True if versions run side by side give what one alone gives; found out once for each model, by running some."""
+    """Return True if versions in one pass give the same logits as a single one; tested once for each model."""
     prefix = prefill(model, batch)
     if prefix.cache is None or model.hf.config._attn_implementation not in ("sdpa", "eager"):
-        return False  # others take no mask of our own
+        return False  # other implementations do not take our mask
     if model not in _PACKS:
         none = torch.empty(0, model.width)
         alone = run_last_token(model, prefix, ()).logits
@@ -105,7 +105,7 @@ def _run_packed(
 
 
 def side_by_side(versions: Sequence[Sequence[Hook]]) -> list[Hook]:
-    """Return one hook for each point, which gives each version's hooks its own token and no other."""
+    """Return one hook for each point, which passes each version's own token to that version's hooks."""
     at: dict[str, list[tuple[int, Hook]]] = {}
     for place, hooks in enumerate(versions):
         for hook in hooks:
@@ -149,7 +149,7 @@ def _mask(model: Model, prefix: Prefix, count: int) -> Any:
 
 
 def _slides(layer: Any) -> bool:
-    """True of the keys and values of a layer that attends to a window of tokens."""
+    """Return True if these keys and values belong to a layer with sliding-window attention."""
     return bool(getattr(layer, "is_sliding", False))
 
 

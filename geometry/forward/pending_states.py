@@ -1,4 +1,4 @@
-"""Residual streams of a batch, at the price of the layers that are read: no head, nothing after the last of them."""
+"""Residual streams of a batch; the pass stops after the last layer that is read."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,16 +19,16 @@ States = Float[Tensor, "prompt layer d_model"]
 
 
 class _Read(Exception):
-    """Ends a pass: all that was asked for has been read."""
+    """Ends a pass once every layer asked for has been read."""
 
 
 @dataclass(frozen=True, eq=False)
 class PendingStates:
-    """States that may still be on their way from the device."""
+    """States that may still be on the way from the device to the CPU."""
 
     states: States = field(repr=False)
     arrival: "torch.cuda.Event | None" = None
-    """Marks on the device that the copy is done; None if it is."""
+    """Event on the device that ends the copy; None if the states are there."""
 
     def wait(self) -> States:
         """Return the states, float32, on the CPU."""
@@ -44,10 +44,10 @@ def read(
     edits: Sequence[Edit] = (),
     position: str = "last",
 ) -> States:
-    """Return what `run` reads under the edits, without logits: the head and later layers are not run.
+    """Return the states that `run` reads under the edits, without logits; the head and later layers are not run.
 
-    At a position of several tokens, the mean of their states. Raises ModelError for a position that a batch
-    does not know, before the model is run.
+    At a position with several tokens, the mean of their states. Raises ModelError for an unknown position, before the
+    model is run.
     """
     return start_capture(model, batch, layers, edits, position).wait()
 
@@ -60,7 +60,7 @@ def start_capture(
     edits: Sequence[Edit] = (),
     position: str = "last",
 ) -> PendingStates:
-    """Return the same, perhaps not arrived yet: a GPU goes on with the next batch while it copies."""
+    """Return the states of `read` without waiting; a GPU starts the next batch while it copies them."""
     hooks = [hook for edit in edits for hook in edit.hooks(model, batch)]
     reader = Reader(model, layers, _tokens(batch, position))
     stop = Hook(model.hook_name(max(layers)), _stop)
@@ -69,12 +69,12 @@ def start_capture(
     return _on_its_way(reader.states())
 
 
-def _stop(residual: Residual) -> None:  # noqa: ARG001 - a hook is given what it is on
+def _stop(residual: Residual) -> None:  # noqa: ARG001 - a hook receives the residual stream
     raise _Read
 
 
 def _tokens(batch: Batch, position: str) -> Bool[Tensor, "prompt token"] | None:
-    """Return which tokens are read, None for the last: every prompt's last column."""
+    """Return which tokens are read; None for the last token, which is the last column of every prompt."""
     if position == "last":
         return None
     if position not in get_args(Positions):

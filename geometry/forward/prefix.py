@@ -1,4 +1,4 @@
-"""Passes of whole prompts, and of their last token alone over a KV cache of the rest that is put back each time."""
+"""Passes over whole prompts, or over their last token only, with a reusable KV cache of the rest."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from regap.geometry.prompts.batch import Batch
 
 @dataclass(frozen=True, eq=False)
 class LastToken:
-    """What one pass says at the last prompt token."""
+    """States and logits of one pass at the last prompt token."""
 
     states: Float[Tensor, "prompt layer d_model"]
     """Outputs of the blocks asked for, float32, on the CPU."""
@@ -28,15 +28,15 @@ class LastToken:
 
 @dataclass(eq=False)
 class Prefix:
-    """What is left to be run of a batch: its last token, over the KV cache of the rest, or the whole of it."""
+    """The part of a batch that is left to run: its last token over the KV cache of the rest, or all of it."""
 
     batch: Batch
     cache: Any = field(default=None, repr=False)
     """Keys and values of all but the last token; None if every pass runs whole prompts."""
     positions: Tensor | None = field(default=None, repr=False)
-    """Position of the last token of each prompt, padding not counted."""
+    """Position of the last token of each prompt, without padding."""
     offsets: Tensor | None = field(default=None, repr=False)
-    """How far later positions lie from those of the tokens, for models that lay images out in two dimensions."""
+    """Offset of later positions from token counts, for models with two-dimensional image positions."""
 
     @property
     def whole(self) -> bool:
@@ -44,7 +44,7 @@ class Prefix:
         return self.cache is None
 
     def run(self, model: Model, hooks: Sequence[Hook], reading: Sequence[Hook] = ()) -> Any:
-        """Return the model's output for what is left under the hooks; afterwards the same is left again.
+        """Return the model's output for the part that is left, under the hooks; the prefix can then be used again.
 
         `reading` are hooks that change nothing; they run after the others.
         """
@@ -65,9 +65,9 @@ class Prefix:
 
 @torch.inference_mode()
 def run(model: Model, batch: Batch, layers: Sequence[int], edits: Sequence[Edit] = ()) -> LastToken:
-    """Return residual streams and logits at the last prompt token of a full pass under the edits, in order.
+    """Return residual streams and logits at the last prompt token of a full pass under the edits, applied in order.
 
-    A layer that is edited is read after its edit.
+    An edited layer is read after its edit.
     """
     hooks = [hook for edit in edits for hook in edit.hooks(model, batch)]
     return run_last_token(model, whole_prompts(model, batch), layers, hooks)
@@ -77,7 +77,7 @@ def run(model: Model, batch: Batch, layers: Sequence[int], edits: Sequence[Edit]
 def run_last_token(
     model: Model, prefix: Prefix, layers: Sequence[int], hooks: Sequence[Hook] = ()
 ) -> LastToken:
-    """Return what `run` returns, by running what is left alone; true of hooks that edit only the last token."""
+    """Return what `run` returns, by running only the part that is left; the hooks must edit only the last token."""
     states, logits = _run(model, prefix, layers, hooks)
     return LastToken(states, logits[:, -1].float().cpu())
 
@@ -86,7 +86,7 @@ def run_last_token(
 def read_last_token(
     model: Model, prefix: Prefix, layers: Sequence[int], hooks: Sequence[Hook] = ()
 ) -> Float[Tensor, "prompt layer d_model"]:
-    """Return the states of `run_last_token` alone: no logits are copied."""
+    """Return only the states of `run_last_token`; no logits are copied."""
     return _run(model, prefix, layers, hooks)[0]
 
 
@@ -98,16 +98,16 @@ def _run(model: Model, prefix: Prefix, layers: Sequence[int], hooks: Sequence[Ho
 
 
 def whole_prompts(model: Model, batch: Batch) -> Prefix:
-    """Return the batch with everything left to be run."""
+    """Return the batch with all of it left to run."""
     kept = batch.kept.get(model.fingerprint)
     return kept if kept is not None and kept.whole else Prefix(batch)
 
 
 @torch.inference_mode()
 def prefill(model: Model, batch: Batch) -> Prefix:
-    """Return the batch with all but its last prompt token run, unedited; run once and kept with the batch.
+    """Return the batch with all but its last prompt token run, unedited; this is run once and kept with the batch.
 
-    Everything is left to be run if the model's prompts cannot be taken up again, or its KV cache cannot be cropped.
+    All of it is left to run if the model's KV cache cannot be reused or cropped.
     """
     if model.fingerprint in batch.kept:
         return batch.kept[model.fingerprint]
@@ -129,25 +129,25 @@ def prefill(model: Model, batch: Batch) -> Prefix:
 
 
 def can_be_cropped(cache: Any) -> bool:
-    """True if what a pass adds to a KV cache can be taken off again; false of static and recurrent caches."""
+    """Return True if tokens that a pass adds to a KV cache can be removed; False for static and recurrent caches."""
     return bool(getattr(cache, "is_croppable", not getattr(cache, "is_compileable", False)))
 
 
 def record_windows(cache: Any) -> None:
-    """Have the sliding windows of a KV cache keep what they drop, so that they can be put back."""
+    """Make the sliding windows of a KV cache keep what they drop, so that they can be restored."""
     if hasattr(cache, "activate_past_recording"):
         cache.activate_past_recording()
 
 
 @contextmanager
 def borrowed(model: Model, prefix: Prefix) -> Iterator[None]:
-    """Let passes go on from the prefix, and take off again what they add to its keys and values.
+    """Let passes continue from the prefix, and then remove what they add to its keys and values.
 
-    A pass that fails may have added to some layers alone: the prefix is then forgotten, and run anew when needed.
+    A pass that fails may have added to some layers only; the prefix is then dropped, and run again when needed.
     """
     kept = prefix.cache.get_seq_length()
     if prefix.offsets is not None:
-        model.hf.model.rope_deltas = prefix.offsets  # the model keeps those of the last batch it saw
+        model.hf.model.rope_deltas = prefix.offsets  # the model keeps the offsets of its last batch
     try:
         yield
     except BaseException:
@@ -157,7 +157,7 @@ def borrowed(model: Model, prefix: Prefix) -> Iterator[None]:
 
 
 def token_positions(model: Model, batch: Batch) -> tuple[Tensor, Tensor | None]:
-    """Return position ids as `generate` makes them, and the offsets of what comes after: padding is not counted.
+    """Return position ids as `generate` makes them, without padding, and the offsets of later tokens.
 
     Models like Qwen-VL number image tokens by height and width; their own function is called.
     """

@@ -1,4 +1,4 @@
-"""A runner: a model, the limits within which it runs, where its results are kept, and how its progress is told."""
+"""A runner: a model with its limits, the store of its results, and the display of its progress."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -7,28 +7,28 @@ from pathlib import Path
 from regap.geometry.models.model import Model
 
 Advance = Callable[[int], None]
-"""Is told how many more prompts are done."""
+"""Called with the number of prompts that were completed."""
 Tracker = Callable[[str, int], Advance]
-"""(what is being done, how many prompts in all) -> how to say that some are done."""
+"""(name of the stage, number of prompts) -> a function to report completed prompts."""
 
 
 def silent(stage: str, total: int) -> Advance:  # noqa: ARG001 - a tracker that shows nothing
-    """Return a function that tells nobody."""
+    """Return a function that reports nothing."""
     return lambda done: None  # noqa: ARG005
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much goes through a model at once; results depend on it by rounding alone."""
+    """How much a model processes at once; results depend on it only by rounding."""
 
     prompts: int = 64
     """Most prompts in one forward pass."""
     answers: int = 128
-    """Most prompts that are answered together."""
+    """Most prompts that are answered in one batch."""
     tokens: int = 16384
-    """Most tokens in one forward pass, padding counted."""
+    """Most tokens in one forward pass, padding included."""
     bytes_in_memory: int = 2**30
-    """States of one arm that take more bytes stay in the store, if there is one, and are read part by part."""
+    """If the states of one arm take more bytes, they stay in the store, if there is one, and are read in parts."""
 
     def __post_init__(self) -> None:
         for name, least in (("prompts", 1), ("answers", 1), ("tokens", 1), ("bytes_in_memory", 0)):
@@ -39,25 +39,25 @@ class Limits:
 
 @dataclass(frozen=True, eq=False)
 class Runner:
-    """A model with everything that says how it is run, and nothing that changes what is measured."""
+    """A model with the settings of how it is run; none of them changes what is measured."""
 
     model: Model
     limits: Limits = Limits()
     store: Path | None = None
-    """Folder in which states and answers are kept, so that none is computed twice; None keeps nothing."""
+    """Folder of computed states and answers, so that none is computed twice; None to keep nothing."""
     track: Tracker = field(default=silent, repr=False)
 
     @classmethod
     def of(cls, given: "Model | Runner") -> "Runner":
-        """Return a runner as it is, and a model as a runner with the default limits."""
+        """Return a runner unchanged, and a model as a runner with the default limits."""
         return given if isinstance(given, Runner) else cls(given)
 
     def named(self, stage: str) -> "Runner":
-        """Return the same runner, whose progress is told under this name."""
+        """Return the same runner with its progress shown under this name."""
         return replace(self, track=lambda _, total: self.track(stage, total))
 
     def telling(self, advance: Advance | None) -> "Runner":
-        """Return the same runner, whose progress goes to this function; to nobody if None."""
+        """Return the same runner with its progress reported to this function; None reports nothing."""
         return replace(self, track=silent if advance is None else lambda _stage, _total: advance)
 
     def kept_in(self, store: str | Path | None) -> "Runner":
@@ -65,5 +65,5 @@ class Runner:
         return replace(self, store=None if store is None else Path(store))
 
     def within(self, name: str) -> "Runner":
-        """Return the same runner that keeps results in a folder of this name inside its own, if it has one."""
+        """Return the same runner with results kept in this subfolder of its store, if it has a store."""
         return self.kept_in(self.store / name if self.store else None)

@@ -1,4 +1,4 @@
-"""Capture at every token: one pass a batch, each prompt's tokens kept without their padding."""
+"""Residual streams at every token, without padding."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,7 +21,7 @@ from regap.geometry.states.token_states import Role, Token, TokenStates
 def capture_every_token(
     runner: Runner, pairs: Sequence[Pair], arm: str, layers: tuple[int, ...], edits: Sequence[Edit] = ()
 ) -> TokenStates:
-    """Return the residual streams of these pairs in an arm at every token, after each of the blocks.
+    """Return the residual streams of these pairs in an arm, at every token, after each of these blocks.
 
     Raises PairError, before the model is run, if they take more memory than the runner's limits allow.
     """
@@ -80,7 +80,7 @@ def named_tokens(model: Model, batch: Batch) -> list[tuple[Token, ...]]:
     masks: dict[Role, Tensor] = {"image": batch.image}
     try:
         masks |= {"request": batch.request, "template": batch.template, "earlier": batch.earlier}
-        masks["system"] = torch.ones_like(batch.image)  # all others
+        masks["system"] = torch.ones_like(batch.image)  # all other tokens
     except ModelError:  # a slow tokenizer does not say which characters its tokens stand for
         masks["unknown"] = torch.ones_like(batch.image)
     found = []

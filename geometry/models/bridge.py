@@ -1,4 +1,4 @@
-"""A Hugging Face model under TransformerLens' hooks: at block boundaries alone, or at every part of the model."""
+"""Put a Hugging Face model under TransformerLens' hooks: at block boundaries only, or at every part of the model."""
 
 from copy import deepcopy
 from importlib.metadata import version
@@ -48,7 +48,7 @@ def bridge(model: torch.nn.Module, hooks: Hooks = "blocks") -> TransformerBridge
 
 
 def bare_copy(model: torch.nn.Module) -> Any:
-    """Return a copy of a model under the hooks of "blocks" that shares its weights and is under none."""
+    """Return a copy of a model, loaded with hooks="blocks", that has no hooks and shares the model's weights."""
     shared = {id(each): each for each in (*model.parameters(), *model.buffers())}
     copy = deepcopy(model, shared)
     for module in copy.modules():
@@ -59,9 +59,9 @@ def bare_copy(model: torch.nn.Module) -> Any:
 
 
 class _Block(BlockBridge):
-    """A block with hooks at its boundaries alone: attention and MLP stay Hugging Face's own."""
+    """A block with hooks at its boundaries only; attention and MLP remain Hugging Face's own."""
 
-    hook_aliases = {"hook_resid_pre": "hook_in", "hook_resid_post": "hook_out"}  # noqa: RUF012 - theirs is one too
+    hook_aliases = {"hook_resid_pre": "hook_in", "hook_resid_post": "hook_out"}  # noqa: RUF012 - as in TransformerLens
 
 
 def _block_adapter(decoder: Decoder) -> type[ArchitectureAdapter]:
@@ -103,6 +103,6 @@ def _full_adapter(model: torch.nn.Module) -> type[ArchitectureAdapter]:
 
 
 def _fits(module: torch.nn.Module, component: Any) -> bool:
-    """True if the module has every part that TransformerLens' component looks for in it."""
+    """Return True if the module has every part that TransformerLens' component requires."""
     named = {path for path, _ in module.named_modules()}
     return all(each.name in named for each in component.submodules.values() if not each.optional)

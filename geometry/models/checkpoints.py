@@ -1,4 +1,4 @@
-"""What is read of a checkpoint, from a folder or the hub's cache: configuration, processor, weights."""
+"""Read configuration, processor and weights of a checkpoint, from a folder or the hub's cache."""
 
 import importlib.util
 import json
@@ -38,7 +38,8 @@ def read_configuration(found: str, options: dict[str, Any]) -> Any:
 
 
 def read_weights(source: str, found: str, config: Any, options: dict[str, Any]) -> Any:
-    """Return the Hugging Face model of a checkpoint; raises ModelError if it cannot be read or answers no prompt."""
+    """Return the Hugging Face model of a checkpoint; raises ModelError if it cannot be read or does not generate
+    text."""
     try:
         with _quiet():
             return model_class(source, config).from_pretrained(found, config=config, **options)
@@ -49,45 +50,45 @@ def read_weights(source: str, found: str, config: Any, options: dict[str, Any]) 
 
 
 def model_class(source: str, config: Any) -> Any:
-    """Return the loader of a configuration: one for images and text, else one for text."""
+    """Return the auto class that loads this configuration: for images and text if there is one, else for text."""
     remote = getattr(config, "auto_map", None) or {}
     if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING or "AutoModelForImageTextToText" in remote:
         return AutoModelForImageTextToText
     if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING or "AutoModelForCausalLM" in remote:
         return AutoModelForCausalLM
     raise ModelError(
-        f"model {source}: a {config.model_type!r} model answers no prompt; "
+        f"model {source}: a {config.model_type!r} model does not generate text; "
         "give a vision-language model, or a language model"
     )
 
 
 def commit_of(found: str, revision: str | None) -> str:
-    """Return the commit of a hub id that has been read, as the cache names its folder: a revision may move."""
+    """Return the commit of a cached hub id, from the name of its folder; a revision may point to a new one later."""
     path = cached_file(found, CONFIG_NAME, revision=revision, local_files_only=True)
     return Path(str(path)).parent.name
 
 
 def known_device(name: str) -> torch.device:
-    """Return the device of this name; raises ModelError, before any weight is read, for one that is not here."""
+    """Return the device of this name; raises ModelError, before any weight is read, if it is not available."""
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError):  # torch has a kind of error for each way a device can be missing
         here = "cpu or cuda" if torch.cuda.is_available() else "cpu"
-        raise ModelError(f"device {name!r} is not here; write {here}") from None
+        raise ModelError(f"device {name!r} is not available; write {here}") from None
 
 
 def known_dtype(dtype: str) -> str:
-    """Return the number format; raises ModelError unless it is one of torch's for real numbers."""
+    """Return the dtype; raises ModelError unless it is "auto" or a floating-point dtype of torch."""
     number = getattr(torch, dtype, None)
     if dtype != "auto" and not (isinstance(number, torch.dtype) and number.is_floating_point):
         raise ModelError(
-            f"dtype {dtype!r} is not a number format of torch; write float32, bfloat16, float16 or auto"
+            f"dtype {dtype!r} is not a floating-point dtype of torch; write float32, bfloat16, float16 or auto"
         )
     return dtype
 
 
 def quantization(quantize: str, dtype: str) -> BitsAndBytesConfig:
-    """Return how weights are loaded in fewer bits; raises ModelError if bitsandbytes is absent."""
+    """Return the settings to load weights in 8 or 4 bits; raises ModelError if bitsandbytes is not installed."""
     if quantize not in ("8bit", "4bit"):
         raise ModelError(f"quantize is {quantize!r}; write 8bit or 4bit, or leave it out")
     if importlib.util.find_spec("bitsandbytes") is None:
@@ -102,7 +103,7 @@ def quantization(quantize: str, dtype: str) -> BitsAndBytesConfig:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers' own progress bars and notices off the terminal: the command line has a bar of its own."""
+    """Hide transformers' own progress bars and notices; the command line has its own progress bar."""
     was_on, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()

@@ -1,4 +1,4 @@
-"""Where a block keeps its attention, its heads and its MLP, by TransformerLens' map of the architecture."""
+"""Where a block keeps its attention, its heads and its MLP, from TransformerLens' map of the architecture."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,37 +16,37 @@ NAMES: dict[Submodule, str] = {
     "mlp": "blocks.{}.hook_mlp_out",
     "heads": "blocks.{}.attn.hook_z",
 }
-"""TransformerLens' own names. attention, mlp: what is added to the stream; heads: before the output projection."""
+"""TransformerLens' names. attention, mlp: output added to the residual stream; heads: input to its projection."""
 SAME_BLOCKS = {
     "qwen2_vl_text": "Qwen2_5_VLForConditionalGeneration",
     "mllama_text_model": "LlamaForCausalLM",
 }
-"""Decoders that TransformerLens does not have, by model_type, and an architecture whose blocks are laid out alike."""
+"""Decoders that TransformerLens does not have, by model_type, and an architecture with the same block layout."""
 
 
 @dataclass(frozen=True)
 class ModulePath:
-    """A module below a block, and on which side of it the part is read and written."""
+    """A module inside a block, and whether the part is read and written at its input or output."""
 
     path: str
-    """Dotted name below the block, as Hugging Face has it."""
+    """Dotted name inside the block, as in Hugging Face."""
     at_input: bool
     """True for the module's input, False for its output."""
 
 
 def adapter_without_packages(architecture: str) -> type[ArchitectureAdapter] | None:
-    """Return TransformerLens' adapter of an architecture, None if it has none; it asks for no other package.
+    """Return TransformerLens' adapter of an architecture, without its required packages; None if it has none.
 
-    Some adapters refuse to be made without torchvision, although only their processors need it.
+    Some adapters require torchvision, although only their processors need it.
     """
     known: Any = SUPPORTED_ARCHITECTURES.get(architecture)
     return known and type(known.__name__, (known,), {"required_libraries": []})
 
 
 def parts_of_blocks(model: Any) -> Mapping[Submodule, ModulePath]:
-    """Return where each block of a Hugging Face model keeps its parts; a part that is not known is left out.
+    """Return where each block of a Hugging Face model keeps its parts; unknown parts are left out.
 
-    The map is that of the text decoder's own architecture, else of the whole model's, else of one in `SAME_BLOCKS`.
+    The map is that of the text decoder's architecture, else of the whole model's, else of one in `SAME_BLOCKS`.
     """
     text = model.config.get_text_config().model_type
     decoder: Any = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(text)
@@ -63,7 +63,7 @@ def parts_of_blocks(model: Any) -> Mapping[Submodule, ModulePath]:
 
 
 def _resolved(component: Any, hook: str, path: tuple[str, ...] = ()) -> ModulePath | None:
-    """Follow TransformerLens' aliases from a hook's name to the module that it stands at."""
+    """Follow TransformerLens' aliases from a hook's name to its module; None if they lead to no module."""
     if component is None:
         return None
     if hook in ("hook_in", "hook_out"):

@@ -1,4 +1,4 @@
-"""Where a Hugging Face model keeps its decoder: the blocks that write the residual stream."""
+"""Find the decoder of a Hugging Face model: the blocks that write the residual stream."""
 
 from dataclasses import dataclass
 from inspect import signature
@@ -14,17 +14,17 @@ class Decoder:
     """The dotted names of the modules that write and read the residual stream."""
 
     embedding: str
-    """Where tokens become vectors."""
+    """The token embedding."""
     blocks: str
     """The list of decoder blocks."""
     norm: str | None
-    """The norm after the last block, None if none stands beside the blocks."""
+    """The norm after the last block, None if there is none beside the blocks."""
     head: str | None
-    """Where the residual stream becomes logits, None if the model has no such module."""
+    """The output embedding, which makes logits; None if the model has none."""
 
 
 def find_decoder(model: torch.nn.Module) -> Decoder:
-    """Return where the model keeps its decoder: the list of blocks beside the embedding of its input tokens."""
+    """Return the decoder's modules; its blocks are the list of blocks beside the token embedding."""
     name = type(model).__name__
     named = {module: path for path, module in model.named_modules()}
     embedding = _module(model, "get_input_embeddings")
@@ -40,7 +40,7 @@ def find_decoder(model: torch.nn.Module) -> Decoder:
     found = [child for child, blocks in lists.items() if _carries_the_stream(blocks)]
     if len(found) != 1:
         raise ModelError(
-            f"model {name}: {len(found) or 'no'} lists of blocks that take hidden_states stand beside its embedding "
+            f"model {name}: {len(found) or 'no'} lists of blocks that take hidden_states are beside its embedding "
             f"{named[embedding]} (there: {', '.join(beside)}); give a decoder of the usual Hugging Face layout"
         )
     norms = [child for child, module in beside.items() if "norm" in type(module).__name__.lower()]

@@ -1,4 +1,4 @@
-"""Hook points: modules whose input or output is read and changed, by their TransformerLens names."""
+"""Hook points by TransformerLens name: modules whose input or output is read and changed."""
 
 import re
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from regap.geometry.models.decoder import find_decoder
 from regap.geometry.models.model import Model
 
 Change = Callable[[Tensor], Tensor | None]
-"""From what is written, [prompt, token, width], to what takes its place; None changes nothing."""
+"""A function from the states at a point, [prompt, token, width], to new states; None changes nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,12 +24,12 @@ class HookPoint:
     module: torch.nn.Module = field(repr=False)
     at_input: bool
     by_head: bool = False
-    """True where the module writes [prompt, token, head, d_head]: the heads are given side by side."""
+    """True if the module writes [prompt, token, head, d_head]; functions receive the heads concatenated."""
     read_only: str = ""
-    """Why an edit here is refused, with the remedy; empty where edits are allowed."""
+    """Why an edit here is refused, with the remedy; empty if edits are allowed."""
 
     def attach(self, function: Change) -> Any:
-        """Put the function on the point; the handle that is returned takes it off again."""
+        """Place the function on the point; the returned handle removes it."""
 
         def on_input(module: Any, args: tuple, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001 - PyTorch's signature
             new = function(args[0] if args else kwargs["hidden_states"])
@@ -60,8 +60,8 @@ class HookPoint:
 def hook_point(model: Model, name: str) -> HookPoint:
     """Return the point of this canonical TransformerLens name.
 
-    With a bridge, TransformerLens' own HookPoint modules are used where it has them. Raises ModelError for a name
-    that is no hook of the model.
+    With a bridge, TransformerLens' own HookPoint modules are used if it has them. Raises ModelError for a name that is
+    not a hook of the model.
     """
     if model.bridge is not None and name in model.bridge.hook_dict:
         if re.fullmatch(r"blocks\.\d+\.hook_(in|out)|ln_final\.hook_in", name):

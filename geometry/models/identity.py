@@ -1,4 +1,4 @@
-"""Which model this is: told from a plain Hugging Face model, without its folder, and the same under hooks."""
+"""The identity of a model, from its configuration and weights; the same for a plain model and under hooks."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 
 def digest_of_folder(folder: Path) -> str:
-    """Return a digest of the files in a checkpoint folder that a model is made of."""
+    """Return a digest of the configuration, tokenizer and weight files in a checkpoint folder."""
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.suffix in (".json", ".jinja", ".safetensors", ".bin", ".txt", ".model"):
@@ -25,7 +25,7 @@ def digest_of_folder(folder: Path) -> str:
 
 
 def digest_of_parameters(model: PreTrainedModel) -> str:
-    """Return a digest of configuration and weights, and the number format."""
+    """Return a digest of configuration and weights, followed by the dtype."""
     digest = hashlib.sha256(json.dumps(model.config.to_dict(), sort_keys=True, default=str).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -34,7 +34,7 @@ def digest_of_parameters(model: PreTrainedModel) -> str:
 
 
 def digest_of_processor(processor: Any) -> str:
-    """Digest of template, tokenizer and image settings: a prompt is told from another by its text and image alone."""
+    """Return a digest of template, tokenizer and image settings, which turn text and images into inputs."""
     backend = getattr(processor.tokenizer, "backend_tokenizer", None)
     words = json.loads(backend.to_str()) if backend is not None else processor.tokenizer.get_vocab()
     words = {
@@ -49,28 +49,28 @@ def digest_of_processor(processor: Any) -> str:
 VOLATILE = frozenset(
     ("_name_or_path", "_attn_implementation", "_attn_implementation_internal", "dtype", "torch_dtype")
 ) | {"transformers_version", "_commit_hash", "use_cache", "_output_attentions", "output_attentions"}
-"""Of a configuration: where it came from and how it is run, not what the model is."""
+"""Entries of a configuration that say where it came from and how it is run, not what the model is."""
 THREADS = 4
-"""Hashing lets go of Python's lock, so that a large model's weights are hashed side by side."""
+"""Threads that hash weights in parallel; hashing releases Python's lock."""
 UNDER_HOOKS = "._original_component"
-"""What TransformerLens writes into the names of the modules it wraps."""
+"""What TransformerLens inserts into the names of the modules that it wraps."""
 
 
 class ModelIdentity(BaseModel):
-    """What must be equal for a correction to mean what it was measured to mean."""
+    """What must be equal for a correction to have the effect that was measured."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     architecture: str = Field(description="class of the Hugging Face model")
     blocks: int = Field(ge=1, description="decoder blocks")
     width: int = Field(ge=1, description="width of the residual stream")
-    revision: str | None = Field(description="commit on the hub, None for a model that came from a folder")
+    revision: str | None = Field(description="commit on the hub, None for a model from a folder")
     dtype: str = Field(description="number format of the weights")
     configuration: str = Field(description="digest of the configuration")
     weights: str = Field(description="digest of all parameters, names and numbers")
 
     def difference(self, found: "ModelIdentity") -> str | None:
-        """Return the first thing in which the model found is another one, in words; None if it is this one."""
+        """Return, in words, the first property in which `found` differs from this model; None if it is the same."""
         for name, words in COMPARED.items():
             expected, other = getattr(self, name), getattr(found, name)
             known = name != "revision" or (expected and other)
@@ -88,11 +88,11 @@ COMPARED = {
     "configuration": "its configuration has digest",
     "weights": "its weights have digest",
 }
-"""From what is told at a glance to what takes reading every number."""
+"""In the order compared, from the cheapest to the digest of all weights."""
 
 
 def identity_of(model: torch.nn.Module) -> ModelIdentity:
-    """Return the identity of a Hugging Face model; every parameter is read, once for as long as none changes.
+    """Return the identity of a Hugging Face model; parameters are read again only after a change.
 
     Raises ModelError for a model without a decoder of the usual layout.
     """
@@ -124,7 +124,7 @@ def _digest_of_weights(model: torch.nn.Module) -> str:
 
 
 def _own_parameters(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
-    """Yield the parameters by name, without those that TransformerLens made of others, such as the halves of one."""
+    """Yield the parameters by name, without those that TransformerLens made from others, such as split projections."""
     hooked = {
         name.removesuffix(UNDER_HOOKS) for name, _ in model.named_modules() if name.endswith(UNDER_HOOKS)
     }

@@ -1,4 +1,4 @@
-"""How a model is loaded: the same way for a hub id, a checkpoint folder and a model in memory."""
+"""Load a model from a hub id, a checkpoint folder or memory."""
 
 from pathlib import Path
 from typing import Any, get_args
@@ -27,7 +27,7 @@ __all__ = ["Model", "ModelError", "load", "organism_folder"]
 
 ORGANISM = "organism"
 ROUNDING = 1e-3
-"""Largest difference between logits with all hooks and without, relative to the largest; 50 times that in 16 bits."""
+"""Largest allowed difference of logits with all hooks, relative to the largest logit; 50 times that in 16 bits."""
 _WEIGHTS = Path(__file__).resolve().parents[2] / "organism" / "weights"
 
 
@@ -51,24 +51,24 @@ def load(
     memory, given with its `processor` (a language model with its tokenizer). `hooks="blocks"` is fast: it hooks the
     boundaries of the decoder blocks and leaves attention to Hugging Face. `hooks="all"` uses TransformerLens' own
     adapter, so that `model.bridge.run_with_cache` returns attention patterns, `hook_z` by head and the output of every
-    MLP; it costs speed and memory, and attention is computed in the eager way. The network is used only with
-    `download=True`; no package is ever installed; code from a repository runs only with `trust_remote_code=True`.
-    `dtype` is a torch name or "auto". `device_map` ("auto", or modules to devices) splits the model over several
-    devices, `quantize` loads its weights in 4 or 8 bits, and `attention` names another attention implementation (sdpa,
-    eager, flash_attention_2) than the checkpoint's own; these three, and `device` and `dtype`, are for checkpoints: a
-    model in memory keeps what it was built with. Raises ModelError for a folder that is no checkpoint, a missing chat
-    template or package, an unknown layout, or an architecture that `hooks="all"` does not have.
+    MLP; it is slower, takes more memory and uses eager attention. The network is used only with `download=True`; no
+    package is ever installed; code from a repository runs only with `trust_remote_code=True`. `dtype` is a torch name
+    or "auto". `device_map` ("auto", or a mapping of modules to devices) splits the model over several devices,
+    `quantize` loads its weights in 4 or 8 bits, and `attention` chooses the attention implementation (sdpa, eager,
+    flash_attention_2). These three, `device` and `dtype` apply to checkpoints only; a model in memory keeps its own.
+    Raises ModelError for a folder that is not a checkpoint, a missing chat template or package, an unknown layout, or
+    an architecture that `hooks="all"` does not have.
     """
     if hooks not in get_args(Hooks):
         raise ModelError(f"hooks is {hooks!r}; write 'blocks' or 'all'")
     if hooks == "all" and attention not in (None, "eager"):
         raise ModelError(
-            f"attention={attention!r} cannot be combined with hooks='all', which computes attention in the eager way; "
+            f"attention={attention!r} cannot be combined with hooks='all', which uses eager attention; "
             "leave attention out, or load with hooks='blocks'"
         )
     if isinstance(source, PreTrainedModel):
         if processor is None:
-            raise ModelError("processor is missing; give the processor that belongs to the model built")
+            raise ModelError("processor is missing; give the processor that belongs to the model")
         name = type(source).__name__
         return _wrap(source, as_processor(processor), name, digest_of_parameters(source), hooks)
     if isinstance(source, torch.nn.Module):
@@ -100,7 +100,7 @@ def load(
 
 
 def with_all_hooks(model: Model) -> Model:
-    """Return a model loaded with hooks="blocks" under all hooks as well; both share their weights.
+    """Return a model loaded with hooks="blocks" as one with hooks="all"; both share their weights.
 
     Raises ModelError if TransformerLens has no adapter for the architecture.
     """
@@ -111,9 +111,9 @@ def with_all_hooks(model: Model) -> Model:
 def load_without_weights(
     source: str, *, dtype: str = "float32", revision: str | None = None, download: bool = False
 ) -> Model:
-    """Return the model that `load` would return with parameters that hold no numbers: for counting, not for running.
+    """Return the model of `load` with parameters that have shapes but no values, to estimate sizes; it cannot run.
 
-    Raises ModelError for a source that has no configuration, or for which transformers has no class.
+    Raises ModelError for a source without a configuration, or one that transformers has no class for.
     """
     found = locate(source)
     config, processor = read_configuration(found, {"revision": revision, "local_files_only": not download})
@@ -124,7 +124,7 @@ def load_without_weights(
 
 
 def organism_folder(member: str = "") -> Path:
-    """Return the folder of a bundled organism, the default one if no member is named."""
+    """Return the folder of a bundled organism; the default one if no member is named."""
     if not member:
         member = (_WEIGHTS / "default.txt").read_text().strip()
     folder = _WEIGHTS / member
@@ -157,7 +157,7 @@ def _sample_logits(hf: Any, processor: Any) -> Tensor:
 
 
 def _require_equal(name: str, plain: Tensor, hooked: Tensor, allowed: float) -> None:
-    """Some adapters compute parts of a model anew; a model that they change is refused."""
+    """Raise ModelError if the adapter changes the logits; some adapters reimplement parts of a model."""
     difference = float((plain - hooked).abs().max() / plain.abs().max())
     if not difference <= allowed:
         raise ModelError(
@@ -167,24 +167,24 @@ def _require_equal(name: str, plain: Tensor, hooked: Tensor, allowed: float) -> 
 
 
 def _name(source: str) -> str:
-    """Return a folder's own name, and any other source as it was asked for."""
+    """Return the name of a folder, and any other source unchanged."""
     path = Path(source).expanduser()
     return path.resolve().name if path.is_dir() else source
 
 
 def locate(source: str) -> str:
-    """Return the folder a source stands for, or the hub id that it is; raises ModelError if it is neither."""
+    """Return the folder or hub id that a source names; raises ModelError if it is neither."""
     if source == ORGANISM or source.startswith(f"{ORGANISM}:"):
         return str(organism_folder(source.partition(":")[2]))
     path = Path(source).expanduser()
     if path.exists():
         if not (path / "config.json").is_file():
             raise ModelError(
-                f"model {source}: the folder holds no config.json, so it is no checkpoint; check the path"
+                f"model {source}: the folder has no config.json, so it is not a checkpoint; check the path"
             )
         return str(path)
     if source.startswith((".", "/", "~")) or source.count("/") != 1:
         raise ModelError(
-            f"model {source}: no such folder, and no hub id of the form OWNER/NAME; check the path"
+            f"model {source} is neither a folder nor a hub id of the form OWNER/NAME; check the path"
         )
     return source

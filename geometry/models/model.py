@@ -1,4 +1,4 @@
-"""A model as regap sees it: where its decoder blocks are, and how their inputs and outputs are called."""
+"""A model with its processor, its decoder blocks and the names of their hooks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from regap.errors import ModelError
 from regap.geometry.models.decoder import find_decoder
 
 Hooks = Literal["blocks", "all"]
-"""blocks: at the input and the output of each decoder block; all: wherever TransformerLens' own adapter has them."""
+"""blocks: at the input and the output of each decoder block; all: every hook of TransformerLens' own adapter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,18 +21,18 @@ class Model:
     """A Hugging Face model under TransformerLens hooks, with its processor."""
 
     bridge: Any = field(repr=False)
-    """The TransformerBridge: `run_with_cache`, `hooks` and `hook_dict` work as in TransformerLens. None: no hooks."""
+    """The TransformerBridge: `run_with_cache`, `hooks` and `hook_dict` work as in TransformerLens. None: no bridge."""
     processor: Any = field(repr=False)
     """Tokenizer, image processor and chat template; pads on the left."""
     name: str
     """The checkpoint folder's name, the hub id, or the class of a model in memory."""
     fingerprint: str
-    """Digest of weights, configuration, tokenizer, template, number format and attention implementation."""
+    """Digest of weights, configuration, tokenizer, template, dtype and attention implementation."""
     hooks: Hooks = "blocks"
-    """Which hooks the bridge has: at block boundaries, or at every part that TransformerLens' adapter knows."""
+    """Which hooks the bridge has."""
 
     plain: Any = field(default=None, repr=False)
-    """The Hugging Face model itself where there is no bridge."""
+    """The Hugging Face model itself if there is no bridge."""
 
     def __post_init__(self) -> None:
         if self.bridge is not None and not getattr(self.processor, "chat_template", None):
@@ -55,11 +55,11 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where inputs go: the device that the token embedding runs on, wherever the other parts of the model are."""
+        """The device of the token embedding, where inputs go; other parts of the model may be on other devices."""
         embedding = self.bridge.embed.original_component
         if embedding.weight.device.type != "meta":
             return embedding.weight.device
-        return torch.device(embedding._hf_hook.execution_device)  # kept elsewhere between passes
+        return torch.device(embedding._hf_hook.execution_device)  # weights are offloaded between passes
 
     @property
     def tokenizer(self) -> Any:
@@ -73,21 +73,21 @@ class Model:
 
     @cached_property
     def image_token(self) -> int | None:
-        """The token id that stands for a patch of an image in `input_ids`, None if there is none."""
+        """The token id of image patches in `input_ids`, None if there is none."""
         config = self.hf.config
         return getattr(config, "image_token_id", getattr(config, "image_token_index", None))
 
     @cached_property
     def longest_prompt(self) -> int | None:
-        """Number of tokens that the model has positions for, None if its configuration does not say."""
+        """Most tokens that the model has positions for, None if its configuration does not say."""
         return getattr(self.hf.config.get_text_config(), "max_position_embeddings", None)
 
     @cached_property
     def one_token_passes(self) -> bool:
-        """True if the KV cache of a prompt without its last token can be reused: it depends on no later token.
+        """True if the KV cache of a prompt without its last token can be reused.
 
-        False where prompt tokens attend to later ones (PaliGemma), and where cross-attention blocks keep keys and
-        values of the image (Mllama).
+        False if prompt tokens attend to later ones (PaliGemma), or cross-attention blocks keep keys and values of the
+        image (Mllama).
         """
         text = self.hf.config.get_text_config()
         return not (getattr(text, "use_bidirectional_attention", None) or self.crossing)
@@ -99,7 +99,7 @@ class Model:
 
     @cached_property
     def parts(self) -> Mapping[Any, Any]:
-        """Where each block keeps its attention, its MLP and the input of its output projection, as far as known."""
+        """Where each block keeps its attention, its MLP and its heads, as far as known."""
         from regap.geometry.models.component_map import parts_of_blocks  # imports TransformerLens
 
         return parts_of_blocks(self.hf)
@@ -128,9 +128,9 @@ class Model:
 
     @classmethod
     def of_plain(cls, hf: Any) -> "Model":
-        """Return a plain Hugging Face model as one on which edits can be placed; it is not changed.
+        """Return a plain Hugging Face model as a Model on which edits can be placed; it is not changed.
 
-        Raises ModelError for a model without a decoder of the usual layout, or that is under hooks already.
+        Raises ModelError for a model without a decoder of the usual layout, or one that is under hooks already.
         """
         find_decoder(hf)
         return cls(None, None, type(hf).__name__, "plain", plain=hf)
@@ -151,15 +151,15 @@ class Model:
 
     @torch.inference_mode()
     def logit_lens(self, states: Float[Tensor, "prompt d_model"]) -> Float[Tensor, "prompt token_id"]:
-        """Return W_U norm(h), float32 on the CPU: what the model would write if these were its last block's outputs.
+        """Return W_U norm(h), the logits if these states were outputs of the last block; float32, on the CPU.
 
-        For outputs of the last block these are the model's own logits. Soft caps on logits, which some models have,
-        are not applied. Raises ModelError for a model without an output embedding.
+        For outputs of the last block these are the model's own logits, except that soft caps on logits are not
+        applied. Raises ModelError for a model without an output embedding.
         """
         head = self.hf.get_output_embeddings()
         if head is None:
             raise ModelError(
-                f"model {self.name} has no output embedding; methods that read tokens off states need one"
+                f"model {self.name} has no output embedding; methods that read tokens from states need one"
             )
         weight = next(head.parameters())
         inputs = states.to(weight.device, weight.dtype)

@@ -1,4 +1,4 @@
-"""How a model's processor is read: no video is ever shown to a model, so none needs a library to decode it."""
+"""Read a model's processor, without its video part, which would need further packages."""
 
 import importlib
 import importlib.util
@@ -14,18 +14,18 @@ from regap.errors import ModelError
 
 
 class WordsAlone:
-    """A tokenizer in the place of a processor, for a model that sees no images."""
+    """A tokenizer used as a processor, for a model that takes no images."""
 
     def __init__(self, tokenizer: Any):
         self.tokenizer = tokenizer
 
     @property
     def chat_template(self) -> str | None:
-        """The tokenizer's own."""
+        """The tokenizer's chat template."""
         return self.tokenizer.chat_template
 
     def apply_chat_template(self, conversation: Sequence[Mapping[str, Any]], **options: Any) -> str:
-        """Return the conversation as text; the parts of a message are joined, as such templates expect."""
+        """Return the conversation as text; the parts of a message are joined, as text templates expect."""
         joined = [
             {**message, "content": "".join(part["text"] for part in message["content"])}
             for message in conversation
@@ -33,40 +33,42 @@ class WordsAlone:
         return self.tokenizer.apply_chat_template(joined, **options)
 
     def __call__(self, text: Sequence[str], **options: Any) -> Any:
-        """Return what the tokenizer makes of the texts."""
+        """Return the tokenizer's output for the texts."""
         return self.tokenizer(text, **options)
 
 
 def read_processor(found: str, config: Any, options: dict[str, Any]) -> Any:
-    """Return the processor of a checkpoint; of a model of words alone, its tokenizer as a processor.
+    """Return the processor of a checkpoint; for a language model, its tokenizer as a processor.
 
-    Raises ModelError that names the package, if its class needs one that is not installed.
+    Raises ModelError, with the name of the package, if a required package is not installed.
     """
     try:
         return as_processor(_read(found, config, options))
     except ImportError as error:
         said = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"model {found}: its processor needs a package: {said or type(error).__name__}"
+            f"model {found}: its processor needs a package; install it: {said or type(error).__name__}"
         ) from None
 
 
 def as_processor(given: Any) -> Any:
-    """Return a processor as it is, and a tokenizer as a processor."""
+    """Return a processor unchanged, and a tokenizer as a processor."""
     return given if hasattr(given, "tokenizer") else WordsAlone(given)
 
 
 def without_video(kind: Any) -> Any:
-    """Return the processor class without its part for videos, which transformers builds on torchvision.
+    """Return the processor class without its video processor, which needs torchvision.
 
-    Images and words go through the class's own code; a class that has no such part is returned as it is.
+    Images and text are processed by the class's own code; a class without a video processor is returned unchanged.
     """
     attributes = kind.get_attributes()
     if "video_processor" not in attributes:
         return kind
 
     class Still(kind):
-        apply_chat_template = ProcessorMixin.apply_chat_template  # some ask the missing part for a frame rate
+        apply_chat_template = (
+            ProcessorMixin.apply_chat_template
+        )  # some classes read the frame rate from the missing part
 
         @classmethod
         def get_attributes(cls) -> list[str]:
@@ -78,17 +80,17 @@ def without_video(kind: Any) -> Any:
             found.insert(attributes.index("video_processor"), None)
             return found
 
-    Still.__name__ = Still.__qualname__ = kind.__name__  # a saved processor names the class to read it with
+    Still.__name__ = Still.__qualname__ = kind.__name__  # a saved processor stores the name of its class
     module = sys.modules[kind.__module__]
     if getattr(module, "num2words", _no_words) is None:
-        vars(module)["num2words"] = _no_words  # asked for at once, used to count the frames of a video
+        vars(module)["num2words"] = _no_words  # required when the processor is made, used only for videos
     return Still
 
 
 def pixtral_processor() -> Any:
-    """Return the processor class of Pixtral and Mistral 3, on Pillow where torchvision is not installed.
+    """Return the processor class of Pixtral and Mistral 3, using Pillow if torchvision is not installed.
 
-    Its module takes one function from that of the torchvision images; the one of the Pillow images is the same.
+    Its module imports one function from the torchvision version; the Pillow version has the same function.
     """
     package = "transformers.models.pixtral"
     images = f"{package}.image_processing_pixtral"
@@ -102,7 +104,7 @@ def pixtral_processor() -> Any:
 
 
 def _read(found: str, config: Any, options: dict[str, Any]) -> Any:
-    """Read the processor as transformers would, or where that asks for a video processor, without one."""
+    """Read the processor as transformers does; if that needs a video processor, read it without."""
     try:
         return AutoProcessor.from_pretrained(found, config=config, **options)
     except (ImportError, OSError, ValueError):
@@ -116,4 +118,4 @@ def _read(found: str, config: Any, options: dict[str, Any]) -> Any:
 
 
 def _no_words(number: int) -> str:
-    raise ImportError(f"{number} frames of a video cannot be put in words; install num2words")
+    raise ImportError(f"{number} frames of a video cannot be counted in words; install num2words")

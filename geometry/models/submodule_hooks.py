@@ -1,4 +1,4 @@
-"""Attention, its heads and the MLP of a block under hooks, which stand only while they are used."""
+"""Hook points at the attention, its heads and the MLP of a block."""
 
 from typing import get_args
 
@@ -10,9 +10,9 @@ from regap.geometry.models.model import Model
 
 
 def part_name(model: Model, part: Submodule, layer: int) -> str:
-    """Return the TransformerLens name of what a part of block `layer`, 0-based, writes.
+    """Return the TransformerLens hook name of a part of block `layer`, 0-based.
 
-    Raises ModelError for a layer that is not there, and for a cross-attention block, which is skipped without an image.
+    Raises ModelError for a layer that the model does not have, and for a cross-attention block.
     """
     model.hook_name(layer)
     if layer in model.crossing:
@@ -24,9 +24,9 @@ def part_name(model: Model, part: Submodule, layer: int) -> str:
 
 
 def module_of(model: Model, name: str) -> tuple[torch.nn.Module, bool] | None:
-    """Return the module at which a part of this name is read, and whether it is read at the module's input.
+    """Return the module of the part with this hook name, and True if the part is the module's input.
 
-    None if it is not the name of a part, or not of a block of the model.
+    None if the name is not that of a part, or the model does not have the block.
 
     Raises ModelError for a part that the block does not have.
     """
@@ -39,21 +39,19 @@ def module_of(model: Model, name: str) -> tuple[torch.nn.Module, bool] | None:
 
 
 def read_only_hook(model: Model, name: str) -> str | None:
-    """Return what to edit in place of a hook at which an edit would be half an edit or none; None of any other hook."""
+    """Return what to edit instead, for a hook where an edit would have no or only part of its effect; else None."""
     kind = name.rpartition(".")[2]
     if kind in ("hook_resid_mid", "hook_mlp_in"):
         return "an edit there reaches the MLP and not the residual stream; edit hook_attn_out"
     if kind in ("hook_pattern", "hook_attn_scores") and name.startswith("blocks."):
         attention = getattr(model.bridge.blocks[int(name.split(".")[1])], "attn", None)
-        if (
-            type(attention).__name__ == "AttentionBridge"
-        ):  # TransformerLens' one that leaves it to Hugging Face
+        if type(attention).__name__ == "AttentionBridge":  # the kind that leaves attention to Hugging Face
             return "this architecture computes attention without it; edit attn.hook_z"
     return None
 
 
 def heads_of(model: Model) -> int:
-    """Return how many heads the attention of a block has."""
+    """Return the number of attention heads of a block."""
     return int(model.hf.config.get_text_config().num_attention_heads)
 
 

@@ -1,1 +1,1 @@
-"""How a prompt becomes model inputs, and which role each token has."""
+"""From prompts to model inputs, and the role of each token."""

@@ -1,4 +1,4 @@
-"""How prompts become model inputs: chat template, images, left padding, and which tokens have which name."""
+"""From prompts to model inputs: chat template, images, left padding, and named token positions."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -69,15 +69,15 @@ class Batch:
     inputs: Mapping[str, Tensor] = field(repr=False)
     """Everything the processor returned, on the model's device."""
     rows: tuple[int, ...]
-    """Which prompts these are, as positions in the list that was batched."""
+    """Indices of these prompts in the list that was batched."""
     image_token: int | None = None
-    """The token id that stands for one patch of an image, None if the model has none."""
+    """The token id of image patches, None if the model has none."""
     pictures: tuple[str, ...] = ()
-    """Digests of the pictures, prompt after prompt; empty if it is not known which they are."""
+    """Digests of the pictures, prompt after prompt; empty if not known."""
     kept: dict[str, Any] = field(default_factory=dict, repr=False)
-    """What has been run of this batch, by model: later passes start from it."""
+    """Prefixes of this batch that have been run, by model; later passes start from them."""
     tell: Callable[[], dict[TokenRole, Tensor]] | None = field(default=None, repr=False)
-    """Tells whose words the tokens are, when that is asked; None if nobody knows."""
+    """Returns the tokens of each role, when needed; None if roles are not known."""
 
     def __post_init__(self) -> None:
         mask = self.inputs["attention_mask"]
@@ -89,7 +89,7 @@ class Batch:
 
     @property
     def columns(self) -> int:
-        """How many tokens the prompts have, padding counted."""
+        """Number of tokens of the prompts, padding included."""
         return self.inputs["attention_mask"].shape[1]
 
     @property
@@ -99,35 +99,35 @@ class Batch:
 
     @property
     def image(self) -> Bool[Tensor, "prompt token"]:
-        """True at the tokens that stand for image patches."""
+        """True at tokens of image patches."""
         if self.image_token is None:
             return torch.zeros_like(self.real)
         return self.inputs["input_ids"] == self.image_token
 
     @property
     def request(self) -> Bool[Tensor, "prompt token"]:
-        """True at the tokens that hold the user's words, those of earlier turns left out."""
+        """True at tokens of the user's message; earlier turns are not included."""
         return self._spoken["user"]
 
     @property
     def template(self) -> Bool[Tensor, "prompt token"]:
-        """True at the tokens of the chat template and of the processor: they hold nobody's words and no image."""
+        """True at tokens of the chat template and the processor: neither a message nor an image."""
         spoken = torch.stack(list(self._spoken.values())).any(0)
         return self.real & ~self.image & ~spoken
 
     @property
     def earlier(self) -> Bool[Tensor, "prompt token"]:
-        """True at the tokens that hold the words of earlier turns."""
+        """True at tokens of earlier turns."""
         return self._spoken["earlier"]
 
     @property
     def after_instruction(self) -> Bool[Tensor, "prompt token"]:
-        """True at every token after the last one of the user's words and images."""
+        """True at every token after the user's message and images."""
         asked = self.request | self.image
         return self.real & (asked.flip(-1).cumsum(-1).flip(-1) == 0)
 
     def at(self, positions: Positions) -> Bool[Tensor, "prompt token"]:
-        """Return where the named positions are; raises ModelError if a prompt has none, images apart."""
+        """Return True at the named positions; raises ModelError if a prompt has none (except for `image`)."""
         if positions == "last":
             found = torch.zeros_like(self.real)
             found[:, -1] = True
@@ -136,8 +136,8 @@ class Batch:
         empty = (~found.any(1)).nonzero()[:, 0].tolist()
         if empty and positions != "image":
             raise ModelError(
-                f"prompt {self.rows[empty[0]]} has no token at position {positions}; its chat template writes none "
-                "there: choose other positions"
+                f"prompt {self.rows[empty[0]]} has no token at position {positions} with this chat template; "
+                "choose other positions"
             )
         return found
 
@@ -149,16 +149,16 @@ class Batch:
 
 
 def prompt_digest(rendered: str, prompt: Prompt) -> str:
-    """Return a digest of all that the model is shown: the rendered text and the images' bytes."""
+    """Return a digest of what the model is shown: the rendered text and the images' bytes."""
     pictures = ",".join(picture.sha256 for picture in prompt.pictures)
     return hashlib.sha256(f"{rendered}\0{pictures}".encode()).hexdigest()
 
 
 def collate(model: Model, prompts: Sequence[Prompt], rows: Sequence[int]) -> Batch:
-    """Return one left-padded batch of these prompts; no prompt is ever cut.
+    """Return one left-padded batch of these prompts; no prompt is truncated.
 
-    Raises ModelError if the processor refuses them (some take no prompts with and without images together), or the
-    model sees no images, and PairError for a prompt longer than the model has positions.
+    Raises ModelError if the processor refuses them (some do not take prompts with and without images together) or the
+    model takes no images, and PairError for a prompt longer than the model has positions.
     """
     inputs = _processed(model, prompts)
     image_token = model.image_token if model.sees_images else None
@@ -180,13 +180,13 @@ def collate(model: Model, prompts: Sequence[Prompt], rows: Sequence[int]) -> Bat
 
 
 def inputs(model: Model, pairs: Pairs, arm: str) -> tuple[Tensor, dict[str, Any]]:
-    """Return the token ids [prompt, token] of an arm's prompts, and everything else that the processor returned.
+    """Return the token ids [prompt, token] of an arm's prompts, and the other outputs of the processor.
 
-    They are what TransformerLens' own calls take: `ids, others = inputs(model, pairs, "image")`, then
-    `model.bridge.run_with_cache(ids, **others)`. A call that leaves something out (attention mask, pixels, token
-    types, image sizes) runs without an error and is wrong. Prompts are padded on the left, so the last column holds
-    their last tokens; `ids == model.image_token` is True at image tokens. Pairs without the arm are left out.
-    Raises PairError if no pair has it.
+    TransformerLens' own calls take them: `ids, others = inputs(model, pairs, "image")`, then
+    `model.bridge.run_with_cache(ids, **others)`. A call without one of them (attention mask, pixels, token types,
+    image sizes) gives wrong results without an error. Prompts are padded on the left, so the last column holds their
+    last tokens; `ids == model.image_token` is True at image tokens. Pairs without the arm are left out. Raises
+    PairError if no pair has it.
     """
     prompts = [pair.prompts[arm] for pair in pairs.where(arm=arm)]
     others: dict[str, Any] = dict(collate(model, prompts, range(len(prompts))).inputs)
@@ -218,18 +218,18 @@ def _processed(model: Model, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
 def _check_words_alone(
     model: Model, inputs: Any, texts: Sequence[str], alone: Sequence[bool], options: dict[str, Any]
 ) -> None:
-    """Raise ModelError if a prompt without an image is not what it would be alone: some processors look for one."""
+    """Raise ModelError if a text-only prompt gets other tokens than on its own; some processors expect images."""
     row = alone.index(True)
     found = inputs["input_ids"][row][inputs["attention_mask"][row].bool()].tolist()
     if found != model.tokenizer(texts[row], **options)["input_ids"]:
         raise ModelError(
-            f"model {model.name}: its processor changes prompts without an image that stand beside others; "
+            f"model {model.name}: its processor changes prompts without an image if others have one; "
             "give prompts with and without images apart"
         )
 
 
 def _is_input(name: str, value: Any) -> bool:
-    return isinstance(value, Tensor) and name != "labels"  # what an answer should be is no part of a prompt
+    return isinstance(value, Tensor) and name != "labels"  # labels are not part of a prompt
 
 
 def _placed(model: Model, value: Tensor) -> Tensor:
@@ -241,7 +241,7 @@ def _first_line(error: Exception) -> str:
 
 
 def describe(model: Model, prompt: Prompt, tail: int = 8) -> str:
-    """Return the rendered prompt and its last tokens with their ids, for a person to check the template."""
+    """Return the rendered prompt and its last tokens with their ids, to check the chat template by eye."""
     batch = collate(model, [prompt], [0])
     ids: list[Any] = batch.inputs["input_ids"][0, -tail:].tolist()
     tokens = model.tokenizer.convert_ids_to_tokens(ids)

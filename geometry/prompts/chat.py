@@ -1,4 +1,4 @@
-"""A prompt as the model reads it: after its chat template, and which of the characters are whose words."""
+"""A prompt after the chat template, and the role of each of its characters."""
 
 import re
 from collections.abc import Sequence
@@ -14,28 +14,28 @@ from regap.geometry.models.model import Model
 TokenRole = Literal["user", "system", "earlier"]
 """user: the words of the message; system: the system message; earlier: the turns before the message."""
 SYSTEM = "zqsystemzq"
-"""Stands in the place of the system's words while the template is asked where it puts them."""
+"""Marker for the system message, to find where the template puts it."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Characters of a rendered prompt that somebody said, as opposed to those of the template."""
+    """Characters of a rendered prompt that belong to a message and not to the template."""
 
     start: int
     end: int
-    """Of the first character after them."""
+    """Index of the first character after them."""
     speaker: TokenRole
 
 
 def render(model: Model, prompt: Prompt) -> str:
-    """Return the prompt as the model reads it, after the chat template, up to where its answer begins.
+    """Return the prompt after the chat template, up to where the answer begins.
 
-    Raises ModelError if the model sees no images and the prompt has some, and if the template refuses the prompt
-    or leaves out any of its words.
+    Raises ModelError if the prompt has images and the model takes none, and if the template refuses the prompt or
+    leaves out part of its text.
     """
     if prompt.pictures and not model.sees_images:
         raise ModelError(
-            f"model {model.name} reads words alone; leave out arms with pictures, or give a vision-language model"
+            f"model {model.name} reads text only; leave out arms with pictures, or give a vision-language model"
         )
     words = prompt.text.split(IMAGE_SLOT)
     rendered = _apply(model, words, prompt.system, prompt.turns)
@@ -49,10 +49,10 @@ def render(model: Model, prompt: Prompt) -> str:
 
 
 def spans(model: Model, prompt: Prompt) -> list[Span]:
-    """Return whose words the rendered prompt holds, and where, in their order.
+    """Return the spans of the messages in the rendered prompt, in order.
 
-    The template itself is asked: rendered around marks in the words' place, it shows what it writes between them.
-    Raises ModelError if it writes otherwise around other words.
+    The template is rendered with markers in place of the messages, which shows what it writes between them. Raises
+    ModelError if it writes something else around the messages themselves.
     """
     words = prompt.text.split(IMAGE_SLOT)
     said = {f"zq{place}zq": each for place, each in enumerate(words) if each}
@@ -73,7 +73,7 @@ def spans(model: Model, prompt: Prompt) -> list[Span]:
         length = _length(rendered, cursor, said[mark], after)
         if length is None:
             raise ModelError(
-                f"model {model.name}: its chat template changes {said[mark][:60]!r}, so its tokens cannot be told; "
+                f"model {model.name}: its chat template changes {said[mark][:60]!r}, so its tokens cannot be found; "
                 "use positions last, image or all"
             )
         found.append(Span(cursor, cursor + length, speakers.get(mark, "user")))
@@ -82,7 +82,7 @@ def spans(model: Model, prompt: Prompt) -> list[Span]:
 
 
 def _length(rendered: str, cursor: int, said: str, after: str) -> int | None:
-    """Return how long the words are where they stand: some templates cut off the spaces around them."""
+    """Return the length of a message in the rendered prompt, perhaps without its spaces; None if it is not there."""
     for kept in (said, said.rstrip(), said.lstrip(), said.strip()):
         if rendered.startswith(kept + after, cursor):
             return len(kept)

@@ -1,4 +1,4 @@
-"""How many tokens prompts take, counted before any picture is decoded."""
+"""The number of tokens of prompts, counted before any picture is decoded."""
 
 import io
 import warnings
@@ -12,13 +12,13 @@ from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import render
 
 AT_ONCE = 1024
-"""Prompts tokenised together."""
+"""Most prompts tokenised together."""
 
 
 def prompt_lengths(model: Model, prompts: Sequence[Prompt]) -> list[int]:
-    """Return the tokens of each prompt after the chat template, those that stand for pictures included.
+    """Return the number of tokens of each prompt after the chat template, image tokens included.
 
-    Where the processor does not say how many tokens a picture takes, it counts as its placeholder.
+    If the processor does not say how many tokens a picture takes, the picture counts as one.
     """
     sizes = [picture_size(picture) for prompt in prompts for picture in prompt.pictures]
     pictures = iter(image_tokens(model.processor, sizes))
@@ -33,12 +33,12 @@ def prompt_lengths(model: Model, prompts: Sequence[Prompt]) -> list[int]:
 
 
 def image_tokens(processor: Any, sizes: Sequence[tuple[int, int]]) -> list[int]:
-    """Return how many decoder positions pictures of these heights and widths take, by the processor's own count."""
+    """Return the number of tokens of pictures of these heights and widths, by the processor's count; 1 if unknown."""
     if not sizes:
         return []
     count = getattr(processor, "_get_num_multimodal_tokens", None)
     try:
-        # One size after another is what all processors take; equal sizes are asked once.
+        # All processors take a single size; equal sizes are counted once.
         once = (
             {size: int(count(image_sizes=[size])["num_image_tokens"][0]) for size in set(sizes)}
             if count
@@ -50,9 +50,9 @@ def image_tokens(processor: Any, sizes: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def picture_size(picture: Picture) -> tuple[int, int]:
-    """Return height and width, from the header alone."""
+    """Return height and width, read from the header only."""
     source = io.BytesIO(picture.data) if isinstance(picture.data, bytes) else picture.data
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of large pictures, which are refused where they are decoded
+        warnings.simplefilter("ignore")  # about large pictures, which are refused when they are decoded
         with Image.open(source) as image:
             return image.height, image.width

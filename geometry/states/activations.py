@@ -1,4 +1,4 @@
-"""Residual streams of prompts at one position, with what is needed to group them."""
+"""Residual streams of prompts at one position, with the labels, splits and clusters of the prompts."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ from regap.geometry.states.shards import Chunk, Shards, parts_of
 
 @dataclass(frozen=True)
 class StateRow:
-    """What is known of one prompt apart from its residual stream."""
+    """The pair, label, category, split and cluster of one prompt."""
 
     pair_id: str
     label: Label
@@ -35,7 +35,7 @@ class Activations:
     """Residual streams of one arm under one condition, a row for each prompt."""
 
     source: Float[Tensor, "prompt layer d_model"] | Shards = field(repr=False)
-    """Outputs of blocks at one position, float32: on the CPU, or on disk and read shard by shard."""
+    """Outputs of blocks at one position, float32; on the CPU, or on disk and read shard by shard."""
     rows: tuple[StateRow, ...] = field(repr=False)
     """One for each prompt, in the order of `source`."""
     arm: str
@@ -45,9 +45,9 @@ class Activations:
     model: str
     """Fingerprint of the model."""
     edits: tuple[str, ...] = ()
-    """Identities of the edits under which they were captured; empty for the model as it is."""
+    """Identities of the edits under which they were captured; empty for the unedited model."""
     position: str = "last"
-    """Which token of the prompt; of several, their mean."""
+    """Which token of the prompt; if it names several tokens, their mean."""
 
     def __post_init__(self) -> None:
         prompts, layers, _ = self.source.shape
@@ -68,16 +68,16 @@ class Activations:
 
     @property
     def residuals(self) -> Float[Tensor, "prompt layer d_model"]:
-        """All residual streams, in memory; states on disk are read whole, so prefer `parts` or `at`."""
+        """All residual streams, in memory; prefer `parts` or `at` for states on disk, which are read completely."""
         return self.source if isinstance(self.source, Tensor) else self.source.load()
 
     def parts(self) -> Iterator[Chunk]:
-        """Yield all prompts, a part of them at a time: what is on disk never is in memory as a whole."""
+        """Yield all prompts in parts, so that states on disk are never in memory all at once."""
         return parts_of(self.source)
 
     @property
     def harmful(self) -> Bool[Tensor, " prompt"]:
-        """True at harmful prompts."""
+        """True for harmful prompts."""
         return torch.tensor([row.label == "harmful" for row in self.rows])
 
     @property
@@ -110,7 +110,7 @@ class Activations:
         return self.take(kept)
 
     def take(self, kept: Sequence[int]) -> "Activations":
-        """Return these prompts, by position."""
+        """Return the prompts with these indices."""
         source = self.source
         chosen = source[torch.as_tensor(kept)] if isinstance(source, Tensor) else source.take(kept)
         return replace(self, source=chosen, rows=tuple(self.rows[i] for i in kept))
@@ -123,9 +123,9 @@ class Activations:
         return self.source[:, place] if isinstance(self.source, Tensor) else self.source.load(place)[:, 0]
 
     def aligned_with(self, other: "Activations") -> "tuple[Activations, Activations]":
-        """Return both restricted to their common pairs, row i of one and of the other the same request.
+        """Return both, restricted to their common pairs; row i of both is the same request.
 
-        Raises PairError if they share no pair, or were read off two models, or at unlike layers or positions.
+        Raises PairError if they share no pair, or if models, layers or positions differ.
         """
         require_one_origin(self, other)
         place = {pair_id: i for i, pair_id in enumerate(other.pair_ids)}
@@ -158,7 +158,7 @@ def one_arm(states: Any, name: str = "states") -> "Activations":
 
 @runtime_checkable
 class ReadOff(Protocol):
-    """What was read off one model, in one arm, at one position of some layers: states, a direction or a drift."""
+    """States, a direction or a drift, with their model, arm, layers and position."""
 
     @property
     def model(self) -> str:
@@ -182,9 +182,9 @@ class ReadOff(Protocol):
 
 
 def require_one_origin(one: ReadOff, other: ReadOff) -> None:
-    """Raise PairError unless both were read off the same model, at the same layers and the same position.
+    """Raise PairError unless both were read from the same model, at the same layers and the same position.
 
-    A model or a position that is not known (empty) is not compared.
+    An unknown (empty) model or position is not compared.
     """
     for name, verb in (("model", "is"), ("layers", "are"), ("position", "is")):
         mine, theirs = getattr(one, name), getattr(other, name)
@@ -201,7 +201,7 @@ def _shortened(value: object) -> str:
 
 
 def label_means(states: Activations) -> dict[Label, Float[Tensor, "layer d_model"]]:
-    """Return the mean residual stream of each label that is there, float64, a part of the prompts at a time."""
+    """Return the mean residual stream of each label that is present, float64; states are read in parts."""
     harmful = states.harmful
     masks: dict[Label, Tensor] = {"harmful": harmful, "harmless": ~harmful}
     sums: dict[Label, Tensor] = {}

@@ -1,4 +1,4 @@
-"""What a folder of shards holds, so that it can be read without the model that made it."""
+"""The index of a folder of shards, so that it can be read without the model."""
 
 import hashlib
 import json
@@ -19,12 +19,12 @@ SHARD = re.compile(r"[0-9a-f]+\.safetensors")
 
 
 def model_folder(fingerprint: str) -> str:
-    """Return the name of the folder that keeps the states of this model and of no other."""
+    """Return the name of the folder of this model's states, a digest of its fingerprint."""
     return hashlib.sha256(fingerprint.encode()).hexdigest()[:8]
 
 
 def write_index(states: Activations, shards: Shards) -> Path:
-    """Write index.json beside the shards: which prompt is where, and what was read of it."""
+    """Write index.json beside the shards: the prompts, their places, and what was captured."""
     about = {"arm": states.arm, "layers": states.layers, "model": states.model, "edits": states.edits}
     about |= {"position": states.position, "width": shards.width}
     about |= {"shards": [path.name for path in shards.paths], "places": shards.places.tolist()}
@@ -34,11 +34,10 @@ def write_index(states: Activations, shards: Shards) -> Path:
 
 
 def read_activations(folder: str | Path) -> Activations:
-    """Return what was captured last into the folder of one arm, such as RUN/activations/MODEL/text.
+    """Return the states that were last captured into the folder of one arm, such as RUN/activations/MODEL/text.
 
-    MODEL is a digest of the model. The states stay on disk until they are used.
-
-    Raises PairError for a folder that holds no index, or one that is damaged.
+    MODEL is a digest of the model. The states stay on disk until they are used. Raises PairError if the folder has no
+    index, or a damaged one.
     """
     path = Path(folder) / INDEX
     try:
@@ -46,7 +45,7 @@ def read_activations(folder: str | Path) -> Activations:
         return _activations(Path(folder), about)
     except OSError:
         raise PairError(
-            f"folder {folder} holds no {INDEX}; name the folder of one arm of a finished capture, such as "
+            f"folder {folder} has no {INDEX}; name the folder of one arm of a finished capture, such as "
             "RUN/activations/MODEL/text"
         ) from None
     except (KeyError, TypeError, ValueError) as error:
@@ -56,10 +55,10 @@ def read_activations(folder: str | Path) -> Activations:
 def _activations(folder: Path, about: dict[str, Any]) -> Activations:
     names = about["shards"]
     if not all(SHARD.fullmatch(name) for name in names):
-        raise ValueError("a shard has a name that no shard has")
+        raise ValueError("a shard has an impossible name")
     places = np.array(about["places"], dtype=np.int64).reshape(-1, 2)
     if len(np.unique(places, axis=0)) != len(places) or not np.isin(places[:, 0], range(len(names))).all():
-        raise ValueError("two prompts have one place, or one has none")
+        raise ValueError("two prompts have the same place, or a place does not exist")
     layers = tuple(about["layers"])
     shards = Shards(tuple(folder / name for name in names), places, len(layers), about["width"])
     rows = tuple(StateRow(**row) for row in about["prompts"])

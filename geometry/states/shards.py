@@ -1,4 +1,4 @@
-"""Residual streams that stay on disk and are read a shard at a time."""
+"""Residual streams that stay on disk and are read shard by shard."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,33 +14,33 @@ from regap.errors import StoreError
 from regap.geometry.states.store import digest_of_bytes
 
 ROWS = 4096
-"""Prompts in one part of residual streams that are held in memory."""
+"""Most prompts in one part of residual streams that are in memory."""
 _WHOLE: set[tuple[str, int, int]] = set()
-"""Path, size and time of the shards whose digest was right."""
+"""Path, size and time of the shards whose digest has been checked."""
 
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """Some prompts' residual streams: what is in memory at one time."""
+    """The residual streams of some prompts, in memory."""
 
     rows: Int[np.ndarray, " prompt"]
-    """Which prompts, as positions in the whole."""
+    """Indices of these prompts among all."""
     residuals: Float[Tensor, "prompt layer d_model"] = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
 class Shards:
-    """Residual streams [prompt, layer, d_model] in files, in an order of their own."""
+    """Residual streams [prompt, layer, d_model] in files, whose order may differ from that of the prompts."""
 
     paths: tuple[Path, ...]
     places: Int[np.ndarray, "prompt 2"] = field(repr=False)
-    """File and row of each prompt."""
+    """Index of the file, and row in it, of each prompt."""
     layers: int
     width: int
 
     @classmethod
     def of(cls, paths: Sequence[Path], groups: Sequence[Sequence[int]], layers: int, width: int) -> "Shards":
-        """Return shards of which file i holds the prompts groups[i], each prompt in one file."""
+        """Return shards in which file i holds the prompts groups[i]; each prompt is in one file."""
         places = np.empty((sum(map(len, groups)), 2), dtype=np.int64)
         for number, rows in enumerate(groups):
             places[rows, 0], places[rows, 1] = number, np.arange(len(rows))
@@ -52,13 +52,14 @@ class Shards:
         return len(self.places), self.layers, self.width
 
     def take(self, kept: Sequence[int]) -> "Shards":
-        """Return these prompts, by position; nothing is read."""
+        """Return the prompts with these indices; nothing is read."""
         return Shards(self.paths, self.places[np.asarray(kept)], self.layers, self.width)
 
     def parts(self, layer: int | None = None) -> Iterator[Chunk]:
-        """Yield the prompts file by file, one file in memory at a time; of one layer's place alone, if given.
+        """Yield the prompts file by file, with one file in memory at a time; only the layer with index `layer`, if
+        given.
 
-        Raises StoreError for a file that is gone or damaged, ValueError for numbers that are not finite.
+        Raises StoreError for a missing or damaged file, and ValueError for numbers that are not finite.
         """
         order = np.argsort(self.places[:, 0], kind="stable")
         bounds = np.flatnonzero(np.diff(self.places[order, 0])) + 1
@@ -73,7 +74,7 @@ class Shards:
             yield Chunk(rows, residuals if whole else residuals[torch.from_numpy(places)])
 
     def load(self, layer: int | None = None) -> Float[Tensor, "prompt layer d_model"]:
-        """Return all prompts in memory, of one layer's place alone if given."""
+        """Return all prompts in memory; only the layer with index `layer`, if given."""
         held = torch.empty(len(self.places), self.layers if layer is None else 1, self.width)
         for part in self.parts(layer):
             held[torch.from_numpy(part.rows)] = part.residuals
@@ -81,7 +82,7 @@ class Shards:
 
 
 def parts_of(source: "Tensor | Shards") -> Iterator[Chunk]:
-    """Yield all prompts, a bounded number of them in memory at a time beside what is there already."""
+    """Yield all prompts in parts of bounded size."""
     if isinstance(source, Shards):
         yield from source.parts()
         return
@@ -91,7 +92,7 @@ def parts_of(source: "Tensor | Shards") -> Iterator[Chunk]:
 
 
 def _read(path: Path, layer: int | None) -> Tensor:
-    """Return a shard, or one layer of it; its digest is checked once for each state of the file."""
+    """Return a shard, or one layer of it; its digest is checked when the file is new or has changed."""
     try:
         status = path.stat()
         version = (str(path), status.st_size, status.st_mtime_ns)
@@ -100,7 +101,7 @@ def _read(path: Path, layer: int | None) -> Tensor:
                 written = (file.metadata() or {}).get("digest")
                 if written != digest_of_bytes(file.get_tensor("residuals")):
                     raise StoreError(
-                        f"shard {path} is damaged: its numbers are not those that were written; capture again into "
+                        f"shard {path} is damaged: its digest does not match its numbers; capture again into "
                         "the same folder"
                     )
                 _WHOLE.add(version)
@@ -111,7 +112,7 @@ def _read(path: Path, layer: int | None) -> Tensor:
     except StoreError:
         raise
     except (SafetensorError, OSError):
-        raise StoreError(f"shard {path} is gone or damaged; capture again into the same folder") from None
+        raise StoreError(f"shard {path} is missing or damaged; capture again into the same folder") from None
     if not bool(torch.isfinite(residuals).all()):
         raise ValueError(f"shard {path} holds infinities or NaN; load the model with dtype='float32'")
     return residuals.float()

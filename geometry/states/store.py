@@ -1,4 +1,4 @@
-"""Residual streams on disk: safetensors shards named by the digest of all that they depend on."""
+"""Residual streams on disk: safetensors shards, named by a digest of everything they depend on."""
 
 import hashlib
 import json
@@ -15,13 +15,13 @@ from regap.errors import StoreError
 from regap.geometry.files import write_whole
 
 NARROW = (torch.bfloat16, torch.float16)
-"""Tried in this order."""
+"""16-bit formats, in the order tried."""
 
 
 def narrowest_format(numbers: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Return equal numbers in the first 16-bit format that holds each of them exactly; float32 if none does.
+    """Return the same numbers in the first 16-bit format that represents all of them exactly; float32 if none does.
 
-    The numbers are finite float32. The first of them are tried before all are, since they mostly decide.
+    The numbers must be finite float32. The first row is tried before the rest, since it mostly decides.
     """
     for narrow in NARROW:
         if _holds(narrow, numbers[:1]) and _holds(narrow, numbers):
@@ -35,7 +35,7 @@ def _holds(narrow: torch.dtype, numbers: Tensor) -> bool:
 
 @dataclass(frozen=True)
 class ShardKey:
-    """All that the numbers in one shard depend on."""
+    """Everything that the numbers in one shard depend on."""
 
     model: str
     """Fingerprint of the model."""
@@ -46,7 +46,7 @@ class ShardKey:
     prompts: tuple[str, ...]
     """Digests of the rendered prompts, in the order of the rows."""
     position: str = "last"
-    """Which token, or tokens of which the mean."""
+    """Which token; if it names several tokens, their mean."""
 
     @property
     def digest(self) -> str:
@@ -55,7 +55,7 @@ class ShardKey:
 
 
 def digest_of(value: object) -> str:
-    """Return a digest of a value made of lists, texts and numbers."""
+    """Return a digest of a value made of lists, mappings, strings and numbers."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -71,21 +71,21 @@ class Stored:
     residuals: Float[Tensor, "prompt layer d_model"]
     """Float32."""
     parts: int
-    """In how many passes it was computed: more than one if the memory ran out."""
+    """Number of passes it was computed in; more than one if the memory ran out."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of shards; a shard that is there is never computed again."""
+    """A folder of shards; a stored shard is not computed again."""
 
     folder: Path
 
     def path(self, key: ShardKey) -> Path:
-        """Return where the shard of this key is, or will be."""
+        """Return the path of the shard of this key, whether it exists or not."""
         return self.folder / f"{key.digest}.safetensors"
 
     def read(self, key: ShardKey) -> Stored | None:
-        """Return the shard of this key; None if it is not there, or not as it was written."""
+        """Return the shard of this key; None if it is missing or damaged."""
         path = self.path(key)
         if not path.is_file():
             return None
@@ -93,14 +93,14 @@ class Store:
             with safe_open(path, framework="pt") as file:
                 residuals, header = file.get_tensor("residuals"), file.metadata() or {}
         except (SafetensorError, OSError):
-            return None  # damaged: computed anew and replaced
+            return None  # damaged: computed again and replaced
         whole = header.get("digest") == digest_of_bytes(residuals)
         return Stored(residuals.float(), int(header.get("parts", "1"))) if whole else None
 
     def write(self, key: ShardKey, residuals: Float[Tensor, "prompt layer d_model"], parts: int = 1) -> Path:
         """Write a shard whole or not at all; raises ValueError for numbers that are not finite.
 
-        What was computed in 16 bits is kept in 16, without loss, and read as float32.
+        Numbers that fit in 16 bits without loss are stored in 16 bits, and read as float32.
         """
         if not bool(torch.isfinite(residuals).all()):
             raise ValueError("residual streams hold infinities or NaN; load the model with dtype='float32'")
@@ -112,7 +112,7 @@ class Store:
 
 
 def digest_of_bytes(tensor: Tensor) -> str:
-    """Return a digest of a tensor's number format, shape and bytes."""
+    """Return a digest of a tensor's dtype, shape and bytes."""
     digest = hashlib.sha256(json.dumps([str(tensor.dtype), *tensor.shape]).encode())
     digest.update(tensor.detach().contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:32]
@@ -131,15 +131,15 @@ def write_tensors(
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors and the header that `write_tensors` wrote; StoreError if the file is gone or damaged."""
+    """Return the tensors and header that `write_tensors` wrote; raises StoreError for a missing or damaged file."""
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError):
-        raise StoreError(f"{path} is missing, or is no safetensors file; make it again") from None
+        raise StoreError(f"{path} is missing or not a safetensors file; make it again") from None
     if header.get("digest") != _digest_of_named(tensors):
-        raise StoreError(f"{path} is damaged: its tensors are not those that were written; make it again")
+        raise StoreError(f"{path} is damaged: its digest does not match its tensors; make it again")
     return tensors, header
 
 
@@ -148,12 +148,12 @@ def _digest_of_named(tensors: dict[str, Tensor]) -> str:
 
 
 def encoded_tensors(tensors: dict[str, Tensor], header: dict[str, str]) -> bytes:
-    """Return a safetensors file of named tensors, each in its number format, and a header; equal for equal content."""
+    """Return the bytes of a safetensors file of these tensors and header; equal for equal content."""
     return _encoded({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, header)
 
 
 def _encoded(tensors: dict[str, Tensor], header: dict[str, str]) -> bytes:
-    """Return a safetensors file that is equal for equal content: the library orders a header's keys at random."""
+    """Return a safetensors file with sorted header keys, so that equal content gives equal bytes."""
     data = save(tensors, metadata=header)
     size = int.from_bytes(data[:8], "little")
     ordered = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()

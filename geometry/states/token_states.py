@@ -1,4 +1,4 @@
-"""Residual streams at every token of each prompt: one tensor a prompt, since prompts differ in length."""
+"""Residual streams at every token of each prompt: one tensor per prompt, since prompts differ in length."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,8 +11,8 @@ from regap.errors import PairError
 from regap.geometry.states.activations import StateRow
 
 Role = Literal["image", "request", "system", "earlier", "template", "unknown"]
-"""image: a patch of an image; request: the user's words; system: the system message; earlier: earlier
-turns; template: everything else; unknown: the tokenizer does not say which characters its tokens stand for."""
+"""image: a patch of an image; request: the user's message; system: the system message; earlier: earlier turns;
+template: everything else; unknown: the tokenizer does not give the characters of its tokens."""
 
 
 @dataclass(frozen=True)
@@ -20,18 +20,18 @@ class Token:
     """One token of a prompt."""
 
     text: str
-    """As the tokenizer writes it."""
+    """The token as the tokenizer writes it."""
     role: Role
 
 
 @dataclass(frozen=True, eq=False)
 class TokenStates:
-    """Residual streams of one arm at every token, a row for each prompt; padding is left out."""
+    """Residual streams of one arm at every token, one row for each prompt; padding is left out."""
 
     residuals: tuple[Float[Tensor, "_token layer d_model"], ...] = field(repr=False)
-    """Of each prompt, float32, on the CPU; the last token of the prompt is the last row."""
+    """One tensor for each prompt, float32, on the CPU; its last row is the prompt's last token."""
     tokens: tuple[tuple[Token, ...], ...] = field(repr=False)
-    """Of each prompt, in the same order."""
+    """The tokens of each prompt, in the same order."""
     rows: tuple[StateRow, ...] = field(repr=False)
     arm: str
     layers: tuple[int, ...]

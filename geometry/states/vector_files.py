@@ -1,4 +1,4 @@
-"""Directions and drifts in files of their own: safetensors with their origin in the header and a digest."""
+"""Files of directions and drifts: safetensors with their origin and a digest in the header."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ SIGNS = {"direction": "positive towards harmful", "drift": "points from text to 
 
 
 def save_vectors(path: str | Path, kind: str, saved: ReadOff, **tensors: Tensor) -> Path:
-    """Write the tensors with their origin, and return the path; `kind` is `direction` or `drift PART`."""
+    """Write the tensors with their origin to a file and return its path; `kind` is `direction` or `drift PART`."""
     kind, _, part = kind.partition(" ")
     header = {"kind": kind, "part": part, "sign": SIGNS[kind], "layers": json.dumps(saved.layers)}
     header |= {"arm": saved.arm, "model": saved.model, "position": saved.position}
@@ -23,7 +23,7 @@ def save_vectors(path: str | Path, kind: str, saved: ReadOff, **tensors: Tensor)
 
 
 def load_vectors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and the origin by field name; StoreError for a file that holds something else."""
+    """Return the tensors, and the origin by field name; raises StoreError for a file that holds something else."""
     tensors, header = read_tensors(path)
     if header.get("kind") != kind:
         raise StoreError(

@@ -115,7 +115,7 @@ def test_a_folder_that_is_no_checkpoint_is_refused(regap, tmp_path, pairs_file):
     code, error, _ = regap(
         "run", "--model", tmp_path / "empty", "--pairs", pairs_file, "--out", tmp_path / "out"
     )
-    assert (code, "no config.json, so it is no checkpoint" in error) == (2, True)
+    assert (code, "no config.json, so it is not a checkpoint" in error) == (2, True)
 
 
 def test_a_model_without_a_chat_template_is_refused(regap, tmp_path, pairs_file):

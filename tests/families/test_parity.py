@@ -143,7 +143,7 @@ def test_edited_answers_are_those_of_a_raw_hook_token_for_token(of: Subject) -> 
 
 def test_words_and_images_in_one_batch_are_right_or_refused(of: Subject) -> None:
     if not of.model.sees_images:
-        with pytest.raises(ModelError, match="reads words alone; leave out arms with pictures"):
+        with pytest.raises(ModelError, match="reads text only; leave out arms with pictures"):
             of.batch("images")
         return
     try:

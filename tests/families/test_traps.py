@@ -127,7 +127,7 @@ def test_a_processor_that_takes_no_words_alone_is_said_to() -> None:
         ModelError, match=r"its processor refuses the prompts .*use other arms or another model"
     ):
         of.batch("words")
-    with pytest.raises(ModelError, match="changes prompts without an image that stand beside others"):
+    with pytest.raises(ModelError, match="changes prompts without an image if others have one"):
         of.batch("mixed")
 
 

@@ -117,7 +117,7 @@ def test_a_share_between_has_a_clustered_interval() -> None:
 def test_an_empty_set_is_an_error_and_not_0() -> None:
     with pytest.raises(ValueError, match="a share of no prompts is not defined; check the filters before it"):
         proportion(torch.zeros(0, dtype=torch.bool), [])
-    with pytest.raises(ValueError, match="an estimate from no prompts is no estimate"):
+    with pytest.raises(ValueError, match="an estimate needs at least one prompt"):
         Estimate(0.0, 0.0, 0.0, 0)
 
 

@@ -156,7 +156,9 @@ def test_what_cannot_be_planned_is_named(unloaded: Model) -> None:
         work_of_counts(unloaded, 0, 5)
     with pytest.raises(ModelError, match="image size '336' is not HEIGHTxWIDTH; write it like 336x336"):
         image_size_of("336")
-    with pytest.raises(ModelError, match="dtype 'int3' is not a number format of torch; write float32"):
+    with pytest.raises(
+        ModelError, match="dtype 'int3' is not a floating-point dtype of torch; write float32"
+    ):
         load_without_weights("organism", dtype="int3")
     with pytest.raises(ModelError, match=r"model nowhere/at-all: .*allow the download"):
         load_without_weights("nowhere/at-all")

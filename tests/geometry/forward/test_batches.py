@@ -48,7 +48,7 @@ def test_no_batch_holds_more_tokens_than_asked(tokens: int, tiny: Model, tiny_pa
     padded = [collate(tiny, [prompts[row] for row in group], group).real.numel() for group in groups]
     assert all(size <= tokens or len(group) == 1 for size, group in zip(padded, groups, strict=True))
     assert len(groups) == (24 if tokens == 1 else 1) or tokens in (40, 100)
-    with pytest.raises(ModelError, match="batch_tokens 0 is no batch; give at least 1"):
+    with pytest.raises(ModelError, match="batch_tokens is 0; give at least 1"):
         batch_rows(tiny, prompts, 64, 0)
 
 

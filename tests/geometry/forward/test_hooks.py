@@ -285,7 +285,7 @@ def test_batches_hold_every_prompt_once_longest_first_words_and_pictures_apart(
         int(batch.real.sum(1).max()) for batch in batches(tiny, [p.prompts["text"] for p in tiny_pairs], 5)
     ]
     assert lengths == sorted(lengths, reverse=True)
-    with pytest.raises(ModelError, match="batch size 0 is no batch; give at least 1"):
+    with pytest.raises(ModelError, match="batch size is 0; give at least 1"):
         list(batches(tiny, prompts, 0))
 
 

@@ -64,9 +64,9 @@ def test_loading_leaves_the_progress_bars_of_others_as_they_were(was_on: bool, f
 
 
 def test_what_is_no_model_is_refused(folder: Path, tmp_path: Path) -> None:
-    assert "holds no config.json, so it is no checkpoint; check the path" in refused(tmp_path)
-    assert "no such folder, and no hub id of the form OWNER/NAME" in refused(str(tmp_path / "absent"))
-    assert "no such folder, and no hub id of the form OWNER/NAME" in refused("organisms")
+    assert "has no config.json, so it is not a checkpoint; check the path" in refused(tmp_path)
+    assert "is neither a folder nor a hub id of the form OWNER/NAME" in refused(str(tmp_path / "absent"))
+    assert "is neither a folder nor a hub id of the form OWNER/NAME" in refused("organisms")
     assert "if it is a hub id that is not cached yet, allow the download" in refused("owner/absent")
     (tmp_path / "config.json").write_text("{")
     assert f"model {tmp_path}: " in refused(tmp_path)
@@ -80,7 +80,7 @@ def test_an_organism_that_is_not_bundled_is_refused(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_model_already_built_needs_its_processor(plain: Any) -> None:
-    assert "processor is missing; give the processor that belongs to the model built" in refused(plain)
+    assert "processor is missing; give the processor that belongs to the model" in refused(plain)
 
 
 def test_without_a_chat_template_there_is_no_prompt(folder: Path, plain: Any, tiny_architecture: Any) -> None:
@@ -120,7 +120,7 @@ def test_what_is_not_found_is_said(plain: Any, tiny_architecture: Any) -> None:
     odd = deepcopy(plain)
     odd.model.language_model.layers = torch.nn.ModuleList([torch.nn.Linear(32, 32)])
     assert (
-        "no lists of blocks that take hidden_states stand beside its embedding model.language_model.embed_tokens "
+        "no lists of blocks that take hidden_states are beside its embedding model.language_model.embed_tokens "
         "(there: embed_tokens, layers, norm, rotary_emb)"
     ) in refused(odd, processor=build_processor(tiny_architecture))
     odd.get_input_embeddings = lambda: None
@@ -180,14 +180,16 @@ def test_fewer_bits_are_asked_of_transformers(monkeypatch: pytest.MonkeyPatch) -
 def test_a_setting_that_cannot_be_used_is_refused(folder: Path) -> None:
     odd: Any = "2bit"
     assert "quantize is '2bit'; write 8bit or 4bit" in refused(folder, quantize=odd)
-    assert "dtype 'float31' is not a number format of torch" in refused(folder, dtype="float31")
+    assert "dtype 'float31' is not a floating-point dtype of torch" in refused(folder, dtype="float31")
     assert f"model {folder}: " in refused(folder, attention="unheard_of")
 
 
 def test_a_model_that_answers_no_prompt_is_refused(folder: Path, tmp_path: Path) -> None:
     other = shutil.copytree(folder, tmp_path / "tower")
     CLIPVisionConfig().save_pretrained(other)
-    assert "a 'clip_vision_model' model answers no prompt; give a vision-language model" in refused(other)
+    assert "a 'clip_vision_model' model does not generate text; give a vision-language model" in refused(
+        other
+    )
 
 
 def test_a_layer_beyond_the_last_is_named(tiny: Model) -> None:
@@ -276,5 +278,5 @@ def test_a_device_that_is_not_here_is_named_before_weights_are_read(
     if device == "cuda" and torch.cuda.is_available():
         pytest.skip("it is here")
     monkeypatch.setattr("regap.geometry.models.loading.read_weights", None)
-    with pytest.raises(ModelError, match=f"device '{device}' is not here; write cpu"):
+    with pytest.raises(ModelError, match=f"device '{device}' is not available; write cpu"):
         load("organism", device=device)

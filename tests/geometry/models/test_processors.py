@@ -27,7 +27,9 @@ def test_what_counts_the_frames_of_a_video_is_missed_when_it_is_needed(
 ) -> None:
     monkeypatch.setattr(processing_smolvlm, "num2words", None)
     without_video(SmolVLMProcessor)
-    with pytest.raises(ImportError, match="8 frames of a video cannot be put in words; install num2words"):
+    with pytest.raises(
+        ImportError, match="8 frames of a video cannot be counted in words; install num2words"
+    ):
         vars(processing_smolvlm)["num2words"](8)
 
 
@@ -39,7 +41,7 @@ def test_a_package_that_cannot_be_done_without_is_named(monkeypatch: pytest.Monk
     with pytest.raises(ModelError) as caught:
         read_processor("odd", object(), {})
     assert str(caught.value) == (
-        "model odd: its processor needs a package: OddProcessor requires the odd library"
+        "model odd: its processor needs a package; install it: OddProcessor requires the odd library"
     )
 
 

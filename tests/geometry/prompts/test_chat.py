@@ -96,7 +96,7 @@ def test_a_template_that_changes_words_has_no_request_to_name(speaking: Any) -> 
         render(speaking(SHOUTED), Prompt("brew"))
     odd = "{% if 'mint' in messages[0]['content'][0]['text'] %}{{ 'tea ' }}{% endif %}" + PLAIN
     with pytest.raises(
-        ModelError, match=r"changes 'brew the mint', so its tokens cannot be told; use positions last"
+        ModelError, match=r"changes 'brew the mint', so its tokens cannot be found; use positions last"
     ):
         collate(speaking(odd), [Prompt("brew the mint")], [0]).at("request")
 
@@ -107,7 +107,7 @@ def test_positions_that_a_template_leaves_empty_are_an_error(speaking: Any) -> N
     assert batch.at("request").all()
     for positions in ("after_instruction", "template"):
         with pytest.raises(
-            ModelError, match=f"prompt 4 has no token at position {positions}; its chat template"
+            ModelError, match=f"prompt 4 has no token at position {positions} with this chat template"
         ):
             batch.at(positions)
     assert not bool(batch.at("image").any())  # a prompt without an image is no error

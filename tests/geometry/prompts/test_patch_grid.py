@@ -42,4 +42,4 @@ def test_others_have_the_shape_of_the_pixels(shape: tuple[int, ...], count: int,
 def test_what_is_no_rectangle_says_so(shape: tuple[int, ...], count: int, says: str) -> None:
     found = shaped_grid({"pixel_values": torch.zeros(shape)}, count)
     assert not found.rows and says in found.problem
-    assert "not tell" in shaped_grid({}, 4).problem
+    assert "not give" in shaped_grid({}, 4).problem

@@ -107,7 +107,7 @@ def test_a_damaged_index_is_an_error_with_a_remedy(
         path.write_text("{")
     elif damage == "no index":
         path.unlink()
-    with pytest.raises(PairError, match=r"holds no index.json; name the folder|is damaged .*capture again"):
+    with pytest.raises(PairError, match=r"has no index.json; name the folder|is damaged .*capture again"):
         read_activations(path.parent)
 
 
@@ -117,17 +117,19 @@ def test_a_shard_that_is_gone_or_changed_is_named(both: tuple[Any, Any], tmp_pat
     path = states.source.paths[2]
     data = path.read_bytes()
     path.write_bytes(data[:-20])
-    with pytest.raises(StoreError, match=r"shard .* is gone or damaged; capture again into the same folder"):
+    with pytest.raises(
+        StoreError, match=r"shard .* is missing or damaged; capture again into the same folder"
+    ):
         _ = states.residuals
     path.write_bytes(data[:-4] + b"\x00\x00\x80\x7f")
-    with pytest.raises(StoreError, match="its numbers are not those that were written"):
+    with pytest.raises(StoreError, match="its digest does not match its numbers"):
         list(states.parts())
     infinite = torch.full((5, 4, 32), torch.inf)
     save_file({"residuals": infinite}, path, {"digest": digest_of_bytes(infinite)})
     with pytest.raises(ValueError, match="infinities or NaN"):
         list(states.parts())
     path.unlink()
-    with pytest.raises(StoreError, match="gone or damaged"):
+    with pytest.raises(StoreError, match="missing or damaged"):
         refusal_direction(states)
 
 
@@ -172,5 +174,5 @@ def test_a_shard_whose_numbers_changed_is_never_read(both: tuple[Any, Any]) -> N
     data[-1] ^= 1  # the last bit of the mantissa or its like: still a finite number
     path.write_bytes(bytes(data))
     for read in (lambda: states.at(0), lambda: states.residuals):
-        with pytest.raises(StoreError, match="is damaged: its numbers are not those that were written"):
+        with pytest.raises(StoreError, match="is damaged: its digest does not match its numbers"):
             read()
