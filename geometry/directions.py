@@ -114,17 +114,17 @@ METHODS: Mapping[str, DirectionMethod] = {
     method.__name__: method
     for method in (difference_of_means, median_of_means, logistic_probe, linear_discriminant)
 }
-"""The methods that regap has, by name."""
+"""The built-in methods by name."""
 
 
 def refusal_direction(states: Activations, method: DirectionMethod | str = difference_of_means) -> Direction:
-    """Return unit(mean harmful - mean harmless) at every layer, or what another method finds.
+    """Return unit(mean harmful - mean harmless) at every layer, or the unit vector that another method finds.
 
     Give it the calibration split of the text arm: that is the refusal direction of the text-aligned model, in
     our operationalisation. Positive towards harmful. Raises PairError if a label is missing, and ValueError if
-    the two labels have one mean or the method returns no such vector. `method` is difference_of_means,
-    median_of_means, logistic_probe or linear_discriminant, or a function of your own of harmful and harmless states
-    [prompt, d_model]:
+    the two labels have the same mean or the method returns anything but such a vector. `method` is
+    difference_of_means, median_of_means, logistic_probe or linear_discriminant, or a function of your own of harmful
+    and harmless states [prompt, d_model]:
 
         def median(harmful, harmless):
             return harmful.median(0).values - harmless.median(0).values

@@ -20,11 +20,11 @@ from regap.geometry.prompts.chat import TokenRole, render, spans
 def token_roles(
     model: Model, prompts: Sequence[Prompt], ids: Tensor, real: Bool[Tensor, "prompt token"]
 ) -> dict[TokenRole, Bool[Tensor, "prompt token"]]:
-    """Return which tokens hold words of each speaker.
+    """Return which tokens belong to each role.
 
-    The rendered text is read by the tokenizer alone, which says what characters each token stands for, and laid
-    beside what the processor made of it: what the processor put in, the patches of an image above all, is nobody's
-    words. A token that holds part of a word and part of the template counts as the word's.
+    The tokenizer gives the characters of each token of the rendered text; these tokens are then aligned with the
+    processor's, which also has tokens of its own, such as image patches. A token that holds both message and template
+    counts as the message. Raises ModelError for a tokenizer without offsets.
     """
     if not getattr(model.tokenizer, "is_fast", False):
         raise ModelError(
@@ -40,7 +40,7 @@ def token_roles(
 
 
 def _alone_to_whole(model: Model, prompt: Prompt, whole: list[int]) -> list[tuple[int, TokenRole]]:
-    """Return the tokens of the processed prompt that somebody said, and who."""
+    """Return the tokens of the processed prompt that belong to a message, with their roles."""
     encoded = model.tokenizer(render(model, prompt), add_special_tokens=False, return_offsets_mapping=True)
     said: dict[int, TokenRole] = {
         token: span.speaker
@@ -58,8 +58,8 @@ def _alone_to_whole(model: Model, prompt: Prompt, whole: list[int]) -> list[tupl
 
 
 Positions = Literal["last", "after_instruction", "image", "request", "template", "all"]
-"""last: the last token; after_instruction: every token after the user's words and images; image: the tokens of the
-image; request: the user's words; template: what nobody said; all: every token."""
+"""last: the last token; after_instruction: every token after the user's message and images; image: the image
+tokens; request: the user's message; template: the chat template; all: every token."""
 
 
 @dataclass(frozen=True, eq=False)
