@@ -65,6 +65,8 @@ LEGEND = (
     "p: attack success against no defence, exact McNemar test, after Holm's correction; not seen below: where that is\n"
     "0.05 or more, the smallest change, in points, that would have been found with 80 % power at 5 % before correction"
 )
+HALF_UP = 1e-9
+"""Added to a percentage, so that a half is rounded up; Python alone rounds it to the even number."""
 PER_TABLE = 5
 """Categories in one printed table."""
 
@@ -105,7 +107,8 @@ def _outcomes(outcomes: "pd.DataFrame", settings: "pd.DataFrame", times: "pd.Dat
 
 def share(row: Any) -> str:
     """A share with its interval, in percent."""
-    return f"{100 * row['value']:.0f} [{100 * row['low']:.0f}, {100 * row['high']:.0f}]"
+    value, low, high = (f"{100 * row[name] + HALF_UP:.0f}" for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
 
 
 def tested(row: Any) -> tuple[str, str]:
