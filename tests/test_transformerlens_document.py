@@ -25,7 +25,7 @@ def test_the_page_does_by_hand_what_regap_does(
 
     layer, ids, cache, model, pairs = (names[name] for name in ("layer", "ids", "cache", "model", "pairs"))
     prompts, length = ids.shape
-    assert len(blocks) == 6 and prompts == len(pairs.test) == 4
+    assert len(blocks) == 7 and prompts == len(pairs.test) == 4
     assert cache["blocks.6.attn.hook_pattern"].shape[::2] == (prompts, length)
     assert cache["blocks.6.attn.hook_z"].ndim == 4
     assert cache["blocks.6.hook_mlp_out"].shape == (prompts, length, model.width)
@@ -34,6 +34,7 @@ def test_the_page_does_by_hand_what_regap_does(
     edit = Shift(site, names["drift"].at(layer)[None], 1.0, "D")
     found = rg.generate(model, pairs.test, "typographic", edits=[edit], max_new_tokens=8)
     assert [answer.text for answer in found] == [answer.strip() for answer in names["answers"]]
+    assert [answer.text for answer in names["same"]] == [answer.text for answer in found]
     plain = rg.generate(model, pairs.test, "typographic", max_new_tokens=8)
     assert [answer.text for answer in plain] != [answer.text for answer in found]
 
