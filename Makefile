@@ -48,7 +48,7 @@ clean:  ## remove what was built; .venv and runs stay
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "regap needs Python 3.11 or newer, and $(PYTHON) is none: make PYTHON=path/to/python3.11" >&2; exit 1; }
+	  echo "regap needs Python 3.11 or newer, and $(PYTHON) is older: make PYTHON=path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 
 # The order-only prerequisite: a newer python file is no reason to install again.
