@@ -1,1 +1,1 @@
-"""What is written to a model: edits, generation under them, packs and defences."""
+"""What changes a model: edits, generation under them, packs and defences."""

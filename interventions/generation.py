@@ -1,4 +1,4 @@
-"""What a model answers under edits: Hugging Face's own generate, with the bridge's hooks in it."""
+"""Generate answers under edits, with Hugging Face's own generate and the bridge's hooks."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,35 +24,35 @@ from regap.geometry.states.store import digest_of
 
 @dataclass(frozen=True)
 class Completion:
-    """What the model answered to one pair in one arm."""
+    """The model's answer to one pair in one arm."""
 
     pair_id: str
     arm: str
     text: str
-    """Without special tokens."""
+    """The answer without special tokens."""
     tokens: int
-    """How many were generated, the end token counted."""
+    """Number of generated tokens, including the end token."""
     finished: bool
     """False if the answer was cut at the token budget."""
     first_token: int
-    """Id of the first token: where a refusal shows first."""
+    """Id of the first generated token."""
     pair: Pair | None = field(default=None, repr=False, compare=False)
-    """The pair that was asked; None for an answer that was read from a file."""
+    """The pair; None for an answer that was read from a file."""
     draw: int = 0
-    """Which draw of this prompt it is, counted from 0; always 0 for greedy answers."""
+    """Index of the draw for this prompt, 0-based; always 0 for greedy answers."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How answers are drawn instead of decoded greedily; the same seed, prompts and limits give the same answers."""
+    """Settings to sample answers instead of greedy decoding; equal seed, prompts and limits give equal answers."""
 
     temperature: float = 1.0
-    """Above 0; lower values draw likelier tokens."""
+    """Above 0; lower values favour likelier tokens."""
     top_p: float = 1.0
-    """Tokens are drawn from the likeliest that make up this share; 1 draws from all."""
+    """Tokens are drawn from the likeliest ones with this total probability; 1 draws from all."""
     seed: int = 0
     draws: int = 1
-    """Answers for each prompt."""
+    """Number of answers for each prompt."""
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -67,7 +67,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class _Decoding:
-    """Everything that decides an answer besides model, prompts and edits."""
+    """Everything but model, prompts and edits that decides an answer."""
 
     budget: int
     sampling: Sampling | None = None
@@ -80,11 +80,11 @@ class _Decoding:
 
     @property
     def seed(self) -> int:
-        """The seed of this draw: unlike draws have unlike seeds."""
+        """The seed of this draw; each draw has its own."""
         return 0 if self.sampling is None else int(digest_of([self.sampling.seed, self.draw])[:8], 16)
 
     def options(self, model: Model) -> dict[str, Any]:
-        """Return the settings of Hugging Face's generate; nothing is left to the checkpoint's own."""
+        """Return the settings of Hugging Face's generate, in place of the checkpoint's own."""
         options = {
             "max_new_tokens": self.budget,
             "pad_token_id": model.tokenizer.pad_token_id,
@@ -97,7 +97,7 @@ class _Decoding:
 
     @contextmanager
     def seeded(self) -> Iterator[None]:
-        """Draw with the seed of this draw; afterwards torch's own random state is what it was."""
+        """Use the seed of this draw; afterwards torch's random state is restored."""
         if self.sampling is None:
             yield
             return
@@ -125,7 +125,7 @@ def generate(
 ) -> tuple[Completion, ...]:
     """Return the completion of every pair in the arm under the edits, in the order of the pairs.
 
-    Decoding is greedy unless `sampling` is given; of several draws all those of a pair follow one another.
+    Decoding is greedy unless `sampling` is given; all draws of a pair are next to one another.
     """
     return generate_each(
         model, pairs, arm, {"": as_edits(edits)}, max_new_tokens=max_new_tokens, sampling=sampling
@@ -141,10 +141,10 @@ def generate_each(
     max_new_tokens: int = 64,
     sampling: Sampling | None = None,
 ) -> dict[str, tuple[Completion, ...]]:
-    """Return the completions under each condition, a named list of edits; none at all is the model as it is.
+    """Return the completions under each condition, a named list of edits; an empty list is the unedited model.
 
-    Prompts are run once for all conditions up to their last token, where edits at `last` allow it. A runner with a
-    store answers no batch again that is there for the same model, prompts, edits, budget and sampling.
+    If all edits are at `last`, prompts are run only once, up to their last token, for all conditions. A runner with a
+    store does not generate answers again for the same model, prompts, edits, budget and sampling.
     """
     if sampling is not None and not isinstance(sampling, Sampling):
         raise ConfigError(f"sampling is {sampling!r}; give Sampling(temperature=..., top_p=..., seed=...)")
@@ -171,7 +171,7 @@ def generate_each(
 
 
 class _Group:
-    """One batch of prompts, run up to the last token at most once, whatever is asked of it."""
+    """One batch of prompts, run up to the last token at most once for all conditions."""
 
     def __init__(self, fitting: BatchSplitter, prompts: Sequence[Prompt], store: Path | None):
         self.fitting, self.model = fitting, fitting.model
@@ -214,7 +214,7 @@ def _read(path: Path, expected: int) -> list[_Answer] | None:
         rows = json.loads(path.read_bytes())
         answers = [_Answer(**row) for row in rows]
     except (OSError, ValueError, TypeError):
-        return None  # absent or damaged: answered anew and replaced
+        return None  # absent or damaged: generated again and replaced
     return answers if len(answers) == expected else None
 
 
@@ -227,7 +227,7 @@ def _from_start(model: Model, batch: Batch, edits: Sequence[Edit], decoding: _De
 
 @torch.inference_mode()
 def _continue(model: Model, prefix: Prefix, edits: Sequence[Edit], decoding: _Decoding) -> Iterator[_Answer]:
-    """Generate from the kept keys and values, and put them back as they were."""
+    """Generate from the prefix's keys and values, and restore them afterwards."""
     inputs = prefix.batch.inputs
     hooks = _hooks(model, prefix.batch, edits)
     with borrowed(model, prefix), hooked(model, hooks), decoding.seeded():

@@ -1,4 +1,4 @@
-"""Defences that change what is asked instead of what happens inside: prompts are rewritten, the model is as it is."""
+"""Defences that rewrite prompts and leave the model unedited."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,34 +11,34 @@ from regap.geometry.prompts.batch import prompt_digest, render
 from regap.interventions.generation import Completion, generate
 
 Ask = Callable[[Sequence[Prompt], int], Sequence[str]]
-"""(prompts, tokens of an answer) -> what the model answers to each; what was asked before is not run again."""
+"""(prompts, most tokens of an answer) -> the model's answer to each; repeated questions are not run again."""
 
 
 @runtime_checkable
 class Rewrite(Protocol):
-    """From prompts to the prompts whose answers count; the model may be asked on the way."""
+    """A function from prompts to rewritten prompts; it may ask the model."""
 
     @property
     def identity(self) -> str:
-        """Digest of everything that decides what is asked."""
+        """Digest of everything that decides the rewritten prompts."""
         ...
 
     def __call__(self, prompts: Sequence[Prompt], ask: Ask, budget: int) -> Sequence[Prompt]:
-        """Return a prompt for each prompt, in their order; `budget` are the tokens of an answer that counts."""
+        """Return a rewritten prompt for each prompt, in order; `budget` is the most tokens of a final answer."""
         ...
 
 
 @dataclass(frozen=True)
 class Rewritten:
-    """The answers that count, and how often the model wrote an answer for them."""
+    """The final answers, and the number of answers that the model generated for them."""
 
     completions: tuple[Completion, ...]
     asked: int
-    """Prompts that were put to the model in all, those whose answers count among them."""
+    """Number of prompts that the model answered, including the final ones."""
 
     @property
     def extra(self) -> float:
-        """Answers written for each input beyond the one that counts."""
+        """Answers generated for each input besides the final one."""
         return self.asked / len(self.completions) - 1
 
 
@@ -50,9 +50,9 @@ def generate_rewritten(
     *,
     max_new_tokens: int = 64,
 ) -> Rewritten:
-    """Return the greedy completion of every pair in the arm, each prompt rewritten first, in the order of the pairs.
+    """Return the greedy completion of every pair in the arm, after rewriting its prompt, in the order of the pairs.
 
-    A runner with a store answers no batch again that is there for the same model, prompts and budget.
+    A runner with a store does not generate answers again for the same model, prompts and budget.
     """
     having = list(pairs.where(arm=arm))
     runner = Runner.of(model)
@@ -61,7 +61,9 @@ def generate_rewritten(
     prompts = [pair.prompts[arm] for pair in having]
     rewritten = rewrite(prompts, asking.texts, max_new_tokens)
     if len(rewritten) != len(prompts):
-        raise ValueError(f"{len(prompts)} prompts became {len(rewritten)}; a rewriting gives one for each")
+        raise ValueError(
+            f"{len(prompts)} prompts became {len(rewritten)}; a rewriting must return one for each"
+        )
     answers = asking(rewritten, max_new_tokens)
     advance(len(having))
     named = zip(having, answers, strict=True)
@@ -71,7 +73,7 @@ def generate_rewritten(
 
 @dataclass
 class _Asking:
-    """The model as it is, put to prompts; what it answered is kept by prompt and budget."""
+    """Asks the unedited model; answers are kept by prompt and budget."""
 
     runner: Runner
     known: dict[tuple[str, int], Completion] = field(default_factory=dict)
@@ -85,7 +87,7 @@ class _Asking:
             key: prompt for key, prompt in zip(keys, prompts, strict=True) if (key, budget) not in self.known
         }
         if new:
-            # A pair has a label; nothing here reads it.
+            # A pair needs a label, which is not used here.
             asked = [
                 Pair(key, "harmless", "asked", prompt.text, "test", {"text": prompt})
                 for key, prompt in new.items()

@@ -1,4 +1,4 @@
-"""Many shifts of the same prompts, each at the price of one token."""
+"""Many edits of the same prompts, each at the cost of one token."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,12 +20,12 @@ from regap.geometry.prompts.batch import Batch
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """What each prompt does under each of several edits, read off the last prompt token."""
+    """Coordinates and first token of each prompt under each of several edits, at the last prompt token."""
 
     coordinates: Float[Tensor, "edit prompt layer"] = field(repr=False)
-    """z along the refusal direction of each read layer."""
+    """z along the refusal direction at each read layer."""
     first_tokens: Int[Tensor, "edit prompt"] = field(repr=False)
-    """The token that greedy decoding writes first."""
+    """The first token of greedy decoding."""
 
 
 def sweep(
@@ -38,8 +38,8 @@ def sweep(
 ) -> Sweep:
     """Return coordinates and first tokens of every pair in the arm under each list of edits.
 
-    Prompts are run once up to their last token; lists whose edits act on the last token alone then cost one token
-    each, many of them in one pass, others a full pass. The numbers are those of full passes.
+    Prompts are run once up to their last token. A list of edits that act only on the last token then costs one token,
+    with many lists in one pass; any other list costs a full pass. The results equal those of full passes.
     """
     runner = Runner.of(model)
     model, limits = runner.model, runner.limits

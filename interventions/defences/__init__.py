@@ -1,1 +1,1 @@
-"""Methods that others have published, and ours, as one function type: one method a file."""
+"""Published defences and ours, as functions of one type: one method a file."""

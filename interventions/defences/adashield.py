@@ -1,4 +1,4 @@
-"""AdaShield-S: a standing warning before every prompt."""
+"""AdaShield-S: the same warning before every prompt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ from regap.interventions.wording import Wording
 
 @dataclass(frozen=True, eq=False)
 class Warned:
-    """Each prompt with a warning before it; nothing is asked on the way."""
+    """A rewriting that puts a warning before each prompt; the model is not asked anything else."""
 
     model: Model = field(repr=False)
     wording: Wording
@@ -31,17 +31,17 @@ class Warned:
 
 
 def adashield(calibration: DefenceData) -> Warned:
-    """Return the rewriting x -> (warning, x): one standing text for all inputs, no edit of any state.
+    """Return the rewriting x -> (warning, x): the same text for all inputs; no state is edited.
 
-    Source: AdaShield-S, arXiv 2403.09513, known from descriptions: a static defence prompt beside the query, written by
-    hand; AdaShield-A, which adapts it to each query with a second model, is not made here. Needs: a longer prompt.
-    Assumed: our own warning (`Wording.careful`), as the system's message where the chat template takes one.
+    Source: AdaShield-S, arXiv 2403.09513, known from descriptions: a static defence prompt, written by hand, beside
+    the query; AdaShield-A, which adapts it to each query with a second model, is not included. Needs: a longer prompt.
+    Assumed: our own warning (`Wording.careful`), as the system message if the chat template takes one.
     """
     return Warned(calibration.model, calibration.wording)
 
 
 def carefully(model: Model, prompts: Sequence[Prompt], wording: Wording) -> list[Prompt]:
-    """Return the prompts with the warning as the system's message, or before the user's words where there is none."""
+    """Return the prompts with the warning as system message; before the user's message if the template takes none."""
     found = []
     for prompt in prompts:
         warned = wording.warned(prompt)

@@ -1,4 +1,4 @@
-"""AdaSteer with both terms: to refusal, and across it to where the model sees harm in what it answers."""
+"""AdaSteer: steering to refusal, and orthogonally to harmfulness, each with its own clipped line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,12 +22,12 @@ from regap.interventions.edits.site import Site
 
 @dataclass(frozen=True, eq=False)
 class ClippedLine:
-    """clip(slope * (p - start), low, high), p the position between the two anchors."""
+    """clip(slope * (p - start), low, high), with p the position between the two anchors."""
 
     harmful: Float[Tensor, " d_model"] = field(repr=False)
-    """Where p is 0."""
+    """The anchor at which p is 0."""
     harmless: Float[Tensor, " d_model"] = field(repr=False)
-    """Where p is 100."""
+    """The anchor at which p is 100."""
     slope: float
     start: float
     low: float
@@ -40,7 +40,7 @@ class ClippedLine:
         return digest_of([anchors, self.slope, self.start, self.low, self.high])
 
     def __call__(self, states: Float[Tensor, "prompt 1 d_model"]) -> Float[Tensor, " prompt"]:
-        """Return the coefficient of each prompt; negative ones push to the harmful anchor's side."""
+        """Return the coefficient of each prompt; negative coefficients push towards the harmful anchor."""
         at = position(states[:, 0], self.harmful, self.harmless)
         return (self.slope * (at - self.start)).clamp(self.low, self.high)
 
@@ -50,8 +50,8 @@ def adasteer(calibration: DefenceData, site: Site) -> Dose:
 
     Source: AdaSteer, arXiv 2504.09466, code read: p = 100 <h - a, u> / |a' - a| along u from one anchor a to the other
     a'; two terms, at all layers and prompt positions, slopes, offsets and clips set by hand for each text model.
-    Needs: one reading pass. Assumed: the refusal term alone; anchors are the text means; b lets through the stated
-    share of harmless calibration images, and the line reaches -1 at the mean harmful one.
+    Needs: one reading pass. Assumed: the refusal term only; anchors are the text means; b is set so that the line is
+    negative for at most the given share of harmless calibration images, and it reaches -1 at the mean harmful one.
     """
     place = calibration.text.layers.index(calibration.read_layer)
     means = label_means(calibration.text)
@@ -66,12 +66,12 @@ def adasteer(calibration: DefenceData, site: Site) -> Dose:
 def fitted_line(
     calibration: DefenceData, harmful: Float[Tensor, " d_model"], harmless: Float[Tensor, " d_model"]
 ) -> ClippedLine:
-    """Return the line that is 0 for all but the stated share of harmless images and -1 at the mean harmful one."""
+    """Return the line that is 0 for all but the given share of harmless images and -1 at the mean harmful image."""
     at = position(calibration.image.at(calibration.read_layer).double(), harmful, harmless)
     is_harmful = calibration.image.harmful
     start = -budget_threshold(-at[~is_harmful], calibration.false_refusals)
     width = start - float(at[is_harmful].mean())
-    width = width if width > 0 else max(float(at.std()), 1e-9)  # the classes lie the wrong way about
+    width = width if width > 0 else max(float(at.std()), 1e-9)  # the classes are in reverse order
     return ClippedLine(harmful, harmless, slope=1 / width, start=start, low=-1.0, high=0.0)
 
 
@@ -86,14 +86,15 @@ def position(
 
 
 def adasteer_both(calibration: DefenceData, site: Site) -> Dose:
-    """Return h <- h + strength * (lambda_r(x) * v + lambda_c(x) * w), v as in `adasteer`, w across v.
+    """Return h <- h + strength * (lambda_r(x) * v + lambda_c(x) * w), v as in `adasteer`, w orthogonal to v.
 
-    w is the part orthogonal to v of mean harmless - mean harmful among images that the model *answers*: harm that it
-    does not refuse. lambda_c = clip(w' (p' - b'), -1, 0), p' the position between those two means. Source: AdaSteer,
-    arXiv 2504.09466, code read: the second direction contrasts harmful inputs with harmless ones that look harmful and
-    is projected off the first; lambda_c has a slope, offset and clip of its own for each text model. Needs: one
-    reading pass; which calibration images are refused. Assumed: both read at `read_layer`; the rule of the line as in
-    the first term. Raises PairError if the model answers no harmful image, or no harmless one.
+    w is the part, orthogonal to v, of mean harmless - mean harmful among images that the model *answers*, so that it
+    shows harm that the model does not refuse. lambda_c = clip(w' (p' - b'), -1, 0), p' the position between those two
+    means. Source: AdaSteer, arXiv 2504.09466, code read: the second direction contrasts harmful inputs with harmless
+    ones that look harmful and is made orthogonal to the first; lambda_c has its own slope, offset and clip for each
+    text model. Needs: one reading pass; which calibration images are refused. Assumed: both are read at `read_layer`;
+    the line is fitted as in the first term. Raises PairError if the model answers no harmful image, or no harmless
+    one.
     """
     read = calibration.read_layer
     rule = fitted_line(calibration, *answered_means(calibration, read))
@@ -127,7 +128,7 @@ def answered_means(calibration: DefenceData, layer: int) -> AnsweredMeans:
         if not bool((of_label & answered).any()):
             raise PairError(
                 f"all {int(of_label.sum())} {label} calibration images in arm {calibration.image_arm} are refused and "
-                "were dropped, so that adasteer_both has none to fit on; add pairs, choose another arm, or use adasteer"
+                "were dropped, so adasteer_both cannot be fitted; add pairs, choose another arm, or use adasteer"
             )
     return AnsweredMeans(states[harmful & answered].mean(0), states[~harmful & answered].mean(0))
 

@@ -1,4 +1,4 @@
-"""ASTRA's clamped steering: a state is moved off a direction by no more than it lies along it."""
+"""ASTRA's clamped steering: a state is moved against a direction in proportion to how far it lies along it."""
 
 from dataclasses import dataclass, field
 
@@ -19,7 +19,7 @@ class Clamped:
     vector: Float[Tensor, " d_model"] = field(repr=False)
     reference: Float[Tensor, " d_model"] = field(repr=False)
     unit: float
-    """What strength 1 is, as a share of the length of a state."""
+    """The displacement at strength 1, as a share of the length of the state."""
 
     @property
     def identity(self) -> str:
@@ -38,8 +38,8 @@ def astra(calibration: DefenceData, site: Site) -> Dose:
     """Return h <- h - strength * u * clip(cos(h - h_ref, v), 0, 1) * |h| * v/|v|.
 
     Source: ASTRA, arXiv 2411.16721, code read: last position of every step, one layer, v from attributions of
-    adversarial images. Needs: no further pass. Assumed: no adversarial images being at hand, v is the drift and h_ref
-    the mean text state; u = |D| / mean |h|, so that strength 1 moves a state that lies along v by |D|.
+    adversarial images. Needs: no further pass. Assumed: v is the drift, since there are no adversarial images, and
+    h_ref the mean text state; u = |D| / mean |h|, so that strength 1 moves a state that lies along v by |D|.
     """
     drift = calibration.drifts[calibration.image_arm]
 

@@ -1,4 +1,4 @@
-"""What every method is fitted on, and what a method is."""
+"""The data that every method is fitted on, and the type of a method."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,16 +23,16 @@ from regap.interventions.rewriting import Rewrite
 from regap.interventions.wording import PLAIN, Wording
 
 NEUTRAL = ("blank-colour", "noise", "blank")
-"""Arms with a picture that shows nothing, the one nearest to random colours first."""
+"""Arms with a picture without content, in order of preference."""
 
 
 @dataclass(frozen=True, eq=False)
 class DefenceData:
-    """All that a method may be fitted on: calibration pairs, their states by arm, directions and drifts."""
+    """The data that a method may be fitted on: calibration pairs, their states by arm, directions and drifts."""
 
     runner: Runner = field(repr=False)
     pairs: Pairs = field(repr=False)
-    """Every pair that will be asked. Of test pairs nothing but prompts is read: no label, no answer."""
+    """All pairs that the model will be asked. Of test pairs only the prompts are read: no label, no answer."""
     image_arm: str
     """The arm that is corrected."""
     states: Mapping[str, Activations] = field(repr=False)
@@ -40,19 +40,19 @@ class DefenceData:
     refusal: Direction = field(repr=False)
     """Fitted on calibration texts."""
     drifts: Mapping[str, Drift] = field(repr=False)
-    """Of every arm but text."""
+    """The drift of every arm but text."""
     read_layer: int
-    """Where methods that read before they write read: chosen on calibration texts."""
+    """The layer at which methods read before they write; chosen on calibration texts."""
     false_refusals: float
-    """Share of harmless calibration images that a gate may open for."""
+    """Largest share of harmless calibration images that a gate may open for."""
     refusal_tokens: frozenset[int] = field(default=frozenset(), repr=False)
     """First tokens of the model's own refusals, found in its answers to calibration texts."""
     refused: frozenset[str] = field(default=frozenset(), repr=False)
-    """Calibration pairs that the model as it is refuses in the corrected arm."""
+    """Calibration pairs that the unedited model refuses in the corrected arm."""
     wording: Wording = field(default=PLAIN, repr=False)
-    """In which words the model is spoken to by methods that ask it something."""
+    """The sentences of methods that ask the model something."""
     kept: dict[str, Any] = field(default_factory=dict, repr=False)
-    """What has been fitted once for all sites, by name."""
+    """Parts that are fitted once for all sites, by name."""
 
     def __post_init__(self) -> None:
         for arm, states in self.states.items():
@@ -66,7 +66,7 @@ class DefenceData:
 
     @property
     def text(self) -> Activations:
-        """States of the requests in words."""
+        """States of the text arm."""
         return self.states["text"]
 
     @property
@@ -76,24 +76,24 @@ class DefenceData:
 
     @property
     def neutral(self) -> str:
-        """The arm whose pictures show nothing; raises PairError if there is none."""
+        """The arm whose pictures have no content; raises PairError if there is none."""
         for arm in NEUTRAL:
             if arm in self.states:
                 return arm
-        raise PairError(f"no arm of {', '.join(NEUTRAL)} is there; make one with --make blank-colour")
+        raise PairError(f"there is no arm {' or '.join(NEUTRAL)}; make one with --make blank-colour")
 
     @cached_property
     def twins(self) -> OtherArms:
-        """The other renderings of every image prompt."""
+        """The other arms of every image prompt."""
         return OtherArms.of(self.model, self.pairs, self.image_arm)
 
     @property
     def answered(self) -> Bool[Tensor, " prompt"]:
-        """True at the images that the model as it is does not refuse."""
+        """True for the images that the unedited model does not refuse."""
         return torch.tensor([pair_id not in self.refused for pair_id in self.image.pair_ids])
 
     def text_gap(self, layer: int) -> Float[Tensor, " d_model"]:
-        """Return mean harmful minus mean harmless text state after block `layer`, in the stream's own units."""
+        """Return mean harmful minus mean harmless text state after block `layer`, in units of the residual stream."""
         means, place = label_means(self.text), self.text.layers.index(layer)
         return means["harmful"][place] - means["harmless"][place]
 
@@ -101,6 +101,6 @@ class DefenceData:
 Dose = Callable[[float], Sequence[Edit]]
 """strength -> edits; 0.0 changes nothing, 1.0 is the natural unit of the method."""
 Method = Callable[[DefenceData, Site], Dose]
-"""Fitted once at a site, then given at any strength."""
+"""(data, site) -> dose; fitted once at a site, then applied at any strength."""
 Rewriting = Callable[[DefenceData], Rewrite]
-"""A method that changes what is asked: it has neither site nor strength."""
+"""A method that changes the prompts; it has neither site nor strength."""

@@ -1,4 +1,4 @@
-"""CAST: a similarity with a condition vector opens a gate, and an open gate steers by one fixed vector."""
+"""CAST: similarity with a condition vector opens a gate, and an open gate adds one fixed vector."""
 
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ from regap.interventions.edits.site import Site
 
 @dataclass(frozen=True, eq=False)
 class SimilarityCondition:
-    """1 where sign * similarity lies above sign * threshold, else 0."""
+    """1 if sign * similarity is above sign * threshold, else 0."""
 
     vector: Float[Tensor, " d_model"] = field(repr=False)
     threshold: float
@@ -39,7 +39,8 @@ def cast(calibration: DefenceData, site: Site) -> Dose:
 
     P_c = c c^T / c^T c, h' the unedited state at the condition layer. Source: CAST, arXiv 2409.05907, code read: the
     threshold found by a grid search for F1. Needs: one reading pass. Assumed: c is the refusal direction of
-    `read_layer`, the last token is compared, F1 is that of harmful among calibration images, either side may be open.
+    `read_layer`; the last token is compared; F1 is for the harmful calibration images; the gate may open on either
+    side.
     """
     layer = calibration.read_layer
     vector = calibration.refusal.at(layer)
@@ -52,7 +53,7 @@ def cast(calibration: DefenceData, site: Site) -> Dose:
 def similarity(
     states: Float[Tensor, "prompt d_model"], vector: Float[Tensor, " d_model"]
 ) -> Float[Tensor, " prompt"]:
-    """Return cos(h, tanh(P_c h)); it does not know on which side of 0 the coordinate lies."""
+    """Return cos(h, tanh(P_c h)), which does not depend on the sign of the coordinate."""
     vector = vector.to(states)
     projected = ((states @ vector) / vector.square().sum())[:, None] * vector
     return torch.nn.functional.cosine_similarity(states, torch.tanh(projected), dim=-1)
@@ -61,7 +62,7 @@ def similarity(
 def best_condition(
     vector: Float[Tensor, " d_model"], scores: Float[Tensor, " prompt"], harmful: Bool[Tensor, " prompt"]
 ) -> SimilarityCondition:
-    """Return the condition with the highest F1 of all thresholds midway between scores, and both sides."""
+    """Return the condition with the highest F1 among all thresholds midway between scores, on either side."""
     ordered = scores.unique()
     thresholds = (ordered[1:] + ordered[:-1]) / 2 if len(ordered) > 1 else ordered
     best, found = -1.0, SimilarityCondition(vector, float(thresholds[0]), 1)

@@ -1,4 +1,4 @@
-"""Every method by name: what it needs, what it costs beyond one pass, and which strengths are tried."""
+"""Every method by name, with its needs, its cost beyond one pass, and its strengths."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,8 +23,8 @@ from regap.interventions.defences.vlm_guard import vlm_guard
 from regap.interventions.edits.site import Site
 
 
-def none(calibration: DefenceData, site: Site) -> Dose:  # noqa: ARG001 - it is fitted on nothing
-    """Return no edits at any strength: the model as it is."""
+def none(calibration: DefenceData, site: Site) -> Dose:  # noqa: ARG001 - nothing is fitted
+    """Return no edits at any strength: the unedited model."""
 
     def dose(strength: float) -> Sequence[Edit]:  # noqa: ARG001
         return []
@@ -34,39 +34,39 @@ def none(calibration: DefenceData, site: Site) -> Dose:  # noqa: ARG001 - it is 
 
 @dataclass(frozen=True)
 class DefenceEntry:
-    """One method as it is compared with the others."""
+    """One method of the comparison."""
 
     title: str
     method: Method = field(default=none, repr=False)
     rewriting: Rewriting | None = field(default=None, repr=False)
-    """How it changes what is asked; None for methods that ask what everyone asks."""
+    """How it changes the prompts; None for methods that leave them unchanged."""
     arms: tuple[str, ...] = ()
-    """Arms of calibration pairs it is fitted on, beside text and the corrected one; `neutral` is any of NEUTRAL."""
+    """Arms of calibration pairs it is fitted on, besides text and the corrected arm; `neutral` is any of NEUTRAL."""
     looks_at: tuple[str, ...] = ()
-    """Arms of each test input that are run as well: what the method is told that the picture alone does not say."""
+    """Other arms of each test input that the method runs, which give it more information than the picture."""
     readings: int = 0
-    """Passes of the last token alone for each input."""
+    """Passes of only the last token for each input."""
     writes: str = ""
-    """What the model writes for each input beside the answer that counts; empty for nothing."""
+    """What the model generates for each input besides the final answer; empty for nothing."""
     everywhere: bool = False
-    """Acts on all layers, all positions and every step; else where it is put."""
+    """True if it acts on all layers, all positions and every step; else on its site."""
     strengths: tuple[float, ...] = ()
-    """The only ones that mean something; empty for any."""
+    """The only meaningful strengths; empty for any."""
     recipe: bool = False
-    """Chooses its own sites and strengths, by cross-validation on calibration pairs; not on the grid of the others."""
+    """True if it chooses its own sites and strengths, by cross-validation on calibration pairs and not on the grid."""
 
     @property
     def speaks(self) -> bool:
-        """True if it puts words of its own to the model."""
+        """True if it gives the model text of its own."""
         return self.rewriting is not None or bool(self.writes)
 
     @property
     def passes(self) -> int:
-        """Whole prompts run for each input beyond its own."""
+        """Whole prompts run for each input, besides its own."""
         return len(self.looks_at)
 
     def missing(self, arms: Sequence[str]) -> tuple[str, ...]:
-        """Return which of the arms it needs are not there."""
+        """Return the arms it needs that are missing."""
         there = {*arms, "neutral"} if set(arms) & set(NEUTRAL) else set(arms)
         return tuple(dict.fromkeys(arm for arm in (*self.arms, *self.looks_at) if arm not in there))
 

@@ -1,4 +1,4 @@
-"""CMRM: the shift that an empty picture makes is taken back, on average or for each input."""
+"""CMRM: remove the shift that an empty picture makes, on average or for each input."""
 
 from collections.abc import Mapping
 
@@ -14,8 +14,8 @@ from regap.interventions.edits.site import Site
 def cmrm_dataset(calibration: DefenceData, site: Site) -> Dose:
     """Return h <- h - strength * mean_i [h(x_i, empty picture) - h(x_i)].
 
-    Source: CMRM, arXiv 2410.09047, as a reader of the paper reports it. Needs: the request with an empty picture,
-    on calibration pairs alone. Assumed: last prompt token, one layer chosen as for all; anchors of both labels.
+    Source: CMRM, arXiv 2410.09047, from a report about the paper. Needs: the request with an empty picture, on
+    calibration pairs only. Assumed: last prompt token; one layer, chosen as for all methods; pairs of both labels.
     """
     text, empty = calibration.text.aligned_with(calibration.states[calibration.neutral])
     shifts = [(empty.at(layer).double() - text.at(layer).double()).mean(0) for layer in site.layers]
@@ -26,8 +26,8 @@ def cmrm_dataset(calibration: DefenceData, site: Site) -> Dose:
 def cmrm_sample(calibration: DefenceData, site: Site) -> Dose:
     """Return h <- h - strength * [h(x, empty picture) - h(x)], for each input x.
 
-    Source: as above. Needs: two further passes an input, of its request with an empty picture and in words alone.
-    Assumed: that the words of a request whose picture shows them are at hand: those of its text arm.
+    Source: as above. Needs: two further passes per input, of its request with an empty picture and as text only.
+    Assumed: the text of a request that is shown in a picture is available, as its text arm.
     """
     empty = calibration.neutral
     arms = (empty, "text")

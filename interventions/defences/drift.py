@@ -1,4 +1,4 @@
-"""ReGap as one method among the others."""
+"""The fixed correction and ReGap as methods of the comparison."""
 
 from dataclasses import replace
 

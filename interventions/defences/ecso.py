@@ -1,4 +1,4 @@
-"""ECSO: what the model itself judges harmful among its answers, it answers again with the picture put in words."""
+"""ECSO: if the model judges its own answer harmful, it answers again with a description in place of the picture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from regap.interventions.rewriting import Ask
 from regap.interventions.wording import Wording
 
 VERDICT, CAPTION = 8, 128
-"""Tokens of a verdict and of a caption."""
+"""Most tokens of a verdict and of a caption."""
 
 
 @dataclass(frozen=True, eq=False)
 class JudgedByItself:
-    """A prompt whose answer the model calls harmless stays; of any other, its own description replaces the pictures."""
+    """A rewriting that keeps prompts whose answer the model calls harmless; in others it describes the pictures."""
 
     wording: Wording
 
@@ -25,7 +25,7 @@ class JudgedByItself:
         return digest_of(["judged by itself", self.wording.identity])
 
     def __call__(self, prompts: Sequence[Prompt], ask: Ask, budget: int) -> list[Prompt]:
-        """Return each prompt, in words alone where the model's verdict on its own answer is not that it is harmless."""
+        """Return each prompt; as text only unless the model's verdict on its own answer is that it is harmless."""
         answers = ask(prompts, budget)
         asked = zip(prompts, answers, strict=True)
         verdicts = ask([self.wording.judgement(prompt, answer) for prompt, answer in asked], VERDICT)
@@ -38,10 +38,10 @@ class JudgedByItself:
 
 
 def ecso(calibration: DefenceData) -> JudgedByItself:
-    """Return the rewriting: answer, judge the answer, and where it is not harmless caption and answer in words alone.
+    """Return the rewriting: answer, judge the answer, and unless it is harmless, answer again from a caption only.
 
     Source: ECSO, arXiv 2403.09572, prompts read. Needs: up to three more answers of the model for each input; it must
-    follow the two instructions. Assumed: our own wording (`Wording.judge`, `describe`); a verdict that is none counts
-    as harmful, never as harmless; no edit of any state.
+    follow the two instructions. Assumed: our own wording (`Wording.judge`, `describe`); an unreadable verdict counts
+    as harmful; no state is edited.
     """
     return JudgedByItself(calibration.wording)

@@ -1,4 +1,4 @@
-"""HiddenDetect: how far states already speak of refusing, at the layers where safety shows, opens a gate."""
+"""HiddenDetect: refusal evidence in the states of safety-aware layers opens a gate."""
 
 from dataclasses import dataclass, field, replace
 
@@ -20,14 +20,14 @@ from regap.interventions.edits.site import Site
 
 @dataclass(frozen=True, eq=False)
 class Detector:
-    """1 where the area under the refusal evidence of consecutive layers lies above the threshold, else 0."""
+    """1 if the area under the refusal evidence of consecutive layers is above the threshold, else 0."""
 
     model: Model = field(repr=False)
-    """Whose norm and head read the states."""
+    """The model whose norm and head read the states."""
     tokens: tuple[int, ...]
     """First tokens of refusals."""
     layers: tuple[int, ...]
-    """Consecutive blocks, two at least."""
+    """Consecutive blocks, at least two."""
     threshold: float
 
     @property
@@ -36,7 +36,7 @@ class Detector:
         return digest_of([self.model.fingerprint, self.tokens, self.layers, self.threshold])
 
     def scores(self, states: Float[Tensor, "prompt layer d_model"]) -> Float[Tensor, " prompt"]:
-        """Return the trapezoid over the layers, one apart, of the evidence in their states."""
+        """Return the area under the evidence over the layers, by the trapezoidal rule with step 1."""
         places = range(states.shape[1])
         seen = torch.stack([evidence(self.model, states[:, place], self.tokens) for place in places], 1)
         return torch.trapezoid(seen, dim=1)
@@ -50,11 +50,11 @@ def hiddendetect(calibration: DefenceData, site: Site) -> Dose:
     """Return h <- h + strength * 1[S(x) > t] * (mean harmful - mean harmless), S the refusal evidence of x.
 
     S is the trapezoid over layers of F_l = cos(W_U norm(h_l), e_R), e_R 1 at refusal tokens and 0 elsewhere, at the
-    last token. Source: HiddenDetect, arXiv 2502.14744, code read: a detector alone, on the layers whose few-shot gap
-    of F between unsafe and safe exceeds that of the last layer. Needs: one reading pass; refusal tokens. Assumed: an
-    open gate adds the refusal direction; t lets through the stated share of harmless calibration images; tokens are
-    the first ones of the model's own refusals; the layers are found on calibration texts, from the first such layer to
-    the last. Raises PairError if no refusal tokens are known.
+    last token. Source: HiddenDetect, arXiv 2502.14744, code read: only a detector, on the layers whose few-shot gap of
+    F between unsafe and safe exceeds that of the last layer. Needs: one reading pass; refusal tokens. Assumed: an open
+    gate adds the refusal direction; t is set so that the gate opens for at most the given share of harmless
+    calibration images; tokens are the first tokens of the model's own refusals; the layers are found on calibration
+    texts, from the first such layer to the last. Raises PairError if no refusal tokens are known.
     """
     if "hiddendetect" not in calibration.kept:
         calibration.kept["hiddendetect"] = fitted_detector(calibration)
@@ -64,10 +64,10 @@ def hiddendetect(calibration: DefenceData, site: Site) -> Dose:
 
 
 def fitted_detector(calibration: DefenceData) -> Detector:
-    """Return the detector whose layers calibration texts and whose threshold harmless calibration images choose."""
+    """Return the detector, with layers chosen on calibration texts and threshold on harmless calibration images."""
     if not calibration.refusal_tokens:
         raise PairError(
-            "no token opens a refusal of this model, so hiddendetect has none to look for; leave it out"
+            "no first token of a refusal is known for this model, and hiddendetect needs one; leave it out"
         )
     model, tokens = calibration.model, tuple(sorted(calibration.refusal_tokens))
     layers = safety_layers(_gaps(model, calibration.text, tokens))
@@ -86,7 +86,7 @@ def evidence(
 
 
 def safety_layers(gaps: Float[Tensor, " layer"]) -> list[int]:
-    """Return the places from the first to the last whose gap exceeds the last one's; two at least."""
+    """Return the indices from the first to the last layer whose gap exceeds that of the final layer; at least two."""
     above = [place for place, gap in enumerate(gaps.tolist()) if gap > float(gaps[-1])]
     first, last = (above[0], above[-1]) if above else (len(gaps) - 2, len(gaps) - 1)
     return list(range(first, max(last, first + 1) + 1))  # one point has no area

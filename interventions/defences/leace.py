@@ -1,4 +1,4 @@
-"""LEACE: the least change of states after which no linear function tells images from texts."""
+"""LEACE: the smallest change of states after which no linear function separates images from texts."""
 
 from dataclasses import dataclass, field
 
@@ -26,7 +26,7 @@ class Erasure:
         return digest_of_tensor(torch.stack([self.write, self.read, self.mean]))
 
     def __call__(self, states: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
-        """Return minus what each state tells of the modality."""
+        """Return minus the linear information on modality in each state."""
         read, write = on_device(self.read, states), on_device(self.write, states)
         return -((states - on_device(self.mean, states)) @ read)[:, None] * write
 
@@ -34,9 +34,9 @@ class Erasure:
 def leace(calibration: DefenceData, site: Site) -> Dose:
     """Return h <- h - strength * W^+ P W (h - mean), W = S^(-1/2), P the projection on W cov(h, modality).
 
-    Source: LEACE, Belrose et al., arXiv 2306.03819, from memory: the closed form for an affine eraser, here of a
-    concept with two values. Needs: texts and images of calibration pairs. Assumed: modality is the concept, as many
-    texts as images; where states do not span the space, nothing is moved out of their span.
+    Source: LEACE, Belrose et al., arXiv 2306.03819, from memory: the closed form of the affine eraser, here for a
+    concept with two values. Needs: texts and images of calibration pairs. Assumed: modality is the concept, with as
+    many texts as images; if states do not span the space, nothing is moved out of their span.
     """
     text, image = calibration.text.aligned_with(calibration.image)
     moves = [erasure(text.at(layer), image.at(layer)) for layer in site.layers]
@@ -46,9 +46,10 @@ def leace(calibration: DefenceData, site: Site) -> Dose:
 def erasure(
     text: Float[Tensor, "text d_model"], image: Float[Tensor, "image d_model"], cutoff: float = 1e-6
 ) -> Erasure:
-    """Return the least-squares eraser of which set a state is from; raises ValueError if their means coincide.
+    """Return the least-squares eraser of the set that a state is from; raises ValueError if the means coincide.
 
-    By singular values of the centred states S: W = V (sqrt(n) / S) V^T; those below cutoff times the largest are 0.
+    From the singular values S of the centred states: W = V (sqrt(n) / S) V^T; those below cutoff times the largest are
+    dropped.
     """
     states = torch.cat([text, image]).double()
     mean = states.mean(0)
@@ -60,6 +61,8 @@ def erasure(
     covariance = (states - mean).T @ concept / len(states)
     whitened = (axes @ covariance) / scale
     if float(covariance.norm()) <= 1e-9 * float(states.norm()) / len(states):
-        raise ValueError("texts and images have one mean: there is no modality to erase")
+        raise ValueError(
+            "texts and images have the same mean, so there is no modality to erase; check the two arms"
+        )
     unit = whitened / whitened.norm()
     return Erasure((unit * scale) @ axes, (unit / scale) @ axes, mean)

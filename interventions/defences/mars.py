@@ -1,4 +1,4 @@
-"""MARS: image states are re-centred by neutral pictures, and those on the harmful side are led on to refusal."""
+"""MARS: image states are re-centred by neutral pictures, and those on the harmful side are moved to refusal."""
 
 from dataclasses import dataclass, field
 
@@ -19,9 +19,9 @@ class Recentred:
 
     refusal: Float[Tensor, " d_model"] = field(repr=False)
     centre: Float[Tensor, " d_model"] = field(repr=False)
-    """c, by how much neutral pictures move the mean state."""
+    """c, the mean shift that neutral pictures cause."""
     threshold: float
-    """t, where texts stop to be harmless."""
+    """t, the threshold between harmless and harmful texts."""
     harmful: float
     """z_H, the coordinate of the mean harmful text."""
 
@@ -32,7 +32,7 @@ class Recentred:
         return digest_of([vectors, self.threshold, self.harmful])
 
     def __call__(self, states: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
-        """Return the step of each state along the refusal direction, none on the harmless side."""
+        """Return the displacement of each state along the refusal direction; 0 on the harmless side."""
         direction, width = on_device(self.refusal, states), self.harmful - self.threshold
         z = (states - on_device(self.centre, states)) @ direction
         return width * ((z - self.threshold) / width).clamp(0, 1)[:, None] * direction
@@ -43,7 +43,7 @@ def mars(calibration: DefenceData, site: Site) -> Dose:
 
     c is the mean shift of neutral pictures from text. Source: MARS, arXiv 2606.31876, its abstract and a summary: text
     refusal direction, re-centring by pictures of random colours, a trust region from the distances to safe and unsafe
-    centroids, a ReLU gate. Needs: a neutral arm on calibration pairs. Assumed: the formula; re-centring is for
+    centroids, a ReLU gate. Needs: a neutral arm on calibration pairs. Assumed: the formula; re-centring is used for
     reading only; the trust region is the distance from threshold to harmful centroid, times the strength.
     """
     text, neutral = calibration.text.aligned_with(calibration.states[calibration.neutral])

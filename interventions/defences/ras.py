@@ -1,4 +1,4 @@
-"""RAS: how much a warned look at an input makes it answer like unsafe texts decides how far it is led to them."""
+"""RAS: states move towards unsafe texts by a risk, measured on the model's answer to a warning and a caption."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,12 +24,12 @@ from regap.interventions.edits.site import Site, position_rule
 from regap.interventions.wording import Wording
 
 STEPS, DECAY = 3, 0.5
-"""How many first tokens are compared, as published; the weight of each beside the one before is not known to us."""
+"""Number of first tokens compared, as published; the discount from one to the next is not known to us."""
 
 
 @dataclass(frozen=True, eq=False)
 class Risk:
-    """sigmoid((S - base) / width), S the cosine of the first tokens' distributions with those of unsafe texts."""
+    """sigmoid((S - base) / width), S the cosine between first-token distributions and those of unsafe texts."""
 
     twins: OtherArms = field(repr=False)
     wording: Wording = field(repr=False)
@@ -39,7 +39,7 @@ class Risk:
 
     @property
     def identity(self) -> str:
-        """Digest of all that decides the risk of an input."""
+        """Digest of everything that decides the risk of an input."""
         return digest_of(
             [
                 self.twins.identity,
@@ -51,7 +51,7 @@ class Risk:
         )
 
     def __call__(self, model: Model, batch: Batch) -> Float[Tensor, " prompt"]:
-        """Return the risk of each prompt of the batch, its warned caption run once a batch."""
+        """Return the risk of each prompt of the batch; the captions with the warning are run once a batch."""
         name = f"{model.fingerprint} openings {self.wording.identity}"
         if name not in batch.kept:
             prompts = carefully(model, self.twins.prompts_in(batch, "caption"), self.wording)
@@ -61,7 +61,7 @@ class Risk:
 
 @dataclass(frozen=True, eq=False)
 class LedOn:
-    """h <- h + strength * risk(x) * (centre - h) at a site, a centre for each of its layers."""
+    """h <- h + strength * risk(x) * (centre - h) at a site, with one centre for each of its layers."""
 
     site: Site
     centres: Float[Tensor, "layer d_model"] = field(repr=False)
@@ -77,11 +77,11 @@ class LedOn:
 
     @property
     def only_last(self) -> bool:
-        """True if the prompt below its last token runs unedited."""
+        """True if only the last prompt token, or later tokens, are edited."""
         return self.site.only_last
 
     def hooks(self, model: Model, batch: Batch) -> list[Hook]:
-        """Judge the risk of the batch, then return fresh hooks that lead each prompt on by its own share."""
+        """Compute the risk of the batch, then return new hooks that move each prompt by its own share."""
         shares = (self.strength * self.risk(model, batch)).float()
         return [
             Hook(model.hook_name(layer), self._hook(batch, centre, shares))
@@ -106,10 +106,10 @@ def ras(calibration: DefenceData, site: Site) -> Dose:
     """Return h <- h + strength * r(x) * (mu_u - h), r = sigmoid((S(x) - S_base) / width), mu_u the mean unsafe text.
 
     S = cos(sum_n g^(n-1) y_n, sum_n g^(n-1) y_u,n), y_n the distribution of the n-th new token, n to 3, after a
-    warning, a caption and the message; y_u that of unsafe texts. Source: RAS, arXiv 2510.13698, as reviews and a
-    re-implementation report it: there at the last layer, for the first 3 tokens. Needs: a caption of each picture and
-    an answer of 3 tokens to it. Assumed: g; the warning is ours; S_base lets through the stated share of harmless
-    calibration images, width is a quarter of their spread; last prompt token and layer as for every method.
+    warning, a caption and the message; y_u that of unsafe texts. Source: RAS, arXiv 2510.13698, from reviews and a
+    re-implementation: there at the last layer, for the first 3 tokens. Needs: a caption of each picture and an answer
+    of 3 tokens to it. Assumed: g; the warning is ours; at most the given share of harmless calibration images is above
+    S_base, width is a quarter of their standard deviation; last prompt token and layer as for every method.
     """
     if "ras" not in calibration.kept:
         calibration.kept["ras"] = fitted_risk(calibration)
@@ -119,7 +119,7 @@ def ras(calibration: DefenceData, site: Site) -> Dose:
 
 
 def fitted_risk(calibration: DefenceData) -> Risk:
-    """Return the risk whose prototype is the mean over harmful calibration texts."""
+    """Return the risk, with the mean over harmful calibration texts as prototype."""
     runner, pairs = calibration.runner, calibration.pairs.calibration
     texts = [pair.prompts["text"] for pair in pairs.where(label="harmful", arm="text")]
     prototype = all_openings(runner, texts).mean(0)
@@ -138,7 +138,7 @@ def similarity(
 
 
 def all_openings(model: Model | Runner, prompts: Sequence[Prompt]) -> Float[Tensor, "prompt token_id"]:
-    """Return what `openings` returns for each prompt, in their order."""
+    """Return `openings` of each prompt, in order."""
     runner, found = Runner.of(model), dict[int, Tensor]()
 
     def look(batch: Batch) -> None:
@@ -150,7 +150,7 @@ def all_openings(model: Model | Runner, prompts: Sequence[Prompt]) -> Float[Tens
 
 @torch.inference_mode()
 def openings(model: Model, batch: Batch) -> Float[Tensor, "prompt token_id"]:
-    """Return sum_n DECAY^(n-1) y_n over the first STEPS tokens of the greedy answer, none after its end; float64."""
+    """Return sum_n DECAY^(n-1) y_n over the first STEPS tokens of the greedy answer, up to its end; float64."""
     output = model.hf.generate(
         **batch.inputs,
         max_new_tokens=STEPS,

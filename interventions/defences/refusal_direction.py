@@ -1,4 +1,4 @@
-"""Taking the refusal direction out of every state (Arditi et al.): an attack, the control that points the other way."""
+"""Adding the refusal direction to states, and removing it (Arditi et al.): a defence and an attack as control."""
 
 from dataclasses import dataclass, field
 
@@ -14,11 +14,11 @@ from regap.interventions.edits.site import Site
 
 
 def refusal_addition(calibration: DefenceData, site: Site) -> Dose:
-    """Return h <- h + strength * (mean harmful - mean harmless), text states.
+    """Return h <- h + strength * (mean harmful - mean harmless), means of text states.
 
-    Source: Arditi et al., arXiv 2406.11717, read in their code: there at one layer, at all positions, the direction
-    chosen among layers and template tokens. Needs: texts. Assumed: the last prompt token and the strength as a
-    free multiple, as for every method here.
+    Source: Arditi et al., arXiv 2406.11717, code read: there at one layer, at all positions, with the direction chosen
+    among layers and template tokens. Needs: texts. Assumed: the last prompt token and a free strength, as for every
+    method here.
     """
     vectors = layer_vectors([-calibration.text_gap(layer) for layer in site.layers])
     return lambda strength: [Shift(site, vectors, strength, "refusal")]
@@ -26,7 +26,7 @@ def refusal_addition(calibration: DefenceData, site: Site) -> Dose:
 
 @dataclass(frozen=True, eq=False)
 class Removed:
-    """-r<r, h>: the component along a unit vector, taken away."""
+    """-r<r, h>: minus the component along a unit vector."""
 
     direction: Float[Tensor, " d_model"] = field(repr=False)
 
@@ -44,8 +44,8 @@ class Removed:
 def refusal_ablation(calibration: DefenceData, site: Site) -> Dose:
     """Return h <- h - strength * r<r, h> at every layer of the site, r that of `read_layer`.
 
-    Source: Arditi et al., arXiv 2406.11717, read in their code: there at strength 1, on the input of every block
-    and the outputs of attention and MLP, at all positions. Needs: texts. Assumed: block outputs alone.
+    Source: Arditi et al., arXiv 2406.11717, code read: there at strength 1, on the input of every block and the
+    outputs of attention and MLP, at all positions. Needs: texts. Assumed: block outputs only.
     """
     removed = Removed(calibration.refusal.at(calibration.read_layer))
     return lambda strength: [Moved(site, [removed] * len(site.layers), strength)]

@@ -1,4 +1,4 @@
-"""ShiftDC: of each input's own modality shift, the part along the safety axis is taken back."""
+"""ShiftDC: remove the part of each input's own modality shift that lies along the safety axis."""
 
 from collections.abc import Mapping
 
@@ -12,11 +12,11 @@ from regap.interventions.edits.site import Site
 
 
 def shiftdc(calibration: DefenceData, site: Site, words: str = "caption") -> Dose:
-    """Return h <- h - strength * proj_s(m(x)), m(x) = h(x) - h(x with the picture in words), s the safety axis.
+    """Return h <- h - strength * proj_s(m(x)), m(x) = h(x) - h(x with a caption as picture), s the safety axis.
 
     Source: ShiftDC, arXiv 2502.13095, paper and code read: strength 1, last prompt token, prompt only, upper half of
-    the layers, every correction computed from states without steering. Needs: a caption of each picture and a pass
-    of it. Assumed: s from our text arm; its sign does not matter. `words` names the arm that stands for the caption.
+    the layers, every correction computed from unedited states. Needs: a caption of each picture and a pass over it.
+    Assumed: s is from our text arm; its sign does not matter. `words` names the arm with the caption.
     """
     axes = layer_vectors([calibration.refusal.at(layer) for layer in site.layers])
     arm = calibration.image_arm
@@ -29,7 +29,7 @@ def shiftdc(calibration: DefenceData, site: Site, words: str = "caption") -> Dos
 
 
 def shiftdc_text(calibration: DefenceData, site: Site) -> Dose:
-    """Return ShiftDC with a perfect caption: the request in words. What it could do if captions missed nothing."""
+    """Return ShiftDC with a perfect caption, the text arm: an upper bound for captions that miss nothing."""
     return shiftdc(calibration, site, words="text")
 
 

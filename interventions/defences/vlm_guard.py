@@ -1,4 +1,4 @@
-"""VLM-Guard: the backbone's own view of a harmful text, in a subspace of safety, is added to the image input."""
+"""VLM-Guard: the state of a harmful text, projected on a safety subspace, is added to the image input."""
 
 from collections.abc import Mapping
 
@@ -12,15 +12,15 @@ from regap.interventions.edits.other_arm import OtherArmShift
 from regap.interventions.edits.site import Site
 
 RANK = 4
-"""How many right singular vectors span the subspace; the published number is not known to us."""
+"""Number of right singular vectors that span the subspace; the published number is not known to us."""
 
 
 def vlm_guard(calibration: DefenceData, site: Site) -> Dose:
-    """Return h <- h + strength * g * h(q) V^T V, g = 1 where h(q) V_1 > 0, q the request in words.
+    """Return h <- h + strength * g * h(q) V^T V, g = 1 if h(q) V_1 > 0 else 0, q the request as text.
 
     V are the first right singular vectors of the rows harmful_i - harmless_i. Source: VLM-Guard, arXiv 2502.10486,
-    as a reader of the paper reports it. Needs: a pass of the request in words. Assumed: RANK; texts of the two
-    labels paired in their order; V_1 points to harmful; the words of a picture are at hand, those of the text arm.
+    from a report about the paper. Needs: a pass over the request as text. Assumed: RANK; texts of the two labels are
+    paired in their order; V_1 points to harmful; the text of a picture is available, as its text arm.
     """
     harmful, harmless = (calibration.text.where(label=label) for label in ("harmful", "harmless"))
     bases = torch.stack([safety_basis(harmful.at(layer), harmless.at(layer)) for layer in site.layers])
@@ -47,7 +47,7 @@ def safety_basis(
 def guarded(
     text: Float[Tensor, "prompt layer d_model"], bases: Float[Tensor, "layer rank d_model"]
 ) -> Float[Tensor, "prompt layer d_model"]:
-    """Return the text state within the subspace where its first coordinate is above 0, else nothing."""
+    """Return the projection of the text state on the subspace if its first coordinate is above 0, else 0."""
     coordinates = torch.einsum("pld,lrd->plr", text, bases)
     is_open = (coordinates[..., :1] > 0).to(text)
     return is_open * torch.einsum("plr,lrd->pld", coordinates, bases)

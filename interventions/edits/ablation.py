@@ -1,4 +1,4 @@
-"""Ablation: what a component writes at a site is replaced by something that does not depend on the input's own."""
+"""Ablation: the output of a component at a site is replaced by zeros, a mean, or its output on other inputs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,30 +17,30 @@ from regap.interventions.edits.other_arm import prompt_keys
 from regap.interventions.edits.site import Site, position_rule
 
 Slots = Sequence[Float[Tensor, "_token width"]]
-"""For each prompt of a batch, what is put in: one row, or one for each token of the site's positions."""
+"""The replacement for each prompt of a batch: one row, or one for each token of the site's positions."""
 Control = Literal["none", "random"]
 
 
 @runtime_checkable
 class Replacement(Protocol):
-    """What is put in the place of a component."""
+    """The values that replace the output of a component."""
 
     @property
     def identity(self) -> str:
-        """Digest of all that decides what is put in."""
+        """Digest of everything that decides the values."""
         ...
 
     def slots(self, model: Model, batch: Batch, component: Component, site: Site) -> Mapping[int, Slots]:
-        """Return what is put in at each layer of the site."""
+        """Return the replacement at each layer of the site."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """The same for every prompt and token: zeros, or a mean over calibration states."""
+    """The same values for every prompt and token: zeros, or a mean over calibration states."""
 
     vectors: Mapping[int, Float[Tensor, " _width"]] = field(repr=False)
-    """By layer."""
+    """The values by layer."""
 
     @property
     def identity(self) -> str:
@@ -56,10 +56,10 @@ class Constant:
 
 @dataclass(frozen=True, eq=False)
 class Resampled:
-    """What the component wrote on another prompt, drawn for each input by a seed and by the input itself."""
+    """The component's output on another prompt, which is drawn for each input by a seed and a digest of the input."""
 
     bank: Mapping[int, Float[Tensor, "donor _width"]] = field(repr=False)
-    """By layer; at positions of several tokens, their mean."""
+    """Outputs by layer; at positions with several tokens, their mean."""
     seed: int = 0
 
     @property
@@ -69,7 +69,7 @@ class Resampled:
         return digest_of(["resampled", donors, self.seed])
 
     def slots(self, model: Model, batch: Batch, component: Component, site: Site) -> Mapping[int, Slots]:  # noqa: ARG002
-        """Return one donor's row for each prompt: the same donor at every layer, whatever batch the prompt is in."""
+        """Return one donor's row for each prompt; the donor is the same at every layer and in every batch."""
         count = len(next(iter(self.bank.values())))
         drawn = [int(digest_of([self.seed, key]), 16) % count for key in prompt_keys(batch)]
         return {layer: [self.bank[layer][[row]] for row in drawn] for layer in site.layers}
@@ -77,21 +77,19 @@ class Resampled:
 
 @dataclass(frozen=True, eq=False)
 class Ablation:
-    """A component replaced at a site; every layer of the site alike."""
+    """A component replaced at every layer of a site."""
 
     site: Site
     component: Component
     replacement: Replacement
     control: Control = "none"
-    """random: what is written to moves as far as the replacement would move it, in a random direction."""
+    """random: a control that moves the state as far as the replacement does, but in a random direction."""
     seed: int = 0
-    """Of that direction."""
+    """Seed of the random direction."""
 
     def __post_init__(self) -> None:
         if self.site.norm != "plain":
-            raise ValueError(
-                f"norm is {self.site.norm!r}; what is replaced has a length of its own: leave norm plain"
-            )
+            raise ValueError(f"norm is {self.site.norm!r}, which a replacement cannot keep; leave norm plain")
         if self.control not in get_args(Control):
             raise ValueError(f"control is {self.control!r}; choose one of {', '.join(get_args(Control))}")
 
@@ -103,11 +101,11 @@ class Ablation:
 
     @property
     def only_last(self) -> bool:
-        """True if the prompt below its last token runs unedited."""
+        """True if only the last prompt token, or later tokens, are edited."""
         return self.site.only_last
 
     def hooks(self, model: Model, batch: Batch) -> list[Hook]:
-        """Return fresh hooks that replace what the component writes; other runs that this needs are made first."""
+        """Return new hooks that replace the component's output; other runs that this needs are made first."""
         slots = self.replacement.slots(model, batch, self.component, self.site)
         return [
             hook
@@ -136,9 +134,10 @@ def _replaced(site: Site, batch: Batch, slots: Slots) -> Callable[[Output], Outp
 
 
 def filled(written: Output, where: Bool[Tensor, "prompt token"], slots: Slots) -> Output:
-    """Return the slots of each prompt at its marked tokens, and what was written, bit for bit, elsewhere.
+    """Return the slots of each prompt at its marked tokens, and the original values, bit for bit, elsewhere.
 
-    One slot for each marked token: token by token. Any other number: the mean of the slots at every one of them.
+    One slot for each marked token is used token by token; with any other number, each token gets the mean of the
+    slots.
     """
     new = written.clone()
     for row, values in enumerate(slots):

@@ -1,4 +1,4 @@
-"""What of a block can be taken out and put in: attention, MLP, one head, the whole block, the state, a direction."""
+"""Components that can be ablated and patched: attention, MLP, one head, the whole block, the state, a direction."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,23 +16,23 @@ from regap.geometry.states.store import digest_of, digest_of_tensor
 ComponentKind = Literal["attention", "mlp", "head", "block", "state", "direction"]
 Output = Float[Tensor, "prompt token width"]
 Change = Callable[[Output], Output | None]
-"""What a component writes at every token of a pass -> what stands in its place; None changes nothing."""
+"""A function from a component's output at every token of a pass to its replacement; None changes nothing."""
 
 
 @dataclass(frozen=True, eq=False)
 class Component:
-    """One thing that every block has, in units of its own.
+    """A component of every block.
 
-    attention, mlp: what they add to the residual stream; head: its share of the attention before the output
-    projection; block: what all of the block adds, its output minus its input; state: the stream after the block;
-    direction: the coordinate of that state along an axis.
+    attention, mlp: their outputs, which are added to the residual stream; head: its part of the attention before the
+    output projection; block: its output minus its input; state: the residual stream after the block; direction: the
+    coordinate of that state along an axis.
     """
 
     kind: ComponentKind
     head: int = -1
-    """Which head, 0-based, of kind head; -1 of all others."""
+    """Index of the head, 0-based; -1 for all kinds but head."""
     axes: Float[Tensor, "layer d_model"] | None = field(default=None, repr=False)
-    """Of kind direction: a unit vector for each block of the model; None of all others."""
+    """A unit vector for each block of the model; None for all kinds but direction."""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(ComponentKind):
@@ -41,10 +41,10 @@ class Component:
             )
         if (self.kind == "head") != (self.head >= 0):
             raise ValueError(
-                f"head is {self.head} of component {self.kind}; component head needs one, others none"
+                f"head is {self.head} for component {self.kind}; give a head for component head, and only for it"
             )
         if (self.kind == "direction") != (self.axes is not None):
-            raise ValueError(f"component {self.kind}: axes go with component direction, and with no other")
+            raise ValueError(f"component {self.kind}: give axes for component direction, and only for it")
 
     @property
     def identity(self) -> str:
@@ -63,10 +63,10 @@ class Component:
             )
 
     def hooks(self, model: Model, layer: int, change: Change, away: Tensor | None = None) -> list[Hook]:
-        """Return fresh hooks that put in place of what the component writes at block `layer` what `change` makes of it.
+        """Return new hooks that replace the component's output at block `layer` by what `change` returns for it.
 
-        With a unit vector `away`, as wide as what is written to, that is moved as far as the change would move it, but
-        this way: the control of equal size.
+        `away` is a unit vector for a control of equal size: the output then moves as far as `change` moves it, but in
+        this direction.
         """
         if self.kind == "attention" or self.kind == "mlp":
             return [Hook(part_name(model, self.kind, layer), _whole(change, away))]
@@ -82,11 +82,11 @@ class Component:
         return [Hook(model.hook_name(layer), _whole(change, away))]
 
     def size(self, model: Model) -> int:
-        """Return how many numbers the component is at one token."""
+        """Return the number of values of the component at one token."""
         return 1 if self.kind == "direction" else self.width(model)
 
     def width(self, model: Model) -> int:
-        """Return how wide what it writes to is, and so `away`: the stream, or the head's part of the attention."""
+        """Return the width of `away` and of the states that change: d_model; for a head, its part of the attention."""
         if self.kind != "head":
             return model.width
         text = model.hf.config.get_text_config()
@@ -114,7 +114,7 @@ def _some(own: slice, change: Change) -> Change:
 
 
 def _added(before: str, after: str, change: Change, away: Tensor | None) -> list[Hook]:
-    """The block's own addition is what leaves it less what came in."""
+    """Return hooks that change the output of a block minus its input."""
     came: list[Tensor] = []
 
     def keep(residual: Tensor) -> None:
@@ -123,7 +123,7 @@ def _added(before: str, after: str, change: Change, away: Tensor | None) -> list
     def call(residual: Tensor) -> Tensor | None:
         written = residual - came[0]
         new = change(written)
-        # Written so that an addition put back in its own place changes no bit.
+        # Written so that an unchanged addition changes no bit.
         return None if new is None else residual + _moved(new - written, away)
 
     return [Hook(before, keep), Hook(after, call)]

@@ -1,4 +1,4 @@
-"""Vectors as long as the drift that should not do what the drift does."""
+"""Control vectors: as long as the drift, but without its expected effect."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from regap.geometry.states.activations import Activations
 
 
 def random_orthogonal(drift: Drift, refusal: Direction, seed: int = 0) -> Drift:
-    """Return random vectors orthogonal to the refusal direction, at each layer as long as the drift."""
+    """Return random vectors orthogonal to the refusal direction, as long as the drift at each layer."""
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randn(drift.vectors.shape, generator=generator, dtype=torch.float64)
     drawn -= (drawn * refusal.vectors).sum(-1, keepdim=True) * refusal.vectors
@@ -20,12 +20,11 @@ def random_orthogonal(drift: Drift, refusal: Direction, seed: int = 0) -> Drift:
 
 
 def shuffled_pairs(drift: Drift, text: Activations, image: Activations, seed: int = 0) -> Drift:
-    """Return the drift of pairs of which a random half has its two arms swapped, at each layer as long as the drift.
+    """Return the drift after swapping the two arms of a random half of the pairs, as long as the drift at each layer.
 
-    Pairing texts with other requests' images would leave the mean difference as it is; swapping the arms is the
-    permutation under which "image" means nothing. Of each label exactly half is swapped, and one pair of an odd
-    number left out, so that what all pairs share cancels instead of coming back with a random sign. Raises
-    ValueError unless some label has two pairs.
+    Pairing texts with other requests' images would not change the mean difference; swapping arms removes the meaning
+    of "image". Exactly half of each label is swapped (one pair of an odd number is left out), so that the part that
+    all pairs share cancels. Raises ValueError unless some label has two pairs.
     """
     text, image = text.aligned_with(image)
     generator = torch.Generator().manual_seed(seed)
@@ -35,12 +34,12 @@ def shuffled_pairs(drift: Drift, text: Activations, image: Activations, seed: in
 
 
 def towards_refusal(drift: Drift, refusal: Direction) -> Drift:
-    """Return minus the refusal direction, as long as the drift: removing it pushes every input to refusal."""
+    """Return minus the refusal direction, as long as the drift; removing it moves every input towards refusal."""
     return replace(drift, vectors=_as_long_as(drift, -refusal.vectors), part="refusal")
 
 
 def _half_swapped(harmful: Bool[Tensor, " prompt"], generator: torch.Generator) -> Float[Tensor, " prompt"]:
-    """1 for a random half of each label, -1 for the other half, 0 for the odd one out."""
+    """Return 1 for a random half of each label, -1 for the other half, 0 for one pair of an odd number."""
     sign = torch.zeros(len(harmful), dtype=torch.float64)
     for mask in (harmful, ~harmful):
         members = mask.nonzero()[:, 0]
@@ -48,7 +47,9 @@ def _half_swapped(harmful: Bool[Tensor, " prompt"], generator: torch.Generator) 
         half = len(members) // 2
         sign[members[:half]], sign[members[half : 2 * half]] = 1.0, -1.0
     if not bool(sign.any()):
-        raise ValueError(f"{len(harmful)} shared pairs are too few to swap half of them; give two of a label")
+        raise ValueError(
+            f"{len(harmful)} shared pairs are too few to swap half of them; give two pairs of a label"
+        )
     return sign
 
 

@@ -1,4 +1,4 @@
-"""How states are moved by vectors of their own: the one place where methods write."""
+"""Edits that add a displacement to each state."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,21 +16,21 @@ from regap.interventions.edits.site import Norm, Site, position_rule
 
 @runtime_checkable
 class Move(Protocol):
-    """A displacement that depends on the state it displaces, at strength 1."""
+    """A displacement at strength 1 that depends on the state."""
 
     @property
     def identity(self) -> str:
-        """Digest of all that decides the displacement."""
+        """Digest of everything that decides the displacement."""
         ...
 
     def __call__(self, states: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
-        """Return by how much each state is moved; float32 in, float32 out."""
+        """Return the displacement of each state; float32 in, float32 out."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Moved:
-    """h <- h + strength * move(h) at a site, a move for each of its layers."""
+    """h <- h + strength * move(h) at a site, with one move for each of its layers."""
 
     site: Site
     moves: Sequence[Move] = field(repr=False)
@@ -47,11 +47,11 @@ class Moved:
 
     @property
     def only_last(self) -> bool:
-        """True if the prompt below its last token runs unedited."""
+        """True if only the last prompt token, or later tokens, are edited."""
         return self.site.only_last
 
     def hooks(self, model: Model, batch: Batch) -> list[Hook]:
-        """Return fresh hooks that move every state at the site."""
+        """Return new hooks that move every state at the site."""
         return [
             Hook(model.hook_name(layer), self._hook(batch, move))
             for layer, move in zip(self.site.layers, self.moves, strict=True)
@@ -77,7 +77,7 @@ def displaced(
 ) -> Float[Tensor, "prompt token d_model"]:
     """Return h + displacement at the marked tokens, prompt after prompt, and h itself, bit for bit, elsewhere.
 
-    The input is not written to. With norm "keep" the length of each moved state is what it was.
+    The input is not written to. With norm "keep" each moved state keeps its length.
     """
     before = residual[where].float()
     after = before + displacement.to(before)
@@ -91,5 +91,5 @@ def displaced(
 
 
 def on_device(vector: Tensor, states: Float[Tensor, "token d_model"]) -> Tensor:
-    """Return the vector in the number format and on the device of the states."""
+    """Return the vector in the dtype and on the device of the states."""
     return vector.to(states)

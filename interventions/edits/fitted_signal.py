@@ -1,4 +1,4 @@
-"""A signal fitted on calibration pairs: the logistic combination of coordinates that tells harmful from harmless."""
+"""Signals fitted on calibration pairs: a logistic regression on coordinates that separates harmful from harmless."""
 
 from collections.abc import Sequence
 
@@ -13,14 +13,14 @@ from regap.interventions.edits.signals import FITTED, Signal, Traces, Weights, w
 
 FOLDS = 5
 REGULARISATION = 1.0
-"""Inverse strength of the ridge on standardised coordinates."""
+"""Inverse strength of the ridge penalty on standardised coordinates."""
 
 
 def fit_weights(kind: Signal, traces: Traces, harmful: Bool[Tensor, " prompt"]) -> Weights:
-    """Return the weights of a signal; of a fitted one, those of a ridge-penalised logistic regression.
+    """Return the weights of a signal; for a fitted one, those of a ridge-penalised logistic regression.
 
-    Positive towards harmful. The weights are in the coordinates' own units; their offset is the gate's threshold.
-    Raises PairError if a label is missing.
+    Positive towards harmful. The weights apply to the coordinates without standardisation; there is no intercept,
+    since the gate has a threshold. Raises PairError if a label is missing.
     """
     layers = traces.before.shape[1]
     if kind not in FITTED:
@@ -28,7 +28,7 @@ def fit_weights(kind: Signal, traces: Traces, harmful: Bool[Tensor, " prompt"]) 
     for label, present in (("harmful", harmful.any()), ("harmless", (~harmful).any())):
         if not bool(present):
             raise PairError(
-                f"signal {kind} is fitted on both labels and no prompt is {label}; add {label} pairs"
+                f"signal {kind} is fitted on both labels, and no prompt is {label}; add {label} pairs"
             )
     weights = torch.zeros(2, layers, dtype=torch.float64)
     rows = {"fitted_before": [0], "fitted_after": [1], "fitted": [0, 1]}[kind]
@@ -43,7 +43,7 @@ def fit_weights(kind: Signal, traces: Traces, harmful: Bool[Tensor, " prompt"]) 
 def cross_fitted(
     kind: Signal, traces: Traces, harmful: Bool[Tensor, " prompt"], folds: Int[Tensor, " prompt"]
 ) -> Float[Tensor, " prompt"]:
-    """Return each prompt's signal with weights fitted on the other folds: what it will be like on new prompts."""
+    """Return each prompt's signal, with weights fitted on the other folds, as for new prompts."""
     if kind not in FITTED:
         return traces.signal(kind)
     found = torch.empty(len(harmful), dtype=torch.float64)
@@ -58,7 +58,7 @@ def cross_fitted(
 def folds_of(
     clusters: Sequence[str], harmful: Bool[Tensor, " prompt"], count: int = FOLDS, seed: int = 0
 ) -> Int[Tensor, " prompt"]:
-    """Return the fold of each prompt: whole clusters, each label spread evenly.
+    """Return the fold of each prompt; clusters are kept whole and each label is spread evenly.
 
     Raises PairError if a label has fewer clusters than there are folds.
     """

@@ -20,38 +20,38 @@ from regap.interventions.edits.site import Norm, Phase, Site, position_rule
 
 @dataclass(frozen=True, eq=False)
 class FunctionEdit:
-    """h <- function(h) at the tokens of a site; all other tokens stay as they are."""
+    """h <- function(h) at the tokens of a site; other tokens do not change."""
 
     function: Callable[[Residual], Residual] = field(repr=False)
-    """From [prompt, token, d_model] to the same shape and number format; it sees every token of a pass."""
+    """From [prompt, token, d_model] to the same shape and dtype; it receives every token of a pass."""
     site: Site
     name: str
 
     @property
     def identity(self) -> str:
-        """Digest of the site, the name, and the function's code and the values it uses."""
+        """Digest of the site, the name, the function's code and the values that it uses."""
         return digest_of(["function", str(self.site), self.name, _digest(self.function)])
 
     @property
     def only_last(self) -> bool:
-        """True if the prompt below its last token runs unedited."""
+        """True if only the last prompt token, or later tokens, are edited."""
         return self.site.only_last
 
     def hooks(self, model: Model, batch: Batch) -> list[Hook]:
-        """Return fresh hooks, after a look at what the function does to random states.
+        """Return new hooks, after a test of the function on random states.
 
-        Raises ModelError for a function that changes other tokens than the site's, shapes or number formats.
+        Raises ModelError for a function that changes other tokens than the site's, the shape or the dtype.
         """
         self._probe(model)
         return [Hook(model.hook_name(layer), self._hook(batch)) for layer in self.site.layers]
 
     def on(self, model: Any) -> Any:
-        """Edit every prompt that a plain Hugging Face model is given while a `with` lasts; then it is as it was."""
+        """Return a context manager, inside which the prompts of the plain Hugging Face model are edited."""
         from regap.interventions.plain_models.attached import edited
 
         return edited(model, self)
 
-    def save(self, folder: object) -> None:  # noqa: ARG002 - as every edit's
+    def save(self, folder: object) -> None:  # noqa: ARG002 - the signature of every edit
         """Raise PackError: a function is code, and cannot be stored as data."""
         raise PackError(f"edit {self.name!r} is a function and cannot be saved; save a shift or a ReGap")
 
@@ -65,8 +65,8 @@ class FunctionEdit:
         changed = (found.cpu() != states).any(-1).any(0)
         if self.only_last and bool(changed[:-1].any()):
             raise ModelError(
-                f"edit {self.name!r} is at the positions 'last', and its function changes other tokens; change "
-                "[:, -1] alone, or give positions='all'"
+                f"edit {self.name!r} has positions 'last', and its function changes other tokens; change "
+                "only [:, -1], or give positions='all'"
             )
 
     def _hook(self, batch: Batch) -> Callable[[Tensor], Tensor | None]:
@@ -93,7 +93,7 @@ class FunctionEdit:
             )
             raise ModelError(
                 f"edit {self.name!r}: its function returns {told} for states of shape {list(given.shape)} in "
-                f"{given.dtype}; return the same shape and number format (use vector.to(states))"
+                f"{given.dtype}; return the same shape and dtype (use vector.to(states))"
             )
 
 
@@ -107,8 +107,8 @@ def edit(
 ) -> FunctionEdit:
     """Return the edit h <- function(h) at the outputs of these layers, 0-based.
 
-    The function sees the residual stream [prompt, token, d_model] of a pass and returns the same shape. At positions
-    "last" it may change the last token alone, which is tried on random states before results are made.
+    The function receives the residual stream [prompt, token, d_model] of a pass and returns the same shape. At
+    positions "last" it may change only the last token, which is tested on random states first.
     """
     if not callable(function):
         raise ConfigError(f"function is {function!r}; give a function of the residual stream")
@@ -120,7 +120,7 @@ def edit(
 
 
 def _digest(function: Any) -> str:
-    """A digest of code and values; a value that is neither plain nor a tensor is told by its text."""
+    """Return a digest of code and values; a value that is not a tensor is represented by its repr."""
     call = function if hasattr(function, "__code__") else type(function).__call__
     code = getattr(call, "__code__", None)
     used = [] if code is None else [code.co_code.hex(), [repr(each) for each in code.co_consts]]

@@ -1,4 +1,4 @@
-"""Gates: from a signal to a share of the full strength, between 0 and 1."""
+"""Gates: functions from a signal to a share of the full strength, between 0 and 1."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -12,14 +12,14 @@ GateKind = Literal["hard", "sigmoid", "line"]
 
 @dataclass(frozen=True)
 class Gate:
-    """Closed well below the threshold, open well above it; never falling."""
+    """A non-decreasing function of the signal: 0 well below the threshold, 1 well above it."""
 
     kind: GateKind
-    """hard: a step at the threshold; sigmoid: a smooth one; line: clipped, half open at the threshold."""
+    """hard: a step at the threshold; sigmoid: a smooth step; line: a clipped line, 0.5 at the threshold."""
     threshold: float
     """In the units of the signal."""
     width: float = 1.0
-    """Over how much of the signal the gate opens; the hard gate does not use it."""
+    """The range of the signal over which the gate opens; not used by the hard gate."""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(GateKind):
@@ -28,7 +28,7 @@ class Gate:
             raise ValueError(f"gate width is {self.width}; it must be above 0")
 
     def __call__(self, signal: Float[Tensor, " prompt"]) -> Float[Tensor, " prompt"]:
-        """Return how far the gate is open for each signal."""
+        """Return how far the gate is open for each signal, in [0, 1]."""
         above = (signal - self.threshold) / self.width
         if self.kind == "hard":
             return (above > 0).to(signal.dtype)
@@ -36,9 +36,9 @@ class Gate:
 
 
 def budget_threshold(signal: Float[Tensor, " prompt"], share: float) -> float:
-    """Return a threshold that at most this share of these signals is above.
+    """Return a threshold such that at most this share of the signals is above it.
 
-    It lies midway between the signals on its two sides, so that rounding moves none of them across it.
+    It lies midway between two neighbouring signals, so that rounding does not move a signal across it.
     """
     closed = torch.quantile(signal, 1 - share, interpolation="higher")
     above = signal[signal > closed]
@@ -51,11 +51,11 @@ def refusal_thresholds(
     opened: Bool[Tensor, "correction prompt"],
     share: float,
 ) -> Float[Tensor, " correction"]:
-    """Return, for each correction, the lowest threshold of a hard gate with at most this share of prompts refused.
+    """Return, for each correction, the lowest threshold of a hard gate with at most this share of refused prompts.
 
-    signal, closed, opened: of harmless prompts; whether each is refused with the gate closed, and with it open. No
-    higher threshold refuses more than the share either. Where refusals are above the share with the gate closed, it
-    may open as long as it refuses no more. Each threshold lies midway between the signals on its two sides.
+    For harmless prompts: signal; closed and opened: True if the prompt is refused with the gate closed, and open. No
+    higher threshold refuses more than the share either. If more than the share is refused already with the gate
+    closed, the gate may open as long as refusals do not increase. Thresholds lie midway between neighbouring signals.
     """
     order = signal.argsort(descending=True)
     ranked = signal[order]

@@ -1,4 +1,4 @@
-"""The same request rendered otherwise: methods that need a second look at an input take it here."""
+"""Edits that use the states of the same request in another arm."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ Displacement = Callable[[Mapping[str, Tensor]], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class OtherArms:
-    """All renderings of the requests of one image arm, found by the prompt itself."""
+    """The arms of every request of one image arm, found by a digest of the image prompt."""
 
     prompts: Mapping[str, Mapping[str, Prompt]] = field(repr=False)
     """Key of an image prompt -> arm -> prompt."""
@@ -34,7 +34,7 @@ class OtherArms:
 
     @cached_property
     def identity(self) -> str:
-        """Digest of all renderings."""
+        """Digest of all arms."""
         told = {
             key: {
                 arm: [
@@ -49,9 +49,9 @@ class OtherArms:
 
     @classmethod
     def of(cls, model: Model, pairs: Pairs, image_arm: str, size: int = 64) -> "OtherArms":
-        """Return the twins of every pair that has the image arm; nothing is run.
+        """Return the other arms of every pair that has the image arm; nothing is run.
 
-        Raises PairError where two pairs of unlike twins show one and the same prompt.
+        Raises PairError if two pairs have the same image prompt and different other arms.
         """
         having = list(pairs.where(arm=image_arm))
         found: dict[str, Mapping[str, Prompt]] = {}
@@ -59,14 +59,15 @@ class OtherArms:
             for row, key in zip(batch.rows, prompt_keys(batch), strict=True):
                 if key in found and found[key] != having[row].prompts:
                     raise PairError(
-                        f"pair {having[row].pair_id!r} shows the prompt of another pair in arm {image_arm}, so that "
-                        "its other arms are not known by it; leave out methods that look at an input twice"
+                        f"pair {having[row].pair_id!r} has the same prompt as another pair in arm {image_arm}, so "
+                        "its other arms cannot be found; leave out methods that use other arms"
                     )
                 found[key] = having[row].prompts
         return cls(found, image_arm)
 
     def states(self, model: Model, batch: Batch, arm: str) -> Float[Tensor, "prompt layer d_model"]:
-        """Return unedited states of all blocks at the last token of the same requests in an arm; run once a batch."""
+        """Return the unedited states of all blocks at the last token of the same requests in an arm; run once a
+        batch."""
         if arm == self.image_arm:
             return unedited(model, batch)
         name = f"{model.fingerprint} {arm} states"
@@ -78,12 +79,12 @@ class OtherArms:
         return batch.kept[name]
 
     def prompts_in(self, batch: Batch, arm: str) -> list[Prompt]:
-        """Return the same requests in an arm; raises PairError where an input is none of the pairs, or lacks it."""
+        """Return the same requests in an arm; raises PairError if an input is not from the pairs, or lacks the arm."""
         found = []
         for key in prompt_keys(batch):
             if key not in self.prompts:
                 raise PairError(
-                    f"a prompt is none of the {self.image_arm} prompts that the method was given; give it all pairs"
+                    f"a prompt is not among the {self.image_arm} prompts that the method was given; give it all pairs"
                 )
             if arm not in self.prompts[key]:
                 raise PairError(f"an input has no arm {arm}; make it for every pair")
@@ -93,35 +94,35 @@ class OtherArms:
 
 @dataclass(frozen=True, eq=False)
 class OtherArmShift:
-    """h <- h + strength * displacement(x), computed for each input from unedited states of it and of its twins."""
+    """h <- h + strength * displacement(x), computed from unedited states of the input and of its other arms."""
 
     site: Site
     twins: OtherArms = field(repr=False)
     arms: tuple[str, ...]
-    """Which renderings are looked at; the image arm itself may be one."""
+    """The arms whose states are used; the image arm itself may be one."""
     rule: Displacement = field(repr=False)
     name: str
-    """Digest of the rule: it names all numbers that the rule holds."""
+    """Name of the rule, with a digest of all its numbers."""
     strength: float
 
     @property
     def identity(self) -> str:
-        """Digest of site, rule, strength and the renderings that may be looked at."""
+        """Digest of site, rule, strength and the other arms."""
         return digest_of(["twins", str(self.site), self.arms, self.name, self.strength, self.twins.identity])
 
     @property
     def only_last(self) -> bool:
-        """True if the prompt below its last token runs unedited."""
+        """True if only the last prompt token, or later tokens, are edited."""
         return self.site.only_last
 
     def displacements(self, model: Model, batch: Batch) -> Float[Tensor, "prompt layer d_model"]:
-        """Return by how much each prompt is moved at each layer of the site."""
+        """Return the displacement of each prompt at each layer of the site."""
         layers = list(self.site.layers)
         seen = {arm: self.twins.states(model, batch, arm)[:, layers] for arm in self.arms}
         return self.strength * self.rule(seen)
 
     def hooks(self, model: Model, batch: Batch) -> list[Hook]:
-        """Look at the twins of the batch, then return fresh hooks that move each prompt by its own vector."""
+        """Run the other arms of the batch, then return new hooks that move each prompt by its own vector."""
         found = self.displacements(model, batch)
         return [
             Hook(model.hook_name(layer), self._hook(batch, found[:, place]))
@@ -142,16 +143,16 @@ class OtherArmShift:
 
 
 def prompt_keys(batch: Batch) -> Sequence[str]:
-    """Return a digest of each prompt's tokens and picture; raises ModelError where a prompt has several pictures."""
+    """Return a digest of each prompt's tokens and picture; raises ModelError if a prompt has several pictures."""
     pictures = batch.pictures or ("",) * len(batch)
     if len(pictures) != len(batch):
         raise ModelError(
-            f"{len(batch)} prompts show {len(pictures)} pictures; methods that look at an input twice need one each"
+            f"{len(batch)} prompts have {len(pictures)} pictures; methods that use other arms need one per prompt"
         )
     rows = zip(batch.inputs["input_ids"], batch.real, pictures, strict=True)
     return [digest_of([ids[real].tolist(), picture]) for ids, real, picture in rows]
 
 
 def layer_vectors(vectors: Sequence[Tensor]) -> Float[Tensor, "layer d_model"]:
-    """Return one vector for each layer of a site, float32 as states are."""
+    """Return one vector for each layer of a site, stacked as float32."""
     return torch.stack(list(vectors)).float()

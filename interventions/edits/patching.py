@@ -1,4 +1,4 @@
-"""Activation patching: what a component wrote in another run is put into this one."""
+"""Activation patching: the output of a component in another run replaces that in this run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,20 +24,20 @@ from regap.interventions.edits.site import Site
 
 @dataclass(frozen=True, eq=False)
 class FromArm:
-    """What the component wrote when the same request was shown in another arm, unedited."""
+    """The component's output for the same request in another arm, unedited."""
 
     twins: OtherArms = field(repr=False)
-    """Of the arm that is patched."""
+    """The other arms of the requests in the patched arm."""
     arm: str
-    """The arm whose run it is taken from; the patched one itself is the control in which nothing may change."""
+    """The arm that it is taken from; taking it from the patched arm is a control that must change nothing."""
 
     @property
     def identity(self) -> str:
-        """Digest of the arm and of all renderings."""
+        """Digest of the arm and of all other arms."""
         return digest_of(["from arm", self.arm, self.twins.identity])
 
     def slots(self, model: Model, batch: Batch, component: Component, site: Site) -> Mapping[int, Slots]:
-        """Return what the component wrote at the same positions of the other run; read once for a batch."""
+        """Return the component's output at the same positions of the other run; read once per batch."""
         name = f"{model.fingerprint} {self.arm} {component.identity} {site.positions}"
         if name not in batch.kept:
             layers = [layer for layer in range(model.layers) if layer not in model.crossing]
@@ -56,9 +56,7 @@ class FromArm:
     def _prompt(self, key: str) -> Prompt:
         arms = self.twins.prompts.get(key)
         if arms is None or self.arm not in arms:
-            raise PairError(
-                f"an input has no run in arm {self.arm} to patch from; give pairs that have both arms"
-            )
+            raise PairError(f"an input has no arm {self.arm} to patch from; give pairs that have both arms")
         return arms[self.arm]
 
 
@@ -66,9 +64,9 @@ class FromArm:
 def read_component(
     model: Model, batch: Batch, component: Component, layers: Sequence[int], positions: Positions = "last"
 ) -> dict[int, list[Float[Tensor, "_token width"]]]:
-    """Return what the component writes at each layer, for each prompt at every token of the positions; unedited.
+    """Return the component's unedited output at each layer, for each prompt at every token of the positions.
 
-    By a one-token pass at `last`. Raises ModelError if a prompt has no such token.
+    Position `last` takes a one-token pass. Raises ModelError if a prompt has no such token.
     """
     found: dict[int, list[Tensor]] = {}
     hooks: list[Hook] = []
@@ -89,9 +87,9 @@ def read_component(
 
 
 def require_parts_add_up(model: Model, batch: Batch, layers: Sequence[int]) -> None:
-    """Raise ModelError unless what attention and MLP write is, at each layer, all that the block adds.
+    """Raise ModelError unless attention and MLP outputs sum to what the block adds, at each layer.
 
-    What a module of an unknown model is for is told by its name; this is what the name is held against.
+    This tests that the modules were identified correctly.
     """
     attention, mlp, block = (
         read_component(model, batch, Component(kind), layers) for kind in ("attention", "mlp", "block")
@@ -103,7 +101,7 @@ def require_parts_add_up(model: Model, batch: Batch, layers: Sequence[int]) -> N
         off = float((written - added).float().norm() / added.float().norm())
         if off > rounded:
             raise ModelError(
-                f"block {layer} of model {model.name} adds something else than its attention and MLP write (off by "
+                f"block {layer} of model {model.name} adds something other than its attention and MLP outputs (off by "
                 f"{off:.0%}); ablate whole blocks, states or directions"
             )
 
@@ -115,7 +113,7 @@ def component_bank(
     layers: Sequence[int],
     positions: Positions = "last",
 ) -> dict[int, Float[Tensor, "prompt width"]]:
-    """Return what the component writes on each prompt, by layer; at positions of several tokens, their mean.
+    """Return the component's output on each prompt, by layer; at positions with several tokens, their mean.
 
     Float32, on the CPU, in the order of the prompts.
     """

@@ -1,4 +1,4 @@
-"""A recipe: everything about ReGap that is chosen, in plain values; what is fitted is its weights and its gate."""
+"""A recipe: all choices of a ReGap in plain values; its weights and its gate are fitted afterwards."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -20,7 +20,7 @@ DriftPart = Literal["D", "D_along", "D_across"]
 
 @dataclass(frozen=True, order=True)
 class Removal:
-    """So much of one part of the drift, taken off at one layer."""
+    """Removal of a multiple of one part of the drift at one layer."""
 
     layer: int
     strength: float
@@ -41,11 +41,11 @@ class Removal:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Which layers are edited and which read, what the gate sees, how it opens, and for how strong a correction."""
+    """The layers that are edited and read, the signal, the gate, and the strength of the correction."""
 
     signal: Signal
     probe: Removal
-    """Its layer comes before all that are read; in a single pass it stays in every answer."""
+    """Its layer comes before all read layers; in a single pass it stays in every answer."""
     read_layers: tuple[int, ...]
     correction: Removal
     """Its strength is alpha_max."""
@@ -55,17 +55,17 @@ class Recipe:
 
     @property
     def readings(self) -> int:
-        """How many passes of the last token come before the answer."""
+        """Number of passes of the last token before the answer."""
         return 0 if self.passes == "single" else 2 if self.signal in ("rho", "fitted") else 1
 
     @property
     def fitted(self) -> int:
-        """How many weights are fitted."""
+        """Number of fitted weights."""
         return (self.signal in FITTED) * len(self.read_layers) * (2 if self.signal == "fitted" else 1)
 
     @property
     def effort(self) -> tuple[int, int, int, float]:
-        """What makes one recipe simpler than another: weights fitted, passes, layers read, strength."""
+        """Fitted weights, passes, read layers and strength; a smaller tuple is a simpler recipe."""
         return self.fitted, self.readings, len(self.read_layers), self.correction.strength
 
     def regap(
@@ -74,7 +74,7 @@ class Recipe:
         """Return the edit; `gate` must be of the recipe's kind, `weights` those of a fitted signal."""
         if gate.kind != self.gate:
             raise ValueError(
-                f"gate is {gate.kind!r} and the recipe's is {self.gate!r}; give one of that kind"
+                f"gate is {gate.kind!r}, and the recipe needs {self.gate!r}; give a gate of that kind"
             )
         same = (self.probe.layer, self.probe.part) == (self.correction.layer, self.correction.part)
         correction = None if same else self.correction.shift(drift, refusal, self.positions).at(1.0)

@@ -1,4 +1,4 @@
-"""ReGap: remove as much of the drift as the model's own self-rectification asks for, input by input.
+"""ReGap: remove the drift with a strength that the model's self-rectification decides for each input.
 
 The paper's abstract names the mechanism; signal, gate and calibration below are our operationalisation.
 """
@@ -30,13 +30,13 @@ from regap.interventions.edits.site import Norm, Phase, Site
 from regap.interventions.edits.stored import StoredEdit
 
 Decide = Callable[[Float[Tensor, "prompt layer"]], None]
-"""Is given z at the read layers, in their order, as soon as the last of them has been run."""
+"""Called with z at the read layers, in order, as soon as the last of them has been run."""
 
 
 def read_in_flight(
     model: Model, batch: Batch, directions: Mapping[int, Float[Tensor, " d_model"]], decide: Decide
 ) -> list[Hook]:
-    """Return fresh hooks that read z at the last prompt token, in the pass that has it, and nowhere else."""
+    """Return new hooks that read z at the last prompt token, in the pass that contains it."""
     seen: dict[int, Tensor] = {}
 
     def reader(layer: int) -> Callable[[Tensor], None]:
@@ -55,15 +55,15 @@ def read_in_flight(
 
 @dataclass(frozen=True, eq=False)
 class ReGap(StoredEdit, kind="regap"):
-    """alpha(x) = strongest * gate(s(x)), s read off later layers under a probe correction.
+    """alpha(x) = strongest * gate(s(x)), with the signal s read from later layers under a probe correction.
 
-    In tensors and plain numbers throughout, so that it can be written down and read back.
+    It holds only tensors and plain values, so that it can be saved and loaded.
     """
 
     probe: Shift
-    """The correction whose effect on later layers is read; its strength is that of the probe."""
+    """The correction whose effect on later layers is read, with the strength of the probe."""
     refusal: Direction = field(repr=False)
-    """What the coordinates are read along."""
+    """The direction of the coordinates z."""
     read_layers: tuple[int, ...]
     """Blocks after the probed one."""
     gate: Gate
@@ -72,11 +72,11 @@ class ReGap(StoredEdit, kind="regap"):
     signal: Signal = "rho"
     """rho: self-rectification; z_before, z_after, growth: plain coordinates; fitted: a combination of them."""
     weights: Float[Tensor, "2 layer"] | None = field(default=None, repr=False)
-    """Of z before and after at the read layers, for a fitted signal; None for the others, whose name says them."""
+    """Weights of z before and after at the read layers, for a fitted signal; None for other signals."""
     correction: Shift | None = None
-    """What is removed as far as the gate is open; the probe's own vectors at its own site if None."""
+    """The vectors that are removed when the gate opens; None: the probe's own vectors at its own site."""
     passes: Passes = "probe"
-    """single: the probe stays in every answer, and the gate is read on the way from it to the correction."""
+    """single: the probe stays in every answer, and the signal is read in the same pass, before the correction."""
 
     def __post_init__(self) -> None:
         self._check_shapes()
@@ -84,8 +84,8 @@ class ReGap(StoredEdit, kind="regap"):
         early = [layer for layer in self.read_layers if layer <= first]
         if early or not self.read_layers:
             raise ValueError(
-                f"read layers {list(self.read_layers)} must all come after the corrected layer {first}: "
-                "at or before it there is nothing to read"
+                f"read layers {list(self.read_layers)} must all come after the corrected layer {first}, since "
+                "earlier layers do not change; choose later ones"
             )
         if self.passes not in get_args(Passes):
             raise ValueError(f"passes is {self.passes!r}; choose one of {', '.join(get_args(Passes))}")
@@ -97,7 +97,7 @@ class ReGap(StoredEdit, kind="regap"):
             )
         if self.passes == "single" and bool(read[0].any()):
             raise ValueError(
-                f"signal {self.signal} compares with the uncorrected state, which a single pass does not see; "
+                f"signal {self.signal} needs the uncorrected state, which a single pass does not have; "
                 "choose z_after, growth or fitted_after, or use passes probe"
             )
 
@@ -128,12 +128,12 @@ class ReGap(StoredEdit, kind="regap"):
 
     @property
     def removed(self) -> Shift:
-        """What is removed, at which site."""
+        """The shift that the gate controls."""
         return self.probe if self.correction is None else self.correction
 
     @property
     def identity(self) -> str:
-        """Digest of everything that decides what is done to an input."""
+        """Digest of everything that decides the effect on an input."""
         vectors = digest_of_tensor(torch.stack([self.refusal.at(layer) for layer in self.read_layers]))
         gate = [self.gate.kind, self.gate.threshold, self.gate.width]
         shifts = [self.probe.identity, self.removed.identity]
@@ -142,11 +142,11 @@ class ReGap(StoredEdit, kind="regap"):
 
     @property
     def only_last(self) -> bool:
-        """True if the prompt below its last token runs unedited."""
+        """True if only the last prompt token, or later tokens, are edited."""
         return self.probe.only_last and self.removed.only_last
 
     def strengths(self, model: Model, batch: Batch) -> Float[Tensor, " prompt"]:
-        """Return alpha(x) of each prompt of the batch, by passes of its own."""
+        """Return alpha(x) of each prompt of the batch; this runs the reading passes."""
         weights = self.reading
         runs = (bool(weights[0].any()), bool(weights[1].any()))
         traces = read_traces(model, batch, self.probe, self.refusal, self.read_layers, runs)
@@ -155,17 +155,17 @@ class ReGap(StoredEdit, kind="regap"):
     def _decided(self, batch: Batch, traces: Traces) -> Float[Tensor, " prompt"]:
         signal = traces.weighted(self.reading)
         strengths = self.strongest * self.gate(signal)
-        batch.kept["gate"] = (signal, strengths)  # what was done to each prompt can be asked for
+        batch.kept["gate"] = (signal, strengths)  # for the record of what was done to each prompt
         return strengths
 
     def hooks(self, model: Model, batch: Batch) -> list[Hook]:
-        """Return fresh hooks that correct each prompt by its own strength; a probe reads the batch first."""
+        """Return new hooks that correct each prompt by its own strength; reading passes come first, if any."""
         if self.passes == "single":
             return self._hooks_in_flight(model, batch)
         return self.removed.hooks_for(model, batch, self.strengths(model, batch))
 
     def _hooks_in_flight(self, model: Model, batch: Batch) -> list[Hook]:
-        """Correct a little, read on the way, correct the rest: the strengths are known when they are needed."""
+        """Return hooks that apply the probe, read the signal and correct, all in one pass."""
         strengths = torch.zeros(len(batch), dtype=torch.float64)
 
         def decide(z: Float[Tensor, "prompt layer"]) -> None:
@@ -185,9 +185,9 @@ def read_traces(
     read_layers: tuple[int, ...],
     runs: tuple[bool, bool] = (True, True),
 ) -> Traces:
-    """Return z at the read layers without and with the probe, by one-token passes where the site allows.
+    """Return z at the read layers without and with the probe, by one-token passes if the site allows them.
 
-    `runs` says which of the two passes are run; the coordinates of one that is not are 0.
+    `runs` says which of the two passes to run; coordinates of the other are 0.
     """
     directions = torch.stack([refusal.at(layer) for layer in read_layers])
     empty = torch.zeros(len(batch), len(read_layers), dtype=torch.float64)
@@ -242,16 +242,16 @@ def calibrate_regap(
     signal: Signal = "rho",
     gate: GateKind = "hard",
 ) -> ReGap:
-    """Return ReGap at these layers, 0-based, whose gate opens for this share of harmless image prompts.
+    """Return ReGap at these layers, 0-based, with a gate that opens for this share of harmless image prompts.
 
-    Of the pairs, only harmless calibration pairs in the drift's arm set the threshold, so that what may be
-    over-refused is bounded before any harmful image is looked at. `strongest` is the multiple of the drift that is
-    removed when the gate is open, `probe` the multiple under which the `read_layers` are read: by default all layers
-    after those edited. Raises PairError if no such pair is there, ValueError for a fitted signal.
+    Only harmless calibration pairs in the drift's arm set the threshold, so over-refusal is bounded without any
+    harmful image. `strongest` is the multiple of the drift that is removed when the gate is open; `probe` is the
+    multiple under which the `read_layers` (by default all layers after the edited ones) are read. Raises PairError if
+    there is no such pair, and ValueError for a fitted signal.
     """
     if signal in FITTED:
         raise ValueError(
-            f"signal {signal} is fitted on both labels; choose a recipe on calibration pairs, or use rho, z_before, "
+            f"signal {signal} needs fitted weights; choose a recipe on calibration pairs, or use rho, z_before, "
             "z_after or growth"
         )
     if not 0 < false_refusals < 1:

@@ -1,4 +1,4 @@
-"""Fixed-strength correction: the same multiple of the drift is removed from every input."""
+"""Shifts: the same multiple of a vector is removed from every input."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -26,16 +26,16 @@ class Shift(StoredEdit, kind="shift"):
 
     site: Site
     vectors: Float[Tensor, "layer d_model"] = field(repr=False)
-    """One for each layer of the site, in the residual stream's own units."""
+    """One vector for each layer of the site, in units of the residual stream."""
     strength: float
     """Multiple of the vectors, equal for all inputs."""
     name: str
-    """What the vectors are: D, D_along, D_across, random, shuffled, refusal."""
+    """Name of the vectors: D, D_along, D_across, random, shuffled, refusal."""
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or not self.vectors.is_floating_point():
             raise ValueError(
-                f"vectors {self.name!r} have shape {list(self.vectors.shape)} and number format {self.vectors.dtype}; "
+                f"vectors {self.name!r} have shape {list(self.vectors.shape)} and dtype {self.vectors.dtype}; "
                 "give real numbers of shape [layer, d_model]"
             )
         if not isinstance(self.strength, Real) or not math.isfinite(self.strength):
@@ -56,7 +56,7 @@ class Shift(StoredEdit, kind="shift"):
 
     @property
     def only_last(self) -> bool:
-        """True if the prompt below its last token runs unedited."""
+        """True if only the last prompt token, or later tokens, are edited."""
         return self.site.only_last
 
     def at(self, strength: float) -> "Shift":
@@ -64,11 +64,11 @@ class Shift(StoredEdit, kind="shift"):
         return replace(self, strength=strength)
 
     def hooks(self, model: Model, batch: Batch) -> list[Hook]:
-        """Return fresh hooks that shift every prompt of the batch by the same strength."""
+        """Return new hooks that shift every prompt of the batch by the same strength."""
         return self.hooks_for(model, batch, torch.full((len(batch),), float(self.strength)))
 
     def hooks_for(self, model: Model, batch: Batch, strengths: Float[Tensor, " prompt"]) -> list[Hook]:
-        """Return fresh hooks that shift each prompt by its own strength."""
+        """Return new hooks that shift each prompt by its own strength."""
         if self.vectors.shape[1] != model.width:
             raise ModelError(
                 f"vectors {self.name!r} are {self.vectors.shape[1]} wide, and the residual stream of model "

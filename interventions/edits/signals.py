@@ -1,7 +1,7 @@
-"""Signals: from coordinates along the refusal direction, before and after a probe correction, to one number an input.
+"""Signals: one number per input, from coordinates along the refusal direction before and after a probe correction.
 
-Every signal is linear in these coordinates, so that two rows of weights say what it is. Ours; the paper's abstract
-names self-rectification alone.
+Every signal is linear in these coordinates, so that two rows of weights define it. Our operationalisation; the paper's
+abstract only names self-rectification.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from regap.errors import ModelError
 
 Signal = Literal["rho", "z_before", "z_after", "growth", "fitted_before", "fitted_after", "fitted"]
 FITTED: tuple[Signal, ...] = ("fitted_before", "fitted_after", "fitted")
-"""Signals whose weights are fitted on calibration pairs, and not given by their name."""
+"""Signals whose weights are fitted on calibration pairs; the name of any other fixes its weights."""
 Passes = Literal["probe", "single"]
-"""probe: one-token passes before the answer read z; single: it is read while the answer's own pass runs."""
+"""probe: z is read in one-token passes before the answer; single: z is read in the answer's own pass."""
 Weights = Float[Tensor, "2 layer"]
-"""Of z before (row 0) and of z after the probe (row 1), at each read layer."""
+"""Weights of z before (row 0) and after the probe (row 1), at each read layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Traces:
             )
 
     def signal(self, kind: Signal, weights: Weights | None = None) -> Float[Tensor, " prompt"]:
-        """Return the signal of every prompt; fitted ones need their weights."""
+        """Return the signal of every prompt; a fitted signal needs its weights."""
         return self.weighted(weights_of(kind, self.before.shape[1], weights))
 
     def weighted(self, weights: Weights) -> Float[Tensor, " prompt"]:
@@ -47,19 +47,19 @@ class Traces:
 
 
 def weights_of(kind: Signal, layers: int, fitted: Weights | None = None) -> Weights:
-    """Return the weights of z before and after at so many read layers, float64.
+    """Return the weights of z before and after at this number of read layers, float64.
 
     rho: the mean change (self-rectification). z_before, z_after: the means. growth: z after at the last read layer
-    minus that at the first. fitted: any weights; fitted_before, fitted_after: those of one row, the other is 0.
+    minus z after at the first. fitted: any weights; fitted_before, fitted_after: weights in one row, 0 in the other.
     """
     if kind not in get_args(Signal):
         raise ValueError(f"signal is {kind!r}; choose one of {', '.join(get_args(Signal))}")
     if kind in FITTED:
         return _checked(kind, layers, fitted)
     if fitted is not None:
-        raise ValueError(f"signal {kind} has weights of its own; leave them out, or choose fitted")
+        raise ValueError(f"signal {kind} has fixed weights; leave weights out, or choose fitted")
     if kind == "growth" and layers < 2:
-        raise ValueError("signal growth needs two read layers at least, to see z grow between them")
+        raise ValueError("signal growth is a difference between two read layers; give at least two")
     weights, mean = torch.zeros(2, layers, dtype=torch.float64), 1 / layers
     if kind == "growth":
         weights[1, 0], weights[1, -1] = -1.0, 1.0
@@ -77,5 +77,5 @@ def _checked(kind: Signal, layers: int, fitted: Weights | None) -> Weights:
     unused = {"fitted_before": fitted[1], "fitted_after": fitted[0]}.get(kind)
     if unused is not None and bool(unused.any()):
         row = "after" if kind == "fitted_before" else "before"
-        raise ValueError(f"signal {kind} has weights of z {row}; set them to 0, or choose fitted")
+        raise ValueError(f"signal {kind} has weights for z {row}; set them to 0, or choose fitted")
     return fitted.double()

@@ -1,4 +1,4 @@
-"""Where an intervention acts, in full, as data."""
+"""Where an intervention acts: layers, positions, phase and norm rule."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ from regap.geometry.prompts.batch import Batch, Positions
 Phase = Literal["prefill", "every_step"]
 Norm = Literal["plain", "keep"]
 GROWING: tuple[Positions, ...] = ("last", "after_instruction", "all")
-"""Positions that generated tokens belong to: they come after the instruction."""
+"""Positions that include generated tokens."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """Layers, positions, phase and norm rule of an intervention; the same for capture and generation."""
+    """Layers, positions, phase and norm rule of an intervention, for capture and for generation."""
 
     layers: tuple[int, ...]
     """Blocks whose outputs are edited, 0-based."""
     positions: Positions = "last"
-    """last: the last prompt token; after_instruction: every token after the user's words and images; image: the
-    tokens of the image; request: the user's words; template: what nobody said; all: every token of the prompt."""
+    """last: the last prompt token; after_instruction: every token after the user's message and images; image: the
+    image tokens; request: the user's message; template: the chat template; all: every token of the prompt."""
     phase: Phase = "prefill"
-    """prefill: the prompt alone; every_step: each generated token too, where the positions reach the prompt's end."""
+    """prefill: only the prompt; every_step: generated tokens too, if the positions include the end of the prompt."""
     norm: Norm = "plain"
-    """plain: the state moves by the vector; keep: it is then scaled back to its length."""
+    """plain: the vector is added to the state; keep: the state is then scaled back to its length."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", as_layers(self.layers))
@@ -45,7 +45,7 @@ class Site:
 
     @property
     def only_last(self) -> bool:
-        """True if the prompt below its last token runs unedited."""
+        """True if only the last prompt token, or later tokens, are edited."""
         return self.positions == "last"
 
 
@@ -58,7 +58,7 @@ def shifted(
 ) -> Float[Tensor, "prompt token d_model"]:
     """Return h - strength * vector at the marked tokens of each prompt, and h itself, bit for bit, elsewhere.
 
-    The input is not written to. With norm "keep" the length of each edited state is what it was.
+    The input is not written to. With norm "keep" each edited state keeps its length.
     """
     moved = residual - strength.to(residual)[:, None, None] * vector.to(residual)
     if norm == "keep":
@@ -71,9 +71,9 @@ def shifted(
 def position_rule(
     site: Site, batch: Batch
 ) -> Callable[[Float[Tensor, "prompt token d_model"]], Bool[Tensor, "prompt token"] | None]:
-    """Return a function from a residual stream to the tokens to edit in it, None if it holds no column of the site.
+    """Return a function from a residual stream to a mask of the tokens to edit; None if there are none.
 
-    The site's tokens are found by their columns, so that it does not matter in how many passes a prompt is run.
+    Tokens are found by column, so that a prompt may be run in any number of passes.
     """
     grows = site.phase == "every_step" and site.positions in GROWING
 

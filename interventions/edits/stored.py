@@ -1,4 +1,4 @@
-"""Edits as folders: edit.json holds plain values and a digest, edit.safetensors the tensors."""
+"""Save edits to folders: edit.json holds plain values and a digest, edit.safetensors the tensors."""
 
 import hashlib
 import json
@@ -20,17 +20,17 @@ from regap.geometry.states.store import encoded_tensors
 FORMAT = "regap edit 1"
 VALUES, TENSORS = "edit.json", "edit.safetensors"
 LARGEST = 2**20
-"""Bytes of edit.json."""
+"""Most bytes of edit.json."""
 AGAIN = "fetch or make it again"
 
 
 class StoredEdit:
-    """A frozen dataclass of plain values, tensors and other such dataclasses: it can be saved, loaded and packed."""
+    """A frozen dataclass of plain values, tensors and other such dataclasses; it can be saved, loaded and packed."""
 
     kinds: ClassVar[dict[str, type]] = {}
-    """Every class that can be saved, by its name in edit.json."""
+    """The classes that can be saved, by their name in edit.json."""
     kind: ClassVar[str]
-    """This class's name there."""
+    """Name of this class in edit.json."""
 
     def __init_subclass__(cls, kind: str, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -39,7 +39,7 @@ class StoredEdit:
     def save(self, folder: str | Path, model: str = "") -> Path:
         """Write edit.json and edit.safetensors, and return the folder; equal edits give equal bytes.
 
-        `model` is the fingerprint of the model it was made on, if it is to be checked on reading.
+        `model` is the fingerprint of the model that the edit was made on; `load_edit` can check it.
         """
         values, tensors = encoded(self, model)
         write_whole(Path(folder) / TENSORS, tensors)
@@ -47,9 +47,9 @@ class StoredEdit:
         return Path(folder)
 
     def on(self, model: Any) -> Any:
-        """Edit every prompt that a plain Hugging Face model is given while a `with` lasts; then it is as it was.
+        """Return a context manager, inside which the prompts of the plain Hugging Face model are edited.
 
-        Raises ModelError for a model that is edited already, or that the edit does not fit or cannot reach.
+        Raises ModelError for a model that is edited already, or that the edit does not fit.
         """
         from regap.interventions.plain_models.attached import edited
 
@@ -59,8 +59,8 @@ class StoredEdit:
 def load_edit(folder: str | Path, model: str = "") -> Any:
     """Return the edit that `save` wrote, equal in every number.
 
-    Raises PackError if a file is missing, cut off or changed, if a value is not what it must be, or if the edit was
-    made on another model than `model`, a fingerprint.
+    Raises PackError if a file is missing, incomplete or changed, if a value is not valid, or if the edit was made on
+    another model than the one with fingerprint `model`.
     """
     folder = Path(folder)
     return decoded(content_of(folder / VALUES), content_of(folder / TENSORS), model)
@@ -83,10 +83,10 @@ def encoded(edit: StoredEdit, model: str = "") -> tuple[bytes, bytes]:
 
 def decoded(values: bytes, tensors: bytes, model: str = "") -> Any:
     """Return the edit of these two contents; raises PackError as `load_edit` does."""
-    from regap.interventions.edits.regap import ReGap  # noqa: F401 - names its kind, and Shift's
+    from regap.interventions.edits.regap import ReGap  # noqa: F401 - registers its kind, and Shift's
 
     if len(values) > LARGEST:
-        raise PackError(f"{VALUES} is {len(values)} bytes long, more than any edit needs; {AGAIN}")
+        raise PackError(f"{VALUES} is {len(values)} bytes long, and at most {LARGEST} are read; {AGAIN}")
     try:
         told = json.loads(values, parse_constant=_refuse_constant)
     except ValueError as error:
@@ -100,18 +100,20 @@ def decoded(values: bytes, tensors: bytes, model: str = "") -> Any:
         )
     _check_keys(told, ("format", "kind", "model", "tensors_sha256", "values"), "")
     if told["kind"] not in StoredEdit.kinds:
-        raise PackError(f"{VALUES}: kind is {told['kind']!r}; known are {', '.join(StoredEdit.kinds)}")
+        raise PackError(
+            f"{VALUES}: kind is {told['kind']!r}, not one of {', '.join(StoredEdit.kinds)}; {AGAIN}"
+        )
     if model and told["model"] and told["model"] != model:
         raise PackError(f"{VALUES}: the edit was made on another model than {model!r}; {AGAIN}")
     if digest(tensors) != told["tensors_sha256"]:
-        raise PackError(f"{TENSORS} is cut off, or is not the one {VALUES} was written with; {AGAIN}")
+        raise PackError(f"{TENSORS} is incomplete, or was not written together with {VALUES}; {AGAIN}")
     try:
         found = load(tensors)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise PackError(f"{TENSORS} is no safetensors file ({error}); {AGAIN}") from None
+        raise PackError(f"{TENSORS} is not a safetensors file ({error}); {AGAIN}") from None
     edit = _decoded(StoredEdit.kinds[told["kind"]], told["values"], "", found)
     if found:
-        raise PackError(f"{TENSORS} holds {', '.join(sorted(found))}, which the edit does not have; {AGAIN}")
+        raise PackError(f"{TENSORS} has {', '.join(sorted(found))}, which the edit does not use; {AGAIN}")
     return edit
 
 
@@ -141,7 +143,7 @@ def _encoded(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def _decoded(kind: Any, value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
-    """Return the value as one of this type, exactly; tensors are taken out of those given."""
+    """Return the value converted to this type, strictly; tensors that are used are removed from `tensors`."""
     if get_origin(kind) in (Union, UnionType):
         (inner,) = (each for each in get_args(kind) if each is not NoneType)
         return None if value is None else _decoded(inner, value, path, tensors)
@@ -190,11 +192,11 @@ def _decoded_tensor(kind: Any, value: Any, path: str, tensors: dict[str, Tensor]
     tensor, dimensions = tensors.pop(path), kind.dim_str.split()
     if tensor.ndim != len(dimensions) or not tensor.is_floating_point():
         raise PackError(
-            f"{path} has shape {list(tensor.shape)} and number format {tensor.dtype}; it must be real numbers of "
+            f"{path} has shape {list(tensor.shape)} and dtype {tensor.dtype}; it must be real numbers of "
             f"shape [{', '.join(dimensions)}]; {AGAIN}"
         )
     if not bool(torch.isfinite(tensor).all()):
-        raise PackError(f"{path} holds NaN or infinite numbers; make it again from finite states")
+        raise PackError(f"{path} holds NaN or infinity; make it again from finite states")
     return tensor
 
 

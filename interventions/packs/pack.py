@@ -1,4 +1,4 @@
-"""Correction packs: an edit, the model it is for and what it did there, in a folder of their own."""
+"""Correction packs: a folder with an edit, the identity of its model, and its measured outcomes."""
 
 import html
 import re
@@ -20,7 +20,7 @@ from regap.interventions.edits.stored import TENSORS, VALUES, content_of, decode
 FORMAT = "regap correction pack 3"
 CARD, README = "card.json", "README.md"
 LARGEST_CARD = 2**20
-"""Bytes."""
+"""Most bytes of card.json."""
 Condition = Literal["baseline", "corrected"]
 SHOWN = ("attack_success", "refusal", "over_refusal", "utility")
 SIGNALS = {
@@ -29,17 +29,17 @@ SIGNALS = {
     "z_after": "the mean of z",
     "growth": "z at the last layer read minus z at the first",
 }
-"""In words; the fitted ones are weighted sums of z."""
+"""Signals in words; fitted signals are weighted sums of z."""
 
 
 class Facts(BaseModel):
-    """What is written to card.json: frozen, unknown keys and numbers that are not finite are errors."""
+    """A part of card.json; it is frozen, and unknown keys and non-finite numbers are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Outcome(Facts):
-    """A share that was measured on test pairs, with its 95 % interval."""
+    """A share on test pairs, with its 95 % interval."""
 
     condition: Condition
     arm: str
@@ -51,34 +51,32 @@ class Outcome(Facts):
 
 
 class PackSource(Facts):
-    """What the pack was made from."""
+    """The run that the pack was made from."""
 
-    run: str = Field(
-        description="fingerprint of the run's model: weights, template, number format, attention"
-    )
+    run: str = Field(description="fingerprint of the run's model: weights, template, dtype, attention")
     pairs: int = Field(ge=1)
     pairs_sha256: str
     image_arm: str = Field(description="the arm that the correction was chosen on")
     false_refusals: float = Field(description="share of harmless calibration images allowed to be refused")
     seed: int
-    versions: dict[str, str] = Field(description="of the packages that the run used")
+    versions: dict[str, str] = Field(description="versions of the packages that the run used")
 
 
 class PackCard(Facts):
-    """Everything of a pack but its edit."""
+    """Everything in a pack but its edit."""
 
     format: Literal["regap correction pack 3"]
-    name: str = Field(min_length=1, description="what the model was called")
-    headline: str = Field(description="what the edit did to attack success and over-refusal, in one line")
+    name: str = Field(min_length=1, description="name of the model")
+    headline: str = Field(description="effect of the edit on attack success and over-refusal, in one line")
     model: ModelIdentity
     source: PackSource
     outcomes: tuple[Outcome, ...]
-    edit_sha256: str = Field(description="of edit.json, which has that of edit.safetensors")
+    edit_sha256: str = Field(description="digest of edit.json, which contains the digest of edit.safetensors")
 
 
 @dataclass(frozen=True, eq=False)
 class Pack:
-    """An edit with the model it is for."""
+    """An edit with its card."""
 
     card: PackCard
     edit: Shift | ReGap = field(repr=False)
@@ -96,7 +94,7 @@ class Pack:
                 f"pack {name} names layer {last}, and its model has {model.blocks} blocks; make it again"
             )
         if digest(encoded(self.edit)[0]) != self.card.edit_sha256:
-            raise PackError(f"pack {name} has another edit than its card tells of; make it again")
+            raise PackError(f"pack {name} has another edit than its card describes; make it again")
 
     @classmethod
     def of(
@@ -107,7 +105,7 @@ class Pack:
         source: PackSource,
         outcomes: tuple[Outcome, ...] = (),
     ) -> "Pack":
-        """Return the pack of an edit, with its card filled in; raises PackError for an edit that no pack holds."""
+        """Return the pack of an edit, with its card filled in; raises PackError unless it is a Shift or ReGap."""
         if not isinstance(edit, Shift | ReGap):
             raise PackError(f"a pack cannot hold {type(edit).__name__}; it holds Shift and ReGap")
         card = PackCard(
@@ -123,12 +121,12 @@ class Pack:
 
 
 def removed_of(edit: Shift | ReGap) -> Shift:
-    """Return what the edit removes at full strength, and where."""
+    """Return the shift that the edit makes at full strength."""
     return edit.removed if isinstance(edit, ReGap) else edit
 
 
 def shifts_of(edit: Shift | ReGap) -> tuple[Shift, ...]:
-    """Return every shift that the edit makes, a probe first."""
+    """Return every shift of the edit, the probe first."""
     return (edit.probe, edit.removed) if isinstance(edit, ReGap) else (edit,)
 
 
@@ -139,7 +137,7 @@ def layers_of(edit: Shift | ReGap) -> set[int]:
 
 
 def headline(outcomes: tuple[Outcome, ...]) -> str:
-    """Return attack success and over-refusal of each arm, without the edit and under it, in one line."""
+    """Return attack success and over-refusal of each arm, without and with the edit, in one line."""
     told = [
         f"{measure.replace('_', ' ')} on {arm}: {_share(before)} without, {_share(after)} with"
         for measure in ("attack_success", "over_refusal")
@@ -149,7 +147,7 @@ def headline(outcomes: tuple[Outcome, ...]) -> str:
 
 
 def worsened(outcomes: tuple[Outcome, ...]) -> tuple[tuple[str, float, float], ...]:
-    """Return each arm in which the edit raises attack success, with its attack success without the edit and with it."""
+    """Return each arm in which the edit raises attack success, and attack success without and with the edit."""
     return tuple(
         (arm, before.value, after.value)
         for arm, before, after in _compared(outcomes, "attack_success")
@@ -158,7 +156,7 @@ def worsened(outcomes: tuple[Outcome, ...]) -> tuple[tuple[str, float, float], .
 
 
 def write_pack(pack: Pack, folder: str | Path) -> Path:
-    """Write edit.json, edit.safetensors, card.json and README.md, and return the folder; equal packs, equal bytes.
+    """Write edit.json, edit.safetensors, card.json and README.md; return the folder. Equal packs give equal bytes.
 
     Raises PackError for a folder that holds other files.
     """
@@ -171,27 +169,27 @@ def write_pack(pack: Pack, folder: str | Path) -> Path:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise PackError for a folder that a pack may not be written to: one that holds anything else."""
+    """Raise PackError if the folder holds anything but a pack, since a pack may not be written there."""
     known = {CARD, VALUES, TENSORS, README}
     if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - known):
-        raise PackError(f"out is {folder}, which holds something else than a pack; name a new folder")
+        raise PackError(f"out is {folder}, which holds other files than a pack; name a new folder")
 
 
 def read_pack(folder: str | Path) -> Pack:
-    """Return the pack in a folder; raises PackError if a file is missing, cut off, changed, or not what it must be."""
+    """Return the pack in a folder; raises PackError if a file is missing, incomplete, changed or not valid."""
     folder = Path(folder)
     card = _card(content_of(folder / CARD))
     values, tensors = content_of(folder / VALUES), content_of(folder / TENSORS)
     edit = decoded(values, tensors)
     if digest(values) != card.edit_sha256:
         raise PackError(
-            f"pack {folder}: {VALUES} is not the one {CARD} was written with; fetch or make it again"
+            f"pack {folder}: {VALUES} was not written together with {CARD}; fetch or make it again"
         )
     return Pack(card, edit)
 
 
 def readme(pack: Pack) -> str:
-    """Return the pack's README.md: what it is for, what it does, what was measured, how to use it."""
+    """Return the pack's README.md: its model, its edit, its outcomes and its use."""
     loader = PackageLoader("regap.interventions.packs", ".")
     page = Environment(
         loader=loader, undefined=StrictUndefined, finalize=escaped, autoescape=False, trim_blocks=True
@@ -214,7 +212,7 @@ def readme(pack: Pack) -> str:
 
 
 def escaped(text: object) -> str:
-    """Return one line of text that neither Markdown nor HTML takes for more than text."""
+    """Return the text on one line, escaped for Markdown and HTML."""
     flat = " ".join(str(text).split())
     return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", html.escape(flat))
 
@@ -227,7 +225,7 @@ def _compared(outcomes: tuple[Outcome, ...], measure: str) -> Iterator[tuple[str
 
 
 def _rows(outcomes: tuple[Outcome, ...]) -> Iterator[tuple[str, str, str, str, int]]:
-    """Outcomes on test pairs, uncorrected beside corrected."""
+    """Yield outcomes on test pairs, without and with the edit."""
     found = {(one.arm, one.measure, one.condition): one for one in outcomes if one.measure in SHOWN}
     for arm, measure in dict.fromkeys((arm, measure) for arm, measure, _ in found):
         both = [found.get((arm, measure, condition)) for condition in ("baseline", "corrected")]
@@ -253,7 +251,7 @@ def _shown(one: Outcome | None) -> str:
 def _card(content: bytes) -> PackCard:
     if len(content) > LARGEST_CARD:
         raise PackError(
-            f"{CARD} is {len(content)} bytes long, more than any card; fetch or make the pack again"
+            f"{CARD} is {len(content)} bytes long, and at most {LARGEST_CARD} are read; fetch or make the pack again"
         )
     try:
         return PackCard.model_validate_json(content)

@@ -1,4 +1,4 @@
-"""A pack on a plain Hugging Face model: for as long as a `with` lasts, or until it is taken off."""
+"""Apply a pack to a plain Hugging Face model, inside a `with` or until `unprotect`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +11,12 @@ from regap.interventions.packs.pack import Pack, layers_of, read_pack, removed_o
 from regap.interventions.plain_models.attached import KEPT_AS, GateRecord, attach, detach
 
 POSITIONS = ("last", "all")
-"""Positions that can be told without the processor."""
+"""Positions that can be found without the processor."""
 
 
 @contextmanager
 def protected(model: Any, pack: Pack | str | Path, *, any_model: bool = False) -> Iterator[Any]:
-    """Correct every prompt that the model is given while this lasts; afterwards it is as it was, bit for bit.
+    """Correct every prompt of the model inside the `with`; afterwards the model is restored, bit for bit.
 
     `model` is a plain Hugging Face model, `pack` a pack or its folder. Raises what `protect` raises.
     """
@@ -28,13 +28,13 @@ def protected(model: Any, pack: Pack | str | Path, *, any_model: bool = False) -
 
 
 def protect(model: Any, pack: Pack | str | Path, *, any_model: bool = False) -> Any:
-    """Return the model, of which every prompt is corrected from now on, in all threads, until `unprotect(model)`.
+    """Correct every prompt of the model, in all threads, until `unprotect(model)`, and return the model.
 
-    The pack must be of this very model, told by its weights. `any_model=True` leaves that check out, for a model with
-    adapters such as LoRA, another number format or offloaded weights: then nothing that was measured of the pack is
-    known to hold. Raises PackError, before the model is touched, for a pack of another model, and ModelError for a
-    model that is protected already, or whose logits an edit does not reach: one that was compiled, or that wraps
-    another. Weights that change later are refused at the next prompt.
+    The pack must have been made for this model; its weights are compared. `any_model=True` skips that check, for a
+    model with adapters such as LoRA, another dtype or offloaded weights; the pack's measured outcomes may then not
+    hold. Raises PackError, before the model is touched, for a pack of another model, and ModelError for a model that
+    is protected already, or whose logits an edit does not reach, such as one that wraps another. A change of the
+    weights raises ModelError at the next prompt.
     """
     pack = pack if isinstance(pack, Pack) else read_pack(pack)
 
@@ -47,29 +47,29 @@ def protect(model: Any, pack: Pack | str | Path, *, any_model: bool = False) -> 
 
 
 def unprotect(model: Any) -> Any:
-    """Return the model as it was before `protect`; raises ModelError if it is not protected."""
+    """Restore the model to its state before `protect`, and return it; raises ModelError if it is not protected."""
     detach(model)
     return model
 
 
 def protection_record(model: Any) -> tuple[GateRecord, ...]:
-    """Return what the pack did to each prompt of this thread's last answer, in the order of the prompts.
+    """Return what the pack did to each prompt in this thread's last call, in the order of the prompts.
 
-    Empty before the first answer. Raises ModelError for a model that is neither protected nor edited.
+    Empty before the first call. Raises ModelError for a model that is neither protected nor edited.
     """
     held = vars(model).get(KEPT_AS)
     if held is None:
-        raise ModelError("the model is not protected, so nothing is recorded; protect(model, pack) first")
+        raise ModelError("the model is not protected, so there is no record; call protect(model, pack) first")
     return held.record()
 
 
 def check_fit(pack: Pack, model: Any, any_model: bool = False) -> None:
-    """Raise PackError, naming what differs, unless the pack was made for this very model."""
+    """Raise PackError, with the difference, unless the pack was made for this model."""
     name = pack.card.name
     for shift in shifts_of(pack.edit):
         if shift.site.positions not in POSITIONS:
             raise PackError(
-                f"pack {name} edits the positions {shift.site.positions!r}, which a plain model cannot tell; "
+                f"pack {name} edits the positions {shift.site.positions!r}, which cannot be found without a processor; "
                 f"make a pack that edits {' or '.join(POSITIONS)}"
             )
     if any_model:
@@ -78,17 +78,17 @@ def check_fit(pack: Pack, model: Any, any_model: bool = False) -> None:
         if text.hidden_size != width or text.num_hidden_layers < blocks:
             raise PackError(
                 f"pack {name} edits {blocks} blocks {width} wide, and the model has {text.num_hidden_layers} blocks "
-                f"{text.hidden_size} wide; no setting makes it fit"
+                f"{text.hidden_size} wide; use a pack that was made for this model"
             )
         return
     if any(each.device.type == "meta" for each in model.parameters()):
         raise PackError(
-            f"pack {name}: the model's weights are offloaded, so that it cannot be told which model it is; load it "
+            f"pack {name}: the model's weights are offloaded and cannot be compared; load it "
             "without offloading, or give any_model=True"
         )
     different = pack.card.model.difference(identity_of(model))
     if different:
         raise PackError(
             f"pack {name} was made for another model: {different}; load the model it was made for, make a pack for "
-            "this one with `regap pack`, or give any_model=True to use it all the same"
+            "this one with `regap pack`, or give any_model=True to use it anyway"
         )

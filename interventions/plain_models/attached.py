@@ -1,4 +1,4 @@
-"""An edit on a plain Hugging Face model: its `forward` and `generate` are replaced, and each pass knows its columns."""
+"""Apply an edit to a plain Hugging Face model by replacing its `forward` and `generate`."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,7 +41,7 @@ REFUSED = {
     "constraints": None,
     "force_words_ids": None,
 }
-"""Settings of `generate` under which a call of the model runs other tokens than a prompt and its answer."""
+"""Settings of `generate` that are refused, with their neutral values: they run other tokens than prompt and answer."""
 REPLACED = ("forward", "generate", "generate_batch")
 IN_PARTS = "the gate reads whole prompts, and this one comes in parts; leave out prefill_chunk_size and past_key_values"
 
@@ -51,12 +51,12 @@ _SLOTS = Lock()
 
 @dataclass(frozen=True)
 class GateRecord:
-    """What the gate of an edit did to one prompt."""
+    """What an edit did to one prompt."""
 
     signal: float | None
-    """What the gate read; None of an edit without a gate."""
+    """The signal of the gate; None for an edit without a gate."""
     strength: float
-    """Multiple of the vectors that was removed."""
+    """The multiple of the vectors that was removed."""
 
     @property
     def fired(self) -> bool:
@@ -66,48 +66,48 @@ class GateRecord:
 
 @dataclass(eq=False)
 class Answering:
-    """One `generate`, or one call of the model: its prompts, and the hooks they are answered under."""
+    """One `generate`, or one call of the model, with its prompts and hooks."""
 
     columns: int
-    """Where the prompts end; they are padded on the left."""
+    """Number of columns of the prompts, which are padded on the left."""
     hooks: list[Hook] | None = None
-    """None until the edit has looked at the prompts."""
+    """None until the edit has read the prompts."""
     batch: CalledPrompts | None = None
 
 
 class _Last(local):
-    """What was answered last in this thread."""
+    """The last call in this thread."""
 
     answering: Answering | None = None
 
 
 @dataclass(eq=False)
 class Attached:
-    """A plain model whose prompts are edited, in calls and in generations."""
+    """An edit on a plain model, for its `forward` and `generate`."""
 
     hf: Any = field(repr=False)
     edit: Edit
     told: str = "edited"
-    """What the model is, in messages."""
+    """The state of the model, in messages."""
     remedy: str = "leave the `with`"
     before: dict[str, Any] = field(default_factory=dict, repr=False)
-    """What of `forward` and `generate` had been replaced on the model already."""
+    """Replacements of `forward` and `generate` that the model had already."""
     current: ContextVar[Answering | None] = field(
         default_factory=lambda: ContextVar("current", default=None), repr=False
     )
-    """The generation that is running in this thread."""
+    """The `generate` that is running in this thread."""
     calls: int = 0
-    """How many passes of the model came by here."""
+    """Number of calls of `forward` so far."""
     last: _Last = field(default_factory=_Last, repr=False)
     state: tuple[Any, ...] = field(default=(), repr=False)
-    """What tells that the model's weights are still those it was given with."""
+    """`state_of` the model when the edit was attached, to detect changed weights."""
     model: Model = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.model = Model.of_plain(self.hf)
 
     def put_on(self) -> None:
-        """Replace the model's `forward` and `generate`; what was compiled of the model before is forgotten."""
+        """Replace the model's `forward` and `generate`, and discard earlier compiled code of the model."""
         torch.compiler.reset()
         own = vars(self.hf)
         self.before = {name: own[name] for name in REPLACED if name in own}
@@ -117,14 +117,14 @@ class Attached:
             self.hf.generate_batch = self._no_batches
 
     def take_off(self) -> None:
-        """Leave the model as it was."""
+        """Restore the model's `forward` and `generate`."""
         torch.compiler.reset()
         for name in REPLACED:
             vars(self.hf).pop(name, None)
         vars(self.hf).update(self.before)
 
     def record(self) -> tuple[GateRecord, ...]:
-        """Return what was done to each prompt of this thread's last answer; empty if there is none."""
+        """Return what was done to each prompt of this thread's last call; empty if there was none."""
         answering = self.last.answering
         batch = None if answering is None else answering.batch
         if batch is None:
@@ -139,7 +139,7 @@ class Attached:
 
     def __deepcopy__(self, memo: object) -> Any:
         raise ModelError(
-            f"the model is {self.told}, and a copy would run the original; {self.remedy} before copying it"
+            f"the model is {self.told}, and a copy would call the original; {self.remedy} before copying it"
         )
 
     def __reduce__(self) -> Any:
@@ -170,7 +170,7 @@ class Attached:
         answering = self.current.get()
         if answering is None:
             if first:
-                return forward(*args, **kwargs)  # outside `generate`, a call with a past is no prompt
+                return forward(*args, **kwargs)  # outside `generate`, a call with past keys is not a prompt
             check_padding(inputs.get("attention_mask"))
             answering = Answering(Call(forward, inputs, 0, 0).end)
         call = Call(forward, inputs, first, answering.columns)
@@ -184,7 +184,7 @@ class Attached:
             return call.run()
 
     def _decide(self, call: Call, answering: Answering) -> Call:
-        """Have the edit look at the prompts, and return the call that is left to be run under its hooks."""
+        """Let the edit read the prompts, and return the rest of the call, to be run under its hooks."""
         self._check_weights()
         check_not_compiled(self.hf, itself=False)
         reads = isinstance(self.edit, ReGap)
@@ -201,7 +201,7 @@ class Attached:
         answering.hooks, answering.batch = self.edit.hooks(self.model, batch), batch
         self.last.answering = answering
         assert prefix.call is not None
-        batch.kept.pop(self.model.fingerprint)  # nothing of the prompts is held while they are answered
+        batch.kept.pop(self.model.fingerprint)  # frees the prompts' keys and values while they are answered
         return prefix.call
 
     @property
@@ -209,7 +209,7 @@ class Attached:
         return isinstance(self.edit, ReGap) and self.edit.passes == "single"
 
     def _can_go_on(self, call: Call) -> bool:
-        """True if the prompts can be run up to their last token, and gone on from as often as needed."""
+        """Return True if the prompts can be run up to their last token, and continued from there repeatedly."""
         inputs, mask = call.inputs, call.inputs.get("attention_mask")
         return (
             self.edit.only_last
@@ -226,7 +226,7 @@ class Attached:
     def _check_weights(self) -> None:
         if self.state and self.state != state_of(self.hf):
             raise ModelError(
-                f"weights or number format of the model were changed while it is {self.told}; {self.remedy}, and "
+                f"the weights or dtype of the model changed while it was {self.told}; {self.remedy}, and "
                 "do it again"
             )
 
@@ -244,7 +244,7 @@ class Attached:
                 f"cache_implementation 'paged' cannot be used while the model is {self.told}; leave it out"
             )
 
-    def _no_batches(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002 - whatever it is called with
+    def _no_batches(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002 - accepts any arguments
         raise ModelError(
             f"generate_batch cannot be used while the model is {self.told}; use generate, or {self.remedy}"
         )
@@ -257,7 +257,7 @@ def attach(
     told: str = "edited",
     remedy: str = "leave the `with`",
 ) -> None:
-    """Edit every prompt of the model until `detach`; the model is reserved first, so that one thread alone does it.
+    """Edit every prompt of the model until `detach`; the model is reserved first, so that only one thread does it.
 
     `prepare` may refuse the model before it is touched. Raises ModelError for a model that is edited already, whose
     layout is not known, or whose logits an edit does not reach.
@@ -287,18 +287,18 @@ def attach(
 
 
 def detach(hf: Any) -> None:
-    """Leave the model as it was before `attach`; raises ModelError if nothing is attached."""
+    """Restore the model to its state before `attach`; raises ModelError if nothing is attached."""
     with _SLOTS:
         held = vars(hf).get(KEPT_AS)
         if held is None:
-            raise ModelError("the model is not protected and not edited; there is nothing to take off")
+            raise ModelError("the model is neither protected nor edited; call protect(model, pack) first")
         vars(hf).pop(KEPT_AS)
     held.take_off()
 
 
 @contextmanager
 def edited(hf: Any, edit: Edit) -> Iterator[Any]:
-    """Edit every prompt that the plain Hugging Face model is given while this lasts; then it is as it was."""
+    """Edit every prompt of the plain Hugging Face model inside the `with`; afterwards the model is restored."""
     attach(hf, edit)
     try:
         yield hf
@@ -307,7 +307,7 @@ def edited(hf: Any, edit: Edit) -> Iterator[Any]:
 
 
 def check_generates_here(attached: Attached) -> None:
-    """Raise ModelError if `generate` runs the model past the `forward` that was replaced, as some wrappers do."""
+    """Raise ModelError if `generate` does not use the replaced `forward`, as in some wrappers."""
     hf, before = attached.hf, attached.calls
     if not getattr(hf, "can_generate", lambda: False)():
         return
@@ -322,12 +322,12 @@ def check_generates_here(attached: Attached) -> None:
     attached.last.answering = None
     if attached.calls == before:
         raise ModelError(
-            f"`generate` of {type(hf).__name__} does not run the `forward` that was replaced; give the model it wraps"
+            f"`generate` of {type(hf).__name__} does not use the replaced `forward`; give the model that it wraps"
         )
 
 
 def state_of(hf: Any) -> tuple[Any, ...]:
-    """Return what changes when weights are changed, moved or converted; no number is read."""
+    """Return a value that differs after weights are changed, moved or converted; weights are not read."""
     return tuple(
         (each.data_ptr(), each.dtype, -1 if each.is_inference() else each._version)
         for each in hf.parameters()

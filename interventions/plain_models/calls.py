@@ -1,4 +1,4 @@
-"""One call of a plain model: the columns that it runs, its prompts, and what of it is left to be run."""
+"""One call of a plain model: its columns, its prompts, and the part of it that is left to run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,36 +17,36 @@ from regap.geometry.prompts.batch import Batch, Positions
 
 TOKENS = ("input_ids", "inputs_embeds")
 BY_LAST = ("position_ids", "token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids", "cache_position")
-"""Inputs with one entry a token, along their second or their last dimension."""
+"""Inputs with one entry per token along their last dimension."""
 EVERY_PART = ("attention_mask", "past_key_values", "use_cache", "return_dict", "logits_to_keep")
-"""What the last token alone is run with besides; pictures are in the KV cache by then."""
+"""Further inputs of a pass of only the last token; pictures are in the KV cache by then."""
 
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One call of a model's forward, and which columns of the prompts and their answers it runs."""
+    """One call of a model's forward, and the columns of prompts and answers that it runs."""
 
     forward: Callable[..., Any] = field(repr=False)
     inputs: Mapping[str, Any] = field(repr=False)
     first: int
-    """Column of its first token: how many the KV cache holds already."""
+    """Column of its first token: the number of tokens in the KV cache."""
     prompt: int
-    """How many columns the prompts have."""
+    """Number of columns of the prompts."""
 
     @property
     def tokens(self) -> Tensor:
-        """What it runs, [prompt, token] or [prompt, token, d_model]."""
+        """Its tokens, [prompt, token], or their embeddings, [prompt, token, d_model]."""
         given = self.inputs.get("inputs_embeds")
         return self.inputs["input_ids"] if given is None else given
 
     @property
     def end(self) -> int:
-        """The column after its last one."""
+        """The column after its last token."""
         return self.first + self.tokens.shape[1]
 
     @property
     def cache(self) -> Any:
-        """Keys and values of what came before, None if there are none."""
+        """Keys and values of earlier tokens, None if there are none."""
         return self.inputs.get("past_key_values")
 
     def run(self) -> Any:
@@ -60,7 +60,7 @@ class Call:
         )
 
     def last_token(self) -> "Call":
-        """Return the call of the last token alone, to be run once all before it is in the KV cache."""
+        """Return the call of only the last token, to be run when all others are in the KV cache."""
         kept = {name: value for name, value in self.inputs.items() if name in EVERY_PART}
         last = {
             name: _cut(name, value, slice(-1, None))
@@ -72,24 +72,24 @@ class Call:
 
 @dataclass(frozen=True, eq=False)
 class CalledPrompts(Batch):
-    """The prompts of a call of a plain model; no processor tells where their parts are."""
+    """The prompts of a call of a plain model; without a processor, the roles of tokens are not known."""
 
     width: int = 0
-    """How many columns they have."""
+    """Number of columns."""
 
     def __post_init__(self) -> None:
-        """Nothing is checked here: `generate` and `forward` are looked at when they are called."""
+        """Do nothing; padding is checked when `generate` and `forward` are called."""
 
     @property
     def columns(self) -> int:
-        """How many tokens the prompts have, padding counted."""
+        """Number of tokens of the prompts, padding included."""
         return self.width
 
     def at(self, positions: Positions) -> Bool[Tensor, "prompt token"]:
-        """Return where the last token is, or all of them; raises ModelError for other positions."""
+        """Return True at the last token, or at all tokens; raises ModelError for other positions."""
         if positions not in ("last", "all"):
             raise ModelError(
-                f"the edit is at the positions {positions!r}, which a plain model cannot tell; use last or all"
+                f"the edit has positions {positions!r}, which cannot be found without a processor; use last or all"
             )
         found = torch.full((1, self.width), positions == "all")
         found[:, -1] = True
@@ -98,7 +98,7 @@ class CalledPrompts(Batch):
 
 @dataclass(eq=False)
 class CallPrefix(Prefix):
-    """What is left to be run of a call, on its own KV cache."""
+    """The part of a call that is left to run, on its own KV cache."""
 
     call: Call | None = field(default=None, repr=False)
     repeatable: bool = False
@@ -110,8 +110,9 @@ class CallPrefix(Prefix):
         return not self.repeatable
 
     def run(self, model: Model, hooks: Any, reading: Any = ()) -> Any:
-        """Return the model's output for what is left under the hooks; afterwards the last token is left, or all."""
-        # Tensors of inference mode could not be written to by the passes that follow.
+        """Return the model's output for the part that is left, under the hooks; the last token, or all, is left
+        again."""
+        # Later passes could not write to tensors of inference mode.
         with torch.inference_mode(False), torch.no_grad():
             return self._run(model, hooks, reading)
 
@@ -129,7 +130,7 @@ class CallPrefix(Prefix):
         return output
 
     def _run_ahead(self, edited: bool) -> None:
-        """Have all but the last token in the KV cache, unless an unedited pass is about to put it there."""
+        """Put all but the last token into the KV cache, unless the next pass is unedited and does so itself."""
         assert self.call is not None
         slides = any(getattr(self.call.cache, "is_sliding", ()))
         if self.call.tokens.shape[1] > 1 and (edited or slides):
@@ -140,7 +141,7 @@ class CallPrefix(Prefix):
 
 
 def named_arguments(known: Signature, args: Any, kwargs: Any) -> dict[str, Any]:
-    """Every argument by its name, those that a function takes as **kwargs among them."""
+    """Return every argument by name, including those in **kwargs."""
     named: dict[str, Any] = {}
     for name, value in known.bind_partial(*args, **kwargs).arguments.items():
         named |= value if known.parameters[name].kind is Parameter.VAR_KEYWORD else {name: value}
@@ -148,7 +149,7 @@ def named_arguments(known: Signature, args: Any, kwargs: Any) -> dict[str, Any]:
 
 
 def columns_of(given: dict[str, Any]) -> int:
-    """How many columns the prompts of a `generate` have, those that its KV cache holds among them."""
+    """Return the number of columns of the prompts of a `generate`, including those in its KV cache."""
     mask, tokens = given.get("attention_mask"), given.get("inputs_embeds")
     if isinstance(mask, Tensor):
         return mask.shape[1]

@@ -1,4 +1,4 @@
-"""Short passes that prove that an edit of a block reaches the logits of a model."""
+"""A short test that an edit of a block changes the logits of a model."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from regap.geometry.models.model import Model
 
 @torch.no_grad()
 def check_reaches_logits(model: Model) -> None:
-    """Raise ModelError unless a change of a block's output changes the logits of a pass of two tokens.
+    """Raise ModelError unless a change of a block's output changes the logits, tested with two tokens.
 
     A model that was compiled before, or that hands its work to another, may run without our hooks.
     """
@@ -32,7 +32,7 @@ def check_reaches_logits(model: Model) -> None:
     except Exception as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
-            f"model {model.name} cannot be run to find out whether an edit reaches its logits ({said}); give the model "
+            f"model {model.name} cannot be run to test whether an edit reaches its logits ({said}); give the model "
             "itself, not compiled and not wrapped"
         ) from error
     if not seen or torch.equal(before, after):
@@ -43,7 +43,7 @@ def check_reaches_logits(model: Model) -> None:
 
 
 def two_tokens(model: Model) -> Tensor:
-    """Two tokens that stand for words: no part of an image, and none that ends an answer."""
+    """Return two ordinary tokens: neither special nor image tokens."""
     configs = [model.hf.config, model.hf.config.get_text_config()]
     special = {
         value

@@ -68,7 +68,7 @@ def test_a_model_whose_parts_do_not_add_up_is_told_of() -> None:
     wrong = {"mlp": ModulePath("input_layernorm", at_input=False)}
     vars(of.model)["parts"] = {**of.model.parts, **wrong}
     with pytest.raises(
-        ModelError, match=r"block 0 of model .* adds something else than its attention and MLP"
+        ModelError, match=r"block 0 of model .* adds something other than its attention and MLP"
     ):
         require_parts_add_up(of.model, batch, range(LAYERS))
 

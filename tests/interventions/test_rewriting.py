@@ -49,7 +49,7 @@ def test_a_rewriting_that_loses_a_prompt_is_refused(tiny: Model, tiny_pairs: Pai
         def __call__(self, prompts: Sequence[Prompt], ask: Ask, budget: int) -> Sequence[Prompt]:  # noqa: ARG002
             return prompts[1:]
 
-    with pytest.raises(ValueError, match="6 prompts became 5; a rewriting gives one for each"):
+    with pytest.raises(ValueError, match="6 prompts became 5; a rewriting must return one for each"):
         generate_rewritten(tiny, tiny_pairs.test.first(3), "typographic", Lossy(), max_new_tokens=2)
 
 

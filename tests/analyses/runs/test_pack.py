@@ -188,4 +188,4 @@ def test_a_run_of_another_model_and_an_unknown_method_are_refused(regap, run: Pa
 
 def test_a_folder_with_other_files_is_refused_before_the_model_is_loaded(regap, run: Path) -> None:
     code, error, _ = regap("pack", run, "--out", run)
-    assert (code, "holds something else than a pack" in error) == (2, True)
+    assert (code, "holds other files than a pack" in error) == (2, True)

@@ -89,5 +89,5 @@ def test_a_prompt_that_is_none_of_the_pairs_is_refused(
     calibration: DefenceData, tiny: Model, batch: Batch
 ) -> None:
     few = replace(calibration, pairs=calibration.pairs.calibration)
-    with pytest.raises(PairError, match="none of the typographic prompts that the method was given"):
+    with pytest.raises(PairError, match="not among the typographic prompts that the method was given"):
         run(tiny, batch, [1], METHODS["shiftdc_text"].method(few, Site((1,)))(1.0))

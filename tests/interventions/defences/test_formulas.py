@@ -142,5 +142,5 @@ def test_after_leace_no_linear_function_tells_the_classes_apart() -> None:
 
 def test_there_must_be_something_to_erase() -> None:
     same = normal(10, 3)
-    with pytest.raises(ValueError, match="one mean: there is no modality to erase"):
+    with pytest.raises(ValueError, match="the same mean, so there is no modality to erase"):
         erasure(same, same)

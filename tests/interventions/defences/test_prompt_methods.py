@@ -139,5 +139,5 @@ def test_an_empty_class_says_how_many_were_dropped_and_what_to_do(calibration: D
     told = f"all {len(harmful)} harmful calibration images in arm typographic are refused and were dropped"
     with pytest.raises(PairError, match=f"{told}.*use adasteer"):
         adasteer_both(safe, Site((1,)))
-    with pytest.raises(PairError, match="no token opens a refusal of this model"):
+    with pytest.raises(PairError, match="no first token of a refusal is known for this model"):
         hiddendetect(replace(calibration, refusal_tokens=frozenset(), kept={}), Site((1,)))

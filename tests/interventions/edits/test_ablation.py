@@ -164,11 +164,11 @@ def test_what_an_ablation_does_is_its_identity() -> None:
 def test_what_is_no_component_is_refused(tiny: Model) -> None:
     with pytest.raises(ValueError, match="component is 'neuron'; choose one of attention, mlp, head"):
         Component("neuron")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="head is -1 of component head; component head needs one"):
+    with pytest.raises(ValueError, match="head is -1 for component head; give a head"):
         Component("head")
     with pytest.raises(ModelError, match=r"head 2 is not in model .*; the heads of a block are 0 to 1"):
         Component("head", 2).check(tiny, 0)
     with pytest.raises(ModelError, match=r"layer 9 is not in model .*; its blocks are 0 to 3"):
         BLOCK.check(tiny, 9)
-    with pytest.raises(ValueError, match="norm is 'keep'; what is replaced has a length of its own"):
+    with pytest.raises(ValueError, match="norm is 'keep', which a replacement cannot keep"):
         Ablation(Site((1,), norm="keep"), BLOCK, Constant({1: torch.zeros(32)}))

@@ -110,7 +110,5 @@ def test_the_same_seed_gives_the_same_vectors_and_moves_no_global_generator(
 
 def test_too_few_pairs_cannot_be_shuffled(planted: Trio) -> None:
     text, image, drift = planted
-    with pytest.raises(
-        ValueError, match="2 shared pairs are too few to swap half of them; give two of a label"
-    ):
+    with pytest.raises(ValueError, match="2 shared pairs are too few to swap half of them; give two pairs"):
         shuffled_pairs(drift, text.take([0, 1]), image.take([0, 1]))

@@ -156,7 +156,7 @@ def test_all_later_layers_are_read_by_default(regap: ReGap) -> None:
 @pytest.mark.parametrize("read", [(1,), (0, 2), (1, 3), ()])
 def test_layers_at_or_before_the_correction_are_not_read(read: tuple[int, ...], regap: ReGap) -> None:
     with pytest.raises(
-        ValueError, match="must all come after the corrected layer 1: at or before it there is nothing"
+        ValueError, match="must all come after the corrected layer 1, since earlier layers do not change"
     ):
         replace(regap, read_layers=read)
 
@@ -248,7 +248,7 @@ def test_a_single_pass_runs_no_pass_of_its_own(
 
 def test_what_a_single_pass_cannot_do_is_refused(refusal: Direction, drift: Drift) -> None:
     edit = single_pass(refusal, drift, 0.0)
-    with pytest.raises(ValueError, match="signal rho compares with the uncorrected state"):
+    with pytest.raises(ValueError, match="signal rho needs the uncorrected state"):
         replace(edit, signal="rho")
     with pytest.raises(ValueError, match=r"the correction at \[0\] comes before read layer 2"):
         replace(edit, correction=None)

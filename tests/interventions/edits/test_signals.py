@@ -43,11 +43,11 @@ def test_weights_that_do_not_fit_are_refused() -> None:
         with pytest.raises(ValueError, match=r"needs weights of shape \[2, 3\]"):
             weights_of(kind, 3)
     ones = torch.ones(2, 3).double()
-    with pytest.raises(ValueError, match="signal fitted_before has weights of z after; set them to 0"):
+    with pytest.raises(ValueError, match="signal fitted_before has weights for z after; set them to 0"):
         weights_of("fitted_before", 3, ones)
-    with pytest.raises(ValueError, match="signal rho has weights of its own; leave them out"):
+    with pytest.raises(ValueError, match="signal rho has fixed weights; leave weights out"):
         weights_of("rho", 3, ones)
-    with pytest.raises(ValueError, match="growth needs two read layers"):
+    with pytest.raises(ValueError, match="growth is a difference between two read layers"):
         weights_of("growth", 1)
     with pytest.raises(ValueError, match="hold NaN or infinity"):
         weights_of("fitted", 3, ones * float("nan"))

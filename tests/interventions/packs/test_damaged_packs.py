@@ -76,8 +76,8 @@ DAMAGE: list[tuple[str, Callable[[Path], object]]] = [
     ("card.json: Invalid JSON", cut("card.json", 0.0)),
     ("edit.json: invalid JSON", cut("edit.json", 0.5)),
     ("edit.json: invalid JSON", cut("edit.json", 0.0)),
-    ("edit.safetensors is cut off", cut("edit.safetensors", 0.9)),
-    ("edit.safetensors is cut off, or is not the one", one_bit),
+    ("edit.safetensors is incomplete", cut("edit.safetensors", 0.9)),
+    ("edit.safetensors is incomplete, or was not written together", one_bit),
     ("card.json: extra: Extra inputs", card("extra", 1)),
     ("card.json: headline: Input should be a valid string", card("headline", 1)),
     (
@@ -85,10 +85,10 @@ DAMAGE: list[tuple[str, Callable[[Path], object]]] = [
         card("format", "regap correction pack 1"),
     ),
     ("card.json: format: Input should be", card("format", 2)),
-    ("edit.json is not the one card.json was written with", card("edit_sha256", "0" * 64)),
+    ("edit.json was not written together with card.json", card("edit_sha256", "0" * 64)),
     ("edit.json: format is 'regap edit 0', and this version", top("format", "regap edit 0")),
     ("edit.json: extra is not known", top("extra", 1)),
-    ("edit.json: kind is 'other'; known are shift, regap", top("kind", "other")),
+    ("edit.json: kind is 'other', not one of shift, regap", top("kind", "other")),
     ("edit.json: extra is not known", put("extra", 1)),
     ("edit.json: probe.site.extra is not known", put("probe.site.extra", 1)),
     ("edit.json: strongest is missing", edited("edit.json", lambda told: told["values"].pop("strongest"))),
@@ -133,7 +133,7 @@ def uncorrected(told: dict[str, Any]) -> None:
 SINGLE: list[tuple[str, Callable[[Path], object]]] = [
     (r"the correction at \[1\] comes before read layer 2", put("correction.site.layers", [1])),
     (r"read layers \[1, 2\] must all come after the corrected layer 1", put("probe.site.layers", [1])),
-    ("signal rho compares with the uncorrected state", edited("edit.json", uncorrected)),
+    ("signal rho needs the uncorrected state", edited("edit.json", uncorrected)),
 ]
 
 
@@ -166,18 +166,18 @@ def retold(folder: Path) -> None:
 def test_no_safetensors_file_is_refused_even_under_its_own_digest(folder: Path) -> None:
     (folder / "edit.safetensors").write_bytes(b"neither pickle nor anything else")
     retold(folder)
-    with pytest.raises(PackError, match="is no safetensors file"):
+    with pytest.raises(PackError, match="is not a safetensors file"):
         read_pack(folder)
 
 
 @pytest.mark.parametrize(
     ("message", "change"),
     [
-        ("holds more, which the edit does not have", {"more": torch.zeros(1)}),
-        ("probe.vectors holds NaN or infinite", {"probe.vectors": torch.full((1, 32), torch.nan)}),
-        ("refusal.vectors holds NaN or infinite", {"refusal.vectors": torch.full((4, 32), torch.inf)}),
+        ("has more, which the edit does not use", {"more": torch.zeros(1)}),
+        ("probe.vectors holds NaN or infinity", {"probe.vectors": torch.full((1, 32), torch.nan)}),
+        ("refusal.vectors holds NaN or infinity", {"refusal.vectors": torch.full((4, 32), torch.inf)}),
         (r"probe.vectors has shape \[32\]", {"probe.vectors": torch.zeros(32)}),
-        (r"number format torch.int64; it must be real", {"probe.vectors": torch.zeros(1, 32).long()}),
+        (r"dtype torch.int64; it must be real", {"probe.vectors": torch.zeros(1, 32).long()}),
         ("2 vectors do not fit site layers 1 ", {"probe.vectors": torch.zeros(2, 32)}),
         ("the probe's vectors are 8 wide", {"probe.vectors": torch.zeros(1, 8)}),
         ("a Direction has length 1", {"refusal.vectors": torch.zeros(4, 32)}),

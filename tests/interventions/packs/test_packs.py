@@ -101,7 +101,7 @@ def test_the_headline_tells_what_happened_and_a_worse_arm_is_found() -> None:
 
 def test_a_folder_with_other_files_is_not_written_to(packs: dict[str, Pack], tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(PackError, match="holds something else than a pack"):
+    with pytest.raises(PackError, match="holds other files than a pack"):
         write_pack(packs["fixed"], tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 

@@ -297,10 +297,10 @@ def test_protection_lasts_until_it_is_taken_off(model: Any, packs: dict[str, Pac
         with pytest.raises(ModelError, match="pack already"), protected(model, packs["fixed"]):
             pass
         assert torch.equal(model.generate(**pictured.inputs, **GREEDY), expected)
-        with pytest.raises(ModelError, match="a copy would run the original"):
+        with pytest.raises(ModelError, match="a copy would call the original"):
             deepcopy(model)
     finally:
         assert unprotect(model) is model
     assert torch.equal(model.generate(**pictured.inputs, **GREEDY), bare)
-    with pytest.raises(ModelError, match="the model is not protected"):
+    with pytest.raises(ModelError, match="the model is neither protected nor edited"):
         unprotect(model)

@@ -126,7 +126,7 @@ def test_positions_that_take_a_processor_are_refused(
     edit = fixed_correction(drift, Site((1,), "request"), 1.0)
     pack = Pack.of("tiny", identity_of(model), edit, source)
     with (
-        pytest.raises(PackError, match="positions 'request', which a plain model cannot tell"),
+        pytest.raises(PackError, match="positions 'request', which cannot be found without a processor"),
         protected(model, pack),
     ):
         pass

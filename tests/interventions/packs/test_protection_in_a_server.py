@@ -74,7 +74,7 @@ def test_every_way_to_edit_takes_its_turn(
 
     def take_off() -> None:
         start.wait()
-        with pytest.raises(ModelError, match="nothing to take off"):
+        with pytest.raises(ModelError, match="neither protected nor edited"):
             while True:
                 unprotect(model)
 
@@ -84,7 +84,7 @@ def test_every_way_to_edit_takes_its_turn(
         thread.start()
     for thread in threads:
         thread.join()
-    assert all("already" in each or "nothing to take off" in each for each in told)
+    assert all("already" in each or "neither protected nor edited" in each for each in told)
     assert torch.equal(model.generate(**words.inputs, **GREEDY), bare)
 
 
@@ -99,7 +99,7 @@ def test_the_gate_s_record_is_that_of_the_prompts(
         assert [one.strength for one in found] == pytest.approx(strengths[kind], abs=1e-4)
         assert [one.fired for one in found] == [strength > 0 for strength in strengths[kind]]
         assert all((one.signal is None) == (kind == "fixed") for one in found)
-    with pytest.raises(ModelError, match="nothing is recorded"):
+    with pytest.raises(ModelError, match="there is no record"):
         protection_record(model)
 
 
@@ -247,7 +247,7 @@ def test_offloaded_and_adapted_models_are_protected_when_asked(
     """Neither changes a number here, so that the answers are those of the model itself."""
     with protected(plain, packs[kind]):
         expected = plain.generate(**pictured.inputs, **GREEDY)
-        with pytest.raises(ModelError, match="a copy would run the original"):
+        with pytest.raises(ModelError, match="a copy would call the original"):
             deepcopy(plain)
     model = deepcopy(plain)
     changed(model)
@@ -258,7 +258,7 @@ def test_offloaded_and_adapted_models_are_protected_when_asked(
     again = deepcopy(plain)
     protect(again, packs[kind])
     changed(again)
-    with pytest.raises(ModelError, match="were changed while it is protected"):
+    with pytest.raises(ModelError, match="changed while it was protected"):
         again.generate(**pictured.inputs, **GREEDY)
     unprotect(again)
 
@@ -271,7 +271,7 @@ def test_weights_that_change_under_protection_are_refused(
     with torch.no_grad():
         changed.model.language_model.layers[3].mlp.up_proj.weight[0, 0] += 1e-3
     with pytest.raises(
-        ModelError, match=r"were changed while it is protected .*; unprotect\(model\), and do it again"
+        ModelError, match=r"changed while it was protected .*; unprotect\(model\), and do it again"
     ):
         changed.generate(**words.inputs, **GREEDY)
     unprotect(changed)
