@@ -1,4 +1,4 @@
-"""`regap ablate` and `regap sweep`: what each part of each layer does, and each strength of a shift at each layer."""
+"""`regap ablate` and `regap sweep`: the effect of each component, and of shifts at each layer and strength."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WIDTH = 128
-"""Columns of the printed table: a narrower screen wraps its lines rather than its cells."""
+"""Columns of the printed table; a narrower screen wraps its lines and not its cells."""
 Components = Annotated[
     list[str] | None,
     typer.Option(
@@ -26,12 +26,12 @@ Replacements = Annotated[
     list[str] | None,
     typer.Option(
         "--replace",
-        help="By what: zero, mean, resample, patch-text or patch-image; repeat for more. "
+        help="Replacement: zero, mean, resample, patch-text or patch-image; repeat for more. "
         "mean and patch-text by default.",
     ),
 ]
 Layers = Annotated[str | None, typer.Option(help="Blocks, such as 3-7,10; all by default.")]
-Heads = Annotated[str | None, typer.Option(help="With --component head: which, such as 0-3; all by default.")]
+Heads = Annotated[str | None, typer.Option(help="Heads for --component head, such as 0-3; all by default.")]
 Places = Annotated[
     list[str] | None,
     typer.Option(
@@ -40,10 +40,11 @@ Places = Annotated[
     ),
 ]
 Together = Annotated[
-    bool, typer.Option("--together", help="Ablate all of the layers at once instead of one after another.")
+    bool, typer.Option("--together", help="Ablate all layers at once instead of one after another.")
 ]
 Controls = Annotated[
-    bool, typer.Option(help="Random directions of equal size, and runs patched with themselves.")
+    bool,
+    typer.Option(help="Add controls: random directions of equal size, and runs patched with themselves."),
 ]
 Answers = Annotated[
     bool, typer.Option("--answers", help="Also generate and judge answers under each ablation; slow.")
@@ -67,7 +68,7 @@ def ablate(
     answers: Answers = False,
     **flags: Any,
 ) -> None:
-    """Replace attention, MLPs, heads, blocks or directions, layer by layer, and measure how refusal changes."""
+    """Ablate or patch attention, MLPs, heads, blocks or directions, layer by layer, and measure changes of refusal."""
     from regap.analyses.ablation.ablate import ablate_run
     from regap.analyses.ablation.cells import AblationRequest
     from regap.analyses.runs.config import read_layers
@@ -97,7 +98,7 @@ def sweep(
     layers: Layers = None,
     **flags: Any,
 ) -> None:
-    """Remove the drift, or a part of it, at every layer and strength, and read refusal off the first token."""
+    """Remove the drift, or a part of it, at every layer and strength, and read refusal from the first token."""
     from regap.analyses.ablation.layer_sweep import check_doses, sweep_run
     from regap.analyses.runs.config import read_layers
 
@@ -123,7 +124,7 @@ def _draw(folder: Path, answer: Path, name: str, *, again: bool) -> None:
 
 
 def _print_largest(table: "pd.DataFrame", count: int = 12) -> None:
-    """The ablations that move the log-odds of a refusal most, on harmful prompts."""
+    """Print the ablations with the largest changes of the log-odds of a refusal, on harmful prompts."""
     rows = table[(table.measure == "log_odds") & (table.label == "harmful")]
     shown = Table(
         "arm", "component", "layers", "replaced by", "at", "change of log-odds", "as far at random", box=None

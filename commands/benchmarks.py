@@ -1,4 +1,4 @@
-"""`regap benchmarks`: which benchmarks are read, where they come from, and which of them are at hand."""
+"""`regap benchmarks`: the supported benchmarks, their sources, and which of them are in a folder."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def benchmarks(
-    folder: Annotated[Path | None, typer.Argument(help="Folder in which benchmarks lie.")] = None,
+    folder: Annotated[Path | None, typer.Argument(help="Folder of downloaded benchmarks.")] = None,
 ) -> None:
-    """List the benchmarks: rows, arms, licence, where to get each, and what is present in a folder."""
+    """List the benchmarks with rows, arms, licence and source, and show which of them are in a folder."""
     from regap.errors import PairError
     from regap.geometry.data.benchmarks.catalogue import CATALOGUE
 
     if folder and not folder.is_dir():
-        raise PairError(f"folder {folder} is not there; name the folder in which benchmarks lie")
+        raise PairError(f"folder {folder} does not exist; name the folder of downloaded benchmarks")
     screen.print(_table(list(CATALOGUE.values()), folder))
     screen.print("\nwhere to get them:")
     for card in CATALOGUE.values():

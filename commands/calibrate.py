@@ -1,4 +1,4 @@
-"""`regap calibrate`: which recipe of ReGap calibration pairs choose, and why."""
+"""`regap calibrate`: choose ReGap's recipe on calibration pairs."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,14 +11,14 @@ from rich.table import Table
 from regap.commands.options import CAPTURING, progress, run_of, screen, takes
 
 WIDTH = 110
-"""Columns of the printed table: a narrower screen wraps its lines rather than its cells."""
+"""Columns of the printed table; a narrower screen wraps its lines and not its cells."""
 RunOrNone = Annotated[
     Path | None,
-    typer.Argument(help="A run folder, whose settings and pairs are used again; or give --model."),
+    typer.Argument(help="A run folder whose settings and pairs are used; or give --model."),
 ]
 HeldOut = Annotated[
     bool,
-    typer.Option("--held-out", help="Then ask test pairs, once, by first tokens, under all that was chosen."),
+    typer.Option("--held-out", help="Then test the chosen corrections once on test pairs, by first tokens."),
 ]
 
 
@@ -28,7 +28,7 @@ def calibrate(
     held_out: HeldOut = False,
     **flags: Any,
 ) -> None:
-    """Choose ReGap's recipe on calibration pairs for a budget of false refusals, and write all that were tried."""
+    """Choose ReGap's recipe on calibration pairs, within a budget of false refusals; write a table of all recipes."""
     from regap.analyses.calibration.recipes import calibrate_run
 
     recipe = {name: flags[name] for name in ("false_refusals", "signal")}
@@ -58,6 +58,4 @@ def calibrate(
     path = found.question.folder / "tables" / "recipes.parquet"
     screen.print(f"all {len(choice.trials)} recipes: {escape(str(path))}", soft_wrap=True)
     if run:
-        screen.print(
-            "the run keeps the correction it was made with; `regap run --false-refusals` makes it anew"
-        )
+        screen.print("the correction of the run is not changed; use `regap run --false-refusals` for that")

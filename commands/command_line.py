@@ -1,4 +1,4 @@
-"""The command line. Heavy imports wait until a command runs, so that --help answers at once."""
+"""The command line. Slow imports are made only when a command runs, so that --help is fast."""
 
 import os
 import sys
@@ -48,7 +48,7 @@ ORGANISM_COMMANDS = (organism.train, organism.card, organism.pairs)
 
 
 def application(asked: Collection[str]) -> typer.Typer:
-    """Return the command line; the flags of settings are read for the commands asked for, so that --help is quick."""
+    """Return the command line; settings flags are added only to the commands in `asked`, so that --help is fast."""
     app = typer.Typer(
         name="regap",
         no_args_is_help=True,
@@ -85,18 +85,18 @@ def _top(
 
 
 def main() -> None:
-    """Run the command line: an error is one line, and the exit code says what kind it is."""
+    """Run the command line; an error is one line. Exit codes: 2 invalid input, 1 other errors, 130 interrupted."""
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # Threads that wait by spinning make a machine with other work on it many times slower. Read when torch is imported.
+    # Spinning threads make a busy machine many times slower. The variable is read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         application(sys.argv[1:])()
     except SystemExit as end:
-        if end.code != 130:  # what typer makes of an interruption
+        if end.code != 130:  # typer's exit code for an interruption
             raise
-        _stop("stopped; what was finished is kept: run the same command again to go on", 130)
+        _stop("stopped; finished results are kept: run the same command again to continue", 130)
     except Exception as error:
         if debug:
             raise

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 Methods = Annotated[
     list[str] | None,
-    typer.Option("--method", help="Method to compare; repeat for more. All whose arms are there by default."),
+    typer.Option(
+        "--method",
+        help="Method to compare; repeat for more. By default all methods whose arms are available.",
+    ),
 ]
 
 
@@ -37,7 +40,7 @@ Methods = Annotated[
     "seed",
 )
 def compare(method: Methods = None, **flags: Any) -> None:
-    """Compare defences on the same pairs; calibration pairs choose each one's site and strength within one budget."""
+    """Compare defences on the same pairs, with sites and strengths chosen on calibration pairs within one budget."""
     settings = settings_of(flags)
     from regap.analyses.comparison.compare import compare as compare_methods
     from regap.figures.gallery import write_figures
@@ -54,7 +57,7 @@ def compare(method: Methods = None, **flags: Any) -> None:
 
 
 WIDTH = 178
-"""Columns of the printed tables: a narrower screen wraps their lines rather than their cells."""
+"""Columns of the printed tables; a narrower screen wraps their lines and not their cells."""
 HEADS = {
     "attack_success": "attack success %",
     "over_refusal": "over-refusal %",
@@ -66,13 +69,13 @@ LEGEND = (
     "0.05 or more, the smallest change, in points, that would have been found with 80 % power at 5 % before correction"
 )
 HALF_UP = 1e-9
-"""Added to a percentage, so that a half is rounded up; Python alone rounds it to the even number."""
+"""Added to a percentage so that a half is rounded up; Python rounds it to the even number."""
 PER_TABLE = 5
-"""Categories in one printed table."""
+"""Most categories in one printed table."""
 
 
 def print_comparison(folder: Path) -> None:
-    """Print the tables of a comparison model by model, and what was left out of it."""
+    """Print the tables of a comparison for each model, with notes on what was left out."""
     from regap.analyses.runs.records import Record
 
     console = Console(width=max(screen.width, WIDTH), highlight=False)
@@ -106,13 +109,13 @@ def _outcomes(outcomes: "pd.DataFrame", settings: "pd.DataFrame", times: "pd.Dat
 
 
 def share(row: Any) -> str:
-    """A share with its interval, in percent."""
+    """Return a share with its interval, in percent."""
     value, low, high = (f"{100 * row[name] + HALF_UP:.0f}" for name in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
 
 
 def tested(row: Any) -> tuple[str, str]:
-    """The corrected p-value, and beside a null the smallest change that would have been found, in points."""
+    """Return the corrected p-value and, if it is not significant, the smallest detectable change, in points."""
     p, detectable = row["p_holm"], row["detectable"]
     if p != p:
         return "", ""
@@ -128,7 +131,7 @@ def _acts(row: dict[Any, Any]) -> list[str]:
 
 
 def also_runs(row: dict[Any, Any]) -> str:
-    """What a method runs for each input beside the answer that counts."""
+    """Return what a method runs for each input besides the final answer."""
     parts = [str(row["looks_at"])] if row["looks_at"] else []
     parts += [f"{row['readings']} x last token"] if row["readings"] else []
     parts += [str(row["writes"])] if row["writes"] else []
@@ -137,7 +140,7 @@ def also_runs(row: dict[Any, Any]) -> str:
 
 
 def _categories(shares: "pd.DataFrame", titles: dict[str, str]) -> list[Table]:
-    """Tables of attack success by category, and of refusals of contrasts by category where there are any."""
+    """Return tables of attack success by category, and of refusals of contrasts by category if there are any."""
     tables = []
     for measure in ("attack_success", "contrast_over_refusal"):
         rows = shares[shares["measure"] == measure]

@@ -1,4 +1,4 @@
-"""`regap figures`, `regap report` and `regap explore`: what a run found, drawn from its tables."""
+"""`regap figures`, `regap report` and `regap explore`: draw a run from its tables."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,23 +10,23 @@ from regap.commands.options import Run, check_run, progress, screen, takes
 
 
 def figures(
-    run_folders: Annotated[list[Path], typer.Argument(help="A run folder; several are drawn in one figure.")],
+    run_folders: Annotated[list[Path], typer.Argument(help="Run folder; several are drawn in one figure.")],
     only: Annotated[list[str] | None, typer.Option(help="Draw only this figure; repeat for more.")] = None,
-    layer: Annotated[int | None, typer.Option(min=0, help="Draw this layer, counted from 0.")] = None,
+    layer: Annotated[int | None, typer.Option(min=0, help="Draw this layer, 0-based.")] = None,
     measure: Annotated[str | None, typer.Option(help="Draw this measure, such as d_prime or auroc.")] = None,
     arm: Annotated[list[str] | None, typer.Option(help="Draw only this arm; repeat for more.")] = None,
     formats: Annotated[
-        str | None, typer.Option("--format", help="Print as pdf, svg or png, or several with commas between.")
+        str | None, typer.Option("--format", help="Print as pdf, svg or png; separate several with commas.")
     ] = None,
     style: Annotated[str | None, typer.Option(help="Print style: paper (the default) or slides.")] = None,
     width: Annotated[float | None, typer.Option(help="Width of printed figures in millimetres.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of printed figures; RUN/figures/STYLE by default.")
+        Path | None, typer.Option(help="Folder for printed figures; RUN/figures/STYLE by default.")
     ] = None,
 ) -> None:
-    """Draw the figures of a run again from its tables: for the browser, or with --format for print.
+    """Draw the figures of a run again from its tables, for the browser or, with --format, for print.
 
-    Printed figures come with captions as text and with tables in LaTeX and Markdown.
+    Printed figures come with text captions and with tables in LaTeX and Markdown.
     """
     from regap.figures.gallery import FigureOptions, write_figures
     from regap.figures.print.publishing import publish, publish_together
@@ -53,7 +53,7 @@ def figures(
 
 
 def report(run_folder: Run) -> None:
-    """Write report.html of a run again, as one file that opens offline."""
+    """Write report.html of a run again, as one file that works offline."""
     from regap.figures.report import write_report
 
     check_run(run_folder)
@@ -63,14 +63,14 @@ def report(run_folder: Run) -> None:
 @takes("model", "pairs")
 def explore(
     run_folder: Run,
-    other: Annotated[Path | None, typer.Argument(help="A second run folder, shown beside the first.")] = None,
+    other: Annotated[Path | None, typer.Argument(help="Second run folder, shown beside the first.")] = None,
     port: Annotated[
         int, typer.Option(help="Port on 127.0.0.1; 0 takes any free one.", min=0, max=65535)
     ] = 8050,
     browser: Annotated[bool, typer.Option(help="Open the page in a web browser.")] = True,
     **flags: Any,
 ) -> None:
-    """Look at a run in the browser, layer by layer and item by item; with --model, intervene live."""
+    """Explore a run in the browser, layer by layer and item by item; with --model, also intervene live."""
     from regap.figures.explorer.app import application
     from regap.figures.explorer.run.explored import ExploredRun
     from regap.figures.explorer.server import HOST, free_port, serve
@@ -79,7 +79,7 @@ def explore(
     port = free_port(port)
     live = None
     if flags["pairs"] and not flags["model"]:
-        raise ValueError("--pairs goes with --model, which intervenes live; add it, or leave --pairs out")
+        raise ValueError("--pairs needs --model, which intervenes live; add it, or leave --pairs out")
     if flags["model"]:
         from regap.analyses.live.model import LiveModel
 

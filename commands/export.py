@@ -1,4 +1,4 @@
-"""`regap pack` and `regap inspect-logs`: what leaves a finished run for other tools."""
+"""`regap pack` and `regap inspect-logs`: export a finished run for other tools."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,13 +11,13 @@ from regap.commands.options import Run, screen, takes
 
 def pack(
     run_folder: Run,
-    out: Annotated[Path, typer.Option(help="Folder of the pack: new, or of a pack that is replaced.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pack: a new one, or that of a pack to replace.")],
     method: Annotated[
         str, typer.Option(help="Correction to pack: fixed (one strength for all) or regap (gated).")
     ] = "regap",
     even_if_worse: Annotated[
         bool,
-        typer.Option("--even-if-worse", help="Pack a correction that raises attack success all the same."),
+        typer.Option("--even-if-worse", help="Pack the correction even if it raises attack success."),
     ] = False,
 ) -> None:
     """Pack a finished run's correction: vectors, gate, model identity and measured outcomes, without the model."""
@@ -27,7 +27,7 @@ def pack(
     check_folder(out)
     written = write_pack(pack_of(run_folder, method, even_if_worse=even_if_worse), out)
     screen.print(
-        f"pack: {escape(str(written))}; README.md says what it is for and what was measured", soft_wrap=True
+        f"pack: {escape(str(written))}; README.md describes its model, its effect and its use", soft_wrap=True
     )
     screen.print("use it on the plain Hugging Face model:", soft_wrap=True)
     screen.print(
@@ -36,7 +36,7 @@ def pack(
     )
 
 
-Logs = Annotated[Path | None, typer.Option(help="Folder of the logs; RUN/inspect by default.")]
+Logs = Annotated[Path | None, typer.Option(help="Folder for the logs; RUN/inspect by default.")]
 
 
 @takes("seed")

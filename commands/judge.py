@@ -1,4 +1,4 @@
-"""`regap judge`: the answers of a run judged again by other judges, and how far all of them agree."""
+"""`regap judge` and `regap calibrate-judges`: judge answers again, compare judges with one another and with people."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from regap.analyses.runs.records import Record
 
 SHOWN = 5
-"""Answers on which judges differ that are printed; the table has them all."""
+"""Printed answers on which judges differ; the table has all of them."""
 LONGEST = 70
-"""Characters of an answer that are printed: harmful ones are not spread."""
+"""Most characters of an answer that are printed, so that harmful answers are not spread."""
 
 
 @takes(*RELOCATING, "seed")
@@ -28,35 +28,39 @@ def judge(
         typer.Option(help="Judge by name; repeat for more. All judges of stored answers by default."),
     ] = None,
     first_token: Annotated[
-        bool, typer.Option("--first-token", help="Load the model too, for log-odds that it opens a refusal.")
+        bool,
+        typer.Option(
+            "--first-token",
+            help="Also load the model, for the log-odds that its first token opens a refusal.",
+        ),
     ] = False,
     model_judge: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=FOLDER: harmbench, llama_guard_3, llama_guard_4, md_judge, strongreject_finetuned, wildguard, "
-            "or strongreject_rubric or outcome for any chat model, and its checkpoint; repeat for more."
+            help="Judge model and its checkpoint, as NAME=FOLDER; repeat for more. Names: harmbench, llama_guard_3, "
+            "llama_guard_4, md_judge, strongreject_finetuned, wildguard; for chat models strongreject_rubric, outcome."
         ),
     ] = None,
     endpoint: Annotated[
         str | None,
         typer.Option(
-            help="OpenAI-compatible address, such as https://HOST/v1: requests and answers are sent there."
+            help="OpenAI-compatible address, such as https://HOST/v1; requests and answers are sent there."
         ),
     ] = None,
     endpoint_model: Annotated[str | None, typer.Option(help="Name of the model behind the endpoint.")] = None,
     endpoint_prompt: Annotated[
-        str, typer.Option(help="How the endpoint is asked: outcome or strongreject_rubric.")
+        str, typer.Option(help="Prompt for the endpoint: outcome or strongreject_rubric.")
     ] = "outcome",
     endpoint_key: Annotated[
         str | None,
-        typer.Option(help="Environment variable that holds the endpoint's key; no key is sent without it."),
+        typer.Option(help="Environment variable with the endpoint's key; without it no key is sent."),
     ] = None,
     endpoint_rate: Annotated[
-        float | None, typer.Option(help="Most questions a minute to the endpoint.")
+        float | None, typer.Option(help="Most requests per minute to the endpoint.")
     ] = None,
     **flags: Any,
 ) -> None:
-    """Judge the answers of a run again, generating none: verdicts, agreement between judges, and comparisons."""
+    """Judge the stored answers of a run again: verdicts, agreement between judges, and comparisons."""
     from regap.analyses.judges.judge_panel import panel, save_panel, with_verdicts
     from regap.analyses.judges.registry import judges_named
     from regap.analyses.judges.stored_answers import stored_answers
@@ -64,15 +68,13 @@ def judge(
     from regap.analyses.utility.tables import stored_utility, with_known
 
     if not (endpoint or endpoint_model) and (endpoint_key or endpoint_rate):
-        raise ValueError(
-            "--endpoint-key and --endpoint-rate go with --endpoint; name it too, or leave them out"
-        )
+        raise ValueError("--endpoint-key and --endpoint-rate need --endpoint; add it, or leave them out")
     device, seed = flags["device"], flags.pop("seed")
     if device and not (model_judge or first_token):
-        raise ValueError("--device is where a --model-judge is loaded; name one too, or leave it out")
+        raise ValueError("--device needs --model-judge or --first-token; add one, or leave it out")
     if not first_token and (unused := [name for name, value in flags.items() if value and name != "device"]):
         raise ValueError(
-            f"--{unused[0].replace('_', '-')} goes with --first-token; add it, or leave the flag out"
+            f"--{unused[0].replace('_', '-')} needs --first-token; add it, or leave the flag out"
         )
     named = judges_named(judge or [])
     stored = stored_answers(run_folder)
@@ -112,14 +114,14 @@ def judge(
 @takes("seed")
 def calibrate_judges(
     labels: Annotated[
-        Path, typer.Argument(help="CSV of completions that people labelled, in XSTest's format.")
+        Path, typer.Argument(help="CSV file of completions labelled by people, in XSTest's format.")
     ],
     judge: Annotated[
         list[str] | None, typer.Option(help="Judge by name; repeat for more. All by default.")
     ] = None,
     **flags: Any,
 ) -> None:
-    """Compare judges with people: precision, recall and kappa of refusals, on completions that people labelled."""
+    """Compare judges with people: precision, recall and kappa of refusals, on completions labelled by people."""
     from regap.analyses.judges.against_people import calibration, read_labelled
     from regap.analyses.judges.registry import judges_named
 
@@ -172,13 +174,13 @@ def _agreement(record: "Record") -> Table:
 
 def _print_disagreements(found: "JudgePanel", record: "Record | None") -> None:
     if record is None:
-        screen.print("no answer on which two judges differ" if len(found.judges) > 1 else "one judge alone")
+        screen.print("no two judges differ on any answer" if len(found.judges) > 1 else "only one judge")
         return
     answers = {
         (one.condition, one.arm, one.pair.pair_id): one.completion.text for one in found.stored.answers
     }
     rows: list[dict[Any, Any]] = record.table.to_dict("records")
-    screen.print(f"{len(rows)} times two judges differ on an answer; the first {min(SHOWN, len(rows))}:")
+    screen.print(f"two judges differ on an answer {len(rows)} times; the first {min(SHOWN, len(rows))}:")
     for row in rows[:SHOWN]:
         text = " ".join(answers[row["condition"], row["arm"], row["pair_id"]].split())
         cut = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
@@ -203,7 +205,7 @@ def _comparisons(record: "Record", judge: str) -> Table:
 
 
 def _detectable(row: dict[Any, Any]) -> str:
-    """What a null can rule out; nothing is said where a change was found."""
+    """Return the smallest detectable change if no change was found, else nothing."""
     if row["p"] < 0.05:
         return ""
     return f"{row['detectable']:.2g}" if row["detectable"] == row["detectable"] else "any"

@@ -1,4 +1,4 @@
-"""`regap doctor`: what is asked of a model before a run."""
+"""`regap doctor`: check installation and model before a run."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +17,7 @@ def doctor(
     model: Annotated[str | None, typer.Argument(help="organism, a checkpoint folder or a hub id.")] = None,
     **flags: Any,
 ) -> None:
-    """Check the installation and, on a model, that hooks read and write what they say."""
+    """Check the installation, and that hooks read and write the right states of a model."""
     from regap.analyses.runs.config import read_config
     from regap.analyses.runs.run import runner_of
     from regap.analyses.self_test.checks import check_environment, check_model, in_one_line, shown_prompt

@@ -1,4 +1,4 @@
-"""Flags of settings, made from the fields of RunConfig; and where commands print."""
+"""Flags of settings, made from the fields of RunConfig, and the consoles that commands print to."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,15 +19,17 @@ if TYPE_CHECKING:
 screen = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
-Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings; flags win over it.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="TOML file with settings; flags take precedence.")
+]
 Force = Annotated[
     bool | None,
-    typer.Option("--force", help="Where the folder holds another run, move that to before-N inside it."),
+    typer.Option("--force", help="If the folder holds another run, move it to before-N inside the folder."),
 ]
-Run = Annotated[Path, typer.Argument(help="A run folder.")]
+Run = Annotated[Path, typer.Argument(help="Run folder.")]
 Again = Annotated[
     Path | None,
-    typer.Argument(help="A finished run folder, taken up with its settings; none for a run of its own."),
+    typer.Argument(help="Finished run folder, whose settings are used; leave it out to start a new run."),
 ]
 
 
@@ -37,7 +39,7 @@ def run_of(
     track: "Tracker",
     check: "Callable[[Any], None] | None" = None,
 ) -> "OpenedRun":
-    """Return the run in the folder, found and executed as the flags say, or a new one that the flags ask for."""
+    """Return the run in the folder, with changes by the flags; without a folder, a new run with these flags."""
     from regap.analyses.runs.run import open_run, start_run
 
     if folder is None:
@@ -48,18 +50,18 @@ def run_of(
 
 
 def check_run(folder: Path) -> None:
-    """Raise ValueError for a folder that holds nothing of a run, so that nothing is written into a stranger's."""
+    """Raise ValueError unless the folder holds a run, so that nothing is written into other folders."""
     known = ("config.toml", "provenance.json", "summary.json", "tables")
     if not any((folder / name).exists() for name in known):
-        raise ValueError(f"run folder {folder} holds no run; name a folder that `regap run` made")
+        raise ValueError(f"run folder {folder} does not hold a run; name a folder that `regap run` made")
 
 
 LOADING = ("device", "dtype", "device_map", "quantize", "attention", "revision", "download")
 """How a model is loaded."""
 LIMITS = ("batch_size", "batch_tokens")
-"""How much goes through a model at once."""
+"""How much a model processes at once."""
 RELOCATING = ("model", "pairs", "data", "device", "device_map", "download", *LIMITS)
-"""Where a finished run's model and pairs are now, and how it is executed now."""
+"""Where the model and pairs of a finished run are now, and how to execute it."""
 ASKING = (
     "pairs",
     "columns",
@@ -73,16 +75,16 @@ ASKING = (
     "system",
     "limit",
 )
-"""What is asked."""
+"""What the model is asked."""
 CAPTURING = ("model", *ASKING, "out", *LOADING, *LIMITS, "config", "force")
-"""What every command takes that reads residual streams."""
+"""The settings of every command that reads residual streams."""
 FLAG_NAMES = {"arms": "--arm"}
-"""Flags that are not called as their setting is."""
+"""Flags with another name than their setting."""
 _TAKEN: dict[Callable[..., None], tuple[str, ...]] = {}
 
 
 def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Let a command take these settings as flags, in its `**flags`, by name; None where a flag is not set."""
+    """Let a command take these settings as flags, in its `**flags`; None for a flag that is not set."""
 
     def taking(command: Callable[..., None]) -> Callable[..., None]:
         _TAKEN[command] = names
@@ -92,7 +94,7 @@ def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Return the command with the flags of its settings; what they are called and do is read off RunConfig."""
+    """Return the command with the flags of its settings; names and help texts are those of RunConfig."""
     if command not in _TAKEN:
         return command
     from regap.analyses.runs.config import RunConfig
@@ -111,7 +113,7 @@ def _with_flags(command: Callable[..., None], flags: dict[str, Any]) -> Callable
 
 
 def _flag(name: str, field: "FieldInfo") -> Any:
-    """The flag of a setting: several texts are repeated, several numbers are one text, yes is the flag alone."""
+    """Return the flag of a setting: a list of strings is a repeated flag, a list of numbers one string."""
     flag, told = FLAG_NAMES.get(name, f"--{name.replace('_', '-')}"), field.description or ""
     kind: Any = next((one for one in (bool, int, float) if field.annotation in (one, one | None)), str)
     if "tuple[str" in str(field.annotation):
@@ -121,7 +123,7 @@ def _flag(name: str, field: "FieldInfo") -> Any:
 
 @contextmanager
 def progress() -> "Iterator[Tracker]":
-    """Yield a tracker that shows one bar for each step, with the time left, on the error stream."""
+    """Yield a tracker that shows a progress bar for each stage, with the time left, on the error stream."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description:<46}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -135,7 +137,7 @@ def progress() -> "Iterator[Tracker]":
 
 
 def settings_of(flags: dict[str, Any]) -> "RunConfig":
-    """Return the settings that flags, variables and the file of --config ask for."""
+    """Return the settings from flags, REGAP_* variables and the file of --config."""
     from regap.analyses.runs.config import read_config
 
     given = {name: value for name, value in flags.items() if name not in ("config", "force") and value != []}

@@ -11,12 +11,12 @@ from regap.commands.options import progress, screen, takes
 
 def train(
     out: Annotated[
-        Path, typer.Option(help="Folder for the checkpoints; training goes on from what is there.")
+        Path, typer.Option(help="Folder for the checkpoints; training continues from those that are there.")
     ],
     threads: Annotated[int, typer.Option(help="Processor cores to use.")] = 2,
     seed: Annotated[int, typer.Option(help="Seed of data, initial weights and order.")] = 0,
 ) -> None:
-    """Train the whole organism family again, stage by stage; a run that was cut off goes on."""
+    """Train the whole organism family again, stage by stage; an interrupted training continues."""
     from regap.organism import training
 
     training.train(training.TrainingConfig(seed=seed), out, threads)
@@ -24,13 +24,13 @@ def train(
 
 @takes("arms", "seed")
 def pairs(
-    out: Annotated[Path, typer.Option(help="A file that ends in .parquet.")],
+    out: Annotated[Path, typer.Option(help="File to write; its name must end in .parquet.")],
     calibration: Annotated[int | None, typer.Option(min=1, help="Calibration pairs of each label.")] = None,
     test_harmful: Annotated[int | None, typer.Option(min=1, help="Harmful test pairs.")] = None,
     test_harmless: Annotated[int | None, typer.Option(min=1, help="Harmless test pairs.")] = None,
     **flags: Any,
 ) -> None:
-    """Write the pairs that `regap demo` asks, pictures included, or more of them: an example of a pairs file."""
+    """Write the pairs of `regap demo`, or more such pairs, to a pairs file, pictures included."""
     from dataclasses import replace
 
     from regap.analyses.runs.pairs import DEMO_PAIRS

@@ -1,4 +1,4 @@
-"""`regap demo`, `regap run`, `regap capture` and `regap plan`: from a model and pairs to a run folder, and its cost."""
+"""`regap demo`, `regap run`, `regap capture` and `regap plan`: make a run folder, and estimate its cost."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,7 +52,7 @@ def run(**flags: Any) -> None:
 
 @takes(*CAPTURING, "arms", "position", "seed")
 def capture(**flags: Any) -> None:
-    """Capture residual streams; write directions, drift and separability. No answer is generated."""
+    """Capture residual streams; write directions, drift and separability, without generating answers."""
     settings = settings_of(flags)
     from regap.analyses.runs.every_analysis import capture_only
 
@@ -77,7 +77,7 @@ def _run(config: "RunConfig", *, force: bool) -> None:
 
 
 def _print_notes(folder: Path) -> None:
-    """What was left out or made when the pairs were gathered."""
+    """Print what was left out or made when the pairs were read."""
     import json
 
     for note in json.loads((folder / "provenance.json").read_text())["notes"]:
@@ -88,7 +88,7 @@ def _print_claims(folder: Path) -> None:
     from regap.analyses.runs.records import Record, own_table
 
     if not own_table(folder, "claims").is_file():
-        return  # words alone, or a model that refuses nothing
+        return  # text only, or a model that refuses nothing
     colours = {"holds": "green", "does not hold": "red", "unclear": "yellow"}
     for row in Record.load(folder, "claims").table.to_dict("records"):
         colour = colours[row["verdict"]]
@@ -100,20 +100,20 @@ def _print_claims(folder: Path) -> None:
 @takes("pairs", "columns", "labels", "dtype", "revision", "download", *LIMITS, "max_new_tokens")
 def plan(
     model: Annotated[str, typer.Argument(help="organism, a checkpoint folder or a hub id.")],
-    prompts: Annotated[int, typer.Option(help="Without --pairs: how many prompts, of all arms.")] = 1000,
-    tokens: Annotated[int, typer.Option(help="Without --pairs: tokens of words in a prompt.")] = 64,
+    prompts: Annotated[int, typer.Option(help="Without --pairs: number of prompts in all arms.")] = 1000,
+    tokens: Annotated[int, typer.Option(help="Without --pairs: text tokens of a prompt.")] = 64,
     image_size: Annotated[
-        str | None, typer.Option(help="Without --pairs: HEIGHTxWIDTH of one picture a prompt.")
+        str | None, typer.Option(help="Without --pairs: HEIGHTxWIDTH of one picture in each prompt.")
     ] = None,
     tflops: Annotated[
         float | None,
         typer.Option(
-            help="What the device does in large matrix products; this processor's by default.", min=1e-3
+            help="Speed of the device in large matrix products; that of this processor by default.", min=1e-3
         ),
     ] = None,
     **flags: Any,
 ) -> None:
-    """Estimate parameters, memory, disk and time of a run from the configuration alone; no weight is loaded."""
+    """Estimate parameters, memory, disk space and time of a run from the model's configuration, without weights."""
     from regap.analyses.runs import plan as planning
     from regap.analyses.runs.config import read_config
     from regap.analyses.runs.pairs import pairs_of

@@ -1,4 +1,4 @@
-"""`regap utility`: a utility benchmark under a run's corrections, scored by the benchmark's own rule."""
+"""`regap utility`: a utility benchmark with a run's corrections, scored by the benchmark's own rule."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 def utility(
     run_folder: Run,
     benchmark: Annotated[str, typer.Option(help="mme, pope, scienceqa, mmbench, mmbench-circular or mmmu.")],
-    limit: Annotated[int | None, typer.Option(help="At most this many questions, and their twins.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Most questions; their twins are added.")] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(help="Method of `regap compare` to ask under too, at the site the run chooses; repeat."),
+        typer.Option(help="Also use this method of `regap compare`, at the run's site; repeat for more."),
     ] = None,
     **flags: Any,
 ) -> None:
-    """Ask a run's model a utility benchmark, uncorrected and corrected, and score it by the benchmark's rule."""
+    """Ask a run's model the questions of a utility benchmark, with and without corrections, and score the answers."""
     from regap.analyses.utility.asked import Asking, ask_utility
     from regap.analyses.utility.marking import RULES
 
@@ -39,7 +39,7 @@ def utility(
 
 
 def print_utility(records: "dict[str, Record]", benchmark: str) -> None:
-    """Print the measures of a benchmark over all its categories, and what each correction changes."""
+    """Print the measures of a benchmark over all categories, and the changes by each correction."""
     screen.print(_shares(records["utility"], benchmark))
     if "utility_changes" in records:
         screen.print(_changes(records["utility_changes"], benchmark))
@@ -77,7 +77,7 @@ def _changes(record: "Record", benchmark: str) -> Table:
 
 
 def _detectable(row: dict[Any, Any]) -> str:
-    """What a null can rule out; nothing is said where a change was found."""
+    """Return the smallest detectable change if no change was found, else nothing."""
     if row["p"] < 0.05:
         return ""
     return f"{row['detectable']:.2g}" if row["detectable"] == row["detectable"] else "any"

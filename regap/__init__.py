@@ -1,6 +1,6 @@
 """regap: measure, explain and repair the collapse of safety geometry in vision-language models.
 
-Every public name is here, and each is imported when it is first used, so that `import regap` alone loads no torch.
+Every public name is here, and is imported when it is first used, so that `import regap` does not load torch.
 """
 
 from importlib import import_module
@@ -86,7 +86,7 @@ _HOMES = {
     "with_arms": "geometry.data.arm_synthesis",
     "write_pairs": "geometry.data.pair_files",
 }
-"""Where each public name is defined."""
+"""The module of each public name."""
 __all__ = [*_HOMES, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 

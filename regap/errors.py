@@ -1,12 +1,12 @@
-"""The errors that regap raises for what it is given; each message names the argument, its value and the remedy."""
+"""The errors of regap; each message names the argument, its value and the remedy."""
 
 
 class PairError(ValueError):
-    """The pairs given cannot be used."""
+    """The given pairs cannot be used."""
 
 
 class ModelError(ValueError):
-    """The model given cannot be used."""
+    """The given model cannot be used."""
 
 
 class ConfigError(ValueError):
@@ -18,4 +18,4 @@ class PackError(ValueError):
 
 
 class StoreError(OSError):
-    """Results could not be written or read; what was finished is kept."""
+    """Results could not be written or read; finished results are kept."""

@@ -1,4 +1,4 @@
-"""A measured model with its corrections set: everything that is chosen is chosen here, on calibration pairs."""
+"""A measured model with its corrections, which are chosen on calibration pairs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,36 +29,36 @@ from regap.interventions.edits.shift import Shift
 
 @dataclass(frozen=True, eq=False)
 class Calibrated:
-    """A measured model with the corrections that its calibration pairs chose."""
+    """A measured model with the corrections chosen on its calibration pairs."""
 
     seen: Measured
     fixed: Shift
     regap: ReGap
     readings: SignalReadings = field(repr=False)
-    """What the signals that recipes may read say of calibration pairs."""
+    """The signals of all recipes on calibration pairs."""
     choice: Choice = field(repr=False)
-    """Why ReGap is what it is."""
+    """How ReGap's recipe was chosen."""
     first_tokens: bool = False
-    """Judge by the first token alone, refusal or not: a pass of one token in place of each answer."""
+    """Judge only by the first token, refusal or not: a pass of one token in place of each answer."""
 
     @property
     def conditions(self) -> dict[str, list[Edit]]:
-        """The three conditions that everything is reported under."""
+        """The three reported conditions."""
         return {"baseline": [], "fixed": [self.fixed], "regap": [self.regap]}
 
     def answers(
         self, arm: str, conditions: Mapping[str, Sequence[Edit]], pairs: Pairs | None = None
     ) -> dict[str, tuple[Judged, ...]]:
-        """Return judged answers of pairs, of all test pairs by default, in an arm under each condition."""
+        """Return judged answers to these pairs (default: all test pairs) in an arm, under each condition."""
         if self.first_tokens:
             return judged_by_first_token(self.seen, pairs or self.seen.pairs.test, arm, conditions)
         return self.seen.answers(arm, conditions, pairs)
 
 
 def calibrate(seen: Measured) -> Calibrated:
-    """Return the model with site, fixed strength and ReGap chosen on calibration pairs alone.
+    """Return the model with site, fixed strength and ReGap chosen on calibration pairs.
 
-    Raises PairError where the pairs have words alone, or if the model refuses nothing.
+    Raises PairError if the pairs have no image arm, or the model refuses nothing.
     """
     fixed, readings, choice = choose_corrections(seen)
     shift = fixed.shift(seen.drift, seen.refusal)
@@ -66,7 +66,7 @@ def calibrate(seen: Measured) -> Calibrated:
 
 
 def choose_corrections(seen: Measured) -> tuple[Removal, SignalReadings, Choice]:
-    """Return the best fixed strength, what recipes read on calibration pairs, and the recipe chosen."""
+    """Return the best fixed correction, the signals of recipes on calibration pairs, and the chosen recipe."""
     asked = seen.pairs.calibration.where(arm=seen.image_arm)
     strengths, layers = seen.config.strengths, seen.model.layers
 
@@ -83,12 +83,12 @@ def choose_corrections(seen: Measured) -> tuple[Removal, SignalReadings, Choice]
 
 
 def correctable(seen: Measured) -> Sequence[int]:
-    """Return the blocks at which a correction may act; ConfigError for one that the model does not have."""
+    """Return the blocks at which a correction may act; raises ConfigError for one that the model does not have."""
     there = range(seen.model.layers - 1)
     for layer in seen.config.layers:
         if layer not in there:
             raise ConfigError(
-                f"layers are {seen.config.layers}; a correction of this model acts at 0 to {there[-1]}"
+                f"layers are {seen.config.layers}; give layers from 0 to {there[-1]} for this model"
             )
     return seen.config.layers or there
 
@@ -98,13 +98,13 @@ def _asked_for(recipe: Recipe, seen: Measured) -> bool:
 
 
 def regap_of(seen: Measured, choice: Choice) -> ReGap:
-    """Return the chosen recipe as an edit; a gate that opens slowly keeps the hard one's threshold."""
+    """Return the chosen recipe as an edit; other gates than hard keep the threshold of the hard gate."""
     recipe = replace(choice.winner.recipe, gate=seen.config.gate)
     return replace(choice.winner, recipe=recipe).regap(seen.drift, seen.refusal)
 
 
 def most_refusals_within_budget(refused: Tensor, harmful: Tensor, budget: float) -> int:
-    """Return the row with the most harmful refusals of those within the budget, the mildest on ties."""
+    """Return the index of the row with the most harmful refusals within the budget; the first one on ties."""
     on_harmful = refused[:, harmful].double().mean(1)
     on_harmless = refused[:, ~harmful].double().mean(1)
     allowed = on_harmless <= max(budget, float(on_harmless.min()))

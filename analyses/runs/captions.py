@@ -1,4 +1,4 @@
-"""The caption arm: images replaced by what the model itself says that they show."""
+"""The caption arm: images replaced by the model's own descriptions."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from regap.interventions.generation import Completion, generate_each
 from regap.interventions.wording import PLAIN
 
 LONGEST = 128
-"""Tokens of a caption."""
+"""Most tokens of a caption."""
 
 
 def with_captions(
@@ -17,10 +17,10 @@ def with_captions(
     pairs: Pairs,
     arm: str | None = None,
 ) -> Pairs:
-    """Return the pairs with a `caption` arm: the message of an image arm with the model's captions for its images.
+    """Return the pairs with a `caption` arm: the message of an image arm, with the model's captions for its images.
 
-    arm: whose images are captioned; by default each pair's first image arm. A pair that has a caption arm already,
-    or no image arm, stays as it is. Captions are greedy and kept in the runner's store by model, prompt and image.
+    arm: the arm of the images; by default each pair's first image arm. A pair that has a caption arm already, or no
+    image arm, is not changed. Captions are greedy, and kept in the runner's store by model, prompt and image.
     """
     runner = Runner.of(model)
     chosen = {pair.pair_id: _image_arm(pair, arm) for pair in pairs}
@@ -57,6 +57,6 @@ def _image_arm(pair: Pair, arm: str | None) -> str | None:
 
 
 def _captioned(pair: Pair, arm: str, caption: Completion) -> Pair:
-    """The pair with the message of the arm in words alone, the caption after it."""
+    """Return the pair with a caption arm: the text of the image arm, followed by the caption."""
     made = PLAIN.without_pictures(pair.prompts[arm], caption.text)
     return replace(pair, prompts={**pair.prompts, "caption": made})

@@ -1,4 +1,4 @@
-"""Everything that a run depends on, in one frozen value; each setting is stated here and nowhere else."""
+"""All settings of a run, in one frozen value; this is the only place where settings are defined."""
 
 import json
 import os
@@ -20,75 +20,74 @@ from pydantic_settings import (
 from regap.errors import ConfigError
 
 EXECUTION = frozenset({"device", "device_map", "batch_size", "batch_tokens", "download"})
-"""Settings of how a run is executed: numbers depend on them by rounding alone."""
+"""Settings of how a run is executed; results depend on them only by rounding."""
 PLACES = frozenset({"out", "model", "pairs", "data", "contrast_data"})
-"""Settings of where files lie: what a model and pairs are is told by their digests, wherever they lie."""
+"""Settings that are paths; a run identifies its model and pairs by digests, not by their place."""
 
 
 class RunConfig(BaseModel):
-    """The settings of a run, and nothing but what is given: no file and no variable is read.
+    """The settings of a run, exactly as given; no file or variable is read.
 
-    The descriptions are the help texts of the command line's flags, whose names are those of the fields.
+    Names and descriptions of the fields are also those of the command line's flags.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = Field("organism", description="organism, organism:MEMBER, a checkpoint folder or a hub id.")
     family: tuple[str, ...] = Field(
-        (), description="Another model to measure too; drift is compared across models."
+        (), description="Another model to measure; drift is compared across models."
     )
     pairs: str | None = Field(
         None,
-        description="CSV, JSONL or parquet file with one row per pair and arm; the organism's own by default.",
+        description="CSV, JSONL or parquet file with one row per pair and arm; by default the organism's pairs.",
     )
     columns: tuple[str, ...] = Field(
         (),
-        description="Name of a column in the pairs file, as THERE=HERE: prompt=text. THERE= leaves it out.",
+        description="Column of the pairs file as FILE=REGAP, such as prompt=text; FILE= leaves it out.",
     )
     labels: tuple[str, ...] = Field(
-        (), description="Meaning of a label in the pairs file, as THERE=HERE: unsafe=harmful."
+        (), description="Label of the pairs file as FILE=REGAP, such as unsafe=harmful."
     )
     benchmark: str | None = Field(
-        None, description="Benchmark to ask in place of a pairs file; `regap benchmarks` lists them."
+        None, description="Benchmark to use in place of a pairs file; `regap benchmarks` lists them."
     )
-    data: str | None = Field(None, description="Folder of the benchmark's files, as they are distributed.")
+    data: str | None = Field(None, description="Folder of the benchmark's files as they are distributed.")
     harmless: str | None = Field(
         None,
-        description="Harmless prompts to add to the benchmark; everyday requests where it has no harmless ones.",
+        description="Harmless prompts to add to the benchmark; everyday requests by default if it has none.",
     )
     partial: bool = Field(False, description="Accept a benchmark with missing rows or images.")
     contrast: str | None = Field(
         None, description="Harmless prompts that look harmful: xstest, another benchmark, or world."
     )
     contrast_data: str | None = Field(
-        None, description="Folder of the contrast's files; the folder of --data by default."
+        None, description="Folder of the contrast's files; that of --data by default."
     )
     make: tuple[str, ...] = Field(
-        (), description="Arm to make: typographic, blank, noise, blank-colour or caption (by the model)."
+        (),
+        description="Arm to make: typographic, blank, noise, blank-colour or caption (written by the model).",
     )
     style: str | None = Field(
-        None, description="Style of typographic images that are made: figstep, mm-safetybench or plain."
+        None, description="Style of made typographic images: figstep, mm-safetybench or plain."
     )
-    system: str | None = Field(
-        None, description="System message to put before every prompt that has none of its own."
-    )
+    system: str | None = Field(None, description="System message for every prompt without one.")
     read_back: bool = Field(
         False,
-        description="Also ask the model what each image says, and report outcomes on the images it read.",
+        description="Also ask the model for the text in each image, and report outcomes on images that it read.",
     )
-    out: str = Field("runs/run", description="Run folder. An interrupted run goes on there.")
+    out: str = Field("runs/run", description="Run folder; an interrupted run continues there.")
     arms: tuple[str, ...] | None = Field(None, description="Arm to use; all arms of the pairs by default.")
     image_arm: str | None = Field(
-        None, description="Arm to correct; typographic, or the first image arm, by default."
+        None, description="Arm to correct; by default typographic, or else the first image arm."
     )
     layers: tuple[int, ...] = Field(
         (), description="Blocks at which a correction may act, such as 3-7,10; all but the last by default."
     )
     position: str = Field(
         "last",
-        description="Prompt tokens whose states are read: last, after_instruction, image, request, template.",
+        description="Tokens whose states are read: last, after_instruction, image, request or template.",
     )
-    limit: int | None = Field(None, ge=4, description="At most this many pairs of each split and label.")
+    limit: int | None = Field(None, ge=4, description="Most pairs of each split and label.")
     device: str = Field("cpu", description="Torch device, such as cpu or cuda.")
     dtype: str = Field("float32", description="float32, bfloat16, float16 or auto.")
     device_map: str | None = Field(
@@ -101,33 +100,33 @@ class RunConfig(BaseModel):
         None, description="sdpa, eager or flash_attention_2; the model's own by default."
     )
     revision: str | None = Field(None, description="Revision of a hub id.")
-    download: bool = Field(False, description="Allow the download of a model or benchmark that is not here.")
+    download: bool = Field(False, description="Allow the download of a missing model or benchmark.")
     batch_size: int | None = Field(
-        None, ge=1, description="Most prompts run together; by default 64 in a pass and 128 in answers."
+        None, ge=1, description="Most prompts in a batch; by default 64 in a pass and 128 in answers."
     )
     batch_tokens: int = Field(
-        16384, ge=1, description="Most tokens in one forward pass; less by itself when memory runs out."
+        16384, ge=1, description="Most tokens in one forward pass; batches are split if the memory runs out."
     )
     max_new_tokens: int = Field(64, ge=1, description="Most tokens of an answer.")
     strengths: tuple[float, ...] = Field(
-        (0.5, 1.0, 1.5, 2.0, 3.0), description="Multiples of the drift to try, 1 among them, such as 0.5,1,2."
+        (0.5, 1.0, 1.5, 2.0, 3.0), description="Multiples of the drift to try, including 1, such as 0.5,1,2."
     )
     false_refusals: float = Field(
-        0.05, gt=0, lt=1, description="Largest share of harmless images that the gate may open on."
+        0.05, gt=0, lt=1, description="Largest share of harmless images that may be refused."
     )
     signal: Literal[
         "auto", "rho", "z_before", "z_after", "growth", "fitted_before", "fitted_after", "fitted"
-    ] = Field("auto", description="What ReGap's gate reads; auto: what calibration pairs choose.")
-    gate: Literal["hard", "sigmoid", "line"] = Field("hard", description="How ReGap's gate opens.")
-    dose_pairs: int = Field(100, ge=2, description="Test pairs of each label to answer for each dose.")
+    ] = Field("auto", description="Signal of ReGap's gate; auto: chosen on calibration pairs.")
+    gate: Literal["hard", "sigmoid", "line"] = Field("hard", description="Shape of ReGap's gate.")
+    dose_pairs: int = Field(100, ge=2, description="Test pairs of each label that are answered at each dose.")
     judge: str = Field("auto", description="Judge of answers: auto, or a name such as xstest_prefixes.")
     seed: int = Field(0, ge=0, description="Seed of resamples and controls.")
     resamples: int = Field(1000, ge=100, description="Bootstrap resamples.")
 
     def question(self) -> dict[str, Any]:
-        """Return the settings that decide numbers, as JSON holds them: equal questions have equal answers.
+        """Return the settings that decide results, in JSON types; runs with equal questions have equal results.
 
-        The same model and pairs are assumed; their digests stand in a run's provenance.
+        Model and pairs are not included; a run's provenance has their digests.
         """
         return self.model_dump(mode="json", exclude={*EXECUTION, *PLACES})
 
@@ -140,7 +139,7 @@ class RunConfig(BaseModel):
     @classmethod
     def _strengths_are_positive(cls, strengths: tuple[float, ...]) -> tuple[float, ...]:
         if not strengths or any(strength <= 0 for strength in strengths) or 1.0 not in strengths:
-            raise ValueError("give strengths above 0, 1.0 (the whole drift) among them")
+            raise ValueError("give strengths above 0, including 1.0 (the whole drift)")
         return tuple(sorted(set(strengths)))
 
     @field_validator("layers", mode="before")
@@ -152,12 +151,12 @@ class RunConfig(BaseModel):
     @classmethod
     def _names_are_mapped(cls, given: tuple[str, ...]) -> tuple[str, ...]:
         if any("=" not in one for one in given):
-            raise ValueError("write each as THERE=HERE")
+            raise ValueError("write each as FILE=REGAP")
         return given
 
 
 def read_layers(told: str, name: str = "layers") -> tuple[int, ...]:
-    """Return numbers written as 3-7,10, in order; ConfigError for anything else."""
+    """Return the numbers in a string such as 3-7,10, in order; raises ConfigError for anything else."""
     found: list[int] = []
     for part in told.split(","):
         first, dash, last = part.strip().partition("-")
@@ -165,19 +164,19 @@ def read_layers(told: str, name: str = "layers") -> tuple[int, ...]:
             raise ConfigError(f"{name} are {told!r}; write numbers and ranges, such as 3-7,10")
         found += range(int(first), int(last or first) + 1)
     if len(set(found)) < len(found):
-        raise ConfigError(f"{name} are {told!r}; name each once")
+        raise ConfigError(f"{name} are {told!r}; give each only once")
     return tuple(found)
 
 
 def mapping_of(given: tuple[str, ...]) -> dict[str, str]:
-    """Return settings written as THERE=HERE as a mapping."""
+    """Return settings written as FILE=REGAP as a mapping."""
     return dict(one.split("=", 1) for one in given)
 
 
 def read_config(path: str | Path | None = None, **flags: Any) -> RunConfig:
-    """Return the configuration: flags that are set win over REGAP_* variables, these over the TOML file.
+    """Return the settings; flags take precedence over REGAP_* variables, and these over the TOML file.
 
-    Raises ConfigError for an unknown key, a variable that sets nothing, or a value that cannot be used.
+    Raises ConfigError for an unknown key or variable, or a value that cannot be used.
     """
     _check_variables()
     file = _toml(path) if path else None
@@ -194,7 +193,7 @@ def read_config(path: str | Path | None = None, **flags: Any) -> RunConfig:
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
             file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            """In falling priority."""
+            """Return the sources, highest precedence first."""
             return (init_settings, env_settings, *([file] if file else []))
 
     set_flags = {name: value for name, value in flags.items() if value is not None and value != ()}
@@ -205,13 +204,13 @@ def read_config(path: str | Path | None = None, **flags: Any) -> RunConfig:
 
 
 def changed_config(config: RunConfig, **changes: Any) -> RunConfig:
-    """Return the settings with these in place of their own, None changing nothing; ConfigError as above."""
+    """Return the settings with these changes; None changes nothing. Raises ConfigError for an unusable value."""
     changed = {name: value for name, value in changes.items() if value is not None}
     return _validated(RunConfig, {**config.model_dump(), **changed})
 
 
 def stored_config(path: Path, **changes: Any) -> RunConfig:
-    """Return the settings that a run was made with; no variable changes them, only what is said here.
+    """Return the settings that a run was made with, with these changes; variables are not read.
 
     Raises ConfigError for a file that cannot be read or used.
     """
@@ -220,13 +219,13 @@ def stored_config(path: Path, **changes: Any) -> RunConfig:
 
 
 def _check_variables() -> None:
-    """A misspelt variable would otherwise be passed over, and the run be another than the one asked for."""
+    """Raise ConfigError for an unknown REGAP_* variable, which may be misspelt."""
     known = {f"REGAP_{name.upper()}" for name in RunConfig.model_fields}
     for name in os.environ:
         if name.upper().startswith("REGAP_") and name.upper() not in known:
             near = get_close_matches(name.upper(), known, n=1, cutoff=0.8)
-            remedy = f"is {near[0]} meant?" if near else f"known are {', '.join(sorted(known))}"
-            raise ConfigError(f"variable {name} sets nothing: {remedy}")
+            remedy = f"did you mean {near[0]}?" if near else f"use one of {', '.join(sorted(known))}"
+            raise ConfigError(f"variable {name} is not a setting: {remedy}")
 
 
 def _validated(kind: type[RunConfig], values: Mapping[str, Any]) -> RunConfig:
@@ -236,22 +235,22 @@ def _validated(kind: type[RunConfig], values: Mapping[str, Any]) -> RunConfig:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         known = ", ".join(RunConfig.model_fields)
-        remedy = f"known are {known}" if first["type"] == "extra_forbidden" else first["msg"]
+        remedy = f"use one of {known}" if first["type"] == "extra_forbidden" else first["msg"]
         raise ConfigError(f"setting {name} is {first['input']!r}: {remedy}") from None
 
 
 def _toml(path: str | Path) -> TomlConfigSettingsSource:
     try:
-        Path(path).open("rb").close()  # pydantic passes over a file that is not there
+        Path(path).open("rb").close()  # pydantic ignores a missing file
         return TomlConfigSettingsSource(BaseSettings, Path(path))
     except OSError as error:
         raise ConfigError(f"config file {path}: {error.strerror}; check the path") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"config file {path} is no valid TOML ({error}); correct that line") from None
+        raise ConfigError(f"config file {path} is not valid TOML ({error}); correct that line") from None
 
 
 def as_toml(config: RunConfig) -> str:
-    """Return the resolved configuration as TOML; settings that are not set are left out."""
+    """Return the settings as TOML; those that are None are left out."""
     values = config.model_dump(mode="json")
     return "".join(
         f"{name} = {json.dumps(value, ensure_ascii=False)}\n"

@@ -1,4 +1,4 @@
-"""What a run asks: its pairs, and contrasts, harmless prompts that look harmful, shown as the others are."""
+"""The pairs that a run asks, and contrasts: harmless prompts that look harmful, in the same style."""
 
 from dataclasses import dataclass, replace
 
@@ -12,24 +12,24 @@ from regap.geometry.data.pairs import Pair, Pairs, normal
 from regap.organism.contrasts import contrast_pairs
 
 WORLD = "world"
-"""The name of the organism's own contrasts."""
+"""Name of the organism's own contrasts."""
 WORLD_PAIRS = 200
 
 
 @dataclass(frozen=True)
 class AskedPairs:
-    """The pairs that are measured, and the contrasts that are answered beside them."""
+    """The pairs that are measured, and contrasts that are only answered."""
 
     pairs: Pairs
     contrasts: Pairs | None = None
 
     @property
     def everything(self) -> Pairs:
-        """Both together."""
+        """Pairs and contrasts together."""
         return self.pairs + self.contrasts if self.contrasts else self.pairs
 
     def again(self, everything: Pairs) -> "AskedPairs":
-        """Return the same two sets after something was made for all pairs."""
+        """Return the two sets again, after all pairs were changed."""
         apart = {pair.pair_id for pair in self.contrasts or ()}
         pairs = tuple(pair for pair in everything if pair.pair_id not in apart)
         contrasts = tuple(pair for pair in everything if pair.pair_id in apart)
@@ -37,7 +37,7 @@ class AskedPairs:
 
 
 def asked_of(config: RunConfig) -> AskedPairs:
-    """Return the pairs of the configuration and its contrasts; no model is needed.
+    """Return the pairs and the contrasts of the configuration; no model is needed.
 
     Raises PairError if a split lacks a label, ConfigError for an arm that no pair has.
     """
@@ -50,27 +50,33 @@ def asked_of(config: RunConfig) -> AskedPairs:
 
 
 def contrasts_of(config: RunConfig, pairs: Pairs, image_arm: str) -> Pairs | None:
-    """Return the contrasts that the configuration names, as test pairs beside those asked; None if it names none.
+    """Return the contrasts that the configuration names, as test pairs; None if it names none.
 
-    world: volatile things in tales, or to be locked away. Any benchmark: its harmless prompts, drawn in the style of
-    the run, with the arms without content that the pairs have. Requests that are asked already are left out, and
-    noted. Raises ConfigError for data without a name, PairError if none is left or the corrected arm cannot be made.
+    `world` gives the organism's contrasts: volatile things in tales, or to be locked away. A benchmark gives its
+    harmless prompts, drawn in the style of the run, with the contentless arms that the pairs have. Requests that the
+    pairs contain already are left out, with a note. Raises ConfigError for contrast_data without contrast, and
+    PairError if no contrast is left or the corrected arm cannot be made.
     """
     if config.contrast is None:
         if config.contrast_data:
             raise ConfigError(
-                "contrast_data goes with a contrast; name it too (--contrast xstest), or leave it out"
+                "contrast_data needs contrast; name it too (--contrast xstest), or leave it out"
             )
         return None
     found = _world(config, pairs) if config.contrast == WORLD else _benchmark(config, pairs, image_arm)
     asked = {normal(pair.request) for pair in pairs}
     fresh = [replace(pair, split="test") for pair in found if normal(pair.request) not in asked]
     if not fresh:
-        raise PairError(f"every request of contrast {config.contrast} is asked already; name another one")
+        raise PairError(
+            f"the pairs contain every request of contrast {config.contrast} already; name another one"
+        )
     kept = tuple(fresh[: config.limit] if config.limit else fresh)
-    notes = (*found.notes, f"{len(kept)} contrasts of {config.contrast} are asked beside the pairs")
+    notes = (*found.notes, f"{len(kept)} contrasts of {config.contrast} are asked besides the pairs")
     if len(fresh) < len(found):
-        notes = (*notes, f"{len(found) - len(fresh)} contrasts were left out, since they are asked already")
+        notes = (
+            *notes,
+            f"{len(found) - len(fresh)} contrasts were left out, since the pairs contain them already",
+        )
     apart = Pairs(_named_apart(kept, pairs), notes)
     return with_system(apart, config.system) if config.system else apart
 
@@ -96,12 +102,12 @@ def _benchmark(config: RunConfig, pairs: Pairs, image_arm: str) -> Pairs:
 
 
 def _words_alone(pair: Pair) -> Pair:
-    """The pair without pictures of its own: all contrasts are drawn in one style."""
+    """Return the pair with only its text arm, since all contrasts are drawn in one style."""
     return replace(pair, prompts={"text": pair.prompts["text"]})
 
 
 def _named_apart(contrasts: tuple[Pair, ...], pairs: Pairs) -> tuple[Pair, ...]:
-    """The contrasts under names that no pair has."""
+    """Return the contrasts with names that no pair has."""
     taken = {pair.pair_id for pair in pairs}
     return tuple(
         replace(pair, pair_id=f"contrast {pair.pair_id}") if pair.pair_id in taken else pair

@@ -1,4 +1,4 @@
-"""From a model and pairs to tables and a summary: every analysis in order, each step resumable."""
+"""Run every analysis on a model and pairs, and write tables and a summary; an interrupted run continues."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -33,16 +33,18 @@ Answers = Mapping[str, Mapping[str, Sequence[Judged]]]
 
 
 def run(config: RunConfig, track: Tracker = silent, *, force: bool = False) -> Run:
-    """Return the finished run: tables, directions, summary; figures and report are drawn from them.
+    """Return the finished run with its tables, directions and summary; figures and report are drawn from them.
 
-    Answers and residual streams that an earlier, interrupted run left in the folder are used again. Where the pairs
-    have no image arm, or the model refuses nothing, what needs them is left out, and the provenance says so.
+    Answers and residual streams that an interrupted run left in the folder are used again. If the pairs have no image
+    arm, or the model refuses nothing, corrections and their claims are left out, with a note in the provenance.
     """
     if config.contrast:
-        raise ConfigError(f"contrast is {config.contrast!r}, which `regap compare` takes; leave it out here")
+        raise ConfigError(
+            f"contrast is {config.contrast!r}, which only `regap compare` uses; leave it out here"
+        )
     if config.position != "last":
         raise ConfigError(
-            f"position is {config.position!r}: corrections act at the last token; "
+            f"position is {config.position!r}, and corrections act at the last token; "
             "read other tokens with `regap capture`"
         )
     found = start_run(config, track, force=force)
@@ -68,7 +70,7 @@ def run(config: RunConfig, track: Tracker = silent, *, force: bool = False) -> R
 
 
 def capture_only(config: RunConfig, track: Tracker = silent, *, force: bool = False) -> Run:
-    """Return the run with activations, directions, and the tables that need no answers."""
+    """Return the run with activations, directions and the tables that need no answers."""
     found = start_run(config, track, force=force)
     found.write_directions()
     for record in collapse.geometry_records(found.measured):
@@ -77,7 +79,7 @@ def capture_only(config: RunConfig, track: Tracker = silent, *, force: bool = Fa
 
 
 def _calibrated(run: Run) -> tuple[Calibrated | None, str]:
-    """The model with its corrections, or why there are none."""
+    """Return the model with its corrections, or None and the reason."""
     seen = run.measured
     if seen.corrected_arm is None:
         left_out = "the pairs have no image arm: drift, corrections and the claims about them are left out"
@@ -90,7 +92,7 @@ def _calibrated(run: Run) -> tuple[Calibrated | None, str]:
 
 
 def _findings(seen: Measured, study: Calibrated | None, answers: Answers) -> list[Finding]:
-    """Return the claims that can be asked: without corrections those of geometry, on words alone none."""
+    """Return the findings: without corrections only those on geometry, without an image arm none."""
     if not seen.corrected_arm:
         return []
     conditions = study.conditions if study else {"baseline": []}
@@ -104,13 +106,13 @@ def _findings(seen: Measured, study: Calibrated | None, answers: Answers) -> lis
 
 
 def _store_corrections(study: Calibrated, run: Run) -> None:
-    """Keep the corrections as they were chosen, vectors and all, for `regap pack`."""
+    """Save the chosen corrections with their vectors, for `regap pack`."""
     for condition, edit in (("fixed", study.fixed), ("regap", study.regap)):
         edit.save(run.folder / "edits" / condition, study.seen.model.fingerprint)
 
 
 def _answers(seen: Measured, study: Calibrated | None) -> Answers:
-    """Return baseline answers in every arm, and corrected ones in the text and the image arm."""
+    """Return baseline answers in every arm, and corrected answers in the text and the image arm."""
     everything = study.conditions if study else {"baseline": []}
     found: dict[str, dict[str, Sequence[Judged]]] = {name: {} for name in everything}
     for arm in seen.states:
@@ -121,7 +123,7 @@ def _answers(seen: Measured, study: Calibrated | None) -> Answers:
 
 
 def _readings(seen: Measured, answers: Answers) -> dict[str, tuple[Transcription, ...]]:
-    """Return what the model reads in the test images of every arm that shows words."""
+    """Return the model's transcriptions of the test images, for every arm that shows words."""
     organism = seen.config.model.split(":")[0] == "organism"
     question = read_back.ORGANISM_QUESTION if organism else read_back.QUESTION
     found = {}
@@ -155,7 +157,7 @@ def _gated(
 
 
 def _family(seen: Measured) -> dict[str, tuple[Measured, Sequence[Judged]]]:
-    """Return the other models of the family, measured on the same pairs in the text and the image arm."""
+    """Return the other models of the family, measured on the same pairs in the text and image arms."""
     config = seen.config
     narrow = config.model_copy(update={"arms": ("text", seen.image_arm), "image_arm": seen.image_arm})
     found = {}
@@ -191,7 +193,7 @@ def _answer_records(seen: Measured, answers: Answers) -> list[Record]:
 
 
 def _utility(seen: Measured, answers: Answers) -> Sequence[Record]:
-    """Return the tables of utility, where pairs are of benchmarks that publish a rule."""
+    """Return the tables of utility, for pairs of benchmarks that publish a rule."""
     arms = dict.fromkeys(arm for arms in answers.values() for arm in arms)
     found = [
         one
@@ -258,7 +260,7 @@ def _corrections(study: Calibrated) -> dict[str, Any]:
 
 
 def _headline(seen: Measured, answers: Answers) -> str:
-    """Return what happened to refusals, in words, for the head of the report."""
+    """Return the change of refusals in words, for the head of the report."""
     arm, seed = seen.corrected_arm, seen.config.seed
 
     def share(condition: str, arm: str, measure: str) -> str:

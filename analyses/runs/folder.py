@@ -1,4 +1,4 @@
-"""The folder of a run: what it was made from, and that it is one model's."""
+"""The folder of a run: its settings, provenance and prompts, and checks that it belongs to one run."""
 
 import hashlib
 import io
@@ -38,18 +38,18 @@ PACKAGES = (
     "scikit-learn",
 )
 KEPT = ("activations", "answers", "ablations", "verdicts")
-"""Folders whose files are found by model, prompt and edit: another question may use them too."""
+"""Folders whose files are named by model, prompt and edit, so that other questions can use them too."""
 THUMBNAIL = 160
-"""Longest side, in pixels, of the pictures kept for the report."""
+"""Longest side, in pixels, of the pictures stored for the report."""
 
 PROMPTS_A_GROUP = 128
-"""Rows of prompts.parquet that are read together: whoever opens one item reads the pictures of so many."""
+"""Rows of prompts.parquet in one row group, which are read together."""
 
 
 def begin_folder(path: Path, config: RunConfig, model: Model, pairs: Pairs, *, force: bool = False) -> None:
-    """Write configuration, provenance and prompts of a run; the same question asked again changes nothing else.
+    """Write configuration, provenance and prompts of a run.
 
-    Raises ConfigError where the folder holds an answer to another question, unless `force` moves that aside.
+    Raises ConfigError if the folder holds another run, unless `force` moves that run aside.
     """
     check_out(path)
     check_question(path, config, model, pairs, force=force)
@@ -59,12 +59,12 @@ def begin_folder(path: Path, config: RunConfig, model: Model, pairs: Pairs, *, f
 
 
 def check_out(path: Path) -> None:
-    """Raise ConfigError if no run can be written there: a file, or a folder with files that are no run."""
+    """Raise ConfigError if no run can be written there, because it is a file or a folder with other files."""
     if path.exists() and not path.is_dir():
         raise ConfigError(f"out is {path}, which is a file; name a folder")
     known = any((path / name).is_file() for name in ("provenance.json", "pairs.parquet"))
     if path.is_dir() and any(path.iterdir()) and not known and not any(path.glob("before-*")):
-        raise ConfigError(f"out folder {path} holds files that are no run; name an empty or a new folder")
+        raise ConfigError(f"out folder {path} holds files that are not a run; name an empty or a new folder")
 
 
 def check_question(
@@ -72,8 +72,8 @@ def check_question(
 ) -> None:
     """Raise ConfigError if the folder holds a run of another model, other settings or other pairs.
 
-    Only settings that decide numbers count. With `force` that run is moved to before-N inside the folder instead;
-    kept states and answers stay, since each is found by model, prompt and edit.
+    Only settings that decide results are compared. With `force` that run is moved to before-N inside the folder
+    instead; states and answers stay, since they are named by model, prompt and edit.
     """
     different = _difference(path, config, model, pairs)
     if different is None:
@@ -91,11 +91,11 @@ def check_question(
 
 
 def _difference(path: Path, config: RunConfig, model: Model, pairs: Pairs | None) -> str | None:
-    """What is different about the run in the folder, in words; None for the same question, or none that is readable."""
+    """Return, in words, how the run in the folder differs; None for the same question, or without a readable run."""
     try:
         known = provenance_of(path)
     except ConfigError:
-        return None  # new, or damaged: what it told of is not known
+        return None  # new or damaged
     if known.get("fingerprint") != model.fingerprint:
         return f"another model ({known.get('model')})"
     try:
@@ -111,7 +111,7 @@ def _difference(path: Path, config: RunConfig, model: Model, pairs: Pairs | None
 
 
 def _settled(config: RunConfig, path: Path) -> RunConfig:
-    """The settings with every path that lies inside the run folder told from there, so that the folder can move."""
+    """Return the settings with paths inside the run folder made relative to it, so that the folder can be moved."""
     inside = {}
     for name in PLACES - {"out"}:
         value = getattr(config, name)
@@ -122,10 +122,10 @@ def _settled(config: RunConfig, path: Path) -> RunConfig:
 
 
 def settings_of_run(folder: Path, **changes: Any) -> RunConfig:
-    """Return the settings of a run, its folder the one named; paths inside the folder are found from there.
+    """Return the settings of a run; `out` is this folder, and relative paths are resolved in it.
 
-    changes: settings that are another now, such as where the model is found; None changes nothing. Raises
-    ConfigError if it is no run folder.
+    changes: settings to change, such as the place of the model; None changes nothing. Raises ConfigError if it is not
+    a run folder.
     """
     missing = [name for name in ("config.toml", "provenance.json") if not (folder / name).is_file()]
     if missing:
@@ -160,7 +160,7 @@ def write_summary(path: Path, summary: dict[str, Any]) -> None:
 
 
 def add_notes(path: Path, notes: Sequence[str]) -> None:
-    """Add notes to provenance.json: what a run left out, and why."""
+    """Add notes to provenance.json, on what a run left out and why."""
     known = provenance_of(path)
     fresh = [note for note in notes if note not in known["notes"]]
     if fresh:
@@ -195,30 +195,30 @@ def _write_prompts(path: Path, model: Model, pairs: Pairs) -> None:
 
 
 def provenance_of(path: Path) -> dict[str, Any]:
-    """Return what a run folder says of its model and pairs; raises ConfigError if it is no run folder, or damaged."""
+    """Return the provenance of a run; raises ConfigError if the folder is not a run folder, or is damaged."""
     try:
         known = json.loads((path / "provenance.json").read_text())
     except (OSError, ValueError):
         known = None
     if not isinstance(known, dict):
         raise ConfigError(
-            f"run folder {path} has no provenance.json that can be read; name a folder of `regap run`, or give its "
+            f"run folder {path} has no readable provenance.json; name a folder of `regap run`, or run its "
             "command again"
         )
     return known
 
 
 def check_pairs(path: Path, pairs: Pairs) -> None:
-    """Raise ConfigError unless these are the pairs that the run in the folder asked."""
+    """Raise ConfigError unless these are the pairs of the run in the folder."""
     if provenance_of(path).get("pairs_sha256") != pairs_digest(pairs):
         raise ConfigError(
-            f"run folder {path} asked other pairs than its settings give now: a file has changed; give the command "
-            "of the run again"
+            f"run folder {path} was made from other pairs than its settings give now: a file has changed; run the "
+            "command of the run again"
         )
 
 
 def pairs_digest(pairs: Pairs) -> str:
-    """Return a digest of all that is asked: requests, labels, splits, prompts and pictures."""
+    """Return a digest of names, labels, splits, prompts and pictures of all pairs."""
     requests = hashlib.sha256()
     for pair in pairs:
         arms = [
@@ -266,12 +266,12 @@ def _thumbnail(prompt: Any) -> bytes:
 
 
 def as_json(value: dict[str, Any]) -> bytes:
-    """Return JSON with null for every number that is not finite."""
+    """Return JSON, with null for numbers that are not finite."""
     return (json.dumps(_finite(value), indent=2, allow_nan=False) + "\n").encode()
 
 
 def _finite(value: Any) -> Any:
-    """Return the value with null for every number that is not finite, which JSON cannot write."""
+    """Return the value with None for numbers that are not finite, which JSON cannot represent."""
     if isinstance(value, dict):
         return {name: _finite(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

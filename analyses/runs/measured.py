@@ -1,4 +1,4 @@
-"""A model on its pairs, as it is: residual streams of every arm, the refusal direction, the drifts."""
+"""An unedited model on its pairs: residual streams of every arm, the refusal direction and the drifts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,20 +26,20 @@ from regap.interventions.generation import Completion, generate_each
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A model on its pairs, as it is: states of every arm, the refusal direction, the drift of every other arm."""
+    """An unedited model on its pairs: states of every arm, the refusal direction, and the drift of every image arm."""
 
     runner: Runner = field(repr=False)
     pairs: Pairs = field(repr=False)
     config: RunConfig = field(repr=False)
     corrected_arm: str | None
-    """The image arm that is corrected; None where the pairs have words alone."""
+    """The image arm that is corrected; None if there is no image arm."""
     states: Mapping[str, Activations] = field(repr=False)
     refusal: Direction = field(repr=False)
     """Fitted on calibration pairs in the text arm."""
     drifts: Mapping[str, Drift] = field(repr=False)
-    """Of every arm but text, fitted on calibration pairs."""
+    """The drift of every arm but text, fitted on calibration pairs."""
     layer: int
-    """Where numbers are quoted: the most separable text layer of the first four fifths, on calibration pairs."""
+    """The reported layer: among the first four fifths, the one where calibration texts are most separable."""
 
     @property
     def model(self) -> Model:
@@ -48,24 +48,24 @@ class Measured:
 
     @property
     def image_arm(self) -> str:
-        """The arm that is corrected; raises PairError where the pairs have words alone."""
+        """The arm that is corrected; raises PairError if there is no image arm."""
         return require_image_arm(self.corrected_arm, tuple(self.states))
 
     @property
     def drift(self) -> Drift:
-        """The drift of the corrected arm; raises PairError where the pairs have words alone."""
+        """The drift of the corrected arm; raises PairError if there is no image arm."""
         return self.drifts[self.image_arm]
 
     @cached_property
     def judge(self) -> Judge:
-        """Which answers are refusals and which are right."""
+        """The judge of refusals and right answers."""
         return judge_for(self.pairs, self.config.judge)
 
     @cached_property
     def refusal_tokens(self) -> frozenset[int]:
-        """First tokens of refused harmful texts that open no answer to a harmless text, on calibration pairs.
+        """First tokens of refusals of calibration texts that never begin an answer to a harmless text.
 
-        Raises PairError if there are none: the model refuses nothing, or opens refusals as it opens answers.
+        Raises PairError if there are none, because the model refuses nothing or begins refusals and answers alike.
         """
         asked = self.pairs.calibration
         told = f"answers, calibration texts, {self.model.name}"
@@ -79,15 +79,15 @@ class Measured:
         }
         if not refused - answered:
             raise PairError(
-                f"model {self.model.name} refuses none of the {len(asked)} calibration texts, or opens refusals as it "
-                "opens answers; there is no refusal to restore: check the chat template and the pairs"
+                f"model {self.model.name} refuses none of the {len(asked)} calibration texts, or begins refusals and "
+                "answers with the same token; check the chat template and the pairs"
             )
         return frozenset(refused - answered)
 
     def generate(
         self, pairs: Pairs, arm: str, conditions: Mapping[str, Sequence[Edit]], told: str = ""
     ) -> dict[str, tuple[Completion, ...]]:
-        """Return the completions of pairs in an arm under each condition, kept in the run folder if there is one.
+        """Return the completions of pairs in an arm under each condition; they are kept in the runner's store, if any.
 
         told: the name of this stage in the progress bars.
         """
@@ -103,7 +103,7 @@ class Measured:
     def answers(
         self, arm: str, conditions: Mapping[str, Sequence[Edit]], pairs: Pairs | None = None
     ) -> dict[str, tuple[Judged, ...]]:
-        """Return judged answers of pairs, of all test pairs by default, in an arm under each condition."""
+        """Return judged answers to these pairs (default: all test pairs) in an arm, under each condition."""
         asked = (pairs or self.pairs.test).where(arm=arm)
         found = self.generate(asked, arm, conditions)
         return {name: judge_all(self.judge, asked, answers) for name, answers in found.items()}
@@ -123,8 +123,8 @@ def measure_model(model: Model | Runner, pairs: Pairs, config: RunConfig) -> Mea
 
 
 def chosen_arms(pairs: Pairs, config: RunConfig) -> tuple[str, ...]:
-    """Return the arms that a run captures, text among them; raises ConfigError for an arm that no pair has."""
-    known = {*pairs.arms, *config.make}  # captions are made once the model is there
+    """Return the arms that a run captures, text included; raises ConfigError for an arm that no pair has."""
+    known = {*pairs.arms, *config.make}  # captions are made after the model is loaded
     for arm in config.arms or ():
         if arm not in known:
             raise ConfigError(f"arm is {arm!r}; the pairs have the arms {', '.join(sorted(known))}")
@@ -135,7 +135,7 @@ def chosen_arms(pairs: Pairs, config: RunConfig) -> tuple[str, ...]:
 
 
 def image_arm_of(arms: Sequence[str], config: RunConfig) -> str | None:
-    """Return the arm that is corrected, None if there is no image arm; ConfigError for one that is not there."""
+    """Return the arm to correct, None if there is no image arm; raises ConfigError for one that no pair has."""
     if config.image_arm and config.image_arm not in arms:
         raise ConfigError(f"image_arm is {config.image_arm!r}; the pairs have the arms {', '.join(arms)}")
     if config.image_arm:
@@ -154,12 +154,12 @@ def require_image_arm(arm: str | None, arms: Sequence[str]) -> str:
 
 
 def are_refusals(first_tokens: Tensor, tokens: frozenset[int]) -> Tensor:
-    """True where a first token opens a refusal."""
+    """Return True where a first token opens a refusal."""
     return torch.isin(first_tokens, torch.tensor(sorted(tokens)))
 
 
 def are_harmful(pairs: Pairs) -> Tensor:
-    """True at harmful pairs, in their order."""
+    """Return True for harmful pairs, in order."""
     return torch.tensor([pair.label == "harmful" for pair in pairs])
 
 

@@ -1,4 +1,4 @@
-"""A pack from a finished run: its correction, its model, and what was measured under it."""
+"""Make a pack from a finished run: its correction, its model's identity, and the measured outcomes."""
 
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,25 +17,25 @@ PACKAGES = ("regap", "torch", "transformers")
 
 
 def pack_of(run: Path, method: str, *, even_if_worse: bool = False) -> Pack:
-    """Return the pack of a run's fixed or adaptive correction, with the outcomes on its test pairs.
+    """Return the pack of a run's fixed correction or ReGap, with the outcomes on its test pairs.
 
-    No model is loaded. A correction under which attack success rises in any arm is refused unless `even_if_worse`.
-    Raises ConfigError for a folder that is no finished run, PackError for a run that keeps no such correction.
+    No model is loaded. A correction that raises attack success in any arm is refused unless `even_if_worse` is True.
+    Raises ConfigError if the folder is not a finished run, and PackError if the run has no such correction.
     """
     if method not in get_args(CorrectionName):
         raise ConfigError(f"method is {method!r}; choose one of {', '.join(get_args(CorrectionName))}")
     provenance, summary = provenance_of(run), Summary.load(run)
     image_arm = summary.text("image_arm")
     if image_arm is None:
-        raise ConfigError(f"run folder {run} has no finished summary.json; give the command of the run again")
+        raise ConfigError(f"run folder {run} has no complete summary.json; run the command of the run again")
     edit = load_edit(run / "edits" / method, provenance["fingerprint"])
     outcomes = _outcomes(run, method)
     worse = worsened(outcomes)
     if worse and not even_if_worse:
         told = " and ".join(f"on {arm} from {before:.1%} to {after:.1%}" for arm, before, after in worse)
         raise PackError(
-            f"correction {method} of run folder {run} raises attack success {told}, so it is no protection; pack it "
-            "all the same with --even-if-worse"
+            f"correction {method} of run folder {run} raises attack success {told}, so it does not protect; pack it "
+            "anyway with --even-if-worse"
         )
     config = settings_of_run(run)
     source = PackSource(
@@ -55,13 +55,13 @@ def _identity(run: Path, provenance: dict[str, Any]) -> ModelIdentity:
         return ModelIdentity.model_validate(provenance["identity"])
     except (KeyError, ValidationError):
         raise ConfigError(
-            f"provenance.json of run folder {run} does not tell the identity of its model; give the command of the "
+            f"provenance.json of run folder {run} has no identity of its model; run the command of the "
             "run again"
         ) from None
 
 
 def _outcomes(run: Path, method: str) -> tuple[Outcome, ...]:
-    """What was measured without the correction and under it, in the arms that both were asked in."""
+    """Return the outcomes without and with the correction, in the arms that have both."""
     table = Record.load(run, "outcomes")
     both: dict[Condition, Any] = {
         "baseline": table.where(condition="baseline"),
@@ -77,5 +77,5 @@ def _outcomes(run: Path, method: str) -> tuple[Outcome, ...]:
 
 
 def _interval(row: dict[Any, Any]) -> dict[str, float | None]:
-    """NaN, which says that nothing could be told, becomes None."""
+    """Return value, low and high, with None for NaN."""
     return {name: float(row[name]) if row[name] == row[name] else None for name in ("value", "low", "high")}

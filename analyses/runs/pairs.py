@@ -1,4 +1,4 @@
-"""Which pairs a run asks: those of a file, of a benchmark with harmless ones beside it, or of the organism's world."""
+"""The pairs of a run: from a file, from a benchmark with harmless pairs added, or from the organism's world."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -16,34 +16,30 @@ from regap.geometry.data.rendering import style_of
 from regap.organism.prompts import HeldOut, held_out_pairs
 
 DEMO_PAIRS = HeldOut(calibration=150, test_harmful=200, test_harmless=300)
-"""How many pairs of the organism's world are asked where no pairs are named."""
+"""Number of pairs of the organism's world, which are used if no pairs are named."""
 FEWEST_HARMLESS = 200
-"""A harmless source gives as many pairs as there are harmful ones, but at least so many if it has them."""
+"""A harmless source gives as many pairs as there are harmful ones, and at least this many if it has them."""
 
 
 def pairs_of(config: RunConfig) -> Pairs:
-    """Return the pairs of the configuration; ConfigError if it names pairs in two ways, or half of one."""
+    """Return the pairs of the configuration; raises ConfigError for settings that contradict one another."""
     if config.benchmark and config.pairs:
         raise ConfigError(
             f"benchmark is {config.benchmark!r} and pairs is {config.pairs!r}; name one of them"
         )
     if (config.harmless or config.data) and not config.benchmark:
-        raise ConfigError(
-            "data and harmless go with a benchmark; name it too (--benchmark), or leave them out"
-        )
+        raise ConfigError("data and harmless need a benchmark; name it too (--benchmark), or leave them out")
     if (config.columns or config.labels) and not config.pairs:
-        raise ConfigError(
-            "columns and labels are those of a pairs file; name it too (--pairs), or leave them out"
-        )
-    style_of(config.style or "plain")  # a name that is not known is refused even where nothing is drawn
+        raise ConfigError("columns and labels need a pairs file; name it too (--pairs), or leave them out")
+    style_of(config.style or "plain")  # an unknown style is refused even if nothing is drawn
     for arm in config.make:
         if arm not in (*MADE, "caption"):
             raise ConfigError(f"make is {arm!r}; choose from {', '.join(MADE)}, caption")
     if config.benchmark:
         if card_of(config.benchmark).purpose == "utility":
             raise ConfigError(
-                f"benchmark {config.benchmark} has no harmful pairs, so it gives no refusal direction; ask it of a "
-                f"finished run of another: regap utility RUN --benchmark {config.benchmark}"
+                f"benchmark {config.benchmark} has no harmful pairs, so it gives no refusal direction; use it with a "
+                f"finished run: regap utility RUN --benchmark {config.benchmark}"
             )
         pairs = _benchmark_pairs(config, config.benchmark)
     elif config.pairs:
@@ -55,14 +51,14 @@ def pairs_of(config: RunConfig) -> Pairs:
     else:
         pairs = held_out_pairs(replace(DEMO_PAIRS, seed=config.seed))
     pairs = pairs.first(config.limit) if config.limit else pairs
-    arms = [arm for arm in config.make if arm != "caption"]  # captions are the model's own
+    arms = [arm for arm in config.make if arm != "caption"]  # captions are written by the model
     made = with_arms(pairs, arms, style=drawing_style(config), seed=config.seed) if arms else pairs
     made = with_system(made, config.system) if config.system else made
     return comparable(made) if config.benchmark else made
 
 
 def with_system(pairs: Pairs, system: str) -> Pairs:
-    """Return the pairs with this system message before every prompt that has none of its own."""
+    """Return the pairs with this system message in every prompt that has none."""
     said = tuple(
         replace(
             pair,
@@ -84,7 +80,7 @@ def _label(told: str) -> Label:
 
 
 def comparable(pairs: Pairs) -> Pairs:
-    """Return the pairs in those arms alone that both labels have in both splits; the notes say what was left out."""
+    """Return the pairs with only the arms that both labels have in both splits; a note names the other arms."""
     cells = {(split, label) for split in get_args(Split) for label in get_args(Label)}
     kept = [
         arm
@@ -104,7 +100,7 @@ def _only(pair: Pair, arms: Iterable[str]) -> dict:
 
 
 def _benchmark_pairs(config: RunConfig, name: str) -> Pairs:
-    """A benchmark, beside it a harmless source if it has no harmless pairs or one is named, and an image arm."""
+    """Return the pairs of a benchmark, with harmless pairs and an image arm added if it lacks them."""
     fetch, partial = config.download, config.partial
     pairs = benchmark(name, config.data, limit=config.limit, download=fetch, allow_partial=partial)
     if config.harmless or not any(pair.label == "harmless" for pair in pairs):
@@ -119,7 +115,7 @@ def _benchmark_pairs(config: RunConfig, name: str) -> Pairs:
 
 
 def drawing_style(config: RunConfig) -> str:
-    """Return the style of typographic images that are made: the one asked for, or the benchmark's own."""
+    """Return the style of made typographic images: that of the configuration, or else the benchmark's own."""
     if config.style:
         return config.style
     return card_of(config.benchmark).style if config.benchmark else "plain"

@@ -1,4 +1,4 @@
-"""What a run will take, before any weight is loaded: parameters, tokens, memory, disk and time."""
+"""Estimate the cost of a run before any weight is loaded: parameters, tokens, memory, disk space and time."""
 
 import re
 import time
@@ -15,20 +15,20 @@ from regap.geometry.prompts.lengths import image_tokens, picture_size, prompt_le
 
 BATCH = 64
 SHARD_HEADER, PROMPT_HEADER = 600, 250
-"""Bytes on disk beside the numbers: of each shard, and of each prompt in header and index, roughly."""
+"""Approximate bytes on disk besides the numbers: for each shard, and for each prompt in header and index."""
 SHARE_OF_PEAK = 0.5
-"""Of the rate of large matrix products that a forward pass reaches; our rule of thumb."""
+"""Share of the rate of large matrix products that a forward pass reaches; our rule of thumb."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is asked of the model."""
+    """The prompts to run, in numbers."""
 
     batches: tuple[tuple[int, ...], ...]
-    """Tokens of each prompt of each batch, padding not counted."""
+    """Number of tokens of each prompt of each batch, without padding."""
     pictures: int
     picture_tokens: int
-    """Decoder positions that pictures take, of all prompts together."""
+    """Number of image tokens of all prompts together."""
 
     def __post_init__(self) -> None:
         if not self.prompts:
@@ -38,39 +38,39 @@ class Work:
 
     @property
     def prompts(self) -> int:
-        """How many prompts, of all arms together."""
+        """Number of prompts in all arms."""
         return sum(map(len, self.batches))
 
     @property
     def tokens(self) -> int:
-        """How many tokens are run, padding counted."""
+        """Number of tokens, padding included."""
         return sum(len(batch) * max(batch) for batch in self.batches)
 
     @property
     def most_tokens(self) -> int:
-        """Of any batch, padding counted."""
+        """Number of tokens of the largest batch, padding included."""
         return max(len(batch) * max(batch) for batch in self.batches)
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is known of a model from its configuration."""
+    """Sizes of a model, from its configuration."""
 
     parameters: int
     decoder: int
-    """Parameters of the blocks: what every token goes through."""
+    """Parameters of the decoder blocks."""
     tower: int
-    """Parameters of what pictures go through."""
+    """Parameters of the vision tower and projector."""
     head: int
     layers: int
     width: int
     inner: int
     heads_width: int
-    """Width of all query heads together."""
+    """Total width of all query heads."""
     cache_width: int
-    """Width of keys and values of one layer together."""
+    """Total width of keys and values of one layer."""
     patches: int
-    """Tower positions for each decoder position of a picture."""
+    """Vision tower positions per image token."""
     bytes_each: int
 
     @classmethod
@@ -100,24 +100,25 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run takes; bytes and seconds."""
+    """The cost of a run, in bytes and seconds."""
 
     sizes: Sizes
     work: Work
     max_new_tokens: int
     rate: float
-    """Floating-point operations a second in large matrix products."""
+    """Floating-point operations per second in large matrix products."""
 
     @property
     def weight_bytes(self) -> int:
-        """Of all parameters."""
+        """Bytes of all parameters."""
         return self.sizes.parameters * self.sizes.bytes_each
 
     @property
     def pass_bytes(self) -> int:
-        """Of the largest batch while it is run, tensors of attention and of the block's inner states together.
+        """Bytes of activations while the largest batch is run.
 
-        The stream, its norm, queries, keys and values, their rotated copies, and three inner states.
+        These are the residual stream, its norm, queries, keys and values, their rotated copies, and three inner
+        states.
         """
         sizes = self.sizes
         each = 3 * sizes.width + 2 * (sizes.heads_width + sizes.cache_width) + 3 * sizes.inner
@@ -125,28 +126,28 @@ class Plan:
 
     @property
     def cache_bytes(self) -> int:
-        """Of keys and values while the largest batch is answered."""
+        """Bytes of keys and values while the largest batch is answered."""
         largest = max(len(batch) * (max(batch) + self.max_new_tokens) for batch in self.work.batches)
         return largest * self.sizes.layers * self.sizes.cache_width * self.sizes.bytes_each
 
     @property
     def memory_bytes(self) -> int:
-        """On the device, at the peak: weights, a pass, keys and values."""
+        """Peak bytes on the device: weights, a pass, keys and values."""
         return self.weight_bytes + self.pass_bytes + self.cache_bytes
 
     @property
     def store_bytes(self) -> int:
-        """Of the residual streams of all layers on disk, exactly; headers and index come on top."""
+        """Exact bytes of the residual streams of all layers on disk, without headers and index."""
         return self.sizes.bytes_each * self.work.prompts * self.sizes.layers * self.sizes.width
 
     @property
     def disk_bytes(self) -> int:
-        """The same with headers and index, roughly."""
+        """Approximate bytes of residual streams on disk, with headers and index."""
         return self.store_bytes + SHARD_HEADER * len(self.work.batches) + PROMPT_HEADER * self.work.prompts
 
     @property
     def operations(self) -> int:
-        """Of one reading of all prompts: two for each parameter and token, and those of attention."""
+        """Operations of one pass over all prompts: two per parameter and token, plus attention."""
         sizes, work = self.sizes, self.work
         attention = sum(len(batch) * max(batch) ** 2 for batch in work.batches)
         blocks = 2 * sizes.decoder * work.tokens + 4 * sizes.layers * sizes.heads_width * attention
@@ -154,23 +155,23 @@ class Plan:
 
     @property
     def answer_operations(self) -> int:
-        """Of one answer to every prompt, as long as allowed."""
+        """Operations of one answer of full length to every prompt."""
         tokens = self.work.prompts * self.max_new_tokens
         return self.operations + 2 * (self.sizes.decoder + self.sizes.head) * tokens
 
     @property
     def reading_seconds(self) -> float:
-        """For the residual streams of all prompts, once."""
+        """Seconds to read the residual streams of all prompts once."""
         return self.operations / (self.rate * SHARE_OF_PEAK)
 
     @property
     def answer_seconds(self) -> float:
-        """For one answer to every prompt; longer where a device waits for its memory at each token."""
+        """Seconds for one answer to every prompt; more on a device that is limited by memory bandwidth."""
         return self.answer_operations / (self.rate * SHARE_OF_PEAK)
 
 
 def plan(model: Model, work: Work, *, max_new_tokens: int = 64, rate: float | None = None) -> Plan:
-    """Return what the work takes; without a `rate`, that of this machine's processor is measured in a second."""
+    """Return the cost of the work; without `rate`, the speed of this processor is measured, which takes a second."""
     return Plan(
         Sizes.of(model), work, max_new_tokens, rate or measured_rate(torch.device("cpu"), model.hf.dtype)
     )
@@ -199,11 +200,9 @@ def work_of_counts(
     batch_size: int = BATCH,
     batch_tokens: int = BATCH_TOKENS,
 ) -> Work:
-    """Return batches of equal prompts, of `tokens` tokens of words and one picture of height and width, if given."""
+    """Return batches of equal prompts of `tokens` text tokens and, if given, one picture of this height and width."""
     if prompts < 1 or tokens < 1:
-        raise ModelError(
-            f"prompts={prompts}, tokens={tokens}: there is nothing to plan; give numbers above 0"
-        )
+        raise ModelError(f"prompts is {prompts} and tokens is {tokens}; give numbers above 0")
     seen = image_tokens(model.processor, [image_size])[0] if image_size else 0
     length = tokens + seen
     together = max(1, min(batch_size, batch_tokens // length))
@@ -213,19 +212,19 @@ def work_of_counts(
 
 
 def measured_rate(device: torch.device, dtype: torch.dtype, width: int = 1024) -> float:
-    """Return how many floating-point operations a second the device does in matrix products, the best of several."""
+    """Return the device's floating-point operations per second in matrix products, the best of several runs."""
     one = torch.ones(width, width, dtype=dtype, device=device)
     best = float("inf")
     for _ in range(4):
         start = time.perf_counter()
-        float((one @ one)[0, 0])  # a number that is read has been computed
+        float((one @ one)[0, 0])  # reading a number waits for the product
         best = min(best, time.perf_counter() - start)
     return 2 * width**3 / best
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a plan as a person reads it."""
+    """One line of a printed plan."""
 
     name: str
     amount: str
@@ -233,7 +232,7 @@ class Line:
 
 
 def as_rows(found: Plan) -> list[Line]:
-    """Return the plan as lines: what, how much, and how it was counted."""
+    """Return the plan as lines: name, amount, and how it was counted."""
     sizes, work = found.sizes, found.work
     each = f"{work.picture_tokens / work.pictures:.0f}" if work.pictures else "none"
     batches = f"{len(work.batches)} batches, the largest of {work.most_tokens} tokens, padding counted"
@@ -258,7 +257,7 @@ def as_rows(found: Plan) -> list[Line]:
 
 
 def image_size_of(text: str) -> tuple[int, int]:
-    """Return height and width from HEIGHTxWIDTH; raises ModelError if it is written otherwise."""
+    """Return height and width from HEIGHTxWIDTH; raises ModelError for anything else."""
     found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if not found:
         raise ModelError(f"image size {text!r} is not HEIGHTxWIDTH; write it like 336x336")
@@ -282,5 +281,5 @@ def _time(seconds: int | float) -> str:
 
 
 def _count(parameters: Iterable[torch.Tensor]) -> int:
-    """Numbers in the parameters, those that are tied once."""
+    """Return the number of values in the parameters; tied parameters count once."""
     return sum({id(parameter): parameter.numel() for parameter in parameters}.values())

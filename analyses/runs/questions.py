@@ -1,4 +1,4 @@
-"""Questions asked of a run beside its own analyses: each with its settings and its tables, in a folder of its own."""
+"""Further questions to a run, each with its settings and tables in its own folder."""
 
 import hashlib
 import json
@@ -19,13 +19,13 @@ SETTINGS = "asked.json"
 
 @dataclass(frozen=True)
 class Question:
-    """One question with the folder of its answer; `Record.load(question.folder, name)` reads its tables."""
+    """One question and the folder of its answer; `Record.load(question.folder, name)` reads its tables."""
 
     folder: Path
     command: str
-    """The command that asked: ablate, sweep, compare, judge, calibrate or utility."""
+    """Its command: ablate, sweep, compare, judge, calibrate or utility."""
     number: int
-    """Larger for a question that was asked later."""
+    """Larger for later questions."""
     settings: Mapping[str, Any] = field(repr=False)
 
     @property
@@ -35,7 +35,7 @@ class Question:
 
 
 def questions_of(run_folder: Path | str) -> tuple[Question, ...]:
-    """Return what was asked of a run, the newest first; ConfigError names a file that cannot be read."""
+    """Return the questions to a run, the newest first; raises ConfigError for a file that cannot be read."""
     found = []
     for path in Path(run_folder).glob(f"{FOLDER}/*/{SETTINGS}"):
         try:
@@ -49,9 +49,9 @@ def questions_of(run_folder: Path | str) -> tuple[Question, ...]:
 def save_answer(
     run_folder: Path, command: str, settings: Mapping[str, Any], records: Sequence["Record"]
 ) -> Question:
-    """Write the tables that answer a question beside those of other questions, and return it as the newest.
+    """Write the tables that answer a question, and return it as the newest question.
 
-    The same settings asked again write the same folder; no other answer is touched.
+    The same command and settings write to the same folder; other answers are not changed.
     """
     told = json.dumps(settings, sort_keys=True, default=str)
     digest = hashlib.sha256(told.encode()).hexdigest()[:8]
@@ -60,7 +60,7 @@ def save_answer(
         record.save(folder)
     kept = {record.name for record in records}
     for path in folder.glob("tables/*.parquet"):
-        if path.stem not in kept:  # of the same question, and no longer part of its answer
+        if path.stem not in kept:  # from an earlier answer to the same question
             path.unlink()
     number = 1 + max((one.number for one in questions_of(run_folder)), default=0)
     known = {"command": command, "number": number, "settings": json.loads(told)}

@@ -1,4 +1,4 @@
-"""How results are kept: a table that fits its schema, saved in and loaded from a run folder."""
+"""Tables of results that fit their schema, saved in and loaded from a run folder."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ ARROW = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64(), "bo
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One table of a run; it fits the schema of its name, or was never made.
+    """One table of a run, which always fits the schema of its name.
 
     name: one of `regap.analyses.tables.schemas.SCHEMAS`. table: a copy, in the schema's column order and types.
     Raises ValueError on wrong columns, no rows, unknown categories, repeated keys or inverted intervals.
@@ -32,18 +32,18 @@ class Record:
 
     def __post_init__(self) -> None:
         if self.name not in SCHEMAS:
-            raise ValueError(f"name={self.name!r} is no table; the tables are {sorted(SCHEMAS)}")
+            raise ValueError(f"name={self.name!r} is not a table; choose one of {sorted(SCHEMAS)}")
         object.__setattr__(self, "table", conform(self.name, self.table))
 
     def where(self, **equal: object) -> pd.DataFrame:
-        """The rows whose named columns equal the given values."""
+        """Return the rows with these values in these columns."""
         rows = self.table
         for column, value in equal.items():
             rows = rows.loc[rows[column] == value]
         return rows
 
     def save(self, run_folder: Path | str) -> Path:
-        """Writes tables/<name>.parquet whole or not at all; equal tables give equal bytes."""
+        """Write tables/<name>.parquet whole or not at all; equal tables give equal bytes."""
         path = own_table(run_folder, self.name)
         columns = SCHEMAS[self.name].columns
         schema = pa.schema([(column, ARROW[kind.kind]) for column, kind in columns.items()])
@@ -57,9 +57,9 @@ class Record:
 
     @classmethod
     def load(cls, run_folder: Path | str, name: str) -> "Record":
-        """The named table of a run; FileNotFoundError says which analysis makes it when it is not there."""
+        """Return this table of a run; raises FileNotFoundError, with the analysis that makes it, if it is missing."""
         if name not in SCHEMAS:
-            raise ValueError(f"name={name!r} is no table; the tables are {sorted(SCHEMAS)}")
+            raise ValueError(f"name={name!r} is not a table; choose one of {sorted(SCHEMAS)}")
         path = table_path(run_folder, name)
         if not path.is_file():
             raise FileNotFoundError(
@@ -71,7 +71,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate as stored: value, and low to high where known, from n observations."""
+    """A stored estimate: value, its interval from low to high if known, and n observations."""
 
     value: float
     low: float | None
@@ -81,13 +81,13 @@ class Interval:
 
 @dataclass(frozen=True)
 class Summary:
-    """The headline numbers of a run, as in summary.json; empty when the run has none."""
+    """The content of summary.json, empty if the run has none."""
 
     content: Mapping[str, Any]
 
     @classmethod
     def load(cls, run_folder: Path | str) -> "Summary":
-        """summary.json of a run, or an empty summary; ValueError when the file is not a JSON object."""
+        """Return summary.json of a run, or an empty summary; raises ValueError if the file is not a JSON object."""
         path = Path(run_folder) / "summary.json"
         if not path.is_file():
             return cls({})
@@ -96,7 +96,9 @@ class Summary:
         except ValueError as error:
             raise ValueError(f"{path} is not JSON ({error}); run the analyses again to rewrite it") from None
         if not isinstance(content, dict):
-            raise ValueError(f"{path} holds {type(content).__name__}, not a JSON object")
+            raise ValueError(
+                f"{path} holds {type(content).__name__}, not a JSON object; run the analyses again to rewrite it"
+            )
         return cls(content)
 
     @property
@@ -106,24 +108,24 @@ class Summary:
 
     @property
     def layer(self) -> int | None:
-        """The layer chosen on calibration data, 0-based."""
+        """The reported layer, chosen on calibration pairs, 0-based."""
         layer = self.content.get("layer")
         return layer if isinstance(layer, int) and not isinstance(layer, bool) else None
 
     def text(self, key: str) -> str | None:
-        """The text under a top-level key, None when there is none."""
+        """Return the text under a top-level key, None if there is none."""
         value = self.content.get(key)
         return value if isinstance(value, str) else None
 
     def at(self, *path: str) -> Any:
-        """What lies at this path of keys, None when the path ends early."""
+        """Return the value at this path of keys, None if the path does not exist."""
         found: Any = self.content
         for key in path:
             found = found.get(key) if isinstance(found, dict) else None
         return found
 
     def interval(self, *path: str) -> Interval | None:
-        """The estimate at this path of keys, None when there is none or its value is unknown."""
+        """Return the estimate at this path of keys, None if there is none or its value is unknown."""
         found = self.at(*path)
         if not isinstance(found, dict) or not isinstance(found.get("value"), int | float):
             return None
@@ -132,9 +134,9 @@ class Summary:
 
 @dataclass(frozen=True, eq=False)
 class RunRecords:
-    """Everything of a run that figures and the report are made from.
+    """The tables and summary of a run, for figures and report.
 
-    records: the tables that are there and fit. unreadable: why each other table that is there was left out.
+    records: the tables that fit their schema. unreadable: for each other table, why it was left out.
     """
 
     folder: Path
@@ -143,15 +145,17 @@ class RunRecords:
     summary: Summary
 
     def digest(self, name: str) -> str:
-        """SHA-256 of the file that holds a table of the run."""
+        """Return the SHA-256 of the file of a table of the run."""
         return digest_of_table(self.folder, name)
 
     @classmethod
     def load(cls, run_folder: Path | str) -> "RunRecords":
-        """The tables of a run folder; FileNotFoundError when there is no such folder."""
+        """Return the tables of a run folder; raises FileNotFoundError if there is no such folder."""
         folder = Path(run_folder)
         if not folder.is_dir():
-            raise FileNotFoundError(f"run_folder={str(run_folder)!r} is no folder; `regap run` makes one")
+            raise FileNotFoundError(
+                f"run_folder={str(run_folder)!r} is not a folder; make one with `regap run`"
+            )
         records, unreadable = {}, {}
         for name in SCHEMAS:
             if not table_path(folder, name).is_file():
@@ -164,7 +168,7 @@ class RunRecords:
 
 
 def _with_gaps(name: str, table: pd.DataFrame) -> pd.DataFrame:
-    """The table with the optional columns that runs of an earlier version did not write, as gaps."""
+    """Return the table with NaN in optional columns that earlier versions did not write."""
     absent = [
         column
         for column, kind in SCHEMAS[name].columns.items()
@@ -174,12 +178,12 @@ def _with_gaps(name: str, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def digest_of_table(run_folder: Path | str, name: str) -> str:
-    """SHA-256 of the file that holds the table: equal digests, equal numbers."""
+    """Return the SHA-256 of the file of the table; equal digests mean equal numbers."""
     return hashlib.sha256(table_path(run_folder, name).read_bytes()).hexdigest()
 
 
 def table_path(run_folder: Path | str, name: str) -> Path:
-    """Where a run keeps the table of this name: in the newest answer that has it, else among its own tables."""
+    """Return the path of this table of a run: in the newest answer that has it, else among the run's own tables."""
     for question in questions_of(run_folder):
         path = own_table(question.folder, name)
         if path.is_file():
@@ -188,5 +192,5 @@ def table_path(run_folder: Path | str, name: str) -> Path:
 
 
 def own_table(run_folder: Path | str, name: str) -> Path:
-    """Where the table of this name lies in this very folder, of a run or of an answer."""
+    """Return the path of this table in exactly this folder, of a run or of an answer."""
     return Path(run_folder) / "tables" / f"{name}.parquet"

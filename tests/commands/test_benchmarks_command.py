@@ -55,7 +55,7 @@ def test_what_is_present_in_a_folder_is_told(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     done = CliRunner().invoke(application(["benchmarks"]), ["benchmarks", str(tmp_path / "absent")])
-    assert isinstance(done.exception, ValueError) and "is not there; name the folder" in str(done.exception)
+    assert isinstance(done.exception, ValueError) and "does not exist; name the folder" in str(done.exception)
 
 
 def test_a_benchmark_is_captured_and_its_notes_are_kept(tmp_path: Path) -> None:

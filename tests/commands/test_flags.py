@@ -16,7 +16,7 @@ from regap.analyses.runs.records import Record
 def test_a_folder_that_holds_no_run_is_left_alone(regap, command: str, name: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     code, told, _ = regap(command, tmp_path / name)
-    assert code == 2 and "holds no run; name a folder that `regap run` made" in told
+    assert code == 2 and "does not hold a run; name a folder that `regap run` made" in told
     assert list((tmp_path / "empty").iterdir()) == []
 
 
@@ -41,9 +41,9 @@ def test_what_a_run_settles_cannot_be_set_again(regap, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (("--endpoint-key", "KEY"), "--endpoint-key and --endpoint-rate go with --endpoint"),
-        (("--endpoint-rate", "3"), "--endpoint-key and --endpoint-rate go with --endpoint"),
-        (("--device", "cpu"), "--device is where a --model-judge is loaded"),
+        (("--endpoint-key", "KEY"), "--endpoint-key and --endpoint-rate need --endpoint"),
+        (("--endpoint-rate", "3"), "--endpoint-key and --endpoint-rate need --endpoint"),
+        (("--device", "cpu"), "--device needs --model-judge or --first-token"),
     ],
 )
 def test_flags_of_a_judge_that_is_not_asked_for_are_refused(
@@ -138,8 +138,8 @@ def test_flags_that_people_look_for_are_there(regap, command: str, flags: tuple[
             ("--labels", "unsafe=evil", "--pairs", "p.csv"),
             "labels map to 'evil'; write one of harmful, harmless",
         ),
-        (("--columns", "prompt", "--pairs", "p.csv"), "write each as THERE=HERE"),
-        (("--columns", "prompt=text"), "columns and labels are those of a pairs file"),
+        (("--columns", "prompt", "--pairs", "p.csv"), "write each as FILE=REGAP"),
+        (("--columns", "prompt=text"), "columns and labels need a pairs file"),
         (("--layers", "3-"), "write numbers and ranges, such as 3-7,10"),
         (("--judge", "nobody", "--limit", "4"), "judge is 'nobody'; choose auto or one of"),
     ],

@@ -78,7 +78,7 @@ def test_a_missing_table_is_named_with_the_command_that_makes_it(planted_run: Pa
         rg.open_run(planted_run).table("sweep")
     with pytest.raises(ConfigError, match="It has no tables yet"):
         rg.open_run(tmp_path).table("claims")
-    with pytest.raises(ConfigError, match="is no folder; `regap run`"):
+    with pytest.raises(ConfigError, match="is not a folder; make one with `regap run`"):
         rg.open_run(tmp_path / "absent")
 
 

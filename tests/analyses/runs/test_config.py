@@ -39,23 +39,23 @@ def test_lists_in_variables_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_unknown_key_is_an_error_that_names_the_known(file: Path) -> None:
     file.write_text("sede = 1\n")
-    with pytest.raises(ConfigError, match="setting sede is 1: known are model, family, pairs, columns, "):
+    with pytest.raises(ConfigError, match="setting sede is 1: use one of model, family, pairs, columns, "):
         read_config(file)
-    with pytest.raises(ConfigError, match="setting sede is 1: known are"):
+    with pytest.raises(ConfigError, match="setting sede is 1: use one of"):
         read_config(sede=1)
 
 
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
-        ("REGAP_SEDE", "is REGAP_SEED meant"),
-        ("regap_modle", "is REGAP_MODEL meant"),
-        ("REGAP_X", "known are "),
+        ("REGAP_SEDE", "did you mean REGAP_SEED"),
+        ("regap_modle", "did you mean REGAP_MODEL"),
+        ("REGAP_X", "use one of "),
     ],
 )
 def test_a_misspelt_variable_is_an_error(name: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "1")
-    with pytest.raises(ConfigError, match=f"variable {name} sets nothing: {remedy}"):
+    with pytest.raises(ConfigError, match=f"variable {name} is not a setting: {remedy}"):
         read_config()
 
 
@@ -88,7 +88,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         read_config(tmp_path / "absent.toml")
     for data in (b"seed = = 1", b"seed = '\xff'"):
         (tmp_path / "bad.toml").write_bytes(data)
-        with pytest.raises(ConfigError, match=r"bad.toml is no valid TOML \(.*\); correct that line"):
+        with pytest.raises(ConfigError, match=r"bad.toml is not valid TOML \(.*\); correct that line"):
             read_config(tmp_path / "bad.toml")
 
 
@@ -144,7 +144,7 @@ def test_a_mapping_names_both_sides() -> None:
         "unsafe": "harmful",
         "0": "harmless",
     }
-    with pytest.raises(ConfigError, match=r"setting columns is .*: .*write each as THERE=HERE"):
+    with pytest.raises(ConfigError, match=r"setting columns is .*: .*write each as FILE=REGAP"):
         read_config(columns=("prompt",))
 
 

@@ -37,7 +37,7 @@ def test_harmless_prompts_alone_become_test_pairs_drawn_in_the_style_of_the_run(
     pair = next(iter(found))
     assert set(pair.prompts) == {"text", "typographic", "blank"}  # blank, since the pairs have it
     assert pair.prompts["typographic"].picture == style_of("plain").picture(pair.request)
-    assert "3 contrasts of xstest are asked beside the pairs" in found.notes
+    assert "3 contrasts of xstest are asked besides the pairs" in found.notes
 
 
 def test_what_is_asked_already_is_left_out_and_noted(xstest: Path, tiny_pairs: Pairs) -> None:
@@ -47,8 +47,8 @@ def test_what_is_asked_already_is_left_out_and_noted(xstest: Path, tiny_pairs: P
     both = tiny_pairs + Pairs(every.pairs[:1])
     fewer = contrasts_of(settings, both, "typographic")
     assert fewer is not None and len(fewer) == 2
-    assert "1 contrasts were left out, since they are asked already" in fewer.notes
-    with pytest.raises(PairError, match="every request of contrast xstest is asked already"):
+    assert "1 contrasts were left out, since the pairs contain them already" in fewer.notes
+    with pytest.raises(PairError, match="the pairs contain every request of contrast xstest already"):
         contrasts_of(settings, tiny_pairs + Pairs(every.pairs), "typographic")
 
 
@@ -72,7 +72,7 @@ def test_the_worlds_contrasts_have_the_arms_that_are_made(tiny_pairs: Pairs) -> 
 @pytest.mark.parametrize(
     ("settings", "arm", "kind", "told"),
     [
-        ({"contrast_data": "x"}, "typographic", ConfigError, "contrast_data goes with a contrast"),
+        ({"contrast_data": "x"}, "typographic", ConfigError, "contrast_data needs contrast"),
         ({"contrast": "xtest"}, "typographic", PairError, "xtest"),
         (
             {"contrast": "xstest"},

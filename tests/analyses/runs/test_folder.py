@@ -118,7 +118,7 @@ def test_another_model_is_refused(
 
 def test_files_that_are_no_run_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(ConfigError, match="holds files that are no run; name an empty or a new folder"):
+    with pytest.raises(ConfigError, match="holds files that are not a run; name an empty or a new folder"):
         check_out(tmp_path)
     with pytest.raises(ConfigError, match=r"thesis\.tex, which is a file; name a folder"):
         check_out(tmp_path / "thesis.tex")

@@ -88,8 +88,8 @@ def test_a_limit_counts_pairs_of_each_split_and_label(tmp_path: Path) -> None:
             {"benchmark": "xstest", "pairs": "p.csv"},
             "benchmark is 'xstest' and pairs is 'p.csv'; name one of them",
         ),
-        ({"data": "x"}, "data and harmless go with a benchmark"),
-        ({"harmless": "dolly"}, "data and harmless go with a benchmark"),
+        ({"data": "x"}, "data and harmless need a benchmark"),
+        ({"harmless": "dolly"}, "data and harmless need a benchmark"),
     ],
 )
 def test_pairs_that_are_named_in_two_ways_or_by_half(settings: dict[str, Any], said: str) -> None:

@@ -152,7 +152,7 @@ def test_a_plan_reads_like_a_table(unloaded: Model) -> None:
 
 
 def test_what_cannot_be_planned_is_named(unloaded: Model) -> None:
-    with pytest.raises(ModelError, match="prompts=0, tokens=5: there is nothing to plan"):
+    with pytest.raises(ModelError, match="prompts is 0 and tokens is 5; give numbers above 0"):
         work_of_counts(unloaded, 0, 5)
     with pytest.raises(ModelError, match="image size '336' is not HEIGHTxWIDTH; write it like 336x336"):
         image_size_of("336")

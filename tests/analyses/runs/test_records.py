@@ -26,7 +26,7 @@ def test_a_record_keeps_the_schemas_order_and_its_own_copy() -> None:
 
 
 def test_an_unknown_table_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"name='outcome' is no table; the tables are .*'outcomes'"):
+    with pytest.raises(ValueError, match=r"name='outcome' is not a table; choose one of .*'outcomes'"):
         Record("outcome", outcomes())
 
 
@@ -107,7 +107,7 @@ def test_a_run_loads_what_is_there_and_says_why_the_rest_is_not(tmp_path: Path) 
     assert set(run.records) == {"outcomes"}
     assert "wrong columns" in run.unreadable["adaptive"]
     assert "strength" in run.unreadable
-    with pytest.raises(FileNotFoundError, match="is no folder"):
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
         RunRecords.load(tmp_path / "elsewhere")
 
 
