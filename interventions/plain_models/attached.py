@@ -336,7 +336,7 @@ def state_of(hf: Any) -> tuple[Any, ...]:
 
 def _standing_for(original: Callable[..., Any], edited: Callable[..., Any]) -> Callable[..., Any]:
     known = signature(original)
-    eager = torch.compiler.disable(edited)  # a compiled pass would run without the hooks
+    eager: Any = torch.compiler.disable(edited)  # a compiled pass would run without the hooks
 
     @wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
