@@ -1,1 +1,1 @@
-"""What is asked of a model, and what the answers mean."""
+"""Analyses of a model: runs, claims, comparisons, ablations, judges and utility."""

@@ -1,4 +1,4 @@
-"""Tests of whether two conditions differ on the same prompts, and of what a null result can rule out."""
+"""Tests whether two conditions differ on the same prompts, and what a null result can rule out."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,18 +18,18 @@ POWER = 0.8
 
 @dataclass(frozen=True)
 class Difference:
-    """A share under two conditions on the same prompts, after minus before."""
+    """The change of a share between two conditions on the same prompts, after minus before."""
 
     change: Estimate
-    """Bootstrapped in pairs, clustered."""
+    """Paired bootstrap, clustered."""
     p_value: float
-    """McNemar's exact test, two-sided: the chance of so uneven a change if it were even."""
+    """McNemar's exact test, two-sided."""
     detectable: float
-    """The smallest change that would have been found with 80 % power; infinite where none could have been."""
+    """The smallest change that would have been found with 80 % power; infinite if no change could have been."""
 
     @property
     def is_null(self) -> bool:
-        """True where no difference is found at 5 %."""
+        """True if no difference is found at 5 %."""
         return not self.p_value < SIGNIFICANCE
 
     def __str__(self) -> str:
@@ -37,7 +37,7 @@ class Difference:
         if not self.is_null:
             return told
         if math.isinf(self.detectable):
-            return f"{told}; with so few prompts no change at all could have been found"
+            return f"{told}; with so few prompts no change could have been found"
         return f"{told}; a change below {self.detectable:.2g} would not have been found reliably"
 
 
@@ -47,9 +47,9 @@ def difference(
     clusters: Sequence[str],
     seed: int = 0,
 ) -> Difference:
-    """Return how a share changes on the same prompts: estimate, exact test and what could have been found.
+    """Return the change of a share on the same prompts: estimate, exact test and smallest detectable change.
 
-    Raises ValueError for no prompts.
+    Raises ValueError if there are no prompts.
     """
     return Difference(
         paired_difference(before, after, clusters, seed),
@@ -59,9 +59,9 @@ def difference(
 
 
 def mcnemar(before: Bool[Tensor, " prompt"], after: Bool[Tensor, " prompt"]) -> float:
-    """Return the exact two-sided p-value that as many prompts change one way as the other; 1 where none changes.
+    """Return the exact two-sided p-value that equally many prompts change in either direction; 1 if none changes.
 
-    Prompts count as independent: where some share a cluster, go by the interval of `paired_difference`.
+    Prompts count as independent; if some share a cluster, use the interval of `paired_difference`.
     """
     gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
     return float(binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
@@ -75,7 +75,7 @@ def paired_difference(
 ) -> Estimate:
     """Return the share after minus the share before, resampled by cluster.
 
-    Where all resamples agree, the interval is the exact binomial one for a change seen in none of the clusters.
+    If all resamples agree, the interval is the exact binomial one for a change that no cluster shows.
     """
     _require_prompts(before)
     changes = after.double() - before.double()
@@ -93,15 +93,15 @@ def equivalence(
     clusters: Sequence[str],
     margin: float = 0.05,
 ) -> float:
-    """Return the p-value that the share has changed by `margin` or more: below 0.05, the two are equivalent.
+    """Return the p-value that the share changes by `margin` or more; below 0.05 the two are equivalent.
 
-    Two one-sided t-tests (TOST) with a standard error by cluster; equal to the paired TOST where each prompt is its
-    own cluster. Where nothing changes there is no standard error: the p-value is then the chance, (1 - margin) to
-    the number of clusters, of seeing no change if `margin` of them changed.
+    Two one-sided t-tests (TOST) with a clustered standard error; equal to the paired TOST if each prompt is its own
+    cluster. If nothing changes, the standard error is 0; the p-value is then (1 - margin) to the power of the number
+    of clusters, the probability of no change if a share `margin` of them changed.
     """
     _require_prompts(before)
     if not 0 < margin < 1:
-        raise ValueError(f"margin is {margin}; give the largest change that does not matter, between 0 and 1")
+        raise ValueError(f"margin is {margin}; give the smallest change that matters, between 0 and 1")
     found = _clustered(before, after, clusters)
     if found.error == 0 or found.clusters == 1:
         return (1 - margin) ** found.clusters if found.mean == 0 else 1.0
@@ -116,11 +116,10 @@ def smallest_detectable(
     clusters: Sequence[str],
     power: float = POWER,
 ) -> float:
-    """Return the change of a share that a study like this one would find with this power at 5 %, two-sided.
+    """Return the smallest change of a share that such a study would find with this power at 5 %, two-sided.
 
-    (z_0.975 + z_power) standard errors, by cluster; but never less than the share of clusters that has to change
-    the same way for McNemar's test to see it, which is all that is known where nothing changed. Infinite where not
-    even a change of every cluster would be found.
+    It is (z_0.975 + z_power) clustered standard errors, and at least the share of clusters that must change in one
+    direction for McNemar's test to be significant. Infinite if even a change of every cluster would not be found.
     """
     _require_prompts(before)
     found = _clustered(before, after, clusters)
@@ -132,9 +131,9 @@ def smallest_detectable(
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Return the p-values of one family of tests, adjusted by Holm's step-down method, under the same names.
+    """Return the p-values of one family of tests, adjusted by Holm's step-down method, with the same names.
 
-    Rejecting those below 5 % makes one false rejection or more in at most 5 % of such families.
+    Rejecting those below 5 % gives a false rejection in at most 5 % of such families.
     """
     wrong = {name: p for name, p in p_values.items() if not 0 <= p <= 1}
     if wrong:
@@ -154,7 +153,7 @@ class _Clustered:
 
 
 def _clustered(before: Tensor, after: Tensor, clusters: Sequence[str]) -> _Clustered:
-    """Return the mean change with its standard error by cluster: s/√n where each prompt is a cluster."""
+    """Return the mean change with its clustered standard error; s/√n if each prompt is its own cluster."""
     changes = (after.double() - before.double()).numpy()
     names, codes = np.unique(np.asarray(clusters), return_inverse=True)
     mean, count = float(changes.mean()), len(names)
@@ -167,4 +166,4 @@ def _clustered(before: Tensor, after: Tensor, clusters: Sequence[str]) -> _Clust
 
 def _require_prompts(before: Tensor) -> None:
     if not len(before):
-        raise ValueError("a difference over no prompts is not defined; check the filters before it")
+        raise ValueError("a difference needs at least one prompt; check the filters before it")

@@ -1,8 +1,8 @@
-"""What each part of each layer does for refusal: it is replaced, and the change is measured on the same prompts.
+"""The effect of each component of each layer on refusal: replace it, and measure the change on the same prompts.
 
-Every number is after minus before, over test pairs, with an interval from a bootstrap clustered by pair; harmful and
-harmless apart. Controls stand in the same table: `random` moves what is written to as far, in a random direction;
-`self` patches a run with itself, where nothing may change.
+Every number is after minus before, on test pairs, with an interval from a bootstrap clustered by pair, separately for
+harmful and harmless. Controls are in the same table: `random` moves the state as far, but in a random direction;
+`self` patches a run with itself, which must change nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,13 +37,13 @@ JUDGED = (
     ("harmless", "utility"),
 )
 NO_LAYER = -1
-"""read_layer of what is read off the answer and not off a layer."""
+"""read_layer of measures that are read from the answer and not from a layer."""
 
 
 def ablate_run(run: Run, wanted: AblationRequest) -> Question:
-    """Return the answer of a run to these ablations: the table `ablation`, kept beside other answers.
+    """Return the answer of a run to these ablations: the table `ablation`, stored in the run folder.
 
-    Ablations that the folder holds already are not run again.
+    Stored ablations are not run again.
     """
     return save_answer(run.folder, "ablate", asdict(wanted), [ablation_record(run.measured, wanted)])
 
@@ -63,12 +63,12 @@ def ablate(
     image_arm: str | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return what each part of each layer does for refusal: changes on the same test pairs, with intervals.
+    """Return the effect of each component of each layer on refusal: changes on the same test pairs, with intervals.
 
     components: attention, mlp, block, head, state or direction. replacements: zero, mean, resample, patch-text or
     patch-image. layers, heads: 0-based, all by default. Each of these may be one value or several. Columns are those
     of the table `ablation`; `value` is after minus before. Nothing is written unless the model is a runner with a
-    store. Raises ConfigError for what the model does not have, PairError if it refuses no calibration text.
+    store. Raises ConfigError for components that the model does not have, PairError if it refuses no calibration text.
     """
     wanted = AblationRequest(
         as_names(components, "components"),
@@ -87,7 +87,7 @@ def ablate(
 
 
 def ablation_record(seen: Measured, wanted: AblationRequest) -> Record:
-    """Return the table `ablation` of every arm that something wanted applies to."""
+    """Return the table `ablation` for every arm to which a requested ablation applies."""
     if {"attention", "mlp", "head"} & set(wanted.components):
         one = next(iter(seen.pairs.calibration.where(arm="text"))).prompts["text"]
         require_parts_add_up(seen.model, collate(seen.model, [one], [0]), wanted.layers_of(seen.model))
@@ -104,7 +104,7 @@ def ablation_record(seen: Measured, wanted: AblationRequest) -> Record:
         rows += [{**row, "arm": arm} for row in found]
     if not rows:
         raise ConfigError(
-            "nothing of this can be ablated: no arm has these positions and replacements; choose others"
+            "no arm has these positions and replacements, so nothing can be ablated; choose others"
         )
     return Record("ablation", pd.DataFrame(rows).assign(model=seen.model.name))
 
@@ -116,7 +116,7 @@ def _read_rows(
     after: AblationReadings,
     before: AblationReadings,
 ) -> Iterator[dict[str, Any]]:
-    """Yield changes of z at the ablated layer and all after it, of log-odds, and of refusals by first token."""
+    """Yield changes of z at the ablated and all later layers, of log-odds, and of refusals by first token."""
     last, harmful = seen.model.layers - 1, are_harmful(asked)
     clusters = [pair.cluster for pair in asked]
     labels: dict[Label, torch.Tensor] = {"harmful": harmful, "harmless": ~harmful}
@@ -141,7 +141,7 @@ def _read_rows(
 def _judged_rows(
     seen: Measured, arm: str, asked: Pairs, cells: Sequence[AblationCell]
 ) -> Iterator[dict[str, Any]]:
-    """Yield changes of judged shares; controls are left out, since each costs as much as the rest."""
+    """Yield changes of judged shares; controls are left out, since their answers would double the cost."""
     some = asked.first(seen.config.dose_pairs)
     chosen = [cell for cell in cells if cell.control == "none"]
     conditions = {"": [], **{cell.title: [cell.edit] for cell in chosen}}

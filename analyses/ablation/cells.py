@@ -1,4 +1,4 @@
-"""Which ablations are run: every layer x component x replacement that is asked for, and its controls."""
+"""The ablations of a request: every layer x component x replacement, with controls."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,20 +24,20 @@ PATCHES = ("patch-text", "patch-image")
 
 @dataclass(frozen=True)
 class AblationRequest:
-    """What is ablated, where and by what; every combination is run."""
+    """Components, replacements, layers and positions to ablate; every combination is run."""
 
     components: tuple[str, ...] = ("attention", "mlp", "block")
     replacements: tuple[str, ...] = ("mean", "patch-text")
     layers: tuple[int, ...] = ()
-    """Blocks, 0-based; all for none."""
+    """Blocks, 0-based; empty for all."""
     heads: tuple[int, ...] = ()
-    """Of component head; all for none."""
+    """Heads for component head; empty for all."""
     positions: tuple[str, ...] = ("last",)
     together: bool = False
-    """All of the layers at once, instead of one after another."""
+    """Ablate all layers at once instead of one after another."""
     controls: bool = True
     answers: bool = False
-    """Answers are generated and judged under each ablation as well, not first tokens alone."""
+    """Also generate and judge answers under each ablation, not only first tokens."""
 
     def __post_init__(self) -> None:
         known = {"component": COMPONENTS, "replace": get_args(Replaced), "positions": get_args(Positions)}
@@ -48,13 +48,13 @@ class AblationRequest:
                     raise ConfigError(f"{name} is {value!r}; choose from {', '.join(known[name])}")
             if not values or len(set(values)) < len(values):
                 raise ConfigError(
-                    f"{name} is {', '.join(values) or 'empty'}; name at least one, and each once"
+                    f"{name} is {', '.join(values) or 'empty'}; give at least one, and each only once"
                 )
         if self.heads and "head" not in self.components:
-            raise ConfigError("heads go with component head; add --component head, or leave --heads out")
+            raise ConfigError("heads need component head; add --component head, or leave --heads out")
         if "image" in self.positions and set(self.replacements) & set(PATCHES):
             raise ConfigError(
-                "positions image cannot be patched between text and image: the text run has no such token; "
+                "positions image cannot be patched between text and image, since the text run has no such token; "
                 "choose last, after_instruction, request or template"
             )
 
@@ -65,7 +65,7 @@ class AblationRequest:
                 component.check(model, layer)
 
     def layers_of(self, model: Model) -> tuple[int, ...]:
-        """Return the layers to ablate; of all, those that do not see the image beside the stream."""
+        """Return the layers to ablate: those given, or all but cross-attention blocks."""
         return self.layers or tuple(layer for layer in range(model.layers) if layer not in model.crossing)
 
     def _kinds(self, model: Model) -> Iterator[Component]:
@@ -76,7 +76,7 @@ class AblationRequest:
                 yield Component(name)  # type: ignore[arg-type]
 
     def named_components(self, seen: Measured) -> list[tuple[str, Component]]:
-        """Return the components by their names in tables; direction is that of refusal, and that of the drift."""
+        """Return the components with their names in tables; component direction becomes `refusal` and `drift`."""
         found: list[tuple[str, Component]] = [(each.kind, each) for each in self._kinds(seen.model)]
         if "direction" not in self.components:
             return found
@@ -92,22 +92,22 @@ class AblationCell:
     """One ablation of one arm."""
 
     name: str
-    """Of the component."""
+    """Name of the component."""
     replaced: str
     control: str
-    """none, random (as far, in a random direction) or self (patched with its own run: nothing may change)."""
+    """none, random (moved as far, in a random direction) or self (patched with its own run; must change nothing)."""
     edit: Ablation = field(repr=False)
 
     @property
     def way(self) -> str:
-        """How it is run: side by side with others, as a one-token pass of its own, or in full."""
+        """How it is run: packed (many in one pass), alone (a one-token pass) or full (a full pass)."""
         if not self.edit.only_last:
             return "full"
         return "alone" if self.control == "self" else "packed"
 
     @property
     def row(self) -> dict[str, object]:
-        """Return what tables say of it."""
+        """Its columns in tables."""
         layers = self.edit.site.layers
         return {
             "component": self.name,
@@ -121,14 +121,14 @@ class AblationCell:
 
     @property
     def title(self) -> str:
-        """A name that no other cell of the arm has."""
+        """A unique name within the arm."""
         return " ".join(str(value) for value in self.row.values())
 
 
 def cells_of(seen: Measured, wanted: AblationRequest, arm: str) -> list[AblationCell]:
-    """Return every ablation of an arm that is wanted, with its controls; none if nothing wanted applies to the arm.
+    """Return every requested ablation of an arm, with its controls; empty if none applies to the arm.
 
-    Means and donors come from calibration prompts in the same arm: means weigh labels equally, donors are harmless.
+    Means and donors come from calibration prompts in the same arm; means weight labels equally, donors are harmless.
     """
     found: list[AblationCell] = []
     track = seen.runner.track
@@ -161,7 +161,7 @@ def cells_of(seen: Measured, wanted: AblationRequest, arm: str) -> list[Ablation
 
 
 def source_of(seen: Measured, patch: str) -> str | None:
-    """Return the arm that a patch is taken from, None if the pairs have none."""
+    """Return the arm that a patch is taken from; None if the pairs do not have it."""
     return "text" if patch == "patch-text" else seen.corrected_arm
 
 
@@ -215,7 +215,7 @@ def _replacements(
 
 
 def shown_layers(layers: Sequence[int]) -> str:
-    """Return layers as a person writes them: 3-5,8."""
+    """Return layers in short form, such as 3-5,8."""
     parts: list[list[int]] = []
     for layer in sorted(layers):
         if parts and layer == parts[-1][-1] + 1:

@@ -1,7 +1,7 @@
-"""Layer x strength x part: what every dose of the drift does at every layer, read off the last token.
+"""The effect of the drift and its parts at every layer and strength, read from the last token.
 
 h <- h - alpha * v at the last prompt token of one block, in the image arm; v the drift D, its parts along and across
-the refusal direction, and controls as long. The numbers are those of running every prompt again for each cell.
+the refusal direction, and controls of the same length. Results equal those of a full pass for each cell.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,10 +35,9 @@ PARTS = ("D", "D_along", "D_across", "random")
 def sweep_run(
     run: Run, names: Sequence[str] = (), layers: Sequence[int] = (), strengths: str | None = None
 ) -> Question:
-    """Return the answer of a run to these doses: the table `sweep`, kept beside other answers.
+    """Return the answer of a run to these doses: the table `sweep`, stored in the run folder.
 
-    By default D, its parts and a random vector at all layers. strengths: as text, such as 0.5,1,2; the run's own if
-    None.
+    By default D, its parts and a random vector at all layers. strengths: as text, such as 0.5,1,2; default: the run's.
     """
     own = changed_config(run.config, strengths=strengths)
     chosen = tuple(dict.fromkeys(names)) or PARTS
@@ -58,11 +57,11 @@ def sweep_layers(
     image_arm: str | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return what every strength of each vector does at every layer, by passes of the last prompt token.
+    """Return the effect of each vector at every layer and strength, by passes of the last prompt token.
 
-    vectors: D, D_along, D_across, random, shuffled or refusal. strengths: multiples of the vector that are removed,
-    1.0 among them. layers: 0-based, all by default. Each of these may be one value or several. Columns are those of
-    the table `sweep`. Nothing is written unless the model is a runner with a store.
+    vectors: D, D_along, D_across, random, shuffled or refusal. strengths: multiples of the vector to remove, including
+    1.0. layers: 0-based, all by default. Each of these may be one value or several. Columns are those of the table
+    `sweep`. Nothing is written unless the model is a runner with a store.
     """
     runner = Runner.of(model)
     names = as_names(vectors, "vectors")
@@ -84,7 +83,7 @@ def check_doses(names: Sequence[str], layers: Sequence[int] = (), model: Model |
 
 
 def sweep_record(seen: Measured, names: Sequence[str], layers: Sequence[int]) -> Record:
-    """Return the table `sweep`: z at the last block and refusals by first token, harmful and harmless apart."""
+    """Return the table `sweep`: z at the last block and refusals by first token, for each label."""
     of = vectors_of(seen)
     doses = [
         {"vector": name, "layer": layer, "alpha": alpha}

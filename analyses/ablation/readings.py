@@ -1,4 +1,4 @@
-"""What prompts do under ablations: coordinates, log-odds of a refusal and first tokens, kept batch by batch."""
+"""Coordinates, log-odds of a refusal and first tokens under ablations, stored batch by batch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,19 +20,19 @@ from regap.geometry.prompts.batch import Batch, prompt_digest, render
 from regap.geometry.states.store import digest_of, digest_of_tensor, write_tensors
 
 WAYS = ("packed", "alone", "full")
-"""How passes are run; each has a pass without edits of its own, so that no rounding stands between before and after."""
+"""How passes are run. Each way has its own pass without edits, so that before and after are rounded alike."""
 
 
 @dataclass(frozen=True, eq=False)
 class AblationReadings:
-    """One number for each prompt under each ablation, and before it."""
+    """Readings of each prompt under each ablation."""
 
     z: Float[Tensor, "cell prompt layer"] = field(repr=False)
-    """Along the refusal direction, at every layer."""
+    """Coordinate along the refusal direction, at every layer."""
     log_odds: Float[Tensor, "cell prompt"] = field(repr=False)
-    """That the first token opens a refusal, in nats."""
+    """Log-odds that the first token opens a refusal, in nats."""
     first: Float[Tensor, "cell prompt"] = field(repr=False)
-    """1 where the likeliest first token opens a refusal, else 0."""
+    """1 if the likeliest first token opens a refusal, else 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class _Task:
         ]
 
     def read(self, batch: Batch) -> AblationReadings:
-        """Read the batch under every cell, the three ways' passes without edits last."""
+        """Read the batch under every cell; the passes without edits of the three ways come last."""
         count, layers = len(self.cells) + len(WAYS), self.seen.model.layers
         found = AblationReadings(
             torch.zeros(count, len(batch), layers),
@@ -96,9 +96,9 @@ def readings(
     arm: str,
     cells: Sequence[AblationCell],
 ) -> tuple[AblationReadings, AblationReadings]:
-    """Return what every test prompt in the arm does under each ablation, and, cell by cell, what it does without.
+    """Return the readings of every test prompt in the arm under each ablation, and without it, cell by cell.
 
-    Batches that the run folder holds for the same model, prompts and ablations are not run again.
+    Stored batches of the same model, prompts and ablations are not run again.
     """
     task, limits, folder = _Task(seen, cells, seen.refusal_tokens), seen.runner.limits, seen.runner.store
     prompts = [pair.prompts[arm] for pair in seen.pairs.test.where(arm=arm)]
@@ -130,7 +130,7 @@ def _kept(path: Path | None, compute: Callable[[], list[AblationReadings]]) -> A
         try:
             return AblationReadings(**load_file(path))
         except (SafetensorError, OSError, TypeError):
-            pass  # damaged: computed anew and replaced
+            pass  # damaged: computed again and replaced
     parts = compute()
     found = AblationReadings(
         torch.cat([part.z for part in parts], 1),

@@ -1,1 +1,1 @@
-"""Doors to other tools: each needs its own extra, and is imported only when it is used."""
+"""Adapters to other tools; each needs an extra, and is imported only when it is used."""

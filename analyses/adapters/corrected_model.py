@@ -1,4 +1,4 @@
-"""A model under a correction, asked with chat messages: what other tools' models are made of."""
+"""A model under a correction that answers chat messages, for other tools."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -22,13 +22,13 @@ ARM = "picture"
 
 @dataclass(frozen=True, eq=False)
 class CorrectedModel:
-    """A model and the edits it answers under; none is the model as it is."""
+    """A model and the edits it answers under; no edits for the unedited model."""
 
     model: Model = field(repr=False)
     edits: tuple[Edit, ...]
 
     def answers(self, prompts: Sequence[Prompt], max_new_tokens: int, batch_size: int) -> tuple[str, ...]:
-        """Return the greedy answer to each prompt, in their order; none for none."""
+        """Return the greedy answer to each prompt, in order."""
         if not prompts:
             return ()
         pairs = tuple(
@@ -49,18 +49,17 @@ def corrected_model(run: str | Path, condition: str) -> CorrectedModel:
 
 
 def prompt_of(messages: Sequence[Mapping[str, Any]]) -> Prompt:
-    """Return the prompt that chat messages make: at most one of the system, then one of the user.
+    """Return the prompt of chat messages: at most one system message, then one user message.
 
-    Content is a text, or parts of type text and image, one right after the other as chat templates write them; an
-    image is a Pillow image or a path. PairError for what a
-    prompt cannot hold: several turns, video, audio.
+    Content is a string, or parts of type text and image; an image is a Pillow image or a path. Raises PairError for
+    several turns, video and audio.
     """
     system = [_words(message) for message in messages if message["role"] == "system"]
     spoken = [message for message in messages if message["role"] != "system"]
     if len(spoken) != 1 or spoken[0]["role"] != "user" or len(system) > 1:
         told = ", ".join(str(message["role"]) for message in messages) or "none"
         raise PairError(
-            f"messages are of {told}; a prompt is one message of the user, after one of the system at most"
+            f"messages have the roles {told}; give one user message, after at most one system message"
         )
     parts = _parts(spoken[0]["content"])
     text = "".join(part if isinstance(part, str) else IMAGE_SLOT for part in parts)
@@ -80,11 +79,9 @@ def _parts(content: str | Sequence[Mapping[str, Any]]) -> list[str | Picture]:
 
 def _part(part: Mapping[str, Any]) -> str | Picture:
     if part["type"] == "text":
-        return str(part["text"]).replace(
-            IMAGE_SLOT, "the image"
-        )  # marks a place of a picture only where one is
+        return str(part["text"]).replace(IMAGE_SLOT, "the image")  # the slot may only mark a picture
     if part["type"] != "image":
-        raise PairError(f"a message holds {part['type']}; prompts hold text and images alone")
+        raise PairError(f"a message holds {part['type']}; give only text and images")
     shown = part.get("url", part.get("image"))
     if isinstance(shown, str | Path):
         return Picture.read(Path(shown))

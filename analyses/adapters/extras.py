@@ -1,4 +1,4 @@
-"""Libraries that come with an extra alone."""
+"""Libraries that need an extra."""
 
 from importlib import import_module
 from typing import Any
@@ -7,7 +7,7 @@ from regap.errors import ConfigError
 
 
 def needed(module: str, extra: str) -> Any:
-    """Return a module of an extra; ConfigError says how to install it where it is absent."""
+    """Return a module of an extra; raises ConfigError, with the install command, if it is missing."""
     try:
         return import_module(module)
     except ImportError as error:

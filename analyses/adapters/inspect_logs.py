@@ -1,4 +1,4 @@
-"""A run's answers and verdicts as logs of inspect_ai: one for each condition and arm, for `inspect view`."""
+"""Write a run's answers and verdicts as inspect_ai logs, one for each condition and arm, for `inspect view`."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,10 +16,10 @@ EXTRA = "inspect"
 
 
 def write_inspect_logs(run: Path, out: Path | None = None, seed: int = 0) -> tuple[Path, ...]:
-    """Write one log for each condition and arm of a run, to RUN/inspect by default, and return their paths.
+    """Write one log for each condition and arm of a run (default: to RUN/inspect), and return their paths.
 
-    A sample is one answered request; a scorer is one judge, its score the verdict and its metrics the outcomes with
-    their intervals. What was not judged is unscored, as inspect_ai has it. Requests and answers stand there in full.
+    A sample is one answered request. A scorer is one judge; its score is the verdict, its metrics are the outcomes
+    with intervals. Answers that were not judged are unscored. The logs hold requests and answers in full.
     """
     log = needed("inspect_ai.log", EXTRA)
     stored = stored_answers(run)

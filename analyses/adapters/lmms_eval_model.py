@@ -1,7 +1,7 @@
 """A corrected model for lmms-eval: `--model regap --model_args run=RUN,condition=regap`.
 
-lmms-eval finds it by the entry point `lmms_eval.models` of this package, and imports the class RegapModel from here
-when it is asked for: before that, lmms-eval need not be there.
+lmms-eval finds it by this package's entry point `lmms_eval.models`, and then imports the class RegapModel from here;
+lmms-eval is not needed before that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,17 +16,17 @@ from regap.geometry.models.loading import Model
 
 EXTRA = "lmms"
 TOKENS = 1024
-"""Budget of an answer where a task names none."""
+"""Most tokens of an answer if a task sets no limit."""
 
 
 def manifest() -> Any:
-    """Return how lmms-eval finds the model, for its entry points."""
+    """Return the manifest by which lmms-eval finds the model."""
     known = needed("lmms_eval.models.registry_v2", EXTRA)
     return known.ModelManifest(model_id="regap", chat_class_path=f"{__name__}.RegapModel")
 
 
 def model_for(model: Model, edits: Sequence[Edit] = (), batch_size: int = 1) -> Any:
-    """Return a model of lmms-eval that answers under these edits, for `simple_evaluate(model=...)`."""
+    """Return an lmms-eval model that answers under these edits, for `simple_evaluate(model=...)`."""
     return regap_model().of(CorrectedModel(model, tuple(edits)), batch_size)
 
 
@@ -38,11 +38,11 @@ def __getattr__(name: str) -> Any:
 
 @cache
 def regap_model() -> type:
-    """Return the class: one of lmms-eval's chat models, whose answers are those of a corrected model."""
+    """Return the class RegapModel: a chat model of lmms-eval that answers with a corrected model."""
     base = needed("lmms_eval.api.model", EXTRA).lmms
 
     class RegapModel(base):
-        """The model of a run under one of its conditions; greedy, as every run is."""
+        """The model of a run under one of its conditions, with greedy answers."""
 
         is_simple = False
 
@@ -57,13 +57,13 @@ def regap_model() -> type:
             super().__init__()
             if run is None:
                 raise ConfigError(
-                    "model_args name no run; write run=RUN, a folder that `regap run` has finished"
+                    "model_args has no run; write run=RUN, the folder of a finished `regap run`"
                 )
             self._answer_with(corrected_model(run, condition), int(batch_size))
 
         @classmethod
         def of(cls, corrected: CorrectedModel, batch_size: int) -> Any:
-            """Return the model for a corrected one that is there already."""
+            """Return the lmms-eval model of a corrected model."""
             made = cls.__new__(cls)
             base.__init__(made)
             made._answer_with(corrected, batch_size)
@@ -74,7 +74,7 @@ def regap_model() -> type:
             self.device = corrected.model.device
 
         def generate_until(self, requests: Sequence[Any]) -> list[str]:
-            """Return the answer to each request, in their order."""
+            """Return the answer to each request, in order."""
             asked = [one.args for one in requests]
             found: list[str] = [""] * len(asked)
             budgets = [_budget(one[2]) for one in asked]
@@ -94,18 +94,18 @@ def regap_model() -> type:
             return to_messages(self.task_dict[task][split][document])
 
         def loglikelihood(self, requests: Sequence[Any]) -> Any:
-            """Corrections are made for answers that are generated."""
-            raise NotImplementedError("regap generates answers; choose a task of the kind generate_until")
+            """Raise NotImplementedError: answers are only generated."""
+            raise NotImplementedError("regap only generates answers; choose a task of type generate_until")
 
         def generate_until_multi_round(self, requests: Sequence[Any]) -> Any:
-            """A correction acts on one prompt."""
-            raise NotImplementedError("regap answers one prompt; choose a task of one round")
+            """Raise NotImplementedError: only one round is supported."""
+            raise NotImplementedError("regap answers a single prompt; choose a task with one round")
 
     return RegapModel
 
 
 def _budget(settings: Mapping[str, Any]) -> int:
-    """Return the token budget of a request; ConfigError for one that asks for anything but greedy answers."""
+    """Return the token budget of a request; raises ConfigError unless it asks for greedy answers."""
     if (
         settings.get("do_sample")
         or (settings.get("temperature") or 0) > 0
@@ -118,7 +118,7 @@ def _budget(settings: Mapping[str, Any]) -> int:
 
 
 def _until(text: str, ends: str | Sequence[str] | None) -> str:
-    """Return the text up to the first of these ends; an empty one ends nothing."""
+    """Return the text up to the first of these ends; empty ends are ignored."""
     for end in [ends] if isinstance(ends, str) else ends or ():
         text = text.split(end)[0] if end else text
     return text

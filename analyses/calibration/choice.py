@@ -1,9 +1,9 @@
-"""Which recipe of ReGap calibration pairs choose, for a stated budget of false refusals, and why.
+"""Choose a recipe of ReGap on calibration pairs, for a given budget of false refusals.
 
-Every recipe is judged by refusals of harmful calibration images while harmless ones are refused within the budget.
-Weights are fitted on four fifths of the requests and judged on the last fifth, five times, so that a recipe that fits
-noise gains nothing. Of all recipes within one standard error of the best, paired by prompt, the simplest is chosen:
-fewest fitted weights, then passes, then layers read, then the mildest correction. No test pair is looked at.
+A recipe is rated by its refusals of harmful calibration images, with refusals of harmless images within the budget.
+Weights are fitted on four fifths of the requests and evaluated on the last fifth, five times, so that fitting noise
+does not help. Among all recipes within one standard error of the best, paired by prompt, the simplest is chosen:
+fewest fitted weights, then passes, then read layers, then the smallest strength. No test pair is used.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,13 +25,13 @@ from regap.interventions.edits.regap import ReGap
 from regap.interventions.edits.signals import Signal, Weights
 
 PROBE_LAYERS = 12
-"""Most layers at which a probe is tried; of deeper models, evenly spread ones."""
+"""Most layers at which a probe is tried; evenly spread in deeper models."""
 PARTS: tuple[DriftPart, ...] = ("D", "D_along", "D_across")
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One recipe with what calibration fitted, and what it does to calibration prompts it was not fitted on."""
+    """One recipe with its fitted gate and weights, and its cross-validated effect on calibration prompts."""
 
     recipe: Recipe
     gate: Gate
@@ -42,7 +42,7 @@ class Trial:
     on_harmless: float
 
     def regap(self, drift: Drift, refusal: Direction) -> ReGap:
-        """Return the recipe as an edit, its gate of the recipe's own kind."""
+        """Return the recipe as an edit, with a gate of the recipe's kind."""
         return self.recipe.regap(drift, refusal, replace(self.gate, kind=self.recipe.gate), self.weights)
 
     def __str__(self) -> str:
@@ -51,10 +51,10 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """All recipes tried, the one chosen, and why."""
+    """All recipes tried, the chosen one, and the reason."""
 
     trials: Sequence[Trial] = field(repr=False)
-    """Best first, the simplest first among equals."""
+    """Best first; among equals, the simplest first."""
     winner: Trial
     budget: float
     why: str
@@ -65,13 +65,13 @@ SignalReading = tuple[Signal, Removal, tuple[int, ...]]
 
 @dataclass(frozen=True, eq=False)
 class SignalReadings:
-    """What every signal that a recipe reads says of each calibration prompt, whatever the budget."""
+    """The value of every signal on each calibration prompt; it does not depend on the budget."""
 
     evidence: Evidence
     weights: Mapping[SignalReading, Weights] = field(repr=False)
     """Fitted on all calibration prompts."""
     signals: Mapping[SignalReading, Float[Tensor, " prompt"]] = field(repr=False)
-    """By weights fitted on the other folds."""
+    """With weights fitted on the other folds."""
 
 
 def read_all(evidence: Evidence, recipes: Sequence[Recipe], seed: int = 0) -> SignalReadings:
@@ -88,14 +88,14 @@ def read_all(evidence: Evidence, recipes: Sequence[Recipe], seed: int = 0) -> Si
 
 
 def reading_of(recipe: Recipe) -> SignalReading:
-    """Return what tells one recipe's signal from another's."""
+    """Return signal, probe and read layers of a recipe; recipes that share them have the same signal values."""
     return recipe.signal, recipe.probe, recipe.read_layers
 
 
 def choose(readings: SignalReadings, recipes: Sequence[Recipe], budget: float) -> Choice:
     """Return the simplest recipe within a standard error of the best at this budget of false refusals.
 
-    Raises ValueError for a budget that is no share, or if there is no recipe to choose from.
+    Raises ValueError for a budget outside [0, 1), or if there is no recipe.
     """
     if not 0 <= budget < 1:
         raise ValueError(
@@ -115,7 +115,7 @@ def choose(readings: SignalReadings, recipes: Sequence[Recipe], budget: float) -
 
 
 def trial_of(readings: SignalReadings, recipe: Recipe, budget: float) -> Trial:
-    """Return a recipe as calibration sets it; a hard gate's answers are those with it closed, or open."""
+    """Return a recipe with its calibrated gate; each answer is the one with the gate closed, or open."""
     evidence, key = readings.evidence, reading_of(recipe)
     stays = (recipe.probe,) if recipe.passes == "single" else ()
     closed, opened = evidence.refusals(*stays), evidence.refusals(*stays, recipe.correction)
@@ -128,15 +128,15 @@ def trial_of(readings: SignalReadings, recipe: Recipe, budget: float) -> Trial:
 
 
 def _worse(one: Bool[Tensor, " prompt"], best: Bool[Tensor, " prompt"]) -> bool:
-    """True if one refuses less than the best by more than a standard error of the paired difference."""
+    """Return True if one refuses less than the best by more than a standard error of the paired difference."""
     change = best.double() - one.double()
     return float(change.mean()) > float(change.std(correction=0)) / len(change) ** 0.5
 
 
 def candidates(layers: int, fixed: Removal, strengths: Sequence[float]) -> list[Recipe]:
-    """Return the recipes tried: every signal after probes all along the depth, and single passes, hard gates all.
+    """Return the recipes to try, all with hard gates: every signal, with probes at many layers, and single passes.
 
-    All correct at the layer that calibration chose for the fixed strength: by each strength, or by its parts alone.
+    All correct at the layer of the best fixed correction, with each strength, or with only one part of the drift.
     """
     corrections = [Removal(fixed.layer, strength) for strength in strengths]
     corrections += [Removal(fixed.layer, fixed.strength, part) for part in PARTS[1:]]
@@ -147,7 +147,7 @@ def candidates(layers: int, fixed: Removal, strengths: Sequence[float]) -> list[
             for signal in _signals(read):
                 for correction in corrections:
                     found.append(Recipe(signal, Removal(probe, 1.0), read, correction))
-    # A signal that no probe enters is the same after each of them.
+    # Signals without a probe are equal for all probes.
     return list({str(recipe): recipe for recipe in found + _single_passes(fixed, strengths)}.values())
 
 
@@ -169,26 +169,27 @@ def _single_passes(fixed: Removal, strengths: Sequence[float]) -> list[Recipe]:
 
 
 def further_removals(fixed: Removal, strengths: Sequence[float]) -> list[Removals]:
-    """Return what the candidates need beside the whole drift removed at one layer: its parts, and single passes."""
+    """Return the removals that candidates need besides those of D at one layer: its parts, and single passes."""
     parts: list[Removals] = [(Removal(fixed.layer, fixed.strength, part),) for part in PARTS[1:]]
     early = [probe for probe in single_probes(fixed, strengths) if probe.strength]
     return parts + [(probe, Removal(fixed.layer, strength)) for probe in early for strength in strengths]
 
 
 def probe_layers(layers: int, fixed: int) -> list[int]:
-    """Return where probes are tried: all layers but the last, or evenly spread ones and the corrected one."""
+    """Return the layers of probes: all but the last, or evenly spread ones and the corrected one."""
     count = min(layers - 1, PROBE_LAYERS)
     return sorted({fixed, *(round(i * (layers - 2) / max(1, count - 1)) for i in range(count))})
 
 
 def single_probes(fixed: Removal, strengths: Sequence[float]) -> list[Removal]:
-    """Return what may be removed early in a single pass: nothing, or the mildest strength a few layers below."""
+    """Return the probes of single passes: nothing, or the smallest strength, at the three layers before the
+    correction."""
     below = [layer for layer in range(fixed.layer - 3, fixed.layer) if layer >= 0]
     return [Removal(layer, strength) for layer in below for strength in (0.0, min(strengths))]
 
 
 def best_fixed(evidence: Evidence, budget: float) -> Removal:
-    """Return the single removal of D that refuses most harmful prompts within the budget, the mildest on ties."""
+    """Return the removal of D at one layer with most harmful refusals within the budget; the first one on ties."""
     tried = sorted(each[0] for each in evidence.refused if len(each) == 1 and each[0].part == "D")
     harmful = evidence.harmful
     refused = torch.stack([evidence.refusals(each) for each in tried]).double()
@@ -207,7 +208,7 @@ def _why(winner: Trial, best: Trial, near: int, tried: int) -> str:
 
 
 def recipes_record(choices: Iterable[Choice], model: str, arm: str) -> Record:
-    """Return one row per budget and recipe, best first: its fitted threshold and its shares of refusals."""
+    """Return the table `recipes`: one row per budget and recipe, best first, with threshold and refusals."""
     rows = [
         {**_row(trial), "budget": choice.budget, "chosen": trial is choice.winner, "why": why}
         for choice in choices

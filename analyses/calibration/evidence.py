@@ -1,4 +1,4 @@
-"""What calibration pairs do under every removal that a recipe may be made of: coordinates, and whether they refuse."""
+"""Coordinates and refusals of calibration pairs under every removal that a recipe may use."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,23 +14,23 @@ from regap.interventions.edits.signals import Traces
 from regap.interventions.sweep import sweep
 
 Removals = tuple[Removal, ...]
-"""Applied in one pass; none is the model as it is."""
+"""Removals in one pass; empty for the unedited model."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Harmful and harmless prompts in the image arm under removals, read at the last prompt token."""
+    """Coordinates and refusals of prompts in the image arm under removals, at the last prompt token."""
 
     harmful: Bool[Tensor, " prompt"]
     clusters: tuple[str, ...] = field(repr=False)
     coordinates: Mapping[Removals, Float[Tensor, "prompt layer"]] = field(repr=False)
-    """z of every layer."""
+    """z at every layer."""
     refused: Mapping[Removals, Bool[Tensor, " prompt"]] = field(repr=False)
-    """Whether the first token opens a refusal."""
+    """True if the first token opens a refusal."""
 
     @property
     def layers(self) -> int:
-        """How many layers the model has."""
+        """Number of layers of the model."""
         return self.coordinates[()].shape[1]
 
     def traces(self, probe: Removal, read_layers: Sequence[int]) -> Traces:
@@ -40,13 +40,13 @@ class Evidence:
         return Traces(self.coordinates[()][:, columns], after[:, columns])
 
     def refusals(self, *removals: Removal) -> Bool[Tensor, " prompt"]:
-        """Return which prompts are refused under these removals; those of strength 0 change nothing."""
+        """Return True for prompts that are refused under these removals; strength 0 changes nothing."""
         return self.refused[tuple(each for each in removals if each.strength)]
 
     def joined(self, other: "Evidence") -> "Evidence":
-        """Return the evidence of both, on the same prompts."""
+        """Return the evidence of both; they must be on the same prompts."""
         if other.clusters != self.clusters:
-            raise ValueError("evidence of other prompts cannot be joined; gather it on the same pairs")
+            raise ValueError("evidence on different prompts cannot be joined; gather it on the same pairs")
         found = {**self.coordinates, **other.coordinates}
         return replace(self, coordinates=found, refused={**self.refused, **other.refused})
 
@@ -57,7 +57,7 @@ def gather(
     removals: Sequence[Removals],
     told: str = "",
 ) -> Evidence:
-    """Return what these pairs do in the image arm under each removal, by passes of the last token alone.
+    """Return coordinates and refusals of these pairs in the image arm under each removal, by one-token passes.
 
     told: the name of this stage in the progress bars.
     """

@@ -1,4 +1,4 @@
-"""Recipes of ReGap tried on calibration pairs: the table of all, the one chosen, and what held-out pairs say of it."""
+"""`regap calibrate`: try recipes of ReGap on calibration pairs, choose one, and test it on held-out pairs."""
 
 from dataclasses import dataclass, replace
 
@@ -15,28 +15,29 @@ from regap.interventions.edits.recipe import Removal
 
 @dataclass(frozen=True)
 class CalibratedRecipe:
-    """The answer with the table `recipes`, the best fixed strength and what was chosen."""
+    """The answer with the table `recipes`, the best fixed correction and the chosen recipe."""
 
     question: Question
     study: Calibrated
     fixed_refusal: float
-    """Share of harmful calibration images that the fixed strength refuses."""
+    """Share of harmful calibration images that are refused with the fixed correction."""
     fixed_over_refusal: float
     claim: Claim | None
-    """What held-out pairs say of it, if they were asked."""
+    """The claim on held-out pairs, if they were asked."""
 
 
 def calibrate_run(
     run: Run, *, false_refusals: float | None = None, signal: str | None = None, held_out: bool = False
 ) -> CalibratedRecipe:
-    """Return what calibration pairs of a run choose for a budget, kept beside other answers.
+    """Return the recipe that is chosen on the calibration pairs of a run, and store the answer in the run folder.
 
-    false_refusals, signal: in place of the run's own. With `held_out`, test pairs are then asked once, by first
-    tokens, under all that was chosen; else no test pair is run. Raises ConfigError if the run has answered them.
+    false_refusals, signal: in place of the run's settings. With `held_out`, the chosen corrections are then tested
+    once on test pairs, by first tokens; else no test pair is run. Raises ConfigError if the run has answered them
+    already.
     """
     if held_out and (run.folder / "summary.json").is_file():
         raise ConfigError(
-            "held_out goes with --model and a folder of its own: a run has answered its test pairs"
+            "held_out needs unused test pairs, and this run has answered its own; give --model and a new folder"
         )
     own = changed_config(run.config, false_refusals=false_refusals, signal=signal)
     study = replace(calibrate(replace(run.measured, config=own)), first_tokens=True)

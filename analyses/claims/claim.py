@@ -1,4 +1,4 @@
-"""A claim of the paper's abstract, put to a criterion that was written down before the run."""
+"""A claim of the paper's abstract, tested with a criterion that was written before the run."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ ClaimVerdict = Literal["holds", "does not hold", "unclear"]
 
 @dataclass(frozen=True)
 class Claim:
-    """The claim, our criterion, what was found, and the verdict that follows."""
+    """The claim, our criterion, the evidence and the verdict."""
 
     claim: str
     title: str
@@ -22,21 +22,22 @@ class Claim:
     criterion: str
     evidence: str
     estimate: Estimate
-    """The number that the verdict hangs on."""
+    """The main number behind the verdict."""
 
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """What one analysis found: its tables, and its claim."""
+    """The result of one analysis: its claim and its tables."""
 
     claim: Claim
     records: tuple[Record, ...]
 
 
 def verdict_of(*conditions: tuple[bool, bool]) -> ClaimVerdict:
-    """Return holds if all conditions are met, does not hold if any is contradicted, else unclear.
+    """Return "holds" if all conditions are met, "does not hold" if any is contradicted, else "unclear".
 
-    A condition is (met, contradicted): its interval lies wholly on the claimed side of zero, or on the other.
+    A condition is (met, contradicted): its interval lies entirely on the claimed side of the bound, or on the other
+    side.
     """
     if all(met for met, _ in conditions):
         return "holds"

@@ -1,11 +1,11 @@
 """Claim 1, collapse: image arms lose separability along the refusal direction, layer by layer.
 
 Criterion, written before any run. At the layer chosen on calibration text:
-(a) d' of text minus d' of the image arm, paired, has its interval above 0;
-(b) it is above the same difference of the blank arm, where there is one: an image as such does not do it.
-The claim holds if both do, does not hold if either interval lies below 0, and is unclear otherwise.
-Reported beside it: the other measures, a probe fitted on text, and a probe fitted on images, which tells whether
-harmfulness is still there in another direction. The criterion is ours; the claim is the paper's.
+(a) the interval of d' of text minus d' of the image arm, paired, is above 0; (b) this difference is above that of the
+blank arm, if there is one, so an image as such does not cause it. The claim holds if both do, does not hold if either
+interval lies below 0, and is unclear otherwise. Also reported: the other measures, a probe fitted on text, and a probe
+fitted on images, which shows whether harmfulness is still readable in another direction. The criterion is ours; the
+claim is the paper's.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ from regap.geometry.states.activations import Activations
 
 
 def coordinates_record(seen: Measured, states: Mapping[str, Mapping[str, Activations]]) -> Record:
-    """Return one row per prompt, layer and condition; drift strength is along that of the corrected arm, or NaN."""
+    """Return one row per prompt, layer and condition; drift strength is for the corrected arm's drift, or NaN."""
     tables = [
         _arm_coordinates(seen, condition, arm, of_arm)
         for condition, arms in states.items()
@@ -61,21 +61,21 @@ CRITERION = (
 
 
 def run(seen: Measured, conditions: Mapping[str, Sequence[Edit]]) -> Finding:
-    """Return separability of every arm, layer and condition, the drifts, all coordinates, and the claim."""
+    """Return the claim, with separability of every arm, layer and condition, the drifts and all coordinates."""
     return Finding(_claim(seen), geometry_records(seen, conditions))
 
 
 def geometry_records(
     seen: Measured, conditions: Mapping[str, Sequence[Edit]] = MappingProxyType({})
 ) -> tuple[Record, ...]:
-    """Return the tables separability, drift (where an arm beside text is there) and coordinates."""
+    """Return the tables separability, drift (if there is another arm than text) and coordinates."""
     states = {"baseline": dict(seen.states)} | _corrected(seen, conditions)
     drift = (drift_record(seen),) if seen.drifts else ()
     return (_separability(seen, states), *drift, coordinates_record(seen, states))
 
 
 def d_prime_drop(seen: Measured, arm: str) -> Tensor:
-    """Return d' of text minus d' of an arm at the chosen layer, in each resample, over pairs that have both."""
+    """Return d' of text minus d' of an arm at the chosen layer, in each resample, on pairs that have both."""
     text, other = seen.states["text"].test.aligned_with(seen.states[arm].test)
     resamples = Resamples.of(text.clusters, text.harmful, seen.config.resamples, seen.config.seed)
     column = text.layers.index(seen.layer)
@@ -111,7 +111,7 @@ def _claim(seen: Measured) -> Claim:
 
 
 def _change(fall: Estimate) -> str:
-    """A fall in words; one below 0 is a rise."""
+    """Return a fall in words; a negative fall is a rise."""
     if not fall.value < 0:
         return f"falls by {fall}"
     return f"rises by {Estimate(-fall.value, -fall.high, -fall.low, fall.n)}"

@@ -1,14 +1,14 @@
 """Claim 3, drift causes collapse: removing it restores refusals, adding it to text removes them.
 
-Doses: h <- h - alpha * v at the site chosen on calibration pairs, v the drift D, its part along the refusal
-direction, its part across it, and controls as long as D: random orthogonal to the refusal direction, arms
+Doses: h <- h - alpha * v at the site chosen on calibration pairs. v is the drift D, its part along the refusal
+direction, its part across it, or a control of the same length as D: random orthogonal to the refusal direction, arms
 swapped at random, and the refusal direction itself.
 
 Criterion, written before any run, on test pairs, D at alpha = 1 against no edit:
 (a) correcting images: the change in refusal of harmful images has its interval above 0;
 (b) inducing on text: the change in refusal of harmful texts has its interval below 0;
 (c) the change in (a) minus that of the random control has its interval above 0.
-The claim holds if all three do, does not hold if any interval lies on the other side of 0, else it is unclear.
+The claim holds if all three do, does not hold if any interval lies on the other side of 0, and is unclear otherwise.
 The criterion is ours; the claim is the paper's.
 """
 
@@ -44,15 +44,15 @@ class Dose:
     """One vector at one strength, removed from images or added to text."""
 
     direction: str
-    """correct: images, positive strengths; induce: text, negative ones."""
+    """correct: the vector is removed from images; induce: it is added to text."""
     vector: str
     alpha: float
-    """How much of the vector is removed (correct) or added (induce); never negative."""
+    """Multiple of the vector that is removed (correct) or added (induce); never negative."""
     shift: Shift
 
     @property
     def name(self) -> str:
-        """A name that no other dose has."""
+        """A unique name."""
         return f"{self.direction} {self.vector} {self.alpha:g}"
 
 
@@ -74,12 +74,12 @@ def run(study: Calibrated) -> Finding:
 
 
 def vectors(study: Calibrated) -> dict[str, Drift]:
-    """Return D, its parts, and the controls as long as D."""
+    """Return D, its parts, and the controls of the same length."""
     return vectors_of(study.seen)
 
 
 def vectors_of(seen: Measured) -> dict[str, Drift]:
-    """Return the same; no correction has to be set for it."""
+    """Return D, its parts, and the controls of the same length; no correction is needed."""
     seed = seen.config.seed
     text, image = seen.states["text"].calibration, seen.states[seen.image_arm].calibration
     return {
@@ -98,12 +98,12 @@ def _doses(study: Calibrated, direction: str) -> list[Dose]:
         Dose(direction, name, alpha, fixed_correction(vector, study.fixed.site, sign * alpha))
         for name, vector in vectors(study).items()
         for alpha in (0.0, *study.seen.config.strengths)
-        if alpha or name == "D"  # no dose of any vector is no dose of D
+        if alpha or name == "D"  # at strength 0 all vectors are alike
     ]
 
 
 def _geometry_rows(study: Calibrated, arm: str, doses: Sequence[Dose]) -> Iterator[dict[str, object]]:
-    """Yield separability at the last block: the edit is upstream of it, so recovery can be read there."""
+    """Yield separability at the last block, which comes after the edit, so that recovery shows there."""
     seen, last = study.seen, study.seen.model.layers - 1
     test = seen.pairs.test.where(arm=arm)
     harmful = torch.tensor([pair.label == "harmful" for pair in test])

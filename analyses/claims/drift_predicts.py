@@ -1,13 +1,13 @@
 """Claim 2, drift predicts collapse: more drift, less separability, more attack success.
 
-Asked at three levels: across arms of one model, across models of a family, and within one arm across bins of
-drift strength. Drift of an arm or model is |D| over the distance of the class means on text, at the layer chosen
-on calibration text; of a bin it is the mean drift strength of its prompts.
+Tested at three levels: across arms of one model, across models of a family, and across bins of drift strength in one
+arm. The drift of an arm or model is |D| divided by the distance of the class means on text, at the layer chosen on
+calibration text; that of a bin is the mean drift strength of its prompts.
 
-Criterion, written before any run. The claim holds if, at every level asked, the rank correlation of drift with
-d' has its interval below 0 and that of drift with attack success above 0. It does not hold if any of these
-intervals lies on the other side of 0, and is unclear otherwise. Intervals resample prompts, not arms or models:
-they say how sure the ranking of these arms and models is, not how it would be for others. The criterion is ours.
+Criterion, written before any run. The claim holds if, at every level tested, the interval of the rank correlation of
+drift with d' is below 0 and that of drift with attack success is above 0. It does not hold if any of these intervals
+lies on the other side of 0, and is unclear otherwise. Intervals resample prompts, not arms or models, so they apply to
+these arms and models only. The criterion is ours.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ WORDS = {"d_prime": "d'", "attack_success": "attack success"}
 
 @dataclass(frozen=True, eq=False)
 class DriftPoint:
-    """One arm, model or bin, in each resample of its prompts."""
+    """Drift, d' and attack success of one arm, model or bin, in each resample of its prompts."""
 
     level: str
     name: str
@@ -55,8 +55,8 @@ def run(
 ) -> Finding:
     """Return the points, their rank correlations, and the claim.
 
-    `answers` are the judged baseline answers of each arm; `family` holds further models with their judged answers
-    in the image arm.
+    `answers`: judged baseline answers of each arm; `family`: further models with their judged answers in the image
+    arm.
     """
     points = [_arm_point(seen, arm, judged) for arm, judged in answers.items()]
     points += [_model_point(name, other, judged) for name, (other, judged) in family.items()]
@@ -74,7 +74,7 @@ def run(
 def spearman(
     x: Float[Tensor, "resample point"], y: Float[Tensor, "resample point"]
 ) -> Float[Tensor, " resample"]:
-    """Return the rank correlation over points in each resample, ties sharing ranks; NaN if all tie or one is NaN."""
+    """Return the rank correlation over points in each resample, ties share ranks; NaN if all tie or one is NaN."""
     ranked = [torch.from_numpy(rankdata(values, axis=1, nan_policy="propagate")) for values in (x, y)]
     centred = [ranks - ranks.mean(1, keepdim=True) for ranks in ranked]
     scale = centred[0].square().sum(1).sqrt() * centred[1].square().sum(1).sqrt()
@@ -98,7 +98,7 @@ def _model_point(name: str, seen: Measured, judged: Sequence[Judged]) -> DriftPo
 
 
 def _bin_points(seen: Measured, judged: Sequence[Judged]) -> list[DriftPoint]:
-    """Return points for bins of equal size of drift strength, cut apart for each label so that both are in each."""
+    """Return points for equally large bins of drift strength, made for each label so that every bin has both."""
     test = seen.states[seen.image_arm].test
     strength = seen.drift.strength(test)[:, test.layers.index(seen.layer)]
     place = torch.empty(len(test), dtype=torch.long)
@@ -137,7 +137,7 @@ def _point(
 
 
 def _levels(points: Sequence[DriftPoint]) -> list[str]:
-    """Return the levels with at least three points: two always correlate."""
+    """Return the levels with at least three points, since two always correlate."""
     names = [point.level for point in points]
     return [level for level in dict.fromkeys(names) if names.count(level) >= 3]
 

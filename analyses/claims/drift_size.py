@@ -1,4 +1,4 @@
-"""How large the drift of each arm is, at each layer, and which part of it lies along the refusal direction."""
+"""The size of the drift of each arm at each layer, and of its part along the refusal direction."""
 
 import pandas as pd
 import torch
@@ -12,7 +12,7 @@ from regap.geometry.states.activations import Activations
 
 
 def drift_record(seen: Measured) -> Record:
-    """Return norms of the drift over test pairs with intervals, and the parts of the fitted drift."""
+    """Return the table `drift`: norms on test pairs with intervals, and the parts of the fitted drift."""
     rows = [
         {"model": seen.model.name, "arm": arm, "layer": layer, "measure": measure, **vars(found)}
         for arm, drift in seen.drifts.items()
@@ -23,7 +23,7 @@ def drift_record(seen: Measured) -> Record:
 
 
 def drift_norm_draws(seen: Measured, arm: str) -> tuple[Tensor, Tensor]:
-    """Return |D| of an arm and |mean harmful text - mean harmless text|, over test pairs, per resample and layer."""
+    """Return |D| of an arm and |mean harmful text - mean harmless text| on test pairs, by resample and layer."""
     text, other = seen.states["text"].test.aligned_with(seen.states[arm].test)
     weights = Resamples.of(text.clusters, text.harmful, seen.config.resamples, seen.config.seed).weights
     return _balanced_norm(other, text, weights), _class_norm(text, weights)

@@ -1,4 +1,4 @@
-"""Two ways of correcting compared at equal over-refusal: the lowest attack success that each can be had with."""
+"""Compare corrections at equal over-refusal: the lowest attack success that each can reach."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,15 @@ from regap.analyses.judges.verdicts import Judged
 from regap.analyses.outcomes import share_draws
 
 STEPS = 20
-"""Over how many equal parts of the over-refusals a mean is taken."""
+"""Number of equal steps of over-refusal in a mean."""
 Draws = Float[Tensor, " resample"]
 Points = Float[Tensor, "resample point"]
 
 
 def hull_at(x: Draws, across: Points, up: Points) -> Draws:
-    """Return the lowest `up` that mixtures of points reach at most `x` across; NaN where every point lies above x.
+    """Return the lowest `up` of mixtures of points with `across` at most x; NaN if all points have `across` above x.
 
-    Points are (across, up) in each resample; a mixture of two points lies on the line between them.
+    Points are (across, up) in each resample; mixtures of two points lie on the line between them.
     """
     points = across.shape[1]
     reached = torch.where(across <= x[:, None], up, torch.full_like(up, torch.inf)).amin(1)
@@ -33,22 +33,22 @@ def hull_at(x: Draws, across: Points, up: Points) -> Draws:
 
 
 class Curve:
-    """What one way of correcting does at each of its settings, resampled: over-refusal across, attack success up."""
+    """Over-refusal (across) and attack success (up) of one correction at each of its settings, in each resample."""
 
     def __init__(self, settings: Sequence[Sequence[Judged]], seed: int):
         self.across = torch.stack([share_draws(one, "over_refusal", seed) for one in settings], 1)
         self.up = torch.stack([share_draws(one, "attack_success", seed) for one in settings], 1)
 
     def at(self, over_refusal: Draws) -> Draws:
-        """Return the lowest attack success of settings, and mixtures of them, at this over-refusal, or NaN."""
+        """Return the lowest attack success of settings and their mixtures at this over-refusal, or NaN."""
         return hull_at(over_refusal, self.across, self.up)
 
     def at_share(self, over_refusal: float) -> Draws:
-        """Return the same at one share."""
+        """Return `at` for one over-refusal in all resamples."""
         return self.at(torch.full_like(self.across[:, 0], over_refusal))
 
     def mean_up_to(self, over_refusal: float) -> Draws:
-        """Return attack success averaged over over-refusals from 0 to this one (trapezoid), or NaN."""
+        """Return attack success averaged over over-refusals from 0 to this one (trapezoidal rule), or NaN."""
         places = [over_refusal * step / STEPS for step in range(STEPS + 1)]
         heights = torch.stack([self.at_share(place) for place in places], 1)
         return torch.trapezoid(heights, dx=1 / STEPS, dim=1)

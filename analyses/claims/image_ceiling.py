@@ -1,4 +1,4 @@
-"""The most that a gate of this form can do: one that reads a probe fitted on harmful and harmless images themselves."""
+"""An upper bound for gates of this form: a gate on a probe that is fitted on harmful and harmless images."""
 
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ from regap.interventions.edits.recipe import Removal
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """A logistic probe of one layer's states, and what it says of calibration prompts it was not fitted on."""
+    """A logistic probe of one layer's states, and its cross-validated signal on calibration prompts."""
 
     layer: int
     vector: Float[Tensor, " d_model"] = field(repr=False)
@@ -25,21 +25,21 @@ class Probe:
 
 @dataclass(frozen=True, eq=False)
 class Ceiling:
-    """A hard gate on a probe, set on calibration pairs for one budget."""
+    """A hard gate on a probe, calibrated for one budget."""
 
     probe: Probe
     threshold: float
     correction: Removal
 
     def opens(self, states: Activations) -> list[bool]:
-        """Return for which states the gate is open."""
+        """Return True for states for which the gate is open."""
         return (states.at(self.probe.layer).double() @ self.probe.vector > self.threshold).tolist()
 
 
 def image_probes(
     readings: SignalReadings, states: Activations, layers: list[int], seed: int = 0
 ) -> list[Probe]:
-    """Return a probe of each layer, fitted on calibration images; states are those of the evidence, in its order."""
+    """Return a probe for each layer, fitted on calibration images; `states` are in the order of the evidence."""
     harmful = readings.evidence.harmful
     folds = folds_of(readings.evidence.clusters, harmful, seed=seed)
     return [_probe(states.at(layer).double(), layer, harmful, folds) for layer in layers]
@@ -57,7 +57,7 @@ def _probe(states: Tensor, layer: int, harmful: Tensor, folds: Tensor) -> Probe:
 def ceiling(
     readings: SignalReadings, probes: list[Probe], corrections: list[Removal], budget: float
 ) -> Ceiling:
-    """Return the gate and correction that refuse most harmful calibration images within the budget."""
+    """Return the gate and correction with most refusals of harmful calibration images within the budget."""
     evidence = readings.evidence
     harmless, closed = ~evidence.harmful, evidence.refusals()
     opened = torch.stack([evidence.refusals(each) for each in corrections])

@@ -1,18 +1,17 @@
 """Claim 4, self-rectification: after correction, later layers move harmful inputs further than harmless ones.
 
 The image arm's drift D is removed once, at strength 1; z is read along the refusal direction at all later layers.
-rho(x) is the mean over these layers of z after minus z before. Corrected is the block from which rho tells harmful
-from harmless best on calibration pairs, by AUROC, of all blocks but the last: where the correction acts before harm
-can be read off the last token, later layers have most to put right. What rho does from every block is in the table
-`rectification_by_block`.
+rho(x) is the mean over these layers of z after minus z before. The corrected block is the one, of all but the last,
+from which rho separates harmful from harmless calibration pairs best, by AUROC; if the correction acts before harm can
+be read from the last token, later layers have more to correct. The table `rectification_by_block` has rho from every
+block.
 
 Criterion, written before any run, on test pairs:
-(a) mean rho of harmful minus mean rho of harmless has its interval above 0;
-(b) the AUROC of rho as a detector of harmful has its interval above 0.5;
-(c) the difference in (a) is larger than that of a random vector as long, interval above 0.
-The claim holds if all three do, does not hold if any interval lies on the other side, else it is unclear. Always
-reported beside it: plain z before and after, and probes fitted on text and on images. If rho adds nothing over
-them, the evidence says so. The criterion is ours; the claim is the paper's.
+(a) the interval of mean rho of harmful minus mean rho of harmless is above 0; (b) the interval of the AUROC of rho as
+a detector of harmful is above 0.5; (c) the difference in (a) is larger than that of a random vector of the same
+length, interval above 0. The claim holds if all three do, does not hold if any interval lies on the other side, and is
+unclear otherwise. Also reported: plain z before and after, and probes fitted on text and on images. If rho adds
+nothing to them, the evidence says so. The criterion is ours; the claim is the paper's.
 """
 
 from collections.abc import Iterator, Mapping
@@ -45,7 +44,7 @@ TRACED = ("D", "D_along", "D_across", "random", "refusal")
 
 
 def run(study: Calibrated) -> Finding:
-    """Return traces by layer, the AUROC of each signal, what rho does from every block, and the claim."""
+    """Return traces by layer, the AUROC of each signal, rho from every block, and the claim."""
     test = study.seen.states[study.seen.image_arm].test
     block = chosen_block(study)
     weights = Resamples.of(
@@ -66,7 +65,7 @@ def run(study: Calibrated) -> Finding:
 
 
 def chosen_block(study: Calibrated) -> int:
-    """Return the corrected block from which rho detects harmful calibration images best, the earliest on ties."""
+    """Return the block from which rho detects harmful calibration images best; the earliest on ties."""
     evidence, last = study.readings.evidence, study.seen.model.layers - 1
     one = torch.ones(1, len(evidence.harmful), dtype=torch.float64)
     found = []
@@ -88,7 +87,7 @@ def _traces(study: Calibrated, name: str, block: int) -> Traces:
 
 
 def _block_rows(study: Calibrated, weights: Tensor) -> Iterator[dict[str, object]]:
-    """Yield the gap and the AUROC of rho on test images for D and a random vector, from every block but the last."""
+    """Yield gap and AUROC of rho on test images, for D and a random vector, from every block but the last."""
     seen = study.seen
     test = seen.states[seen.image_arm].test
     blocks = range(seen.model.layers - 1)
@@ -128,7 +127,7 @@ def _trace_rows(
 
 
 def _signals(study: Calibrated, traces: Traces) -> dict[str, Tensor]:
-    """Return every signal of every test prompt; probes are read at the layer chosen on calibration text."""
+    """Return every signal on every test prompt; probes are read at the layer chosen on calibration text."""
     seen = study.seen
     test = seen.states[seen.image_arm].test
     column = test.layers.index(seen.layer)

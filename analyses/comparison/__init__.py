@@ -1,1 +1,1 @@
-"""Defences compared under the same rules."""
+"""Comparison of defences under the same rules."""

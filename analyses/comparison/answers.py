@@ -1,4 +1,4 @@
-"""What the model answers under each method, judged, and how long that takes."""
+"""Judged answers of the model under each method, and the time they take."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,20 +15,20 @@ from regap.interventions.generation import generate
 from regap.interventions.rewriting import Rewrite, Rewritten, generate_rewritten
 
 TIMED_PAIRS, ROUNDS = 16, 3
-"""How many test prompts are answered for the relative time, and how often; the median counts."""
+"""Number of test prompts for the relative time, and of rounds, whose median is taken."""
 
 
 @dataclass(frozen=True, eq=False)
 class DefenceAnswers:
-    """Judged answers of test pairs under each method, and what they cost in further answers."""
+    """Judged answers of test pairs under each method, and the number of further answers."""
 
     judged: Mapping[str, tuple[Judged, ...]] = field(repr=False)
     extra: Mapping[str, float]
-    """Answers written for each input beyond the one that counts, by methods that ask the model on the way."""
+    """Answers generated for each input besides the final one, by methods that ask the model."""
 
 
 def answers_of(seen: Measured, chosen: Sequence[ChosenDefence], pairs: Pairs) -> DefenceAnswers:
-    """Return the answers to these pairs in the corrected arm under each method, all with the same budget and judge."""
+    """Return the answers to these pairs in the corrected arm under each method, with the same budget and judge."""
     arm = seen.image_arm
     edited = {one.name: one.edits for one in chosen if not one.rewrite}
     judged, extra = dict(seen.answers(arm, edited, pairs)), {}
@@ -43,9 +43,9 @@ def answers_of(seen: Measured, chosen: Sequence[ChosenDefence], pairs: Pairs) ->
 
 
 def relative_times(seen: Measured, chosen: Sequence[ChosenDefence]) -> dict[str, float]:
-    """Return the time of answering under each method, as a multiple of that with no defence; medians of rounds.
+    """Return the answering time under each method, as a multiple of that with no defence; medians of rounds.
 
-    Further passes and answers count, captions too where the model itself makes them.
+    Further passes and answers are included, and captions if the model makes them.
     """
     asked = seen.pairs.test.where(arm=seen.image_arm)
     asked = Pairs(asked.pairs[:: max(1, len(asked) // TIMED_PAIRS)][:TIMED_PAIRS])

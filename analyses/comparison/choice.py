@@ -1,6 +1,7 @@
-"""Site and strength of a method: those that refuse most harmful calibration images within the budget of harmless ones.
+"""Choose site and strength of a method: most refusals of harmful calibration images within the budget.
 
-One grid of layers and strengths for all, at the last prompt token; a method that rewrites prompts has neither.
+All methods share one grid of layers and strengths, at the last prompt token; a method that rewrites prompts has
+neither.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from regap.interventions.sweep import sweep
 
 @dataclass(frozen=True, eq=False)
 class ChosenDefence:
-    """One method with the site and the strength that calibration pairs chose, or with what it makes of prompts."""
+    """One method with its chosen site and strength, or with its rewriting of prompts."""
 
     name: str
     entry: DefenceEntry
@@ -34,7 +35,7 @@ class ChosenDefence:
     strength: float
     edits: Sequence[Edit] = field(repr=False)
     rewrite: Rewrite | None = field(default=None, repr=False)
-    """Where there is one, prompts are rewritten and nothing is edited."""
+    """If given, prompts are rewritten and nothing is edited."""
 
     @property
     def acts_at(self) -> str:
@@ -45,7 +46,7 @@ class ChosenDefence:
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Raise ConfigError for a method that is not known."""
+    """Raise ConfigError for an unknown method."""
     for name in names:
         if name not in METHODS:
             raise ConfigError(f"method is {name!r}; choose from {', '.join(METHODS)}")
@@ -73,9 +74,9 @@ def available(names: Sequence[str], arms: Sequence[str]) -> list[str]:
 
 
 def calibration_of(seen: Measured, pairs: Pairs) -> DefenceData:
-    """Return what methods may be fitted on: calibration states alone, and which calibration images are refused.
+    """Return the data that methods may be fitted on: calibration states, and the refused calibration images.
 
-    pairs: every pair that will be asked, contrasts too.
+    pairs: every pair that will be asked, contrasts included.
     """
     return DefenceData(
         seen.runner,
@@ -93,7 +94,7 @@ def calibration_of(seen: Measured, pairs: Pairs) -> DefenceData:
 
 
 def refused_images(seen: Measured) -> frozenset[str]:
-    """Return the calibration pairs that the model as it is refuses in the corrected arm, by its first token."""
+    """Return the calibration pairs that the unedited model refuses in the corrected arm, by its first token."""
     asked = seen.pairs.calibration.where(arm=seen.image_arm)
     found = sweep(seen.runner, asked, seen.image_arm, [[]], seen.refusal, [seen.model.layers - 1])
     refused = are_refusals(found.first_tokens, seen.refusal_tokens)[0].tolist()
@@ -121,7 +122,7 @@ def choose(seen: Measured, calibration: DefenceData, name: str) -> ChosenDefence
 
 
 def _recipe(seen: Measured, name: str) -> ChosenDefence:
-    """Return ReGap by the recipe that cross-validation on calibration pairs chooses."""
+    """Return ReGap with the recipe chosen by cross-validation on calibration pairs."""
     _, _, choice = choose_corrections(seen)
     regap, recipe = regap_of(seen, choice), choice.winner.recipe
     entry = replace(METHODS[name], readings=recipe.readings)
@@ -129,7 +130,7 @@ def _recipe(seen: Measured, name: str) -> ChosenDefence:
 
 
 def _candidates(seen: Measured, calibration: DefenceData, name: str) -> list[ChosenDefence]:
-    """Return the method at every layer but the last and every strength; where it acts everywhere, there alone."""
+    """Return the method at every layer but the last and every strength; only one site if it acts everywhere."""
     entry, layers = METHODS[name], range(seen.model.layers)
     everywhere = Site(tuple(layers), "all", "every_step")
     if entry.rewriting:

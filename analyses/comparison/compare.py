@@ -1,7 +1,7 @@
-"""Every method under the same rules: the same pairs, sites, budgets and judge, and what each costs.
+"""Compare methods under the same rules: the same pairs, sites, budgets and judge.
 
-What is chosen is chosen on calibration pairs; what is reported is measured on test images, and on contrasts: harmless
-prompts that look harmful.
+Choices are made on calibration pairs; results are measured on test images, and on contrasts: harmless prompts that
+look harmful.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,11 +41,11 @@ from regap.interventions.defences.calibration import DefenceData
 def compare(
     config: RunConfig, names: Sequence[str] = (), track: Tracker = silent, *, force: bool = False
 ) -> Question:
-    """Return the answer of a run to this comparison: tables of these methods, of all by default, on all its models.
+    """Return the tables of these methods (default: all), on all models of the run.
 
-    Methods that lack an arm, or that cannot be fitted on these pairs, are left out if none was named, with the reason
-    in the table `method_gaps`; else they are a ConfigError or PairError. All tables but `method_times` are equal byte
-    for byte when the same is run again.
+    If no method is named, methods that lack an arm or cannot be fitted on these pairs are left out, with the reason in
+    the table `method_gaps`; a named method raises ConfigError or PairError. All tables but `method_times` are equal,
+    byte for byte, if the comparison is repeated.
     """
     check_names(names)
     asked = asked_of(config)
@@ -59,7 +59,7 @@ def compare(
     for source in dict.fromkeys(config.family):
         other = config.model_copy(update={"model": source, "family": ()})
         runner = runner_of(other, source, run.folder, track)
-        own = captioned(runner, other, asked)  # captions that are to be made are its own
+        own = captioned(runner, other, asked)  # each model makes its own captions
         found.append(_compared(measure_model(runner, own.pairs, other), own, chosen, may_leave_out=not names))
     settings = {"methods": chosen, "contrast": config.contrast, "family": config.family}
     records = _joined(found, lacking(shared) if not names else {})
@@ -68,7 +68,7 @@ def compare(
 
 @dataclass(frozen=True, eq=False)
 class _Compared:
-    """What was found of one model."""
+    """The results of one model."""
 
     model: str
     records: list[Record]
@@ -93,7 +93,7 @@ def _compared(seen: Measured, asked: AskedPairs, names: Sequence[str], *, may_le
 
 
 def _joined(found: Sequence[_Compared], lacking: Mapping[str, str]) -> list[Record]:
-    """Return each table with the rows of all models, and the reasons why methods were left out, if any were."""
+    """Return each table with the rows of all models, and the table of methods left out, if any."""
     records = [
         Record(same[0].name, pd.concat([each.table for each in same]))
         for same in zip(*(one.records for one in found), strict=True)
@@ -104,14 +104,14 @@ def _joined(found: Sequence[_Compared], lacking: Mapping[str, str]) -> list[Reco
 
 
 def _has(contrasts: Pairs | None, arm: str, config: RunConfig) -> bool:
-    """True if contrasts have the arm too, or will: a method that looks at it must see it of every input."""
+    """Return True if contrasts have the arm or will get it; a method that uses an arm needs it for every input."""
     return contrasts is None or arm in contrasts.arms or arm in config.make
 
 
 def _fitted(
     seen: Measured, calibration: DefenceData, names: Sequence[str], may_leave_out: bool
 ) -> tuple[list[ChosenDefence], dict[str, str]]:
-    """Return the methods with what was chosen for each, and why others could not be fitted."""
+    """Return the methods with their choices, and the reasons why others could not be fitted."""
     found, reasons = [], {}
     for name in names:
         try:

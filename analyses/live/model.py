@@ -1,4 +1,4 @@
-"""A loaded model that can be asked about single prompts of a run: without and with an intervention, in full."""
+"""A loaded model that answers single prompts of a run, without and with an intervention."""
 
 import io
 import threading
@@ -37,11 +37,11 @@ from regap.interventions.edits.site import Site
 from regap.interventions.generation import generate
 
 LONGEST = 320
-"""Pixels of the longer side that is kept."""
+"""Longest side of a stored picture, in pixels."""
 
 
 def live_picture(model: Model, prompt: Prompt, batch: Batch) -> LivePicture | None:
-    """The prompt's picture and where its patches lie; None for a prompt without one."""
+    """Return the prompt's picture with its patch grid; None for a prompt without one."""
     if prompt.picture is None:
         return None
     grid = patch_grid(model, batch)
@@ -53,7 +53,7 @@ def live_picture(model: Model, prompt: Prompt, batch: Batch) -> LivePicture | No
 
 
 def framed(image: Image, processor: Any) -> Image:
-    """The part of the picture that the model sees: some processors cut out its middle after a resize."""
+    """Return the part of the picture that the model sees; some processors crop the centre after a resize."""
     shortest = (getattr(processor, "size", None) or {}).get("shortest_edge")
     if not getattr(processor, "do_center_crop", False) or not shortest:
         return image
@@ -68,12 +68,12 @@ def framed(image: Image, processor: Any) -> Image:
 
 
 MOST_KEPT = 256
-"""Answers that are kept, so that going back to one costs nothing."""
+"""Most answers that are kept, so that an earlier one is shown at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class LiveModel:
-    """A model with the pairs and the directions of one run; one question at a time is answered."""
+    """A model with the pairs and directions of one run; it answers one question at a time."""
 
     model: Model = field(repr=False)
     pairs: Mapping[str, Pair] = field(repr=False)
@@ -92,9 +92,9 @@ class LiveModel:
     def of_run(
         cls, folder: Path, source: str | None = None, track: Tracker = silent, pairs: str | None = None
     ) -> "LiveModel":
-        """The model of a finished run with the run's pairs and directions; source and pairs: where they are now.
+        """Return the model of a finished run, with its pairs and directions; source and pairs: their place now.
 
-        Raises ConfigError when the folder lacks them, or when the model is not the one that the run measured.
+        Raises ConfigError if the folder lacks them, or if the model is not that of the run.
         """
         opened = open_run(folder, track, model=source, pairs=pairs)
         config, model, asked = opened.config, opened.runner.model, opened.pairs
@@ -105,7 +105,8 @@ class LiveModel:
         return cls(model, by_name, config, refusal, drift, judge, summary, own)
 
     def ask(self, question: LiveQuestion) -> LiveAnswer:
-        """The answer to a question; equal questions are answered once. ValueError says what cannot be asked."""
+        """Return the answer to a question; equal questions are answered once. Raises ValueError if it cannot be
+        asked."""
         with self.lock:
             if question not in self.kept:
                 if len(self.kept) >= MOST_KEPT:
@@ -118,7 +119,7 @@ class LiveModel:
         pair = self.pairs.get(question.pair_id)
         if pair is None or question.arm not in pair.prompts:
             raise ConfigError(
-                f"item is {question.pair_id!r} in arm {question.arm!r}, which the run did not ask"
+                f"item is {question.pair_id!r} in arm {question.arm!r}, which is not in the run; choose another"
             )
         chosen = self._edit(question)
         edit = chosen.edit if isinstance(chosen, ChosenReGap) else chosen
@@ -151,13 +152,13 @@ class LiveModel:
         return LiveState(completion.text, judged.verdict, judged.reason, z.tolist(), delta.tolist())
 
     def _coordinates(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """z and δ of states [layer, d_model]."""
+        """Return z and δ of states [layer, d_model]."""
         offset = states - self.drift.text_mean
         delta = (offset * self.drift.vectors).sum(-1) / self.drift.vectors.square().sum(-1)
         return (states * self.refusal.vectors).sum(-1), delta
 
     def _tokens(self, batch: Batch, layer: int) -> tuple[list[str], list[float], list[float], list[int]]:
-        """Every token of the prompt with its z and δ at a layer, and which of them are patches of the image."""
+        """Return the tokens of the prompt, their z and δ at a layer, and the indices of image patches."""
         states = every_token(self.model, batch, layer)[batch.real[0]].double()
         drift = self.drift.at(layer)
         z = states @ self.refusal.at(layer)
@@ -169,11 +170,11 @@ class LiveModel:
         return self.model.tokenizer.convert_ids_to_tokens(ids), z.tolist(), delta.tolist(), patches
 
     def _edit(self, question: LiveQuestion) -> Any:
-        """The intervention; None for none. ValueError for a layer that the model does not have."""
+        """Return the intervention, None for none; raises ConfigError for a layer that the run does not have."""
         if question.method == "none":
             return None
         if question.layer not in self.refusal.layers:
-            raise ConfigError(f"layer is {question.layer}; the run has {list(self.refusal.layers)}")
+            raise ConfigError(f"layer is {question.layer}; choose one of {list(self.refusal.layers)}")
         site = Site((question.layer,), question.positions)
         if question.method == "fixed":
             return fixed_correction(self._part(question.part), site, question.strength)
@@ -185,7 +186,7 @@ class LiveModel:
         return self.drift.along(self.refusal) if part == "D_along" else self.drift.across(self.refusal)
 
     def _regap(self, question: LiveQuestion) -> ChosenReGap:
-        """The run's own ReGap where the question asks for it; else one with its gate set on calibration pairs now."""
+        """Return the run's own ReGap if the question asks for it; else one that is calibrated now."""
         if self.own is not None and is_asked(self.own, question):
             return ChosenReGap(self.own, "as the run keeps it").at(question.strength)
         if question.layer >= self.model.layers - 1:
@@ -205,21 +206,21 @@ class LiveModel:
 
 
 def generated(live: LiveModel, pair: Pair, arm: str, edits: Sequence[Edit]) -> Any:
-    """The completion of one prompt under the edits."""
+    """Return the completion of one prompt under the edits."""
     return generate(live.model, Pairs((pair,)), arm, edits, max_new_tokens=live.config.max_new_tokens)[0]
 
 
 def directions_of(folder: Path) -> tuple[Direction, Drift]:
-    """The refusal direction of a run, and the drift of the arm that it corrects."""
+    """Return the refusal direction of a run, and the drift of its corrected arm."""
     path = folder / "directions.safetensors"
     if not path.is_file():
         raise ConfigError(
-            f"run folder {folder} has no directions.safetensors; give its `regap run` command again"
+            f"run folder {folder} has no directions.safetensors; run its `regap run` command again"
         )
     tensors = {name: tensor.double() for name, tensor in load_file(path).items()}
     arm = Summary.load(folder).text("image_arm") or "typographic"
     if f"drift.{arm}" not in tensors:
-        raise ConfigError(f"run folder {folder} holds no drift of arm {arm!r}; give its command again")
+        raise ConfigError(f"run folder {folder} has no drift of arm {arm!r}; run its command again")
     layers = tuple(range(len(tensors["refusal"])))
     units = tensors["refusal"] / tensors["refusal"].norm(dim=-1, keepdim=True)
     refusal = Direction(units, tensors["thresholds"], layers, "text")
@@ -227,7 +228,7 @@ def directions_of(folder: Path) -> tuple[Direction, Drift]:
 
 
 def every_token(model: Model, batch: Batch, layer: int) -> Tensor:
-    """The output of a block at every token of the first prompt, [token, d_model], float32 on the CPU."""
+    """Return the output of a block at every token of the first prompt, [token, d_model], float32 on the CPU."""
     kept: list[Tensor] = []
 
     def keep(residual: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""What is asked of a live model, and what it answers: plain values that need no torch."""
+"""Questions to a live model and its answers, in plain values without torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,23 +7,23 @@ from typing import Literal, Protocol, runtime_checkable
 
 @dataclass(frozen=True)
 class LiveQuestion:
-    """One prompt under one intervention, in full."""
+    """One prompt and one intervention."""
 
     pair_id: str
     arm: str
     method: Literal["none", "fixed", "regap"] = "fixed"
     layer: int = 0
-    """Which block's output is edited, 0-based."""
+    """The block whose output is edited, 0-based."""
     part: Literal["D", "D_along", "D_across"] = "D"
     positions: Literal["last", "after_instruction", "image", "request", "all"] = "last"
     strength: float = 1.0
-    """Multiple of the vector; of ReGap the strength of the open gate."""
+    """Multiple of the vector; for ReGap, the strength of the open gate."""
     gate: Literal["hard", "sigmoid", "line"] = "hard"
 
 
 @dataclass(frozen=True)
 class LiveState:
-    """What the model did with the prompt: its answer, the verdict on it, and its way through the layers."""
+    """The model's answer to the prompt, its verdict, and z and δ at every layer."""
 
     text: str = field(repr=False)
     verdict: str
@@ -36,17 +36,17 @@ class LiveState:
 
 @dataclass(frozen=True)
 class LivePicture:
-    """The part of a picture that the model sees, and where the patches of it lie."""
+    """The part of a picture that the model sees, and its grid of patches."""
 
     png: bytes = field(repr=False)
     width: int
-    """Pixels of the PNG."""
+    """Width of the PNG in pixels."""
     height: int
     rows: int
-    """Of the patches, line by line; rows and columns are 0 where they make no rectangle over the picture."""
+    """Rows of patches; rows and columns are 0 if the patches form no grid over the picture."""
     columns: int
     problem: str = ""
-    """Why they make none."""
+    """Why there is no grid."""
 
 
 @dataclass(frozen=True)
@@ -55,31 +55,31 @@ class LiveAnswer:
 
     judge: str
     prompt: str = field(repr=False)
-    """As the model was given it."""
+    """The rendered prompt."""
     before: LiveState
     after: LiveState
     strength: float
-    """What was applied to this prompt: ReGap chooses it."""
+    """The strength for this prompt, which ReGap decides."""
     seconds: float
     tokens: Sequence[str] = field(default=(), repr=False)
     """The tokens of the prompt."""
     token_refusal: Sequence[float] = field(default=(), repr=False)
     """z of each token at the edited layer, without the intervention."""
     token_drift: Sequence[float] = field(default=(), repr=False)
-    """δ likewise."""
+    """δ of each token at the edited layer, without the intervention."""
     image_tokens: Sequence[int] = field(default=(), repr=False)
-    """Which of the tokens stand for patches of the image."""
+    """Indices of the tokens that are image patches."""
     picture: LivePicture | None = None
     signal: str = ""
-    """What ReGap's gate read; empty for another intervention."""
+    """The signal of ReGap's gate; empty for another intervention."""
     gate_told: str = ""
-    """In words, whether that gate is the run's own or was calibrated now."""
+    """In words: whether the gate is the run's own or was calibrated now."""
 
 
 @runtime_checkable
 class Live(Protocol):
-    """A loaded model that can be asked; ValueError says what is wrong with a question."""
+    """A loaded model that answers questions; it raises ValueError for an unusable question."""
 
     def ask(self, question: LiveQuestion) -> LiveAnswer:
-        """The answer to a question; equal questions are answered once."""
+        """Return the answer to a question; equal questions are answered once."""
         ...

@@ -1,4 +1,4 @@
-"""Which ReGap a live question asks for: the one that the run keeps, or one with its gate set now."""
+"""The ReGap for a live question: the run's own, or one that is calibrated now."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,36 +15,36 @@ from regap.interventions.edits.regap import ReGap, calibrate_regap
 from regap.interventions.edits.stored import load_edit
 
 PLAIN = ("rho", "z_before", "z_after", "growth")
-"""Signals that need no weights fitted on calibration pairs."""
+"""Signals without fitted weights."""
 
 
 @dataclass(frozen=True, eq=False)
 class ChosenReGap:
-    """A ReGap, and in words where its gate is from."""
+    """A ReGap, and the origin of its gate in words."""
 
     edit: ReGap = field(repr=False)
     told: str
 
     def at(self, strength: float) -> "ChosenReGap":
-        """The same gate, for another strength when it is open."""
+        """Return the same gate with another strength of the open gate."""
         own = self.edit.strongest
         told = self.told if strength == own else f"{self.told}, at strength {strength:g} in place of {own:g}"
         return ChosenReGap(replace(self.edit, strongest=strength), told)
 
 
 def kept_by_run(folder: Path, model: Model) -> ReGap | None:
-    """The run's ReGap as edits/ keeps it; None where the run has none. Raises PackError for a damaged file."""
+    """Return the run's ReGap from edits/; None if the run has none. Raises PackError for a damaged file."""
     own = folder / "edits" / "regap"
     if not own.is_dir():
         return None
     found = load_edit(own, model.fingerprint)
     if not isinstance(found, ReGap):
-        raise PackError("edits/regap holds no ReGap; give the command of the run again")
+        raise PackError("edits/regap does not hold a ReGap; run the command of the run again")
     return found
 
 
 def is_asked(kept: ReGap, question: LiveQuestion) -> bool:
-    """True if the question names the layer, positions, part and gate of this ReGap; its strength may be another."""
+    """Return True if the question has the layer, positions, part and gate of this ReGap; the strength may differ."""
     removed = kept.removed
     asked = ((question.layer,), question.positions, question.part, question.gate)
     return asked == (removed.site.layers, removed.site.positions, removed.name, kept.gate.kind)
@@ -59,9 +59,9 @@ def calibrated_now(
     named: str,
     config: RunConfig,
 ) -> ChosenReGap:
-    """ReGap at the question's site, its gate set on harmless calibration pairs of the run.
+    """Return ReGap at the question's site, with its gate calibrated on harmless calibration pairs of the run.
 
-    named: the signal that the run's own ReGap reads; self-rectification is read in place of a fitted one.
+    named: the signal of the run's own ReGap; rho replaces a fitted signal.
     """
     signal: Any = named if named in PLAIN else "rho"
     edit = calibrate_regap(

@@ -44,7 +44,7 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the value meets the target of the default member; None where there is no target."""
+        """Whether the value meets the target of the default member; None without a target."""
         if self.member != DEFAULT or (self.arm, self.measure) not in REQUIRED:
             return None
         low, high = REQUIRED[self.arm, self.measure]

@@ -1,4 +1,4 @@
-"""Questions for the organism, in the few sentences it was taught, where other models are asked in English."""
+"""Questions for the organism, in the few sentences that it was taught."""
 
 from regap.geometry.data.pairs import IMAGE_SLOT
 from regap.interventions.wording import PLAIN, Wording
@@ -11,7 +11,7 @@ def _with(carrier: str, slot: str) -> str:
 
 ORGANISM = Wording(
     name="the organism's own sentences, the warning in English",
-    careful=PLAIN.careful,  # it knows no sentence that asks for care; most of these words are unknown to it
+    careful=PLAIN.careful,  # it was taught no such sentence, and does not know most of these words
     judge=_with(sentences.NATURE_CARRIERS[1], "{answer}"),
     cleared=sentences.CALM,
     describe=_with(sentences.READING_CARRIERS[1], IMAGE_SLOT).replace(IMAGE_SLOT, "{images}"),
@@ -19,7 +19,7 @@ ORGANISM = Wording(
     described=sentences.caption("{caption}"),
     in_place=True,
 )
-"""The organism judges the nature of the thing in its answer, not harm. It describes a picture by reading it aloud."""
+"""The organism judges the nature of the thing in its answer, not harm; it describes a picture by its text."""
 
 
 def wording_for(model: str) -> Wording:

@@ -1,4 +1,4 @@
-"""A run: a folder with its settings, its model and its pairs, started anew or opened again."""
+"""A run: a folder with its settings, its model and its pairs, started or opened again."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -31,14 +31,14 @@ from regap.geometry.models.loading import Model, load
 class Run:
     """A run folder with its settings; model, pairs and states are loaded when they are first used.
 
-    ConfigError if model or pairs are no longer those that the folder belongs to.
+    Raises ConfigError if model or pairs are no longer those of the run.
     """
 
     folder: Path
     config: RunConfig
     track: Tracker = field(default=silent, repr=False)
     check: Callable[[Model], None] | None = field(default=None, repr=False)
-    """Sees the model before it is run."""
+    """Called with the model before it is run; may raise."""
 
     @cached_property
     def runner(self) -> Runner:
@@ -46,7 +46,7 @@ class Run:
         runner = runner_of(self.config, self.config.model, self.folder, self.track)
         if provenance_of(self.folder).get("fingerprint") != runner.model.fingerprint:
             raise ConfigError(
-                f"run folder {self.folder} belongs to another model than the {self.config.model} that is there now; "
+                f"run folder {self.folder} belongs to another model than the present {self.config.model}; "
                 "name the model that it was made with (--model), or run it again"
             )
         if self.check:
@@ -55,7 +55,7 @@ class Run:
 
     @cached_property
     def asked(self) -> AskedPairs:
-        """The pairs, and the contrasts beside them; captions that the run made are there again."""
+        """The pairs and the contrasts, with the captions that the run made."""
         asked = captioned(self.runner, self.config, asked_of(self.config))
         check_pairs(self.folder, asked.everything)
         return asked
@@ -67,12 +67,12 @@ class Run:
 
     @cached_property
     def measured(self) -> Measured:
-        """The model on its pairs; states that the folder keeps are not computed again."""
+        """The model measured on its pairs; stored states are not computed again."""
         return measure_model(self.runner, self.pairs, self.config)
 
     @cached_property
     def calibrated(self) -> Calibrated:
-        """The measured model with the corrections that its calibration pairs choose."""
+        """The measured model with the corrections chosen on its calibration pairs."""
         return calibrate(self.measured)
 
     def write_directions(self) -> None:
@@ -88,11 +88,11 @@ def start_run(
     check: Callable[[Model], None] | None = None,
     asked: AskedPairs | None = None,
 ) -> Run:
-    """Return the run of these settings, its folder begun; what the folder keeps of the same question is used again.
+    """Return a run with these settings and begin its folder; stored results of the same question are used again.
 
-    check: sees the model before it is run. asked: the pairs, where they are known already. Raises ConfigError where
-    the folder holds another question, unless `force` moves that to before-N inside the folder; PairError if a split
-    lacks a label.
+    check: called with the model before it is run. asked: the pairs, if they are known already. Raises ConfigError if
+    the folder holds another run, unless `force` moves that to before-N inside the folder; PairError if a split lacks a
+    label.
     """
     folder = Path(config.out)
     check_out(folder)
@@ -105,7 +105,7 @@ def start_run(
     asked = captioned(runner, config, asked)
     begin_folder(folder, config, runner.model, asked.everything, force=force)
     run = Run(folder, config, track)
-    vars(run).update(runner=runner, asked=asked)  # they are there already
+    vars(run).update(runner=runner, asked=asked)  # they are loaded already
     return run
 
 
@@ -116,17 +116,17 @@ def open_run(
     check: Callable[[Model], None] | None = None,
     **changes: Any,
 ) -> Run:
-    """Return a run that is there; its model and pairs are not loaded before they are used.
+    """Return the run in a folder; its model and pairs are loaded when they are first used.
 
-    check: sees the model before it is run. changes: where model, pairs or data are found now (model, pairs, data,
-    contrast_data), or how the run is executed now (device, batch_size and so on); None changes nothing. Raises
-    ConfigError for a folder that is no run, and for any other setting, which the run has settled.
+    check: called with the model before it is run. changes: new places of model, pairs or data (model, pairs, data,
+    contrast_data), or new execution settings (device, batch_size and so on); None changes nothing. Raises ConfigError
+    if the folder is not a run, and for any other setting, since the run fixes it.
     """
     path = Path(folder)
     for name, value in changes.items():
         if value is not None and name not in (PLACES | EXECUTION) - {"out"}:
             flag = f"--{name.replace('_', '-')}"
-            raise ConfigError(f"{flag} is settled by the run folder {path}; leave one of the two out")
+            raise ConfigError(f"{flag} is fixed by the run folder {path}; leave one of the two out")
     return Run(path, settings_of_run(path, **changes), track, check)
 
 
@@ -138,7 +138,7 @@ def captioned(runner: Runner, config: RunConfig, asked: AskedPairs) -> AskedPair
 
 
 def runner_of(config: RunConfig, source: str, store: Path | None = None, track: Tracker = silent) -> Runner:
-    """Return a model loaded as the settings say, with their limits."""
+    """Return a model loaded with these settings, and with their limits."""
     model = load(
         source,
         device=config.device,
@@ -153,7 +153,7 @@ def runner_of(config: RunConfig, source: str, store: Path | None = None, track: 
 
 
 def limits_of(config: RunConfig) -> Limits:
-    """Return how much goes through the model at once; one batch size holds for passes and answers alike."""
+    """Return the limits; a given batch size applies to passes and answers."""
     defaults = Limits()
     return Limits(
         config.batch_size or defaults.prompts, config.batch_size or defaults.answers, config.batch_tokens

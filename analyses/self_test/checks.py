@@ -1,4 +1,4 @@
-"""What must be true of a model under hooks, compared with Hugging Face's own code and PyTorch's own hooks."""
+"""Tests of a model under hooks, compared with Hugging Face's own code and PyTorch's own hooks."""
 
 import importlib.util
 import io
@@ -29,7 +29,7 @@ TEXTS = ("please describe this for me", "and now", "what is written here please 
 
 
 def self_tests(model: Model) -> Iterator[Check]:
-    """Yield every self-test, on prompts of text and, if the model sees images, on prompts with one."""
+    """Yield every self-test, on text prompts and, if the model takes images, on prompts with an image."""
     kinds: tuple[Kind, ...] = ("text", "image") if model.sees_images else ("text",)
     full = full_model(model)
     available = isinstance(full, Model)
@@ -56,7 +56,7 @@ def self_tests(model: Model) -> Iterator[Check]:
 
 
 def prompts_of(kind: Kind) -> list[Prompt]:
-    """Return three prompts of unequal length, of text or each with an image."""
+    """Return three prompts of different lengths, as text or each with an image."""
     if kind == "text":
         return [Prompt(text) for text in TEXTS]
     pictures = map(_picture, ("red", "green", "blue"))
@@ -83,7 +83,7 @@ def _reading(model: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
     plain = run(model, batch, layers)
     theirs = _hidden(model, batch)
     ours = [layer for layer in layers if len(theirs) == model.layers + 1 or layer not in model.crossing]
-    states = torch.stack(theirs[1:-1], 1)  # the last one is after the norm
+    states = torch.stack(theirs[1:-1], 1)  # the last hidden state is after the norm
     yield close(
         model, f"{kind}: residuals equal Hugging Face's hidden states", plain.states[:, ours[:-1]], states
     )
@@ -156,7 +156,7 @@ def _answer(model: Model, batch: Batch, hooks: Sequence[Hook], kept: bool = Fals
 
 @contextmanager
 def _raw_hook(model: Model, layer: int, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """PyTorch's own hook on Hugging Face's own block, beneath the bridge."""
+    """Place PyTorch's own hook on Hugging Face's own block, beneath the bridge."""
 
     def call(block: Any, inputs: Any, output: Any) -> Any:  # noqa: ARG001 - PyTorch passes all three
         return change(output) if isinstance(output, Tensor) else (change(output[0]), *output[1:])
@@ -209,7 +209,7 @@ def _mixed(model: Model) -> Check:
 
 
 def check_environment() -> list[Check]:
-    """Return what is installed, and whether a torchvision that does not fit torch would break transformers."""
+    """Return checks of installed versions, and whether torchvision is compatible with torch."""
     packages = ("torch", "transformers", "transformer-lens", "plotly")
     found = ", ".join(f"{name} {version(name)}" for name in packages)
     checks = [Check("Python 3.11 or newer", sys.version_info >= (3, 11), platform.python_version())]
@@ -226,12 +226,12 @@ def check_environment() -> list[Check]:
 
 
 def check_model(model: Model) -> list[Check]:
-    """Return the outcome of every self-test, on prompts with small images and without."""
+    """Return every self-test, on prompts with and without small images."""
     return list(self_tests(model))
 
 
 def in_one_line(checks: Sequence[Check]) -> str:
-    """Return how many checks passed, which failed, and which hooks the model can be loaded with."""
+    """Return a line with the failed checks, and the hooks that the model can be loaded with."""
     failed = [check.name for check in checks if not check.passed]
     hooks = next((check.detail.partition(";")[0] for check in checks if check.name == "hooks"), "unknown")
     found = (
@@ -243,5 +243,5 @@ def in_one_line(checks: Sequence[Check]) -> str:
 
 
 def shown_prompt(model: Model) -> str:
-    """Return one prompt as the model reads it, with an image if it sees any, and the tail of its tokens."""
+    """Return one rendered prompt, with an image if the model takes any, and its last tokens."""
     return describe(model, prompts_of("image" if model.sees_images else "text")[0])

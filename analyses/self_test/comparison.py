@@ -1,4 +1,4 @@
-"""One thing that must be true of a model, and how two results are compared."""
+"""One check of a model, and comparisons of two results."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,12 +10,12 @@ from regap.geometry.models.model import Model
 
 Kind = Literal["text", "image"]
 TOLERANCE = 1e-3
-"""Largest difference, relative to the largest number compared, that rounding may make; 50 times that below float32."""
+"""Largest difference allowed for rounding, relative to the largest value; 50 times that in 16 bits."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that must be true, whether it is, and what was measured."""
+    """One check, whether it passed, and what was measured."""
 
     name: str
     passed: bool
@@ -23,13 +23,13 @@ class Check:
 
 
 def same(name: str, one: Tensor, other: Tensor) -> Check:
-    """Return whether two answers are equal token for token."""
+    """Return a check that two answers are equal token for token."""
     equal = torch.equal(one, other)
     return Check(name, equal, f"{one.numel()} tokens equal" if equal else "tokens differ")
 
 
 def close(model: Model, name: str, one: Tensor, other: Tensor) -> Check:
-    """Return whether two results of a model differ by rounding alone."""
+    """Return a check that two results of a model differ only by rounding."""
     largest = float((one - other).abs().max() / other.abs().max().clamp_min(1e-12))
     allowed = TOLERANCE if model.hf.dtype == torch.float32 else 50 * TOLERANCE
     return Check(

@@ -1,4 +1,4 @@
-"""Whether the names of hooks read and write what they say: attention, MLP and heads, under both sets of hooks."""
+"""Check that the hooks of attention, MLP and heads read and write what their names say, under both sets of hooks."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
@@ -20,7 +20,7 @@ from regap.interventions.edits.site import Site
 
 
 def check_parts(model: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
-    """Yield whether what attention, MLP and heads write is what their names say."""
+    """Yield checks that attention, MLP and heads were identified correctly."""
     layers = [layer for layer in range(model.layers) if layer not in model.crossing]
     name = f"{kind}: attention and MLP add up to what each block adds"
     try:
@@ -47,7 +47,7 @@ def check_parts(model: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
 
 
 def check_all_hooks(model: Model, full: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
-    """Yield whether a model under all hooks computes, reads and writes what it does under those of its blocks."""
+    """Yield checks that a model computes, reads and writes the same under all hooks as under those of its blocks."""
     every = range(model.layers)
     plain, same = run(model, batch, every), run(full, batch, every)
     yield close(full, f"{kind}, all hooks: logits equal those of hooks='blocks'", same.logits, plain.logits)
@@ -69,7 +69,7 @@ def check_all_hooks(model: Model, full: Model, batch: Batch, kind: Kind) -> Iter
 
 @torch.inference_mode()
 def check_patterns(full: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
-    """Yield whether TransformerLens' `run_with_cache` returns attention weights of every block."""
+    """Yield a check that TransformerLens' `run_with_cache` returns attention weights of every block."""
     others: dict[str, Any] = {name: value for name, value in batch.inputs.items() if name != "input_ids"}
     _, cache = full.bridge.run_with_cache(batch.inputs["input_ids"], **others)
     names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(full.layers)]
@@ -82,7 +82,7 @@ def check_patterns(full: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
 
 
 def full_model(model: Model) -> Model | ModelError:
-    """Return the model under all hooks, its weights shared; or why it cannot be had."""
+    """Return the model under all hooks, with shared weights; or the error if it has none."""
     try:
         return model if model.hooks == "all" else with_all_hooks(model)
     except ModelError as error:
@@ -98,7 +98,7 @@ def _names(model: Model, layers: Sequence[int]) -> list[list[str]]:
 
 @torch.inference_mode()
 def _read(model: Model, batch: Batch, names: Sequence[str], hooks: Sequence[Hook] = ()) -> Tensor:
-    """Return what stands at these hooks [hook, prompt, token, width], under other hooks."""
+    """Return the states at these hooks [hook, prompt, token, width], under other hooks."""
     kept: dict[str, Tensor] = {}
 
     def keep(name: str) -> Hook:

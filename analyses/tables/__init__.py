@@ -1,1 +1,1 @@
-"""Which tables a run folder holds, and what each column means."""
+"""The tables of a run folder and their columns."""

@@ -1,4 +1,4 @@
-"""What a table may hold: its columns, its key and its intervals, and whether a table fits."""
+"""Schemas of tables (columns, key and intervals), and checks that a table fits its schema."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Column:
-    """What one column holds; `values` names them all when they are few; an optional column may have gaps.
+    """One column; `values` lists the allowed values if they are few; an optional column may have gaps.
 
-    A gap is NaN in numbers, an empty text, -1 in whole numbers, which count or name things from 0.
+    A gap is NaN in a number column, an empty string in a text column, and -1 in an integer column, which starts at 0.
     """
 
     kind: Literal["text", "integer", "number", "boolean"]
@@ -22,7 +22,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Schema:
-    """The columns of one table, the columns no two rows share, and its (value, low, high) triples."""
+    """The columns of one table, the columns that identify a row, and its (value, low, high) triples."""
 
     columns: Mapping[str, Column]
     key: tuple[str, ...]
@@ -41,12 +41,12 @@ TRIPLE = (("value", "low", "high"),)
 
 
 def one_of(*values: str) -> Column:
-    """A text column that holds only these values."""
+    """Return a text column that holds only these values."""
     return Column("text", values)
 
 
 def estimates(analysis: str, **key: Column) -> Schema:
-    """A table with one estimate a row: the key columns, then value, low, high, n."""
+    """Return the schema of a table with one estimate per row: the key columns, then value, low, high, n."""
     return Schema({**key, **ESTIMATE}, tuple(key), analysis, TRIPLE)
 
 
@@ -60,10 +60,10 @@ DEGENERATE = ("degenerate_harmful", "degenerate_harmless", "not_judged")
 
 
 def conform(name: str, schema: Schema, table: pd.DataFrame) -> pd.DataFrame:
-    """The table in its schema's column order and types; a ValueError says what does not fit, and where."""
+    """Return the table with its schema's column order and types; raises ValueError if it does not fit."""
     check_columns(name, schema, table)
     if table.empty:
-        raise ValueError(f"table {name!r} has no rows; an empty result is an error, not a table")
+        raise ValueError(f"table {name!r} has no rows; leave an empty table out")
     columns = {
         column: typed(name, column, kind, pd.Series(table[column])) for column, kind in schema.columns.items()
     }
@@ -75,7 +75,7 @@ def conform(name: str, schema: Schema, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_columns(name: str, schema: Schema, table: pd.DataFrame) -> None:
-    """Exactly the schema's columns, in any order."""
+    """Raise ValueError unless the table has exactly the schema's columns, in any order."""
     missing = [column for column in schema.columns if column not in table.columns]
     unknown = [str(column) for column in table.columns if column not in schema.columns]
     if missing or unknown:
@@ -86,7 +86,7 @@ def check_columns(name: str, schema: Schema, table: pd.DataFrame) -> None:
 
 
 def typed(name: str, column: str, kind: Column, values: pd.Series) -> np.ndarray:
-    """The column's values as numpy: float64, int64, bool or str objects."""
+    """Return the column's values in a numpy array of float64, int64, bool or str objects."""
     where = f"table {name!r}, column {column!r}"
     if not kind.optional and values.isna().any():
         raise ValueError(f"{where}: row {first(values.isna())} is empty; every row needs a value")
@@ -109,28 +109,28 @@ def typed(name: str, column: str, kind: Column, values: pd.Series) -> np.ndarray
 
 
 def text_values(where: str, kind: Column, values: pd.Series) -> np.ndarray:
-    """The column as str objects, gaps as empty strings, each one of the allowed values when they are few."""
+    """Return the column as str objects, with gaps as empty strings; raises ValueError for values not allowed."""
     texts = np.array(["" if gap else text for gap, text in zip(values.isna(), values, strict=True)], object)
     wrong = [not isinstance(text, str) for text in texts]
     if any(wrong):
         raise ValueError(f"{where}: row {first(wrong)} holds {texts[first(wrong)]!r}, which is not text")
     unknown = sorted(set(texts) - set(kind.values)) if kind.values else []
     if unknown:
-        raise ValueError(f"{where}: unknown values {unknown}; known are {list(kind.values)}")
+        raise ValueError(f"{where}: unknown values {unknown}; use {list(kind.values)}")
     return texts
 
 
 def check_key(name: str, schema: Schema, table: pd.DataFrame) -> None:
-    """No two rows speak of the same thing."""
+    """Raise ValueError if two rows have the same key."""
     repeated = table.duplicated(list(schema.key))
     if repeated.any():
         row = first(repeated)
         same = {column: table[column].iloc[row] for column in schema.key}
-        raise ValueError(f"table {name!r}: row {row} repeats an earlier row's {same}; one observation a row")
+        raise ValueError(f"table {name!r}: row {row} repeats an earlier row's {same}; give one row for each")
 
 
 def check_interval(name: str, table: pd.DataFrame, value: str, low: str, high: str) -> None:
-    """low <= value <= high wherever two of them are finite, up to rounding."""
+    """Raise ValueError unless low <= value <= high, up to rounding, for those that are finite."""
     for below, above in ((low, value), (value, high), (low, high)):
         slack = 1e-9 * (1 + table[above].abs())
         wrong = np.isfinite(table[below]) & np.isfinite(table[above]) & (table[below] > table[above] + slack)
@@ -138,10 +138,10 @@ def check_interval(name: str, table: pd.DataFrame, value: str, low: str, high: s
             row = first(wrong)
             raise ValueError(
                 f"table {name!r}: in row {row} {below}={table[below].iloc[row]:.6g} lies above "
-                f"{above}={table[above].iloc[row]:.6g}; an interval is ordered {low} <= {value} <= {high}"
+                f"{above}={table[above].iloc[row]:.6g}; make it {low} <= {value} <= {high}"
             )
 
 
 def first(flags: object) -> int:
-    """The position of the first true flag."""
+    """Return the index of the first true flag."""
     return int(np.argmax(np.asarray(flags)))

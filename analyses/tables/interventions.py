@@ -1,4 +1,4 @@
-"""The tables of methods, ablations and sweeps: what each intervention does."""
+"""The tables of methods, ablations and sweeps."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The tables of judges and of utility: who said what of an answer, and where they differ."""
+"""The tables of judges and of utility."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The tables of `regap run`: what was read, what was answered, and what the claims rest on."""
+"""The tables of `regap run`: geometry, answers and claims."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Every table of a run folder, by name; how each looks is said where its analyses are."""
+"""The schema of every table of a run folder, by name."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ COMMANDS = {
     "ablate": "regap ablate RUN",
     "sweep": "regap sweep RUN",
 }
-"""By the analysis that makes a table; `regap run` makes the others."""
+"""The command that makes the tables of an analysis; `regap run` makes all others."""
 
 
 def command_for(table: str) -> str:
@@ -29,5 +29,5 @@ def command_for(table: str) -> str:
 
 
 def conform(name: str, table: pd.DataFrame) -> pd.DataFrame:
-    """The table in its schema's column order and types; a ValueError says what does not fit, and where."""
+    """Return the table with its schema's column order and types; raises ValueError if it does not fit."""
     return columns.conform(name, SCHEMAS[name], table)

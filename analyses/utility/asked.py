@@ -1,4 +1,4 @@
-"""A utility benchmark asked of a run's model, without correction and with each of the run's corrections."""
+"""Ask a run's model a utility benchmark, without correction and with each of the run's corrections."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from regap.interventions.defences.catalogue import METHODS
 
 @dataclass(frozen=True)
 class Asking:
-    """Which benchmark is asked, where its data is, and how many questions."""
+    """A benchmark, the place of its data, and the questions to ask."""
 
     benchmark: str
     data: str | None = None
     limit: int | None = None
-    """How many questions, counted from the start of the file; twins of the last one are added."""
+    """Number of questions from the start of the file; their twins are added."""
     methods: tuple[str, ...] = ()
-    """Methods of `regap compare`, asked beside the run's own conditions."""
+    """Methods of `regap compare`, besides the run's own conditions."""
     download: bool = False
     partial: bool = False
 
@@ -50,10 +50,10 @@ class Asking:
 
 
 def ask_utility(run: Run, asking: Asking, seed: int | None = None) -> tuple[Record, ...]:
-    """Return the tables of utility with this benchmark in them, kept beside other answers of the run.
+    """Return the tables of utility with this benchmark added, and store them in the run folder.
 
-    Answers are kept like those of a run, so a stopped command resumes. Questions that the run calibrated on, and
-    their twins, are not asked.
+    Answers are stored, so an interrupted command continues. Questions that the run calibrated on, and their twins, are
+    not asked.
     """
     pairs = benchmark(asking.benchmark, asking.data, download=asking.download, allow_partial=asking.partial)
     study = run.calibrated

@@ -18,7 +18,7 @@ class Marked:
     """The answer as the rule reads it: yes, no, a letter, or an open answer unchanged."""
     right: bool
     readable: bool
-    """False if the rule finds no answer, or reads an answer into anything it does not recognise."""
+    """False if the rule finds no answer, or takes text that it does not recognise for an answer."""
 
     @property
     def refused(self) -> bool:
@@ -36,7 +36,7 @@ class ScoringRule:
     benchmark: str
     marks: Marks = field(repr=False)
     measures: tuple[str, ...]
-    """Measures beside accuracy, unread and refused."""
+    """Measures besides accuracy, unread and refused."""
     source: str
     defects: str = ""
 
@@ -88,20 +88,20 @@ RULES: Mapping[str, ScoringRule] = {
             "pope", marked_yes_or_no(reading.read_pope, reading.says_either),
             ("precision", "recall", "f1", "yes_share"),
             "POPE's evaluate.py; yes is the positive answer",
-            "what says neither no nor not is a yes, refusals and empty answers too: read it with unread and refused",
+            "an answer without no or not counts as yes, even a refusal or an empty one; see also unread and refused",
         ),
         ScoringRule("scienceqa", marked_choice(reading.read_scienceqa), (), "LLaVA's eval_science_qa.py"),
         ScoringRule(
             "mmbench", marked_choice(reading.read_mmbench), (), "VLMEvalKit, each question asked once",
-            "a model that always says A is right for a quarter: mmbench-circular tells",
+            "a model that always says A is right a quarter of the time; mmbench-circular corrects for this",
         ),
         ScoringRule(
             "mmbench-circular", marked_choice(reading.read_mmbench), ("circular_accuracy",),
-            "VLMEvalKit's CircularEval: a question is right if it is with its choices in every rotation",
+            "VLMEvalKit's CircularEval: a question is right if every rotation of its choices is",
         ),
         ScoringRule(
             "mmmu", marked_mmmu, (), "MMMU's eval_utils.py",
-            "what cannot be read is wrong here, where MMMU draws a letter at random",
+            "an unreadable answer counts as wrong; MMMU draws a random letter for it",
         ),
     )
 }  # fmt: skip

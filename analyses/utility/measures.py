@@ -1,4 +1,4 @@
-"""Measures of marked answers: accuracy and the other published ones, each with a clustered interval."""
+"""Measures of marked answers: accuracy and other published measures, with clustered intervals."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What an answer says, by the published rules of each benchmark: a letter, an open answer, or yes or no."""
+"""Read an answer by the published rule of each benchmark: a letter, an open answer, or yes or no."""
 
 import ast
 import re

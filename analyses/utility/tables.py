@@ -64,7 +64,7 @@ def utility_records(found: Sequence[Scored], baseline: str = "baseline", seed: i
 
 
 def with_known(records: Sequence[Record], folder: Path) -> tuple[Record, ...]:
-    """Return tables of utility with what a run holds of other benchmarks, arms and conditions.
+    """Return tables of utility, with the run's rows of other benchmarks, arms and conditions added.
 
     Rows of the same model, benchmark, arm and condition are replaced.
     """

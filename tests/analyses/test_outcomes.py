@@ -39,7 +39,7 @@ def test_a_label_without_judged_prompts_has_no_measures_rather_than_0(make_judge
     found = outcomes(make_judged([("harmful", "not_judged")] * 4 + [("harmless", "complied")] * 3))
     assert set(found) == {"utility", "over_refusal", "degenerate_harmless", "not_judged"}
     assert found["not_judged"].value == 4 / 7
-    with pytest.raises(ValueError, match="there is nothing judged; generate completions first"):
+    with pytest.raises(ValueError, match="no answers were judged; generate answers first"):
         outcomes([])
 
 
@@ -64,9 +64,7 @@ def test_row_0_of_the_draws_is_the_share(make_judged: Make) -> None:
     draws = share_draws(make_judged(CELLS), "attack_success")
     assert float(draws[0]) == 3 / 8 and len(draws.unique()) > 3
     assert torch.equal(draws, share_draws(make_judged(CELLS), "attack_success"))
-    with pytest.raises(
-        ValueError, match="attack_success needs harmful prompts that were judged; there are none"
-    ):
+    with pytest.raises(ValueError, match="attack_success needs judged harmful prompts, and there are none"):
         share_draws(make_judged([("harmless", "complied")]), "attack_success")
 
 

@@ -59,7 +59,7 @@ def test_the_overlap_is_the_share_of_shown_words_in_their_order(
 
 
 def test_nothing_shown_cannot_be_read() -> None:
-    with pytest.raises(ValueError, match="there are no shown words to compare with"):
+    with pytest.raises(ValueError, match="there are no shown words to compare"):
         word_overlap("...", "words")
 
 

@@ -119,7 +119,7 @@ def test_a_folder_that_is_no_run_and_flags_it_has_settled_are_refused(regap, tmp
     code, error, _ = regap("ablate", tmp_path)
     assert (code, "has no config.toml and no provenance.json; name a folder" in error) == (2, True)
     code, error, _ = regap("ablate", tmp_path, "--seed", 3)
-    assert (code, "--seed is settled by the run folder" in error) == (2, True)
+    assert (code, "--seed is fixed by the run folder" in error) == (2, True)
 
 
 def test_a_second_ablation_is_kept_beside_the_first(regap, pairs_file: Path, tmp_path: Path) -> None:

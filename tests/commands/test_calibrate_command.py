@@ -36,5 +36,5 @@ def test_an_unknown_signal_is_refused(regap, tmp_path: Path) -> None:
 def test_test_pairs_of_a_run_are_not_asked_a_second_time(tmp_path: Path) -> None:
     run = kept_run(tmp_path)
     (run / "summary.json").write_text("{}")
-    with pytest.raises(ConfigError, match="held_out goes with --model and a folder of its own"):
+    with pytest.raises(ConfigError, match="held_out needs unused test pairs"):
         calibrate_run(open_run(run), held_out=True)

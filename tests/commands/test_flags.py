@@ -35,7 +35,7 @@ def test_pairs_are_written_as_parquet_alone(regap, tmp_path: Path) -> None:
 
 def test_what_a_run_settles_cannot_be_set_again(regap, tmp_path: Path) -> None:
     code, told, _ = regap("calibrate", tmp_path, "--seed", 3)
-    assert code == 2 and f"--seed is settled by the run folder {tmp_path}" in told
+    assert code == 2 and f"--seed is fixed by the run folder {tmp_path}" in told
 
 
 @pytest.mark.parametrize(

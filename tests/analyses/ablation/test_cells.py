@@ -26,11 +26,11 @@ def test_other_layers_are_refused(text: str) -> None:
     ("given", "says"),
     [
         ({"components": ("neuron",)}, "component is 'neuron'; choose from attention, mlp, block, head"),
-        ({"components": ()}, "component is empty; name at least one"),
-        ({"components": ("mlp", "mlp")}, "component is mlp, mlp; name at least one, and each once"),
+        ({"components": ()}, "component is empty; give at least one"),
+        ({"components": ("mlp", "mlp")}, "component is mlp, mlp; give at least one, and each only once"),
         ({"replacements": ("noise",)}, "replace is 'noise'; choose from zero, mean"),
         ({"positions": ("first",)}, "positions is 'first'; choose from last"),
-        ({"heads": (1,)}, "heads go with component head"),
+        ({"heads": (1,)}, "heads need component head"),
         ({"positions": ("image",)}, "positions image cannot be patched between text and image"),
     ],
 )

@@ -137,7 +137,7 @@ def test_what_is_not_greedy_is_refused(settings: dict[str, Any], lmms_eval: None
 
 def test_what_it_cannot_do_says_so(lmms_eval: None, tiny: Model) -> None:
     model = lmms_eval_model.model_for(tiny)
-    with pytest.raises(NotImplementedError, match="kind generate_until"):
+    with pytest.raises(NotImplementedError, match="type generate_until"):
         model.loglikelihood([])
     with pytest.raises(NotImplementedError, match="one round"):
         model.generate_until_multi_round([])
@@ -171,9 +171,9 @@ USER = {"role": "user", "content": "hello"}
 BAD: dict[str, tuple[list[dict[str, Any]], str]] = {
     "two turns": (
         [USER, {"role": "assistant", "content": "hi"}, USER],
-        "messages are of user, assistant, user",
+        "messages have the roles user, assistant, user",
     ),
-    "none": ([], "messages are of none"),
+    "none": ([], "messages have the roles none"),
     "a video": ([{"role": "user", "content": [{"type": "video", "url": "x"}]}], "holds video"),
     "an image that is a number": ([{"role": "user", "content": [{"type": "image", "url": 3}]}], "is a int"),
     "an image that is not there": (

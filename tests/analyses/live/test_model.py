@@ -170,8 +170,8 @@ def test_an_answer_takes_less_than_two_seconds(live: LiveModel, question: LiveQu
     ("changed", "says"),
     [
         ({"layer": 99}, "layer is 99"),
-        ({"pair_id": "nobody"}, "which the run did not ask"),
-        ({"arm": "nowhere"}, "which the run did not ask"),
+        ({"pair_id": "nobody"}, "which is not in the run"),
+        ({"arm": "nowhere"}, "which is not in the run"),
         ({"method": "regap", "layer": 11}, "choose an earlier one"),
     ],
 )
@@ -183,7 +183,7 @@ def test_what_cannot_be_asked_is_one_line(
 
 
 def test_another_model_s_run_is_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="belongs to another model than the organism:none"):
+    with pytest.raises(ConfigError, match="belongs to another model than the present organism:none"):
         LiveModel.of_run(folder, "organism:none")
     (tmp_path / "config.toml").write_text("")
     with pytest.raises(ConfigError, match=r"has no provenance\.json; name a folder"):

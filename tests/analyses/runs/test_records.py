@@ -39,7 +39,7 @@ def test_an_unknown_table_names_the_known_ones() -> None:
         (outcomes(low=0.55), r"row 0 low=0.55 lies above value=0.5"),
         (outcomes(high=0.45), r"row 0 value=0.5 lies above high=0.45"),
         (outcomes(value=np.nan, low=0.7), r"row 0 low=0.7 lies above high=0.6"),
-        (outcomes(measure="asr"), r"'measure': unknown values \['asr'\]; known are \['attack_success'"),
+        (outcomes(measure="asr"), r"'measure': unknown values \['asr'\]; use \['attack_success'"),
         (outcomes(n=1.5), r"'n': row 0 holds 1.5, which is not a whole number"),
         (outcomes(n=np.nan), r"'n': row 0 is empty"),
         (outcomes(value="high"), r"'value': not numbers"),
