@@ -12,6 +12,8 @@ from torch import Tensor
 from regap.errors import ModelError
 from regap.geometry.models.decoder import find_decoder
 
+PLAIN = "plain"
+"""Fingerprint of a plain model, whose weights are not read."""
 Hooks = Literal["blocks", "all"]
 """blocks: at the input and the output of each decoder block; all: every hook of TransformerLens' own adapter."""
 
@@ -133,7 +135,7 @@ class Model:
         Raises ModelError for a model without a decoder of the usual layout, or one that is under hooks already.
         """
         find_decoder(hf)
-        return cls(None, None, type(hf).__name__, "plain", plain=hf)
+        return cls(None, None, type(hf).__name__, PLAIN, plain=hf)
 
     def hook_name(self, layer: int) -> str:
         """Return the canonical TransformerLens name of the output of block `layer`, 0-based.

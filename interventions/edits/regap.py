@@ -27,7 +27,7 @@ from regap.interventions.edits.gate import Gate, GateKind, budget_threshold
 from regap.interventions.edits.shift import Shift, fixed_correction
 from regap.interventions.edits.signals import FITTED, Passes, Signal, Traces, weights_of
 from regap.interventions.edits.site import Norm, Phase, Site
-from regap.interventions.edits.stored import StoredEdit
+from regap.interventions.edits.stored import StoredEdit, check_made_on
 
 Decide = Callable[[Float[Tensor, "prompt layer"]], None]
 """Called with z at the read layers, in order, as soon as the last of them has been run."""
@@ -141,6 +141,11 @@ class ReGap(StoredEdit, kind="regap"):
         return digest_of(["regap", shifts, self.read_layers, vectors, gate, self.strongest, reading])
 
     @property
+    def made_on(self) -> str:
+        """Fingerprint of the model that the refusal direction was made on."""
+        return self.refusal.model
+
+    @property
     def only_last(self) -> bool:
         """True if only the last prompt token, or later tokens, are edited."""
         return self.probe.only_last and self.removed.only_last
@@ -160,6 +165,7 @@ class ReGap(StoredEdit, kind="regap"):
 
     def hooks(self, model: Model, batch: Batch) -> list[Hook]:
         """Return new hooks that correct each prompt by its own strength; reading passes come first, if any."""
+        check_made_on(self.refusal.model, model, "the refusal direction")
         if self.passes == "single":
             return self._hooks_in_flight(model, batch)
         return self.removed.hooks_for(model, batch, self.strengths(model, batch))
@@ -256,6 +262,8 @@ def calibrate_regap(
         )
     if not 0 < false_refusals < 1:
         raise ValueError(f"false_refusals is {false_refusals}; give a share between 0 and 1, such as 0.05")
+    check_made_on(refusal.model, Runner.of(model).model, "the refusal direction")
+    check_made_on(drift.model, Runner.of(model).model, "the drift")
     site = Site(as_layers(layers), positions, phase, norm)
     after = range(max(site.layers) + 1, Runner.of(model).model.layers)
     read = tuple(after) if read_layers is None else as_layers(read_layers, "read_layers")

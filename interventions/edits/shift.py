@@ -17,7 +17,7 @@ from regap.geometry.one_or_several import as_layers
 from regap.geometry.prompts.batch import Batch, Positions
 from regap.geometry.states.store import digest_of, digest_of_tensor
 from regap.interventions.edits.site import Norm, Phase, Site, position_rule, shifted
-from regap.interventions.edits.stored import StoredEdit
+from regap.interventions.edits.stored import StoredEdit, check_made_on
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +31,8 @@ class Shift(StoredEdit, kind="shift"):
     """Multiple of the vectors, equal for all inputs."""
     name: str
     """Name of the vectors: D, D_along, D_across, random, shuffled, refusal."""
+    model: str = field(default="", repr=False, metadata={"stored": False})
+    """Fingerprint of the model whose states the vectors were made of; empty if it is not known."""
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or not self.vectors.is_floating_point():
@@ -55,6 +57,11 @@ class Shift(StoredEdit, kind="shift"):
         return digest_of(["shift", str(self.site), digest_of_tensor(self.vectors), self.strength])
 
     @property
+    def made_on(self) -> str:
+        """Fingerprint of the model that the vectors were made on."""
+        return self.model
+
+    @property
     def only_last(self) -> bool:
         """True if only the last prompt token, or later tokens, are edited."""
         return self.site.only_last
@@ -68,7 +75,8 @@ class Shift(StoredEdit, kind="shift"):
         return self.hooks_for(model, batch, torch.full((len(batch),), float(self.strength)))
 
     def hooks_for(self, model: Model, batch: Batch, strengths: Float[Tensor, " prompt"]) -> list[Hook]:
-        """Return new hooks that shift each prompt by its own strength."""
+        """Return new hooks that shift each prompt by its own strength; ModelError for vectors of another model."""
+        check_made_on(self.model, model, f"shift {self.name!r}")
         if self.vectors.shape[1] != model.width:
             raise ModelError(
                 f"vectors {self.name!r} are {self.vectors.shape[1]} wide, and the residual stream of model "
@@ -82,7 +90,9 @@ class Shift(StoredEdit, kind="shift"):
 
 def fixed_correction(drift: Drift, site: Site, strength: float = 1.0) -> Shift:
     """Return the correction h <- h - strength * D at the site; our operationalisation."""
-    return Shift(site, torch.stack([drift.at(layer) for layer in site.layers]), strength, drift.part)
+    return Shift(
+        site, torch.stack([drift.at(layer) for layer in site.layers]), strength, drift.part, drift.model
+    )
 
 
 def shift(

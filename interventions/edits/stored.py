@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
@@ -13,8 +13,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from regap.errors import PackError, PairError
+from regap.errors import ModelError, PackError, PairError
 from regap.geometry.files import write_whole
+from regap.geometry.models.model import PLAIN, Model
 from regap.geometry.states.store import encoded_tensors
 
 FORMAT = "regap edit 1"
@@ -39,12 +40,18 @@ class StoredEdit:
     def save(self, folder: str | Path, model: str = "") -> Path:
         """Write edit.json and edit.safetensors, and return the folder; equal edits give equal bytes.
 
-        `model` is the fingerprint of the model that the edit was made on; `load_edit` can check it.
+        `model` is the fingerprint of the model that the edit was made on, by default the one that the edit knows;
+        `load_edit` can check it.
         """
         values, tensors = encoded(self, model)
         write_whole(Path(folder) / TENSORS, tensors)
         write_whole(Path(folder) / VALUES, values)
         return Path(folder)
+
+    @property
+    def made_on(self) -> str:
+        """Fingerprint of the model that the edit was made on; empty if it is not known."""
+        return ""
 
     def on(self, model: Any) -> Any:
         """Return a context manager, inside which the prompts of the plain Hugging Face model are edited.
@@ -56,14 +63,28 @@ class StoredEdit:
         return edited(model, self)  # type: ignore[arg-type]
 
 
-def load_edit(folder: str | Path, model: str = "") -> Any:
+def load_edit(folder: str | Path, model: str | Model = "") -> Any:
     """Return the edit that `save` wrote, equal in every number.
 
     Raises PackError if a file is missing, incomplete or changed, if a value is not valid, or if the edit was made on
-    another model than the one with fingerprint `model`.
+    another model than `model`, a model or its fingerprint.
     """
-    folder = Path(folder)
-    return decoded(content_of(folder / VALUES), content_of(folder / TENSORS), model)
+    folder, known = Path(folder), model.fingerprint if isinstance(model, Model) else model
+    return decoded(content_of(folder / VALUES), content_of(folder / TENSORS), known)
+
+
+def check_made_on(made_on: str, model: Model, what: str) -> None:
+    """Raise ModelError if both models are known and have other weights, or the same in another number format."""
+    if made_on and model.fingerprint != PLAIN and _weights(made_on) != _weights(model.fingerprint):
+        raise ModelError(
+            f"{what} was made on another model than {model.name}; make it on this one, or set its model to '' with "
+            "dataclasses.replace to use it anyway"
+        )
+
+
+def _weights(fingerprint: str) -> str:
+    """The part of a fingerprint that no hook, processor or attention implementation changes."""
+    return fingerprint.rsplit(":", 2)[0]
 
 
 def encoded(edit: StoredEdit, model: str = "") -> tuple[bytes, bytes]:
@@ -74,7 +95,7 @@ def encoded(edit: StoredEdit, model: str = "") -> tuple[bytes, bytes]:
     told = {
         "format": FORMAT,
         "kind": edit.kind,
-        "model": model,
+        "model": model or edit.made_on,
         "tensors_sha256": digest(tensors),
         "values": values,
     }
@@ -99,6 +120,8 @@ def decoded(values: bytes, tensors: bytes, model: str = "") -> Any:
             "save the edit again"
         )
     _check_keys(told, ("format", "kind", "model", "tensors_sha256", "values"), "")
+    if not isinstance(told["model"], str):
+        raise _wrong("model", "a text", told["model"])
     if told["kind"] not in StoredEdit.kinds:
         raise PackError(
             f"{VALUES}: kind is {told['kind']!r}, not one of {', '.join(StoredEdit.kinds)}; {AGAIN}"
@@ -114,7 +137,14 @@ def decoded(values: bytes, tensors: bytes, model: str = "") -> Any:
     edit = _decoded(StoredEdit.kinds[told["kind"]], told["values"], "", found)
     if found:
         raise PackError(f"{TENSORS} has {', '.join(sorted(found))}, which the edit does not use; {AGAIN}")
-    return edit
+    return _of_model(edit, told["model"])
+
+
+def _of_model(edit: Any, model: str) -> Any:
+    """The edit, and those that it holds, with the model that they were made on."""
+    held = {each.name: getattr(edit, each.name) for each in fields(edit)}
+    known = {name: _of_model(each, model) for name, each in held.items() if isinstance(each, StoredEdit)}
+    return replace(edit, **known, **({"model": model} if "model" in held else {}))
 
 
 def content_of(path: Path) -> bytes:
@@ -138,6 +168,7 @@ def _encoded(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
         return {
             each.name: _encoded(getattr(value, each.name), below + each.name, tensors)
             for each in fields(value)
+            if each.metadata.get("stored", True)
         }
     return list(value) if isinstance(value, tuple) else value
 
@@ -174,7 +205,7 @@ def _decoded_object(kind: Any, value: Any, path: str, tensors: dict[str, Tensor]
     if not isinstance(value, dict):
         raise _wrong(path, "an object", value)
     hints, below = get_type_hints(kind), f"{path}." if path else ""
-    _check_keys(value, tuple(each.name for each in fields(kind)), below)
+    _check_keys(value, tuple(each.name for each in fields(kind) if each.metadata.get("stored", True)), below)
     given = {name: _decoded(hints[name], each, below + name, tensors) for name, each in value.items()}
     try:
         return kind(**given)
