@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from regap.analyses.runs.config import RunConfig, as_toml, read_config, stored_config
+from regap.analyses.runs.config import EXECUTION, RunConfig, as_toml, read_config, stored_config
+from regap.analyses.runs.every_analysis import run
 from regap.analyses.runs.folder import (
     begin_folder,
     check_pairs,
@@ -66,6 +67,43 @@ def test_another_question_is_refused_and_force_moves_the_old_one_aside(
     opened(tmp_path, tiny, tiny_pairs, force=True, seed=2)
     assert (tmp_path / "before-2" / "provenance.json").is_file()
     assert left(tmp_path / "before-1") == list(OF_A_RUN)
+
+
+@pytest.mark.parametrize("name", sorted(EXECUTION))
+def test_every_setting_of_execution_keeps_everything(
+    name: str, tiny: Model, tiny_pairs: Pairs, tmp_path: Path
+) -> None:
+    other = {"download": True, "device": "cuda", "device_map": "auto"}
+    opened(tmp_path, tiny, tiny_pairs)
+    finished(tmp_path)
+    opened(tmp_path, tiny, tiny_pairs, **{name: other.get(name, 77)})
+    assert left(tmp_path) == list(OF_A_RUN)
+
+
+def test_a_run_that_is_stopped_keeps_the_one_before(
+    tmp_path: Path, tiny_pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever it is stopped: while the model is loaded, or once its own folder is begun."""
+    write_pairs(tiny_pairs, tmp_path / "pairs.parquet")
+    out, pairs = tmp_path / "out", str(tmp_path / "pairs.parquet")
+
+    def again(seed: int) -> None:
+        run(RunConfig.model_validate({"out": str(out), "pairs": pairs, "seed": seed}), force=True)
+
+    def stopped(*given: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("regap.analyses.runs.run.measure_model", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        again(0)
+    finished(out)
+    with monkeypatch.context() as loading, pytest.raises(KeyboardInterrupt):
+        loading.setattr("regap.analyses.runs.run.load", stopped)
+        again(1)
+    assert left(out) == list(OF_A_RUN)
+    with pytest.raises(KeyboardInterrupt):
+        again(1)
+    assert left(out / "before-1") == list(OF_A_RUN) and provenance_of(out / "before-1")
 
 
 def test_a_path_inside_the_folder_moves_with_it(tiny: Model, tiny_pairs: Pairs, tmp_path: Path) -> None:

@@ -161,9 +161,9 @@ def test_a_run_that_moved_is_packed_without_its_model(regap, run: Path, tmp_path
 
 
 REFUSED = [
-    ("config.toml", "has no provenance.json", lambda run: (run / "provenance.json").unlink()),
-    ("summary.json", "has no finished summary.json", lambda run: (run / "summary.json").unlink()),
-    ("corrections", "keeps no correction", lambda run: (run / "corrections" / "regap.safetensors").unlink()),
+    ("config.toml", "has no readable provenance.json", lambda run: (run / "provenance.json").unlink()),
+    ("summary.json", "has no complete summary.json", lambda run: (run / "summary.json").unlink()),
+    ("edits", "regap: edit.json is missing", lambda run: (run / "edits" / "regap" / "edit.json").unlink()),
 ]
 
 
@@ -182,7 +182,7 @@ def test_a_run_of_another_model_and_an_unknown_method_are_refused(regap, run: Pa
     provenance = json.loads((run / "provenance.json").read_text())
     (run / "provenance.json").write_text(json.dumps({**provenance, "fingerprint": "another"}))
     code, error, _ = regap("pack", run, "--out", tmp_path / "pack")
-    assert (code, "is of another model than the run" in error) == (2, True)
+    assert (code, "the edit was made on another model" in error) == (2, True)
     assert not (tmp_path / "pack").exists()
 
 
