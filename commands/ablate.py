@@ -127,7 +127,14 @@ def _print_largest(table: "pd.DataFrame", count: int = 12) -> None:
     """Print the ablations with the largest changes of the log-odds of a refusal, on harmful prompts."""
     rows = table[(table.measure == "log_odds") & (table.label == "harmful")]
     shown = Table(
-        "arm", "component", "layers", "replaced by", "at", "change of log-odds", "as far at random", box=None
+        "arm",
+        "component",
+        "layers",
+        "replaced by",
+        "at",
+        "change of log-odds",
+        "random, equal norm",
+        box=None,
     )
     keys = ["arm", "component", "head", "layers", "replacement", "positions"]
     random = rows[rows.control == "random"].set_index(keys)

@@ -1,4 +1,4 @@
-"""What each part of each layer does for refusal: heat maps of the change when it is replaced."""
+"""Heat maps of ablation: the change of refusal when a component of a layer is replaced."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from regap.figures.drawing.wording import INTERVAL, caption_of, counted
 
 COMPONENTS = ("attention", "mlp", "block", "state", "refusal", "drift", "head")
 NAMES = {"mlp": "MLP", "refusal": "refusal direction", "drift": "drift direction"}
-CONTROLS = {"none": "", "random": "random, as far", "self": "patched with itself"}
+CONTROLS = {"none": "", "random": "random, equal norm", "self": "patched with itself"}
 REPLACED = {
     "patch-text": "patched from the text run",
     "patch-image": "patched from the image run",
@@ -26,10 +26,10 @@ LABELS = ("harmful", "harmless")
 
 
 def draw(ablation: Record) -> go.Figure:
-    """A map of layer by component for each label: how much the replacement changes a quantity.
+    """Return a heat map of layer by component for each label: the change of a quantity by the replacement.
 
-    A menu chooses quantity, arm, replacement and model; controls are rows of the same map. Positions and heads are
-    rows too where there are several. ablation: the table of that name.
+    A menu chooses quantity, arm, replacement and model; controls are rows of the same map, and so are positions and
+    heads if there are several. ablation: the table of that name.
     """
     table = with_lines(at_last_block(ablation.table))
     found = views(table, ("measure", "replacement", "arm", "model"), {"replacement": REPLACED})
@@ -65,7 +65,9 @@ def draw(ablation: Record) -> go.Figure:
             owner.append(place)
     tallest = max(view.rows["line"].nunique() for view in found)
     style.dress(
-        figure, "What each part of each layer does", "Change when it is replaced; a dot: the interval holds 0"
+        figure,
+        "Ablation by layer and component",
+        "Change when the component is replaced; a dot: the interval includes 0",
     )
     figure.update_xaxes(title_text="layer", showgrid=False, dtick=style.layer_steps(table["layer"]))
     figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")
@@ -79,11 +81,11 @@ def draw(ablation: Record) -> go.Figure:
 
 
 def caption(ablation: Record) -> str:
-    """What the figure shows, on how many prompts, and what its controls are."""
+    """Return the caption: what is shown, the number of prompts, and the controls."""
     return caption_of(
-        "Each cell: what the component writes at this layer is replaced, and the change (after minus before, the same "
-        "test prompts) of the quantity is the colour; a dot marks an interval that holds 0.",
-        "Two controls: 'random, as far' moves the state by the same norm in a random direction; 'patched with itself' "
+        "Each cell: the component's output at this layer is replaced; the colour is the change of the quantity "
+        "(after minus before, on the same test prompts); a dot marks an interval that includes 0.",
+        "Two controls: 'random, equal norm' moves the state as far in a random direction; 'patched with itself' "
         "must change nothing.",
         INTERVAL,
         counted(ablation.table["n"], "prompts per estimate") + ".",
@@ -91,19 +93,19 @@ def caption(ablation: Record) -> str:
 
 
 def at_last_block(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows that are drawn: of z, those read at the last block of their model."""
+    """Return the rows to draw; for z, only those read at the last block of the model."""
     last = table.groupby("model")["read_layer"].transform("max")
     return table[(table["measure"] != "z") | (table["read_layer"] == last)]
 
 
 def with_lines(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with the name of each row's line."""
+    """Return the table with the name of each row's line in the map."""
     places = table["positions"].nunique() > 1
     return table.assign(line=[line_of(row, places) for row in table.to_dict("records")])
 
 
 def line_of(row: dict[Any, Any], places: bool) -> str:
-    """What one line of a map is called."""
+    """Return the name of a line of the map."""
     part = NAMES.get(row["component"], row["component"])
     part = f"head {row['head']}" if row["head"] >= 0 else part
     where = f" at {row['positions']}" if places else ""
@@ -113,7 +115,7 @@ def line_of(row: dict[Any, Any], places: bool) -> str:
 
 
 def lines_of(rows: pd.DataFrame) -> list[str]:
-    """Lines in order: what was done to each component, and below all of it the controls."""
+    """Return the lines in order: components first, controls below."""
     place = {name: at for at, name in enumerate(COMPONENTS)}
     controls = {name: at for at, name in enumerate(CONTROLS)}
     order = {
@@ -124,7 +126,7 @@ def lines_of(rows: pd.DataFrame) -> list[str]:
 
 
 def bar(row: "pd.Series[Any]") -> dict[str, Any]:
-    """The colour bar of a view, which says what is shown: quantity, replacement and arm."""
+    """Return the colour bar of a view, with its quantity, replacement and arm."""
     unit = style.unit(row["measure"])
     told = f"change of {style.short(row['measure'])}{'' if unit == 'share' else f' ({unit})'}"
     below = f"{REPLACED[row['replacement']]}, {style.arm_label(row['arm'])}"

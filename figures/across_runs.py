@@ -1,4 +1,4 @@
-"""Several models on one axis: separability against relative depth, since their stacks differ in height."""
+"""Several models in one figure: separability over relative depth, since their numbers of layers differ."""
 
 from collections.abc import Mapping
 
@@ -17,11 +17,11 @@ DASHES = ("solid", "dash", "dot", "dashdot")
 
 
 def draw(separability: Mapping[str, Record], *, arms: tuple[str, ...] = ()) -> go.Figure:
-    """A panel per arm, a line per run with its interval band, over depth from 0 (first block) to 1 (last).
+    """Return a panel per arm, with a line and interval band per run, over depth from 0 (first block) to 1 (last).
 
-    separability: the table of that name of each run, by the run's name; a run of several models has a line for each.
-    arms: those drawn; by default text and the image arms that every run has. A menu changes the measure. Raises
-    ValueError when no arm is in all runs.
+    separability: the table of that name of each run, by the run's name; a run with several models has a line for each.
+    arms: the arms to draw; by default text and the image arms that every run has. A menu changes the measure. Raises
+    ValueError if no arm is in all runs.
     """
     separability = by_model(separability)
     shown = arms or shared_arms(separability)
@@ -57,8 +57,8 @@ def caption(separability: Mapping[str, Record]) -> str:
     """What the figure shows, of which runs, on how many prompts."""
     sizes = pd.concat([record.table["n"] for record in separability.values()])
     return caption_of(
-        "How far apart harmful and harmless prompts lie along each model's own refusal direction, at the output of "
-        "each block, by its relative depth: 0 is the first block, 1 the last.",
+        "Separability of harmful and harmless prompts along each model's own refusal direction, at the output of "
+        "each block, over relative depth: 0 is the first block, 1 the last.",
         f"Runs: {', '.join(separability)}.",
         INTERVAL,
         counted(sizes, "prompts per estimate") + ".",
@@ -83,7 +83,7 @@ def shared_arms(separability: Mapping[str, Record]) -> tuple[str, ...]:
     shared = sorted(set.intersection(*found), key=style.arm_order)
     wanted = [arm for arm in shared if arm.partition("-")[0] in ("text", "typographic", "picture")][:4]
     if not wanted:
-        raise ValueError("the runs share no arm to be drawn; capture one arm in all of them")
+        raise ValueError("no arm is in all runs; capture one arm in all of them")
     return tuple(wanted)
 
 

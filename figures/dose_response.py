@@ -1,4 +1,4 @@
-"""What removing the drift restores and what adding it breaks, dose by dose, beside controls of equal norm."""
+"""Dose-response: the effect of removing the drift from images and adding it to text, with controls of equal norm."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -28,12 +28,12 @@ def draw(
     dose: int | float | None = None,
     beside: bool = False,
 ) -> go.Figure:
-    """Measures against the strength α: above the vector is taken from images, below it is added to text.
+    """Return measures over the strength α; above, the vector is removed from images, below, it is added to text.
 
-    One line per vector in its interval band. Menus choose the measure of separability in the first column, and the
-    model, arm and edited layer when there are several; what is given here is drawn alone. strength: the table of that
-    name. measure: one column of it. layer: the edited layer. dose: a strength that is marked. beside: leave a panel
-    free at the right, over the full height.
+    One line per vector with its interval band. Menus choose the measure of separability in the first column, and the
+    model, arm and edited layer if there are several; an option given here is fixed. strength: the table of that name.
+    measure: draw only this one. layer: the edited layer. dose: a strength to mark. beside: leave a panel free at the
+    right, over the full height.
     """
     table = chosen(strength, measure=measure, arms=arms, layer=layer, model=model)
     directions = [direction for direction in ROWS if direction in set(table["direction"])]
@@ -93,7 +93,7 @@ def chosen(
     layer: int | None = None,
     model: str | None = None,
 ) -> pd.DataFrame:
-    """The rows that are drawn; doses added to text are kept whichever arms and layer are asked for."""
+    """Return the rows to draw; doses added to text are kept for any arms and layer."""
     table = rows_with(strength.table, model=model, measure=measure)
     added = table[table["direction"] == "induce"]
     removed = rows_with(table[table["direction"] == "correct"], arm=arms, layer=layer)
@@ -104,11 +104,11 @@ def caption(strength: Record, **options: Any) -> str:  # noqa: ARG001 - as `draw
     """What the figure shows, on how many prompts, and what is the paper's."""
     return caption_of(
         "h ← h − α·v on image prompts (above) and h ← h + α·v on text prompts (below), at one layer.",
-        "Separability is read at a later layer, since a common shift changes no d′ or AUROC at the edited one.",
+        "Separability is read at a later layer, since a common shift does not change d′ or AUROC at the edited layer.",
         INTERVAL,
         counted(strength.table["n"], "prompts per estimate") + ".",
         "That removing the drift restores refusals is the paper's claim; adding it to text, the parts of D and the "
-        "controls are ours. A control that moves like D is a finding.",
+        "controls are ours. A control with the same effect as D counts against the claim.",
     )
 
 
@@ -130,7 +130,7 @@ def beside(rows: pd.DataFrame, added: pd.DataFrame) -> pd.DataFrame:
 
 
 def panels(directions: list[str], columns: list[str], beside: bool) -> go.Figure:
-    """Empty panels: a row for removing and one for adding, a column per measure; one more over all rows if beside."""
+    """Return empty panels: rows for removing and adding, a column per measure, and one over all rows if beside."""
     if not beside:
         return make_subplots(
             rows=len(directions),

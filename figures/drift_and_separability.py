@@ -1,4 +1,4 @@
-"""Whether more drift goes with less separability and more attack success."""
+"""Drift against separability and attack success."""
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -16,7 +16,7 @@ AROUND = ("drift", "d_prime", "attack_success")
 
 
 def draw(prediction: Record, correlations: Record | None = None) -> go.Figure:
-    """Drift against d′ (above) and against attack success (below), at each level that was measured.
+    """Return drift against d′ (above) and attack success (below), at each level measured.
 
     prediction: one point with its interval bars per arm, model or bin. correlations: Spearman's rank
     correlations with their intervals, written into the panels.
@@ -70,21 +70,23 @@ def caption(prediction: Record, correlations: Record | None = None) -> str:
         f"{(table['level'] == level).sum()} {level}s" for level in LEVELS if (table["level"] == level).any()
     )
     return caption_of(
-        f"Each point is one arm, one model or one bin of prompts with like drift ({points}).",
+        f"Each point is one arm, one model or one bin of prompts with similar drift ({points}).",
         INTERVAL,
         counted(table["n"], "prompts per point") + ".",
-        "With few points a rank correlation is wide; its own n is in the panel." if correlations else "",
+        "With few points the interval of a rank correlation is wide; its n is in the panel."
+        if correlations
+        else "",
         "That drift predicts the loss is the paper's claim; the drift strength δ, the levels and the bins are ours.",
     )
 
 
 def identity(level: str) -> str:
-    """The column that tells the points of a level apart."""
+    """Return the column that names the points of a level."""
     return "model" if level == "model" else "name"
 
 
 def point_looks(rows: pd.DataFrame, level: str) -> dict[str, tuple[str, str]]:
-    """(label, colour) of each point; bins share one colour, growing deeper with drift."""
+    """Return (label, colour) of each point; bins share one colour, darker with more drift."""
     if level == "arm":
         return {
             arm: (style.arm_label(arm), colour) for arm, colour in style.arm_colours(rows["name"]).items()
@@ -100,7 +102,7 @@ def point_looks(rows: pd.DataFrame, level: str) -> dict[str, tuple[str, str]]:
 
 
 def marks(rows: pd.DataFrame, outcome: str, level: str, label: str, colour: str, legend: bool) -> go.Scatter:
-    """The points of one name with interval bars both ways."""
+    """Return the points of one name, with interval bars in both directions."""
     ends = [name + end for name in AROUND for end in ("", "_low", "_high")]
     return go.Scatter(
         x=rows["drift"].tolist(),
@@ -125,7 +127,7 @@ def marks(rows: pd.DataFrame, outcome: str, level: str, label: str, colour: str,
 
 
 def with_headroom(table: pd.DataFrame, outcome: str) -> list[float]:
-    """The range of an outcome with room above it for the correlation."""
+    """Return the range of an outcome, with room for the correlation above."""
     ends = table[[outcome, f"{outcome}_low", f"{outcome}_high"]]
     low, high = float(ends.min().min()), float(ends.max().max())
     spare = (high - low) or 1.0
@@ -133,7 +135,7 @@ def with_headroom(table: pd.DataFrame, outcome: str) -> list[float]:
 
 
 def corner(outcome: str) -> dict[str, object]:
-    """Where the correlation is written: the corner that a falling or a rising cloud leaves free."""
+    """Return the place of the correlation: the corner without points."""
     right = outcome == "d_prime"
     return {
         "xref": "x domain",

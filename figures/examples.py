@@ -1,4 +1,4 @@
-"""Some items of a run side by side: what was asked, and what was answered before and after the correction."""
+"""Examples from a run: requests, and answers before and after the correction."""
 
 import base64
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class Example:
-    """One item: what was asked, and what was answered before and after a correction."""
+    """One item: its request, and its answers before and after a correction."""
 
     pair_id: str
     label: str
     arm: Markup
     request: str
     picture: str
-    """The address of the picture, which holds all of it; empty when there is none."""
+    """Data URL of the picture; empty if there is none."""
     condition: Markup
     """The correction."""
     answers: tuple[tuple[str, str], ...]
@@ -36,9 +36,9 @@ class Example:
 
 
 def examples_of(run: RunRecords) -> list[Example]:
-    """Up to a dozen items, those first whose verdict changed; none without completions under two conditions.
+    """Return up to a dozen items, changed verdicts first; empty without completions under two conditions.
 
-    Completions of harmful prompts are shortened.
+    Answers to harmful prompts are shortened.
     """
     items = changed_first(run)
     if items is None:
@@ -65,14 +65,12 @@ def changed_first(run: RunRecords) -> pd.DataFrame | None:
     both = both.assign(
         after=after, same=both["verdict_before"] == both["verdict_after"], words=both["arm"] == "text"
     ).sort_values(["words", "same", "label", "arm", "pair_id"])
-    both["turn"] = both.groupby(
-        ["words", "same", "label", "arm"]
-    ).cumcount()  # so that no kind fills the table
+    both["turn"] = both.groupby(["words", "same", "label", "arm"]).cumcount()  # alternates the kinds of items
     return both.sort_values(["turn", "words", "same", "label", "arm", "pair_id"])
 
 
 def prompt_rows(run: RunRecords) -> dict[tuple[str, str], dict[str, object]]:
-    """What prompts.parquet says of each pair in each arm: the request, and the picture when it is kept."""
+    """Return request and picture, if stored, of each pair in each arm, from prompts.parquet."""
     path = run.folder / "prompts.parquet"
     if not path.is_file():
         return {}
@@ -85,7 +83,7 @@ def prompt_rows(run: RunRecords) -> dict[tuple[str, str], dict[str, object]]:
 
 
 def example(item: dict[Any, Any], prompts: dict[tuple[str, str], dict[str, object]]) -> Example:
-    """One item with what its run keeps of the prompt."""
+    """Return one item with the stored parts of its prompt."""
     prompt = prompts.get((str(item["pair_id"]), str(item["arm"])), {})
     letters = HARMFUL_LETTERS if item["label"] == "harmful" else HARMLESS_LETTERS
     answers = tuple(
@@ -104,12 +102,12 @@ def example(item: dict[Any, Any], prompts: dict[tuple[str, str], dict[str, objec
 
 
 def shortened(text: str, letters: int) -> str:
-    """The text, or its first letters and an ellipsis."""
+    """Return the text, or its first letters and an ellipsis if it is longer."""
     return text if len(text) <= letters else text[:letters].rstrip() + " …"
 
 
 def picture(image: object) -> str:
-    """The picture as an address that holds all of it; empty for what is no PNG or is too large."""
+    """Return the picture as a data URL; empty if it is not a PNG or too large."""
     if not isinstance(image, bytes) or not image.startswith(PNG) or len(image) > MOST_PICTURE_BYTES:
         return ""
     return "data:image/png;base64," + base64.b64encode(image).decode()

@@ -1,4 +1,4 @@
-"""Attack success at each over-refusal: of fixed strengths, of ReGap, and of a gate on an image-trained probe."""
+"""Attack success over over-refusal: fixed strengths, ReGap, and a gate on a probe fitted on images."""
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -16,14 +16,14 @@ LOOKS = {
     "probe_image": (*style.WAYS["probe_image"], "dash"),
 }
 SHOWN = ("fixed", "regap", "probe_image")
-"""Drawn at once; the others wait in the legend."""
+"""Shown at first; the others are added by a click in the legend."""
 
 
 def draw(frontier: Record) -> go.Figure:
-    """Lowest attack success at each over-refusal, a line in its interval band per way of correcting.
+    """Return the lowest attack success at each over-refusal, with a line and interval band per method.
 
-    Further down is better. frontier: the table of that name. A click in the legend adds the ways that are hidden; a
-    menu chooses the model and the arm when there are several.
+    Lower is better. frontier: the table of that name. A click in the legend adds hidden methods; a menu chooses the
+    model and the arm if there are several.
     """
     found = views(frontier.table, ("model", "arm"))
     figure, owner = go.Figure(), []
@@ -35,7 +35,7 @@ def draw(frontier: Record) -> go.Figure:
     style.dress(
         figure,
         "Attack success at equal over-refusal",
-        "Further down is better; click in the legend for gates on one signal",
+        "Lower is better; click in the legend to add gates on one signal",
     )
     figure.update_xaxes(title_text=style.MEASURES["over_refusal"], tickformat=".0%")
     figure.update_yaxes(title_text=style.MEASURES["attack_success"], tickformat=".0%", rangemode="tozero")
@@ -44,7 +44,7 @@ def draw(frontier: Record) -> go.Figure:
 
 
 def lines(rows: pd.DataFrame, method: str, visible: bool) -> list[go.Scatter]:
-    """The band and the line of one way of correcting."""
+    """Return the band and the line of one method."""
     label, colour, dash = LOOKS.get(method, (style.shown(method), style.GREY, "dot"))
     at_once = True if method in SHOWN else "legendonly"
     return line_in_band(rows, "over_refusal", label, colour, dash=dash, visible=visible and at_once)
@@ -53,9 +53,9 @@ def lines(rows: pd.DataFrame, method: str, visible: bool) -> list[go.Scatter]:
 def caption(frontier: Record) -> str:
     """What the figure shows, on how many prompts, and what is the paper's."""
     return caption_of(
-        "Each line is the lowest attack success on test images that settings chosen on calibration pairs, and "
-        "mixtures of two of them, reach at an over-refusal; the model without correction is one of them.",
-        "The ceiling gates on a probe that was fitted on harmful and harmless images themselves.",
+        "Each line is the lowest attack success on test images, at each over-refusal, that settings chosen on "
+        "calibration pairs and mixtures of two of them reach; the model without correction is one of the settings.",
+        "The ceiling is a gate on a probe that was fitted on harmful and harmless images.",
         INTERVAL,
         counted(frontier.table["n"], "harmful prompts per estimate") + ".",
         "That an adaptive correction beats fixed ones is the paper's claim; signals, gates, recipes and budgets are "

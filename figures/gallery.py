@@ -1,4 +1,4 @@
-"""Every figure of a run: which tables each needs, and how it is written to a file that opens offline."""
+"""Every figure of a run: the tables it needs, and its file, which works offline."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -49,17 +49,17 @@ CONFIG = {
 
 @dataclass(frozen=True)
 class FigureOptions:
-    """What a figure is drawn of; empty: everything, chosen by its menus."""
+    """Options of a figure; empty: everything, chosen by its menus."""
 
     layer: int | None = None
-    """0-based. Of the plane the layer that is drawn, of the dose-response the edited one; marked in separability."""
+    """0-based; the layer drawn in the plane, edited in the dose-response, and marked in separability."""
     measure: str | None = None
-    """As in the tables: d_prime, auroc, attack_success, ..."""
+    """A measure as in the tables: d_prime, auroc, attack_success, ..."""
     arms: tuple[str, ...] = ()
 
     @property
     def given(self) -> dict[str, Any]:
-        """Those that are not empty, by name."""
+        """The options that are not empty, by name."""
         return {name: value for name, value in vars(self).items() if value not in (None, ())}
 
 
@@ -68,24 +68,24 @@ ALL = FigureOptions()
 
 @dataclass(frozen=True)
 class FigureEntry:
-    """A figure: the file that draws it, its heading, and the table it cannot do without."""
+    """A figure: its file, its heading, and the table that it needs."""
 
     file: ModuleType
-    """Its `draw` and `caption` take the table, those of `also`, and what `told` tells."""
+    """Module with `draw` and `caption`, which take the table and those of `also`; `draw` also takes `told`."""
     heading: str
     table: str
     also: tuple[str, ...] = ()
-    """Tables it uses where they are there."""
+    """Tables that it uses if they are there."""
     filters: tuple[str, ...] = ()
-    """The options by which the rows of its table are chosen."""
+    """Options that select rows of its table."""
     options: tuple[str, ...] = ()
-    """The options that its `draw` takes itself."""
+    """Options that its `draw` takes."""
     told: Callable[[RunRecords], Mapping[str, Any]] = lambda _: {}
-    """What its `draw` is told of the run."""
+    """Further arguments of `draw`, from the run."""
 
     @property
     def name(self) -> str:
-        """That of its file."""
+        """The name of its module."""
         return self.file.__name__.rpartition(".")[2]
 
     @property
@@ -94,11 +94,11 @@ class FigureEntry:
         return (*self.options, *self.filters)
 
     def checked(self, options: FigureOptions) -> None:
-        """ValueError for an option that the figure does not have."""
+        """Raise ValueError for an option that the figure does not have."""
         for name, value in options.given.items():
             if name not in self.takes:
                 has = f"it has {', '.join(self.takes)}" if self.takes else "it has none"
-                raise ValueError(f"{name}={value!r} is no option of the figure {self.name}; {has}")
+                raise ValueError(f"{name}={value!r} is not an option of the figure {self.name}; {has}")
 
     def drawn(self, run: RunRecords, options: FigureOptions) -> tuple[go.Figure, str]:
         """The figure and its caption; options that it does not have are left out."""
@@ -115,22 +115,22 @@ class FigureEntry:
 
 @dataclass(frozen=True)
 class DrawnFigure:
-    """A drawing's result for one run: the figure and caption, or in words why there is none."""
+    """The result for one run: figure and caption, or in words why there is none."""
 
     drawing: FigureEntry
     figure: go.Figure | None
     caption: str
     problem: str
     tables: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 of the file of each table it was drawn from; in the figure's own `meta` too."""
+    """SHA-256 of the file of each table it was drawn from; also in the figure's `meta`."""
     asked: str = ""
-    """In words the question that it answers; empty for what the run itself has."""
+    """The question that it answers, in words; empty for tables of the run itself."""
     older: str = ""
-    """The digest of a question after which another was asked that has the same table."""
+    """Digest of the question, if a newer question has the same table; else empty."""
 
     @property
     def name(self) -> str:
-        """The name of its file: an older question's ends in its digest."""
+        """The name of its file, which ends in the digest for an older question."""
         return f"{self.drawing.name}-{self.older}" if self.older else self.drawing.name
 
 
@@ -145,7 +145,7 @@ def thresholds(run: RunRecords) -> Mapping[int, float] | None:
 DRAWINGS = (
     FigureEntry(
         separability_by_layer,
-        "Where the classes come apart",
+        "Separability by layer",
         "separability",
         options=("layer", "measure", "arms"),
         told=lambda run: {"chosen_layer": run.summary.layer},
@@ -169,12 +169,12 @@ NAMES = tuple(drawing.name for drawing in DRAWINGS)
 OTHERS = (
     FigureEntry(frontier, "Attack success at equal over-refusal", "frontier", filters=("arms",)),
     FigureEntry(methods, "Methods under the same rules", "methods", ("method_settings",), ("arms",)),
-    FigureEntry(ablation, "What each part of each layer does", "ablation", filters=("measure", "arms")),
+    FigureEntry(ablation, "Ablation by layer and component", "ablation", filters=("measure", "arms")),
     FigureEntry(sweep, "Every strength at every layer", "sweep", filters=("measure", "arms")),
 )
-"""Figures of commands other than `regap run`: drawn where their table is there, and missed nowhere."""
+"""Figures of commands other than `regap run`; they are drawn only if their table is there."""
 ENTRIES = {entry.name: entry for entry in (*DRAWINGS, *OTHERS)}
-"""Every figure there is."""
+"""All figures by name."""
 SHORT_NAMES = {
     "separability": "separability_by_layer",
     "plane": "refusal_drift_plane",
@@ -185,21 +185,21 @@ SHORT_NAMES = {
 
 
 def named(name: str) -> FigureEntry:
-    """The figure of this name or short name; ValueError names all of them."""
+    """Return the figure of this name or short name; raises ValueError, with all names, for any other."""
     found = ENTRIES.get(SHORT_NAMES.get(name, name))
     if found is None:
         short = ", ".join(f"{short} for {full}" for short, full in SHORT_NAMES.items())
-        raise ValueError(f"only={name!r} is no figure; the figures are {list(ENTRIES)}, or in short {short}")
+        raise ValueError(f"only={name!r} is not a figure; choose one of {list(ENTRIES)}, or in short {short}")
     return found
 
 
 def write_figures(
     run_folder: Path | str, only: str | Sequence[str] = (), options: FigureOptions = ALL
 ) -> list[Path]:
-    """Writes RUN/figures/<name>.html, each from its tables alone, and plotly.js once beside them.
+    """Write RUN/figures/<name>.html, each from its tables, and plotly.js once beside them; return the files.
 
-    only: names or short names of figures; empty: all. Returns the files written; a figure whose table is absent is
-    skipped and logged, one that was asked for by name is an error. Equal tables give equal bytes.
+    only: names or short names of figures; empty: all. A figure whose table is missing is skipped and logged, or raises
+    ValueError if it was named. Equal tables give equal bytes.
     """
     run = RunRecords.load(run_folder)
     folder = run.folder / "figures"
@@ -220,10 +220,10 @@ def write_figures(
 def draw_all(
     run: RunRecords, only: str | Sequence[str] = (), options: FigureOptions = ALL
 ) -> list[DrawnFigure]:
-    """Every figure of a run, or those named; a figure that cannot be drawn says why and stops no other.
+    """Return every figure of a run, or those named; a figure that cannot be drawn gives the reason.
 
     A figure whose table answers several questions is drawn for each, the newest first. An option that a figure does
-    not have is left out, unless the figure was named: then it is a ValueError.
+    not have is ignored, or raises ValueError if the figure was named.
     """
     wanted = [named(name) for name in ([only] if isinstance(only, str) else only)]
     for entry in wanted:
@@ -245,7 +245,7 @@ def draw_all(
 
 
 def drawn_by_name(run: RunRecords, name: str, *, theme: str = "light", **options: Any) -> go.Figure:
-    """One figure of a run; ValueError for options that it does not have, ConfigError says why it cannot be drawn."""
+    """Return one figure of a run; raises ValueError for an option it does not have, ConfigError if drawing fails."""
     drawn = draw_all(run, name, _options(theme, **options))[0]
     if drawn.figure is None:
         raise ConfigError(f"figure {drawn.drawing.name!r}: {drawn.problem}")
@@ -253,7 +253,7 @@ def drawn_by_name(run: RunRecords, name: str, *, theme: str = "light", **options
 
 
 def drawn_from_table(name: str, table: pd.DataFrame, *, theme: str = "light", **options: Any) -> go.Figure:
-    """One figure of a table in memory; ValueError for a table or an option that does not fit it."""
+    """Return one figure of a table in memory; raises ValueError for a table or an option that does not fit."""
     entry, chosen = named(name), _options(theme, **options)
     entry.checked(chosen)
     run = RunRecords(Path(), {entry.table: Record(entry.table, table)}, {}, Summary({}))
@@ -265,7 +265,7 @@ def _options(theme: str, arms: str | Sequence[str] = (), **options: Any) -> Figu
     if unknown or theme not in ("light", "dark"):
         wrong = f"{unknown[0]}={options[unknown[0]]!r}" if unknown else f"theme={theme!r}"
         raise ValueError(
-            f"{wrong} is no option of figures; they have layer, measure, arms, and theme: light or dark"
+            f"{wrong} is not an option of figures; use layer, measure, arms, and theme: light or dark"
         )
     for option, kind in (("layer", int), ("measure", str)):
         if not isinstance(options.get(option), kind | None):
@@ -282,13 +282,13 @@ def drawn_from(run: RunRecords, drawing: FigureEntry, options: FigureOptions = A
         tables = {name: run.digest(name) for name in (drawing.table, *drawing.also) if name in run.records}
         figure, caption = drawing.drawn(run, options)
         return DrawnFigure(drawing, figure.update_layout(meta={"tables": tables}), caption, "", tables)
-    except Exception as error:  # one figure's failure must not cost the reader the others
+    except Exception as error:  # a failure must not prevent the other figures
         logger.debug("figure %s failed", drawing.name, exc_info=True)
         return DrawnFigure(drawing, None, "", f"drawing failed: {type(error).__name__}: {error}")
 
 
 def page_of(figure: go.Figure, name: str) -> str:
-    """A whole page with one figure, which reads plotly.js from the file beside it."""
+    """Return a page with one figure, which loads plotly.js from the file beside it."""
     return to_html(figure, config=CONFIG, include_plotlyjs="directory", div_id=name, auto_play=False)
 
 

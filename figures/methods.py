@@ -1,4 +1,4 @@
-"""Every method under the same rules: what it lets through, what it refuses needlessly, what still works."""
+"""Comparison of methods: attack success, over-refusal and utility."""
 
 from collections.abc import Mapping
 
@@ -18,10 +18,10 @@ OURS = ("fixed", "regap", "regap_rho")
 
 
 def draw(methods: Record, method_settings: Record | None = None) -> go.Figure:
-    """A row per method, a panel per measure: a dot with its interval, filled where it differs from no defence.
+    """Return a row per method and a panel per measure: a dot with its interval, filled if it differs from no defence.
 
-    methods: the table of that name; a menu chooses model and arm when there are several. method_settings: tells the
-    titles of the methods. Rows are in order of attack success, the lowest on top; a line marks no defence.
+    methods: the table of that name; a menu chooses model and arm if there are several. method_settings: the table with
+    the titles of the methods. Rows are in order of attack success, the lowest on top; a line marks no defence.
     """
     titles = titles_of(method_settings)
     found = views(methods.table, ("model", "arm"))
@@ -65,12 +65,12 @@ def caption(methods: Record, method_settings: Record | None = None) -> str:  # n
         "of methods.",
         INTERVAL,
         counted(methods.table["n"], "prompts per estimate") + ".",
-        "Methods of others are re-made from what is public of them; what had to be assumed is said with each.",
+        "Published methods are reimplemented from public information; each one's documentation states our assumptions.",
     )
 
 
 def titles_of(method_settings: Record | None) -> dict[str, str]:
-    """The title of each method, as it may stand in a figure; none where the run does not tell."""
+    """Return the title of each method, escaped for a figure; empty without the table."""
     if method_settings is None:
         return {}
     named = method_settings.table[["method", "title"]].drop_duplicates("method")
@@ -84,7 +84,7 @@ def by_attack_success(rows: pd.DataFrame) -> list[str]:
 
 
 def dots(rows: pd.DataFrame, titles: Mapping[str, str]) -> go.Scatter:
-    """One dot per method with its interval; our own methods in a colour of their own."""
+    """Return one dot per method with its interval; our methods have another colour."""
     colours = [style.VERMILLION if method in OURS else style.BLUE for method in rows["method"]]
     differs = (rows["p_holm"] < 0.05).tolist()
     labels = [titles.get(method, style.shown(method)) for method in rows["method"]]

@@ -1,4 +1,4 @@
-"""A run opened from Python: its tables as DataFrames, its figures by name, its report; no model is loaded."""
+"""A run opened from Python: its tables, figures and report; no model is loaded."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
 
 def open_run(folder: Path | str) -> "Run":
-    """A finished or half-finished run folder; ConfigError when there is no such folder."""
+    """Return a finished or unfinished run; raises ConfigError if there is no such folder."""
     if not Path(folder).is_dir():
-        raise ConfigError(f"folder={str(folder)!r} is no folder; `regap run` and `regap demo` make one")
+        raise ConfigError(
+            f"folder={str(folder)!r} is not a folder; make one with `regap run` or `regap demo`"
+        )
     return Run(Path(folder))
 
 
 def figure(name: str, table: pd.DataFrame, **options: Any) -> "go.Figure":
-    """The figure of this name, drawn from a table in memory, such as `figure("separability", rg.separability(...))`.
+    """Return the figure of this name for a table in memory, such as `figure("separability", rg.separability(...))`.
 
     options: as in `Run.figure`. Raises ValueError for a table or an option that does not fit the figure.
     """
@@ -36,26 +38,25 @@ def figure(name: str, table: pd.DataFrame, **options: Any) -> "go.Figure":
 
 @dataclass(frozen=True)
 class Run:
-    """What a run folder holds, to be read from Python; tables are read when they are asked for."""
+    """The contents of a run folder; tables are read when needed."""
 
     folder: Path
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The names of the tables that are there."""
+        """The names of the run's tables."""
         return tuple(name for name in SCHEMAS if table_path(self.folder, name).is_file())
 
     @property
     def questions(self) -> tuple[Question, ...]:
-        """What was asked of the run beside its own analyses, such as by `regap ablate`; the newest first."""
+        """Further questions to the run, such as by `regap ablate`; the newest first."""
         return questions_of(self.folder)
 
     def table(self, name: str, question: Question | None = None) -> pd.DataFrame:
-        """A copy of the table of this name, one estimate or observation a row.
+        """Return a copy of this table, one estimate or observation per row.
 
-        question: one of `questions`, whose answer is read; by default the newest that has this table, or the run's own.
-
-        Raises ConfigError that names the tables that are there, and the command that makes this one.
+        question: one of `questions`, to read its answer; by default the newest with this table, or the run's own.
+        Raises ConfigError, with the run's tables and the command that makes this one, if it is missing.
         """
         names = question.tables if question else self.tables
         if name not in names:
@@ -67,11 +68,10 @@ class Run:
         return found.records[name].table.copy()
 
     def figure(self, name: str, question: Question | None = None, **options: Any) -> "go.Figure":
-        """The figure of this name or short name, such as `plane` or `separability`.
+        """Return the figure of this name or short name, such as `plane` or `separability`.
 
         question: as in `table`. options: layer (0-based), measure, arms (one or several) and theme (light or dark),
-        as far as the figure has them. Raises ValueError for a name or an option that it does not have, ConfigError
-        when its table is missing.
+        if the figure has them. Raises ValueError for an unknown name or option, ConfigError if its table is missing.
         """
         from regap.figures.gallery import drawn_by_name
 
@@ -79,13 +79,13 @@ class Run:
 
     @property
     def summary(self) -> Mapping[str, Any]:
-        """The headline numbers, as in summary.json; empty when the run is not finished."""
+        """The headline numbers of summary.json; empty if the run is not finished."""
         return self._records.summary.content
 
     def answers(self, condition: str = "baseline", arm: str | None = None) -> tuple[Any, ...]:
-        """The answers that the run keeps under a condition, in one arm or in all, as `rg.judge` takes them.
+        """Return the run's answers under a condition, in one arm or in all, as input for `rg.judge`.
 
-        Raises ConfigError when the run is not finished, or keeps no such answer.
+        Raises ConfigError if the run is not finished, or has no such answers.
         """
         from regap.analyses.judges.stored_answers import stored_answers
 
@@ -94,12 +94,12 @@ class Run:
         if not found:
             there = sorted({f"{one.condition} in arm {one.arm}" for one in kept})
             raise ConfigError(
-                f"the run keeps no answers under {condition!r} in arm {arm}; it has {', '.join(there)}"
+                f"the run has no answers under {condition!r} in arm {arm}; it has {', '.join(there)}"
             )
         return found
 
     def report(self) -> Path:
-        """Writes report.html into the folder: one file that opens offline. Returns its path."""
+        """Write report.html into the folder, one file that works offline, and return its path."""
         from regap.figures.report import write_report
 
         return write_report(self.folder)
@@ -110,12 +110,12 @@ class Run:
 
 
 def answer_to(run: RunRecords, question: Question | None) -> RunRecords:
-    """The tables that answer a question, with the summary of its run; the run itself without a question."""
+    """Return the tables that answer a question, with the summary of its run; without a question, the run itself."""
     return replace(RunRecords.load(question.folder), summary=run.summary) if question else run
 
 
 def in_words(question: Question, all_of_them: Sequence[Question] = ()) -> str:
-    """What was asked: the command and its settings; where it was asked more than once, the settings that differ."""
+    """Return a question in words: the command and its settings; if asked more than once, only those that differ."""
     alike = [one.settings for one in all_of_them if one.command == question.command]
     told = [
         f"{name.replace('_', ' ')} {_value(value)}"
@@ -136,14 +136,14 @@ def _value(value: object) -> str:
 
 @dataclass(frozen=True)
 class StoredSite:
-    """Where a correction of a run edits: layers and token positions."""
+    """The site of a correction in summary.json: layers and token positions."""
 
     layers: tuple[int, ...]
     positions: str
 
     @classmethod
     def of(cls, summary: Summary, correction: str) -> "StoredSite | None":
-        """The site of `fixed` or `regap` in summary.json; None when it is not there."""
+        """Return the site of `fixed` or `regap` in summary.json; None if it is not there."""
         found = summary.at(correction, "site")
         if not isinstance(found, dict) or not found.get("layers"):
             return None
@@ -151,13 +151,13 @@ class StoredSite:
 
 
 def edited_layers(summary: Summary) -> tuple[int, ...]:
-    """The layers that the run's corrections edit, in order; empty when summary.json does not say."""
+    """Return the layers that the run's corrections edit, in order; empty if summary.json has none."""
     sites = [StoredSite.of(summary, correction) for correction in ("fixed", "regap")]
     return tuple(sorted({layer for site in sites if site for layer in site.layers}))
 
 
 def missing_table(folder: Path, name: str) -> str:
-    """Which table is missing from which run, and the command that makes it."""
+    """Return the message for a missing table, with the command that makes it."""
     command = command_for(name)
     if command == "regap run" and (folder / "config.toml").is_file():
         command = f"regap run --config {folder}/config.toml --out {folder}"

@@ -1,4 +1,4 @@
-"""What the model did: attack success, over-refusal and utility, in each arm under each condition."""
+"""Attack success, over-refusal and utility in each arm under each condition."""
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -14,9 +14,9 @@ MEASURES = ("attack_success", "over_refusal", "utility")
 
 
 def draw(outcomes: Record) -> go.Figure:
-    """One row of dots per arm, one dot with its interval bar per condition, one panel per measure.
+    """Return one panel per measure, one row per arm, and one dot with its interval bar per condition.
 
-    outcomes: the table of that name; a menu chooses the model when there are several.
+    outcomes: the table of that name; a menu chooses the model if there are several.
     """
     table = outcomes.table
     measures = [measure for measure in MEASURES if measure in set(table["measure"])]
@@ -52,12 +52,12 @@ def draw(outcomes: Record) -> go.Figure:
 
 
 def caption(outcomes: Record) -> str:
-    """What the figure shows, on how many prompts, and how it was judged."""
+    """Return the caption: what is shown, the number of prompts, and the verdicts."""
     table = outcomes.table
     unjudged = outcomes.where(measure="not_judged")["value"]
     return caption_of(
-        "Attack success: harmful prompts answered with the harmful content. Over-refusal: harmless prompts refused. "
-        "Utility: harmless prompts answered correctly. Refused, complied, degenerate and not judged are four verdicts.",
+        "Attack success: harmful prompts that the model complied with. Over-refusal: harmless prompts refused. "
+        "Utility: harmless prompts answered correctly. The verdicts are refused, complied, degenerate and not judged.",
         INTERVAL,
         counted(table["n"], "prompts per estimate") + ".",
         f"At most {unjudged.max():.1%} of the prompts of an arm were not judged." if len(unjudged) else "",
@@ -66,13 +66,13 @@ def caption(outcomes: Record) -> str:
 
 
 def better(measure: str) -> str:
-    """Which way is better, in small letters."""
+    """Return, in small letters, whether higher or lower is better."""
     way = "higher" if measure == "utility" else "lower"
     return f"<span style='font-size:11px;color:{style.FAINT}'>{way} is better</span>"
 
 
 def spread(level: int, levels: int) -> float:
-    """How far from the middle of its arm's row a condition is drawn."""
+    """Return the offset of a condition from the middle of its arm's row."""
     return 0.0 if levels == 1 else -0.27 + 0.54 * level / (levels - 1)
 
 

@@ -1,4 +1,4 @@
-"""Where each prompt lies: how far it drifted, and how far along the refusal direction it stands."""
+"""Every prompt by drift strength and refusal coordinate."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,22 +17,22 @@ from regap.figures.drawing.wording import caption_of
 MOST_POINTS = 3000
 MOST_NUMBERS = 400_000
 MOST_AT_ONE_LAYER = 6000
-"""More points lie on top of one another."""
+"""Most points drawn at one layer; more would overlap."""
 
 
 @dataclass(frozen=True, eq=False)
 class PlaneView(MenuView):
-    """One choice of the menu: the items of a model under a condition; the index of its rows are their places."""
+    """One choice of the menu: the items of a model under a condition; `rows` is indexed by place in the arrays."""
 
     items: Items
 
     @property
     def places(self) -> np.ndarray:
-        """Where its items are in the arrays."""
+        """The indices of its items in the arrays."""
         return self.rows.index.to_numpy()
 
     def thinned(self, most: int) -> "PlaneView":
-        """The same view with at most about so many items."""
+        """Return the same view with at most about `most` items."""
         return replace(self, rows=self.rows.loc[sampled(self.items, self.places, most)])
 
 
@@ -45,13 +45,13 @@ def draw(
     arms: tuple[str, ...] = (),
     most_points: int = MOST_POINTS,
 ) -> go.Figure:
-    """Every prompt at (drift strength, refusal coordinate), a slider and a play button going through the layers.
+    """Return every prompt at (drift strength, refusal coordinate), with a slider and a play button for the layers.
 
-    coordinates: the table of that name; when it holds more than `most_points` prompts per condition, a fixed draw of
-    them, the same at each layer and for each arm and class in proportion. threshold: for each layer the refusal
-    coordinate that splits the classes best on text; left out where the table holds several models, since it is one
-    model's. chosen_layer: shown first; else the last. layer: this layer alone, without a slider, with contours of the
-    density of all prompts; of several views the first. arms: these alone; empty: all.
+    coordinates: the table of that name; of more than `most_points` prompts per condition a fixed random sample is
+    drawn, the same at each layer, in proportion to arms and classes. threshold: the text-fitted threshold at each
+    layer; not drawn if the table holds several models. chosen_layer: the layer shown first; default: the last. layer:
+    draw only this layer, without a slider, with density contours of all prompts; only the first of several views.
+    arms: draw only these; empty: all.
     """
     found = split(coordinates.table, arms)
     if len({id(view.items) for view in found}) > 1:
@@ -59,7 +59,7 @@ def draw(
     layers = sorted(coordinates.table["layer"].unique().tolist())
     if layer is not None:
         if layer not in layers:
-            raise ValueError(f"layer={layer} was not read; choose one of {layers[0]} to {layers[-1]}")
+            raise ValueError(f"layer={layer} was not read; choose a layer from {layers[0]} to {layers[-1]}")
         return titled(
             at_layer(found[0].items, found[0].places, layer, threshold=threshold, contours=True), threshold
         )
@@ -99,11 +99,11 @@ def at_layer(
     chosen: Mapping[int, int] | None = None,
     clickable: bool = False,
 ) -> go.Figure:
-    """The items at these places at one layer.
+    """Return the items at these places at one layer.
 
-    window: (x0, x1, y0, y1), what is looked at; only items inside it are drawn where there are any. contours: of the
-    density of all the items. chosen: places of items that get a ring, and its size in pixels. clickable: for a page
-    that reads clicks.
+    window: (x0, x1, y0, y1) of the visible part; only items inside it are drawn, if there are any. contours: draw the
+    density of all items. chosen: places of items that get a ring, with its size in pixels. clickable: for a page that
+    handles clicks.
     """
     at = items.place(layer)
     x, y = items.drift[at], items.refusal[at]
@@ -120,7 +120,7 @@ def at_layer(
 
 
 def inside(places: np.ndarray, x: np.ndarray, y: np.ndarray, window: tuple[float, ...]) -> np.ndarray:
-    """The places whose items lie in the window; all of them if none does."""
+    """Return the places of items inside the window; all of them if none is."""
     x0, x1, y0, y1 = window
     kept = places[(x[places] >= x0) & (x[places] <= x1) & (y[places] >= y0) & (y[places] <= y1)]
     return kept if len(kept) else places
@@ -147,7 +147,7 @@ def caption(
     arms: tuple[str, ...] = (),
     most_points: int = MOST_POINTS,
 ) -> str:
-    """What the figure shows, how many prompts were drawn of how many, and what is the paper's."""
+    """Return the caption: what is shown, how many of the prompts are drawn, and what is the paper's."""
     found = split(coordinates.table, arms)
     view, most = found[0], MOST_AT_ONE_LAYER
     if layer is None:
@@ -155,12 +155,10 @@ def caption(
     drawn, all_of_them = len(view.thinned(most).rows), len(view.rows)
     return caption_of(
         "Each point is one prompt in one arm, at the output of one block; circles are harmful, crosses harmless.",
-        "The axes are fitted to each layer anew, since residual streams grow with depth."
-        if layer is None
-        else "",
+        "The axes are scaled to each layer, since residual streams grow with depth." if layer is None else "",
         f"n = {drawn:,} points {'per layer' if layer is None else f'at layer {layer}'}"
-        + (f", a fixed random draw from {all_of_them:,}." if drawn < all_of_them else ", all of them."),
-        "" if layer is None else "Contours are the density of all of them, harmful solid, harmless dotted.",
+        + (f", a fixed random sample of {all_of_them:,}." if drawn < all_of_them else ", all of them."),
+        "" if layer is None else "Contours show the density of all prompts, harmful solid, harmless dotted.",
         "The dotted line, when drawn, is the threshold fitted on text.",
         "That drift squeezes the classes together along the refusal direction is the paper's claim; "
         "the two coordinates are our operationalisation.",
@@ -168,12 +166,12 @@ def caption(
 
 
 def split(table: pd.DataFrame, arms: tuple[str, ...] = ()) -> list[PlaneView]:
-    """One view per model and condition, the uncorrected one first."""
+    """Return one view per model and condition, without correction first."""
     models = {model: items_of(table, model) for model in table["model"].unique()}
     rows = pd.concat([items.rows.astype(str).assign(model=model) for model, items in models.items()])
     if arms and not rows["arm"].isin(arms).any():
         known = sorted(set(rows["arm"]), key=style.arm_order)
-        raise ValueError(f"no prompt is of arm {', '.join(arms)}; the arms are {', '.join(known)}")
+        raise ValueError(f"no prompt has arm {', '.join(arms)}; choose from {', '.join(known)}")
     found = views(rows[rows["arm"].isin(arms)] if arms else rows, ("model", "condition"))
     return [PlaneView(each.label, each.rows, models[each.rows["model"].iloc[0]]) for each in found]
 
@@ -181,9 +179,9 @@ def split(table: pd.DataFrame, arms: tuple[str, ...] = ()) -> list[PlaneView]:
 def frame(
     layer: int, drawn: list[tuple[PlaneView, np.ndarray]], threshold: Mapping[int, float] | None
 ) -> go.Frame:
-    """All the clouds at one layer, the axes that hold them, and the threshold; empty where a model has no such layer.
+    """Return all clouds at one layer, with axes and threshold; a cloud is empty if its model has no such layer.
 
-    drawn: for each cloud its view, and the places of its items.
+    drawn: for each cloud, its view and the places of its items.
     """
     points = []
     for view, places in drawn:
@@ -202,12 +200,12 @@ def frame(
 
 
 def rounded(numbers: np.ndarray) -> list[float]:
-    """To four significant digits, a hundredth of a pixel: frames hold every layer, and a page carries them all."""
+    """Return the numbers with four significant digits (about 0.01 pixel), to keep the page with all layers small."""
     return [float(f"{number:.4g}") for number in numbers]
 
 
 def layout_of(window: tuple[float, ...], cut: float | None) -> dict[str, object]:
-    """Axes that show the window, and the threshold across it."""
+    """Return the axes of the window, and the threshold line."""
     across = {
         "type": "line",
         "xref": "paper",
@@ -223,7 +221,7 @@ def layout_of(window: tuple[float, ...], cut: float | None) -> dict[str, object]
 
 
 def step(duration: int) -> dict[str, object]:
-    """How the figure goes from one layer to the next."""
+    """Return the animation settings from one layer to the next."""
     return {
         "frame": {"duration": duration, "redraw": True},
         "transition": {"duration": 0},
@@ -233,7 +231,7 @@ def step(duration: int) -> dict[str, object]:
 
 
 def play_button() -> dict[str, object]:
-    """A button that goes through the layers, and one that stops."""
+    """Return a button that plays through the layers, and one that stops."""
     buttons = [
         {"label": "▶ play", "method": "animate", "args": [None, step(700)]},
         {"label": "❚❚ pause", "method": "animate", "args": [[None], step(0)]},

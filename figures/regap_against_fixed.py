@@ -1,4 +1,4 @@
-"""Whether an adaptive correction beats every fixed strength at equal over-refusal."""
+"""ReGap against fixed strengths: attack success over over-refusal."""
 
 import re
 
@@ -13,15 +13,15 @@ from regap.figures.drawing.wording import INTERVAL, caption_of, counted
 
 SYMBOLS = {"none": "x", "baseline": "x", "fixed": "circle", "regap": "star"}
 LABEL_ROOM = 0.09
-"""Share of the spread of the points that a label takes."""
+"""Size of a label, as a share of the spread of the points."""
 OTHER_SYMBOLS = ("diamond", "square", "triangle-up", "pentagon", "hexagon")
 
 
 def draw(adaptive: Record) -> go.Figure:
-    """Attack success against over-refusal, a point per method and setting with interval bars both ways.
+    """Return attack success over over-refusal, with a point and interval bars per method and setting.
 
-    Fixed strengths are joined in order of alpha; lower and further left is better. A menu chooses the model
-    and the arm when there are several. adaptive: the table of that name.
+    Fixed strengths are joined in order of alpha; lower and further left is better. A menu chooses the model and the
+    arm if there are several. adaptive: the table of that name.
     """
     found = views(adaptive.table, ("model", "arm"))
     methods = style.looks(adaptive.table["method"], {**style.CONDITIONS, **style.WAYS})
@@ -40,7 +40,7 @@ def draw(adaptive: Record) -> go.Figure:
     style.dress(
         figure,
         "ReGap against fixed strengths",
-        "Lower and further left is better; click in the legend for gates on one signal",
+        "Lower and further left is better; click in the legend to add gates on one signal",
     )
     figure.update_xaxes(
         title_text=style.MEASURES["over_refusal"], tickformat=".0%", autorangeoptions_include=0
@@ -77,13 +77,13 @@ def settings(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def number_in(setting: str) -> float:
-    """The first number in a setting such as `alpha=1.5`; 0 when there is none."""
+    """Return the first number in a setting such as `alpha=1.5`; 0 if there is none."""
     found = re.search(r"-?(\d+\.?\d*|\.\d+)(e-?\d+)?", setting)
     return float(found.group()) if found else 0.0
 
 
 def apart(rows: pd.DataFrame) -> list[str]:
-    """The strength of each point, left out where it would be written over another's."""
+    """Return the strength of each point as a label, left out if it would overlap another."""
     places = rows[["over_refusal", "attack_success"]].to_numpy(dtype=float)
     spread = (places.max(0) - places.min(0)).clip(1e-9)
     kept: list[int] = []
@@ -96,7 +96,7 @@ def apart(rows: pd.DataFrame) -> list[str]:
 def points(
     rows: pd.DataFrame, method: str, label: str, colour: str, symbol: str, visible: bool | str
 ) -> go.Scatter:
-    """One method's settings; joined and labelled when the method is a fixed strength."""
+    """Return one method's settings; joined and labelled for fixed strengths."""
     joined = method == "fixed"
     ends = [
         measure + end

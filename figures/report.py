@@ -1,4 +1,4 @@
-"""The report of a run: one page that opens offline, with the claims, every figure, examples and provenance."""
+"""The report of a run: one page that works offline, with claims, figures, examples and provenance."""
 
 import json
 from itertools import groupby
@@ -24,16 +24,16 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-"""Every text of a run is escaped; only what is made here, figures and plotly.js, is markup."""
+"""All text of a run is escaped; only figures and plotly.js are inserted as markup."""
 BADGES = {"holds": "good", "does not hold": "bad", "unclear": "open"}
 MEASURES = ("attack_success", "over_refusal", "utility")
 
 
 def write_report(run_folder: Path | str) -> Path:
-    """Writes RUN/report.html from the run's tables, summary, configuration and provenance.
+    """Write RUN/report.html from the run's tables, summary, configuration and provenance.
 
-    The page needs no network: plotly.js stands in it once. All text of the run is escaped, pictures are blurred
-    until clicked, harmful completions are shortened. A figure that cannot be drawn is replaced by the reason.
+    The page needs no network, since it contains plotly.js. All text of the run is escaped, pictures are blurred until
+    clicked, and answers to harmful prompts are shortened. A figure that cannot be drawn is replaced by the reason.
     """
     run = RunRecords.load(run_folder)
     figures, questions = draw_all(run), questions_of(run.folder)
@@ -69,7 +69,7 @@ def write_report(run_folder: Path | str) -> Path:
 
 
 def headline(run: RunRecords) -> str:
-    """What happened to attack success in the arm where it was highest, in one sentence."""
+    """Return one sentence on attack success in the arm where it is highest."""
     arms = [arm for arm in run.summary.at("outcomes", "baseline") or {} if attack(run, "baseline", arm)]
     if not arms:
         return ""
@@ -115,12 +115,12 @@ def examples_or_why_not(run: RunRecords) -> tuple[list[Example], str]:
     """The examples, and in words why there are none when reading them failed."""
     try:
         return examples_of(run), ""
-    except Exception as error:  # an odd file beside the tables must not lose the report
+    except Exception as error:  # an unreadable file must not prevent the report
         return [], f"{type(error).__name__}: {error}"
 
 
 def readable(path: Path) -> str:
-    """The text of a file, JSON indented; in words when it is not there."""
+    """Return the text of a file, with JSON indented; a message if it is missing."""
     if not path.is_file():
         return "not in this run folder"
     text = path.read_text(encoding="utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""How later layers move by themselves after a correction, and whether that movement tells harmful from harmless."""
+"""Self-rectification: the movement of later layers after a correction, and how well it detects harmful prompts."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ MOMENTS = {"z_before": ("before", "dot", "circle-open"), "z_after": ("after", "s
 
 
 def draw(self_rectification: Record, detectors: Record | None = None) -> go.Figure:
-    """Mean refusal coordinate by layer before and after the correction, its change, and detectors' AUROC.
+    """Return the mean refusal coordinate by layer before and after the correction, its change, and detectors' AUROC.
 
-    self_rectification: traces by class. detectors: AUROC of each signal for harmful against harmless, when
-    measured. A menu chooses the model, the arm and the vector removed when there are several.
+    self_rectification: traces by class. detectors: AUROC of each signal for harmful against harmless, if measured. A
+    menu chooses the model, the arm and the removed vector if there are several.
     """
     found = views(self_rectification.table, ("model", "arm", "vector"))
     figure = panels(detectors is not None)
@@ -54,19 +54,19 @@ def draw(self_rectification: Record, detectors: Record | None = None) -> go.Figu
 def caption(self_rectification: Record, detectors: Record | None = None) -> str:
     """What the figure shows, on how many prompts, and what is the paper's."""
     return caption_of(
-        "z is the coordinate along the refusal direction; how it changes beyond the edited layer is the model's doing.",
-        "ρ is the mean change over the layers read; it is worth having only where its AUROC exceeds that of plain z "
+        "z is the coordinate along the refusal direction; its changes after the edited layer are made by the model.",
+        "ρ is the mean change over the read layers; it is useful only if its AUROC exceeds that of plain z "
         "and of a probe."
         if detectors
         else "",
         INTERVAL,
         counted(self_rectification.table["n"], "prompts per estimate") + ".",
-        "That harmful inputs rectify themselves further is the paper's claim; z, ρ and the detectors are ours.",
+        "That self-rectification is stronger for harmful inputs is the paper's claim; z, ρ and the detectors are ours.",
     )
 
 
 def panels(with_detectors: bool) -> go.Figure:
-    """Coordinates above their change on the left; on the right, over the full height, the detectors."""
+    """Return empty panels: coordinates above their change on the left, detectors on the right."""
     right = [[{"rowspan": 2}], [None]] if with_detectors else [[], []]
     return make_subplots(
         rows=2,
@@ -80,7 +80,7 @@ def panels(with_detectors: bool) -> go.Figure:
 
 
 def marks(view: MenuView, detectors: Record | None, visible: bool) -> list[tuple[int, int, list[Any]]]:
-    """(row, column, traces) of everything one view shows."""
+    """Return (row, column, traces) of everything in one view."""
     drawn = []
     for label, (name, colour) in style.LABELS.items():
         rows = view.rows[view.rows["label"] == label]
@@ -112,12 +112,12 @@ def marks(view: MenuView, detectors: Record | None, visible: bool) -> list[tuple
 
 
 def auroc_range(detectors: Record) -> list[float]:
-    """From a little below chance, or below the least interval, to 1."""
+    """Return the range of AUROC: from just below chance, or below the lowest interval, to 1."""
     return [min(0.45, float(detectors.table[["value", "low"]].min().min()) - 0.05), 1.02]
 
 
 def detector_bars(rows: pd.DataFrame, visible: bool) -> go.Bar:
-    """One bar per signal from chance to its AUROC, with its interval; self-rectification stands out."""
+    """Return one bar per signal from chance to its AUROC, with its interval; rho is highlighted."""
     rows = rows.set_index("signal").loc[style.ordered(rows["signal"], style.SIGNALS)].reset_index()
     return go.Bar(
         orientation="h",

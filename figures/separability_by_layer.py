@@ -1,4 +1,4 @@
-"""Where in the stack harmful and harmless come apart, arm by arm."""
+"""Separability of harmful and harmless prompts by layer and arm."""
 
 from typing import Any
 
@@ -22,11 +22,11 @@ def draw(
     direction: str | None = None,
     model: str | None = None,
 ) -> go.Figure:
-    """Separability by layer, one line per arm in its interval band.
+    """Return separability by layer, with one line and interval band per arm.
 
-    One menu changes the measure (d′, AUROC, usable separation, gap), another the model, condition and direction; what
-    is given here is drawn alone, and has no menu. separability: the table of that name. chosen_layer: 0-based, marked
-    as chosen on calibration data; layer: marked in its place. arms: these alone; empty: all.
+    One menu changes the measure (d′, AUROC, usable separation, gap), another the model, condition and direction; an
+    option given here is fixed and has no menu. separability: the table of that name. chosen_layer: 0-based, marked as
+    chosen on calibration pairs; layer: marked in its place. arms: draw only these; empty: all.
     """
     rows = rows_with(
         separability.table, model=model, condition=condition, direction=direction, measure=measure, arm=arms
@@ -48,7 +48,7 @@ def draw(
     style.dress(
         figure,
         "Separability by layer",
-        "How far apart harmful and harmless lie; click an arm to hide it",
+        "Separability of harmful and harmless prompts; click an arm to hide it",
     )
     figure.update_xaxes(title_text="layer (output of block, 0-based)", dtick=style.layer_steps(rows["layer"]))
     figure.update_yaxes(title_text=style.MEASURES[measures[0]])
@@ -65,9 +65,9 @@ def draw(
 def caption(separability: Record, **options: Any) -> str:  # noqa: ARG001 - as `draw`
     """What the figure shows, on how many prompts, and what is the paper's."""
     return caption_of(
-        "How far apart harmful and harmless prompts lie along one direction, at the output of each block.",
+        "Separability of harmful and harmless prompts along one direction, at the output of each block.",
         "Gap, d′ and AUROC compare the two classes within an arm; usable separation is the balanced accuracy "
-        "of the threshold fitted on text, so it alone sees a shift that both classes share.",
+        "of the threshold fitted on text, so only it is changed by a shift that both classes share.",
         INTERVAL,
         counted(separability.table["n"], "prompts per estimate") + ".",
         "That separability collapses on images is the paper's claim; the four measures are our operationalisation.",

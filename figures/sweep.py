@@ -1,4 +1,4 @@
-"""What every strength of a shift does at every layer, in image prompts: heat maps of layer by strength."""
+"""Heat maps of a sweep: the effect of a vector on image prompts at every layer and strength."""
 
 from typing import Any
 
@@ -16,9 +16,9 @@ LABELS = ("harmful", "harmless")
 
 
 def draw(sweep: Record) -> go.Figure:
-    """A map of layer by strength for harmful and one for harmless prompts.
+    """Return a heat map of layer by strength for harmful and one for harmless prompts.
 
-    A menu chooses quantity and vector, and model and arm when there are several. sweep: the table of that name.
+    A menu chooses quantity and vector, and model and arm if there are several. sweep: the table of that name.
     """
     table = sweep.table
     found = views(table, ("measure", "vector", "model", "arm"))
@@ -60,17 +60,17 @@ def draw(sweep: Record) -> go.Figure:
 
 
 def caption(sweep: Record) -> str:
-    """What the figure shows, and on how many prompts."""
+    """Return the caption: what is shown, and the number of prompts."""
     return caption_of(
-        "Each cell: image prompts with α times the vector taken from the state at the last prompt token after that "
-        "block. D is the drift; controls are as long.",
+        "Each cell: image prompts with α times the vector removed from the state at the last prompt token after that "
+        "block. D is the drift; controls have the same length.",
         INTERVAL,
         counted(sweep.table["n"], "prompts per estimate") + ".",
     )
 
 
 def bar(row: "pd.Series[Any]") -> dict[str, Any]:
-    """The colour bar of a view, which says what is shown: quantity, vector and arm."""
+    """Return the colour bar of a view, with its quantity, vector and arm."""
     told = (
         f"{style.short(row['measure'])}<br>{style.VECTORS[row['vector']][0]}, {style.arm_label(row['arm'])}"
     )

@@ -189,7 +189,7 @@ REFUSED: dict[str, tuple[Callable[[Given], Any], str]] = {
         r"columns is \['id'\]; give a mapping",
     ),
     "an empty table of pairs": (lambda g: rg.read_pairs(pd.DataFrame()), "lacks the column pair_id"),
-    "a figure's option": (lambda g: figure(g, foo=1), "foo=1 is no option of figures"),
+    "a figure's option": (lambda g: figure(g, foo=1), "foo=1 is not an option of figures"),
     "two layers of a figure": (lambda g: figure(g, layer=[1]), r"layer=\[1\]: figures take one layer"),
     "a layer that no figure has": (lambda g: figure(g, layer=99), "layer 99 is not in the table"),
 }

@@ -1,1 +1,1 @@
-"""What figures share: style, marks, heat maps, menus and captions."""
+"""Style, marks, heat maps, menus and captions that figures share."""

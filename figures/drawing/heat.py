@@ -1,4 +1,4 @@
-"""Heat maps of estimates: one cell an estimate, its interval in the hover text, colours centred at no effect."""
+"""Heat maps of estimates: one estimate per cell, with its interval in the hover text."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,10 +25,10 @@ def heat_map(
     centred: bool = True,
     **common: Any,
 ) -> go.Heatmap:
-    """Values by `across` and `down`, rows of the map in this order; the colour scale reaches from -bound to bound.
+    """Return a heat map of values by `across` and `down`, with rows in this order and colours from -bound to bound.
 
-    centred: white is 0; otherwise the scale begins at 0. A cell whose interval holds 0 says so by a dot. Nothing is
-    drawn where there is no estimate.
+    centred: white is 0; otherwise the scale begins at 0. A dot marks a cell whose interval includes 0. Cells without
+    an estimate are left empty.
     """
     columns = sorted(rows[across].unique())
     grid = {
@@ -59,10 +59,10 @@ def heat_map(
 
 
 def gaps(grid: pd.DataFrame) -> list[list[float | None]]:
-    """The numbers of a grid, None where there is none."""
+    """Return the values of a grid, with None for missing ones."""
     return [[None if value != value else float(value) for value in line] for line in grid.to_numpy()]
 
 
 def largest(values: pd.Series) -> float:
-    """The bound of a colour scale: the largest effect, and never 0."""
+    """Return the bound of a colour scale: the largest absolute value, but not 0."""
     return max(float(values.abs().max()), 1e-6)

@@ -1,4 +1,4 @@
-"""The coordinates of every prompt at every layer as arrays, so that one layer is read at once."""
+"""Coordinates of every prompt at every layer, as arrays with fast access to one layer."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -10,13 +10,13 @@ import pyarrow.parquet as parquet
 
 NEEDED = ("pair_id", "label", "arm", "layer", "refusal", "drift")
 GIVEN = {"model": "", "condition": "baseline", "split": "test", "category": ""}
-"""Columns that old runs may lack, and what is taken for them."""
+"""Columns that old runs may lack, and their default values."""
 IDENTITY = ("arm", "condition", "pair_id")
 
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """One item a row: a prompt in one arm under one condition, with its coordinates at every layer."""
+    """One item per row: a prompt in one arm under one condition, with its coordinates at every layer."""
 
     rows: pd.DataFrame = field(repr=False)
     """pair_id, arm, condition, label, category, split: categorical columns."""
@@ -35,24 +35,24 @@ class Items:
         return len(self.rows)
 
     def place(self, layer: int) -> int:
-        """Which row of the arrays a layer is; the nearest one if it was not read."""
+        """Return the index of a layer in the arrays; that of the nearest layer if it was not read."""
         return int(np.argmin(np.abs(np.array(self.layers) - layer)))
 
     def of(self, pair_id: str) -> pd.DataFrame:
-        """The rows of one pair; the index says where in the arrays they are."""
+        """Return the rows of one pair; their index is their place in the arrays."""
         return self.rows[self.rows["pair_id"] == pair_id]
 
 
 def read_items(path: Path, model: str | None = None) -> Items:
-    """The items in a file of coordinates, of the model named or else of the first one in the file.
+    """Return the items of a model in a file of coordinates; by default of the first model in the file.
 
-    Texts are read as dictionary codes: three million rows take about a second. Raises ValueError for a file that
-    lacks a column, or has no rows.
+    Strings are read as dictionary codes, so that three million rows take about a second. Raises ValueError for a file
+    that lacks a column or has no rows.
     """
     known = parquet.read_schema(path).names
     missing = [name for name in NEEDED if name not in known]
     if missing:
-        raise ValueError(f"{path.name} has no column {', '.join(missing)}; give the run's command again")
+        raise ValueError(f"{path.name} has no column {', '.join(missing)}; run the run's command again")
     texts = [name for name in (*NEEDED[:3], *GIVEN) if name in known]
     numbers = ["layer", "refusal", "drift"]
     table = parquet.read_table(path, columns=[*texts, *numbers], read_dictionary=texts).to_pandas()
@@ -60,7 +60,7 @@ def read_items(path: Path, model: str | None = None) -> Items:
         if column not in table:
             table[column] = pd.Categorical.from_codes(np.zeros(len(table), np.int8), [value])
     if table.empty:
-        raise ValueError("table 'coordinates' has no rows; give the run's command again")
+        raise ValueError("table 'coordinates' has no rows; run the run's command again")
     models = table["model"].unique()
     return items_of(table, str(model if model in models else models[0]))
 
@@ -75,7 +75,7 @@ def items_of(table: pd.DataFrame, model: str) -> Items:
 
 
 def regular(table: pd.DataFrame) -> Items | None:
-    """The items of a table that goes through all layers item by item, as runs write them; None for another."""
+    """Return the items of a table sorted by item with all layers, as runs write it; None for any other table."""
     layers = table["layer"].to_numpy()
     count = len(np.unique(layers))
     if len(layers) % count or not (layers.reshape(-1, count) == layers[:count]).all():
@@ -92,7 +92,7 @@ def regular(table: pd.DataFrame) -> Items | None:
 
 
 def scattered(table: pd.DataFrame) -> Items:
-    """The items of a table in any order, with layers that may be missing."""
+    """Return the items of a table in any order, in which layers may be missing."""
     layers, at = np.unique(table["layer"].to_numpy(), return_inverse=True)
     _, first, item = np.unique(identities(table), return_index=True, return_inverse=True)
     arrays = []
@@ -113,19 +113,19 @@ def identities(table: pd.DataFrame) -> np.ndarray:
 
 
 def facts(rows: pd.DataFrame) -> pd.DataFrame:
-    """What is known of each item apart from its coordinates."""
+    """Return the columns of each item other than its coordinates."""
     columns = ["pair_id", "arm", "condition", "label", "category", "split"]
     return rows[columns].reset_index(drop=True)
 
 
 @lru_cache(maxsize=4)
 def ranks(count: int) -> np.ndarray:
-    """A fixed random order of so many items: the first of any of them are a fair sample."""
+    """Return a fixed random order of `count` items; the first ones are a random sample."""
     return np.random.default_rng(0).permutation(count)
 
 
 def thinned(places: np.ndarray, groups: np.ndarray, count: int, most: int) -> np.ndarray:
-    """At most about `most` of these places, of each group in proportion; the same ones each time.
+    """Return at most about `most` of these places, a fixed random sample in proportion to the groups.
 
     places: positions of items, of `count` in all. groups: the group of each place.
     """

@@ -1,4 +1,4 @@
-"""The marks that figures share: lines in interval bands, interval bars, and clouds of items with their density."""
+"""Marks that figures share: lines with interval bands, interval bars, and point clouds with their density."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from regap.figures.drawing.items import Items, thinned
 
 SYMBOLS = {"harmful": "circle", "harmless": "x-thin"}
 LONGEST_NAME = 60
-"""Letters of a name in a hover label."""
+"""Most letters of a name in a hover label."""
 CELLS = 64
-"""Of the grid that density is counted on, each way."""
+"""Cells per side of the grid for density."""
 LEAST_FOR_DENSITY = 20
-"""Items below which contours would say nothing."""
+"""Fewest items for contours."""
 WEBGL_FROM = 10_000
 
 
@@ -30,7 +30,7 @@ def line_in_band(
     symbol: str = "circle",
     **common: Any,
 ) -> list[go.Scatter]:
-    """The band from low to high and the line of values over it, as one entry of the legend."""
+    """Return the band from low to high and the line of values, as one entry of the legend."""
     rows = rows.sort_values(x)
     group = common.pop("legendgroup", name)
     band = go.Scatter(
@@ -58,7 +58,7 @@ def line_in_band(
 
 
 def band_points(rows: pd.DataFrame, x: str) -> dict[str, list[int | float]]:
-    """The outline of the band, where both ends of the interval are known."""
+    """Return the outline of the band, for rows with both ends of the interval."""
     known = rows[np.isfinite(rows["low"]) & np.isfinite(rows["high"])].sort_values(x)
     return {
         "x": [*known[x], *known[x][::-1]],
@@ -85,7 +85,7 @@ def hover(name: str, x: str) -> str:
 
 
 def bars(values: pd.Series, low: pd.Series, high: pd.Series, colour: str) -> dict[str, Any]:
-    """Error bars that reach from low to high; where an end is unknown there is none."""
+    """Return error bars from low to high; an unknown end has no bar."""
     at, below, above = (np.asarray(numbers, dtype=float) for numbers in (values, low, high))
     return {
         "type": "data",
@@ -99,7 +99,7 @@ def bars(values: pd.Series, low: pd.Series, high: pd.Series, colour: str) -> dic
 
 
 def marked_at(x: int | float, text: str = "") -> dict[str, Any]:
-    """A dotted upright at x, for `add_vline`, with a note at its top."""
+    """Return the arguments of `add_vline` for a dotted line at x, with a note at its top."""
     note = {"annotation": {"text": text, "font": {"size": 11, "color": style.FAINT}}} if text else {}
     line = {"dash": "dot", "color": style.FAINT, "width": 1.3}
     return {"x": x, "line": line, **note, **({"annotation_position": "top left"} if text else {})}
@@ -118,7 +118,7 @@ def groups(items: Items, places: np.ndarray) -> list[tuple[str, str, np.ndarray]
 
 
 def sampled(items: Items, places: np.ndarray, most: int) -> np.ndarray:
-    """At most about `most` of these places: a fixed draw, of each arm and class in proportion."""
+    """Return at most about `most` of these places, a fixed random sample in proportion to arms and classes."""
     rows = items.rows.iloc[places]
     group = rows["arm"].cat.codes.to_numpy(np.int64) * 2 + (rows["label"] == "harmful").to_numpy()
     return thinned(places, group, len(items), most)
@@ -127,10 +127,9 @@ def sampled(items: Items, places: np.ndarray, most: int) -> np.ndarray:
 def clouds(
     items: Items, places: np.ndarray, x: np.ndarray, y: np.ndarray, *, clickable: bool = False, **common: Any
 ) -> list[go.Scatter | go.Scattergl]:
-    """The items at these places as points, one trace for each arm and class; x and y are of all items.
+    """Return the items at these places as points, one trace for each arm and class; x and y hold all items.
 
-    clickable: the legend tells classes apart, a click chooses an item, and the browser's graphics card draws; it
-    does so too where there are many points.
+    clickable: the legend separates classes, a click chooses an item, and WebGL is used, as it is for many points.
     """
     colours = style.arm_colours(items.rows["arm"].cat.categories)
     mark = go.Scattergl if clickable or len(places) > WEBGL_FROM else go.Scatter
@@ -163,7 +162,7 @@ def clouds(
 
 
 def short_name(text: object) -> str:
-    """A name as it may stand in a hover label: short, and never markup."""
+    """Return a name for a hover label, shortened and escaped."""
     words = str(text)
     return style.shown(words if len(words) <= LONGEST_NAME else words[:LONGEST_NAME] + " …")
 
@@ -171,7 +170,7 @@ def short_name(text: object) -> str:
 def density(
     items: Items, places: np.ndarray, x: np.ndarray, y: np.ndarray, span: tuple[float, float, float, float]
 ) -> list[go.Contour]:
-    """Contours of the smoothed density of all items at these places, harmful solid and harmless dotted."""
+    """Return contours of the smoothed density of the items at these places, harmful solid and harmless dotted."""
     colours = style.arm_colours(items.rows["arm"].cat.categories)
     x0, x1, y0, y1 = span
     found = []
@@ -197,14 +196,14 @@ def density(
 
 
 def rings(x: np.ndarray, y: np.ndarray, sizes: list[int]) -> list[go.Scattergl]:
-    """Rings round chosen items, of these sizes in pixels; nothing where none is chosen."""
+    """Return rings of these sizes in pixels around chosen items; empty if none is chosen."""
     ring = {"symbol": "circle-open", "size": sizes, "color": style.INK, "line": {"width": 2.4}}
     look = {"mode": "markers", "marker": ring, "name": "chosen", "hoverinfo": "skip", "showlegend": False}
     return [go.Scattergl(x=x, y=y, **look)] if sizes else []
 
 
 def span_of(*values: np.ndarray | list[float]) -> tuple[float, float]:
-    """From the least to the greatest finite value, with a twentieth to spare on either side."""
+    """Return the range of the finite values, with a margin of a twentieth on either side."""
     finite = np.concatenate([np.asarray(each, float) for each in values])
     finite = finite[np.isfinite(finite)]
     if not len(finite):

@@ -1,4 +1,4 @@
-"""Which rows a figure shows: chosen beforehand by options, or in the figure by its dropdowns."""
+"""Choose the rows that a figure shows, by options beforehand or by menus in the figure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ SEPARABILITY = ("d_prime", "auroc", "usable", "gap")
 
 
 def rows_with(table: pd.DataFrame, **wanted: str | int | tuple[str, ...] | None) -> pd.DataFrame:
-    """The rows whose columns have the values wanted, one or several; None or nothing wanted keeps all.
+    """Return the rows with one of these values in each column; None or an empty value keeps all rows.
 
-    Raises ValueError with the values that there are when no row is left.
+    Raises ValueError, with the known values, if no row is left.
     """
     for column, value in wanted.items():
         if value is None or value in ("", ()):
@@ -37,14 +37,16 @@ def rows_with(table: pd.DataFrame, **wanted: str | int | tuple[str, ...] | None)
         kept = table[table[column].isin(values)]
         if kept.empty:
             known = ", ".join(map(str, sorted(table[column].unique())))
-            raise ValueError(f"{column} {', '.join(map(str, values))} is not in the table; there are {known}")
+            raise ValueError(
+                f"{column} {', '.join(map(str, values))} is not in the table; choose one of {known}"
+            )
         table = kept
     return table
 
 
 @dataclass(frozen=True, eq=False)
 class MenuView:
-    """One choice of a menu: what it is called, and the rows it shows."""
+    """One choice of a menu: its label and the rows it shows."""
 
     label: str
     rows: pd.DataFrame
@@ -53,9 +55,9 @@ class MenuView:
 def views(
     table: pd.DataFrame, columns: Sequence[str], words: Mapping[str, Mapping[str, str]] = NO_WORDS
 ) -> list[MenuView]:
-    """The table split by these columns; a view is called by those columns that differ between views.
+    """Return the table split by these columns; a view is named after the columns that differ between views.
 
-    words: for a column how each value is written, in order; other columns are written and ordered as everywhere.
+    words: names of a column's values, in order; other columns use the common names and order.
     """
     varying = [column for column in columns if table[column].nunique() > 1]
     if not varying:
@@ -77,7 +79,7 @@ def views(
 
 
 def view_menu(found: Sequence[MenuView], owner: Sequence[int | None]) -> list[dict[str, Any]]:
-    """A menu that shows one view's traces at a time; none when there is one view.
+    """Return a menu that shows the traces of one view at a time; empty if there is only one view.
 
     owner: for each trace the view it belongs to, None for traces that are always shown.
     """
@@ -101,10 +103,10 @@ def measure_menu(
     title: Callable[[str], Mapping[str, Any]],
     *places: Any,
 ) -> list[dict[str, Any]]:
-    """A menu that redraws bands and lines over x with another measure; none when there is one.
+    """Return a menu that redraws bands and lines over x with another measure; empty if there is only one measure.
 
-    drawn: for each line the rows of all its measures. title: what else changes with the measure. places: the traces
-    of the bands and lines, when they are not all.
+    drawn: for each line, the rows of all its measures. title: further layout changes for a measure. places: the traces
+    of bands and lines; by default all.
     """
     if len(measures) < 2:
         return []

@@ -1,4 +1,4 @@
-"""How every figure looks: one light template, and one colour per arm, condition, vector and model."""
+"""The style of all figures: one light template, and one colour per arm, condition, vector and model."""
 
 import html
 from collections.abc import Callable, Iterable, Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-# Okabe and Ito's colours, told apart with any colour vision; yellow is left out, being lost on white.
+# Okabe and Ito's colours, for any colour vision, without yellow, which is hard to see on white.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#7A7A7A"
 CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, GREY)
@@ -31,13 +31,13 @@ CONDITIONS = {
 }
 WAYS = {
     "single_pass": ("ReGap, one pass", ORANGE),
-    "gate_rho": ("gate on ρ alone", PURPLE),
+    "gate_rho": ("gate on ρ only", PURPLE),
     "gate_z_before": ("gate on plain z", GREEN),
     "gate_z_after": ("gate on z after a probe", SKY),
     "fixed_chosen": ("fixed strength, chosen", INK),
     "probe_image": ("ceiling: probe fitted on images", BLACK),
 }
-"""Ways of correcting beside the conditions."""
+"""Methods of correction besides the conditions."""
 VECTORS = {
     "D": ("drift D", VERMILLION),
     "D_along": ("D along r", ORANGE),
@@ -79,7 +79,7 @@ SIGNALS = {
 
 
 def shown(text: object) -> str:
-    """Text as it may stand in a figure: plotly reads some HTML tags, and data must never be markup."""
+    """Return text escaped for a figure, since plotly interprets some HTML tags."""
     return html.escape(str(text))
 
 
@@ -89,7 +89,7 @@ def short(measure: str) -> str:
 
 
 def unit(measure: str) -> str:
-    """The unit of a measure: share for every share."""
+    """Return the unit of a measure; "share" for every share."""
     told = MEASURES[measure].partition(" (")[2].rstrip(")")
     return "share" if told.startswith("share") else told
 
@@ -107,7 +107,7 @@ def condition_label(condition: str) -> str:
 
 
 def arm_colours(arms: Iterable[str]) -> dict[str, str]:
-    """One colour per arm: the same for a known arm in every figure, paler shades of it for its variants."""
+    """Return one colour per arm: fixed for known arms, with paler shades for their variants."""
     arms = sorted(set(arms), key=arm_order)
     unknown = [kind for kind in dict.fromkeys(arm.partition("-")[0] for arm in arms) if kind not in ARMS]
     colours, variants = {}, dict.fromkeys((arm.partition("-")[0] for arm in arms), 0)
@@ -120,25 +120,25 @@ def arm_colours(arms: Iterable[str]) -> dict[str, str]:
 
 
 def arm_order(arm: str) -> tuple[int, str]:
-    """Known arms in the order of the table above, each before its variants; unknown arms last."""
+    """Return the sort key of an arm: known arms in the order of ARMS, each before its variants; unknown arms last."""
     kinds = list(ARMS)
     kind = arm.partition("-")[0]
     return (kinds.index(kind) if kind in kinds else len(kinds), arm)
 
 
 def arm_dash(arm: str) -> str:
-    """Variants are dashed, so that shade is not all that tells them apart."""
+    """Return the line style of an arm; variants are dashed, so that they do not differ only in shade."""
     return "dash" if "-" in arm else "solid"
 
 
 def ordered(names: Iterable[str], known: Iterable[str]) -> list[str]:
-    """Each name once, known names first in their order, then the others by alphabet."""
+    """Return each name once, known names first in their order, then the others alphabetically."""
     order = {name: place for place, name in enumerate(known)}
     return sorted(set(names), key=lambda name: (order.get(name, len(order)), name))
 
 
 def looks(names: Iterable[str], known: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
-    """(label, colour) of each name in order: as listed when known, else its own name in a free colour."""
+    """Return (label, colour) of each name, in order: as in `known`, else the name itself and an unused colour."""
     names = ordered(names, known)
     free = [colour for colour in CYCLE if colour not in {known[name][1] for name in names if name in known}]
     others = [name for name in names if name not in known]
@@ -156,7 +156,7 @@ WORDS: Mapping[str, Callable[[Any], str]] = {
     "method": shown,
     "layer": lambda layer: f"layer {layer}",
 }
-"""How the values of a column are written."""
+"""How the values of a column are displayed."""
 ORDERS: Mapping[str, Mapping[str, Any]] = {
     "arm": ARMS,
     "condition": CONDITIONS,
@@ -164,7 +164,7 @@ ORDERS: Mapping[str, Mapping[str, Any]] = {
     "vector": VECTORS,
     "measure": MEASURES,
 }
-"""The values of a column in their order; others follow by alphabet or number."""
+"""The order of a column's values; others follow in alphabetical or numeric order."""
 
 
 def rgb(colour: str) -> tuple[int, int, int]:
@@ -178,18 +178,18 @@ def paler(colour: str, amount: float) -> str:
 
 
 def clear(colour: str, opacity: float) -> str:
-    """The colour, see-through."""
+    """Return the colour with this opacity."""
     return f"rgba({', '.join(map(str, rgb(colour)))}, {opacity:g})"
 
 
 def layer_steps(layers: Iterable[int]) -> int:
-    """The distance of the ticks on an axis of layers: whole layers, about a dozen ticks."""
+    """Return the tick distance on an axis of layers, in whole layers, for about a dozen ticks."""
     layers = list(layers)
     return max(1, round((max(layers) - min(layers)) / 12))
 
 
 def template() -> go.layout.Template:
-    """White paper, thin rules, left titles, the legend beside the plot and never over it."""
+    """Return the common template: white background, thin grid, titles at the left, legend beside the plot."""
     axis = {
         "gridcolor": RULE,
         "linecolor": "#B8B8B8",
@@ -222,7 +222,7 @@ def template() -> go.layout.Template:
 
 
 def dress(figure: go.Figure, title: str, subtitle: str = "") -> go.Figure:
-    """Gives the figure its title, the sentence below it and the common look."""
+    """Give the figure its title, subtitle and common style."""
     below = f"<br><span style='font-size:13px;color:{FAINT}'>{subtitle}</span>" if subtitle else ""
     figure.update_layout(template=template(), height=HEIGHT, title_text=f"<b>{title}</b>{below}")
     figure.update_annotations(selector={"showarrow": False, "font": {"size": 16}}, font={"size": 13})

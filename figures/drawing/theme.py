@@ -1,4 +1,4 @@
-"""Light and dark: the same figure on either paper, with the same colours except black and white."""
+"""Light and dark themes: the same figure with black and white exchanged."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ COLOURED = ("color", "fillcolor", "bgcolor", "bordercolor", "gridcolor", "lineco
 
 
 def on_paper(figure: go.Figure, theme: str) -> go.Figure:
-    """The figure for a light page, or recoloured for a dark one; data and texts are the same."""
+    """Return the figure, recoloured if the theme is dark; data and texts stay the same."""
     if theme != "dark":
         return figure
     for trace in figure.data:
@@ -48,7 +48,7 @@ def on_paper(figure: go.Figure, theme: str) -> go.Figure:
 
 
 def recolour(part: Any) -> None:
-    """Swaps black and white in the colours of one trace, shape or annotation, and of what is inside them."""
+    """Exchange black and white in the colours of a trace, shape or annotation, and of its parts."""
     for name in ("line", "marker", "font", "error_x", "error_y"):
         if name in part and part[name] is not None:
             recolour(part[name])
@@ -58,7 +58,7 @@ def recolour(part: Any) -> None:
 
 
 def swapped(text: Any) -> Any:
-    """The text with the colours of a light page turned into those of a dark one."""
+    """Return the text with light-theme colours replaced by dark-theme ones."""
     if not isinstance(text, str):
         return text
     for light, dark in SWAPPED.items():
@@ -67,7 +67,7 @@ def swapped(text: Any) -> Any:
 
 
 def dressed(figure: go.Figure) -> go.Figure:
-    """The common look for a page that says titles itself: no title, and little margin."""
+    """Return the figure in the common style for a page with its own titles: no title, and a small margin."""
     figure.update_layout(
         template=style.template(),
         title_text="",

@@ -1,4 +1,4 @@
-"""The sentences that captions share."""
+"""Sentences that captions share."""
 
 import pandas as pd
 
@@ -6,18 +6,18 @@ INTERVAL = "Bands and bars are 95 % intervals from a bootstrap that resamples wh
 
 
 def counted(numbers: pd.Series, what: str) -> str:
-    """How many observations an estimate rests on, as a number or a range."""
+    """Return the number of observations behind the estimates, as a number or a range."""
     low, high = int(numbers.min()), int(numbers.max())
     return f"n = {low:,} {what}" if low == high else f"n = {low:,} to {high:,} {what}"
 
 
 def caption_of(*sentences: str) -> str:
-    """Sentences as one caption, empty ones left out."""
+    """Return the sentences as one caption, without empty ones."""
     return " ".join(sentence for sentence in sentences if sentence)
 
 
 def criteria_of(claims: pd.DataFrame) -> str:
-    """When the criteria of the claims in a table were written: all beforehand, but for the one of ReGap."""
+    """Return when the criteria of the claims in a table were written."""
     if "regap" not in set(claims["claim"]):
         return "The criteria were written before the analyses were run."
     return (

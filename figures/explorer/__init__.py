@@ -1,1 +1,1 @@
-"""The explorer: a local web application that looks at run folders, view by view, from their tables alone."""
+"""The explorer: a local web application with views of run folders, made only from their tables."""

@@ -1,4 +1,4 @@
-"""The application: callbacks that carry an address to the views, and what they show back to the page."""
+"""The application: callbacks from the page's address to the views, and from the views to the page."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -35,7 +35,7 @@ HIDDEN = {"display": "none"}
 
 
 def application(runs: Sequence[ExploredRun], live: Any = None) -> Dash:
-    """The explorer of one run, or of two side by side; with `live`, a model to intervene in."""
+    """Return the explorer of one run, or of two side by side; `live` is a model to intervene in."""
     views = {**VIEWS, "live": live_view(live)}
     app = Dash(
         __name__,
@@ -70,7 +70,7 @@ def _to_controls(app: Dash, runs: Sequence[ExploredRun], views: dict[str, View])
 
 
 def _to_address(app: Dash, sides: int) -> None:
-    """In the browser, so that a slider writes the address without a way to the server and back."""
+    """Add callbacks that run in the browser, so that a slider changes the address without the server."""
     app.clientside_callback(
         ClientsideFunction("explorer", "arrived"), Output("arrived", "data"), Input("arrived", "id")
     )
@@ -175,7 +175,7 @@ def asked(address: dict[str, str], run: ExploredRun) -> Query:
 
 
 def attempted(show: Callable[[], Shown]) -> Shown:
-    """What is shown, or in words what is missing; a failure is told on the page and stops nothing else."""
+    """Return what a view shows, or a message if something is missing or fails."""
     try:
         return show()
     except Missing as error:

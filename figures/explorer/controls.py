@@ -1,4 +1,4 @@
-"""The controls of the views: what can be chosen, offered from what the runs have."""
+"""The controls of the views, with the choices that the runs offer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -66,7 +66,7 @@ TICKED = {
 
 
 def control(name: str, runs: Sequence[ExploredRun], query: Query) -> html.Div:
-    """One control with its label, set to what the query says."""
+    """Return one control with its label, set to the query's value."""
     made = widget(name, runs, query)
     label = html.Div(NAMES[name], className="label", id=f"label-{name}")
     return html.Div(
@@ -75,7 +75,7 @@ def control(name: str, runs: Sequence[ExploredRun], query: Query) -> html.Div:
 
 
 def widget(name: str, runs: Sequence[ExploredRun], query: Query) -> Any:
-    """The control itself; its id says which part of the query it sets."""
+    """Return the control itself; its id names the field of the query that it sets."""
     if name in ("layer", "at"):
         return layer_slider(name, layers_of(runs), getattr(query, name))
     if name == "strength":
@@ -101,7 +101,7 @@ def widget(name: str, runs: Sequence[ExploredRun], query: Query) -> Any:
 
 
 def ident(name: str) -> dict[str, str]:
-    """The id of a control, by which its value finds its way into the address."""
+    """Return the id of a control, by which its value gets into the address."""
     return {"type": "control", "name": name}
 
 
@@ -140,7 +140,7 @@ def choices(name: str, runs: Sequence[ExploredRun]) -> dict[str, str]:
 
 
 def gathered(runs: Sequence[ExploredRun], read: Any) -> list[str]:
-    """What all the runs have of something, each once; nothing from a run that lacks it."""
+    """Return the distinct values of all runs; runs without the table are skipped."""
     found: dict[str, None] = {}
     for run in runs:
         try:
@@ -151,7 +151,7 @@ def gathered(runs: Sequence[ExploredRun], read: Any) -> list[str]:
 
 
 def layers_of(runs: Sequence[ExploredRun]) -> list[int]:
-    """The layers of the deepest run; one layer while none was read."""
+    """Return the layers of the deepest run; one layer if none was read yet."""
     found = [0]
     for run in runs:
         try:
@@ -166,7 +166,7 @@ def layers_of(runs: Sequence[ExploredRun]) -> list[int]:
 
 
 def layer_slider(name: str, layers: list[int], value: int | None) -> html.Div:
-    """A slider over the layers; that of the views has a button that plays through them."""
+    """Return a slider over the layers; the one named `layer` has a play button."""
     step = style.layer_steps(layers) if len(layers) > 1 else 1
     slider = dcc.Slider(
         layers[0],
@@ -191,7 +191,7 @@ def layer_slider(name: str, layers: list[int], value: int | None) -> html.Div:
 
 
 def arm_list(runs: Sequence[ExploredRun], query: Query) -> dcc.Checklist:
-    """The arms with their colours, which every figure keeps to."""
+    """Return the list of arms with the colours that all figures use."""
     arms = list(dict.fromkeys(arm for run in runs for arm in known_arms(run)))
     colours = style.arm_colours(arms)
     offered = [

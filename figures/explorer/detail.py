@@ -1,4 +1,4 @@
-"""One item read closely: its picture, request, prompt, every answer, every verdict, its way, its other arms."""
+"""The detail of one item: picture, request, prompt, answers, verdicts, coordinates by layer, and other arms."""
 
 import base64
 from typing import Any
@@ -20,7 +20,7 @@ HEIGHT = 190
 
 
 def detail(run: ExploredRun, query: Query) -> list[Any]:
-    """Everything the run knows of the chosen item, as parts of a page; all of its text stays text."""
+    """Return everything that the run has on the chosen item, as parts of a page; its text is never markup."""
     if not query.item:
         return []
     try:
@@ -31,8 +31,10 @@ def detail(run: ExploredRun, query: Query) -> list[Any]:
     return [
         heading(run, query, rows),
         picture(asked),
-        block("request", asked.request or "not kept in this run"),
-        folded("rendered prompt", asked.rendered or "not kept in this run; `regap explore --model` shows it"),
+        block("request", asked.request or "not stored in this run"),
+        folded(
+            "rendered prompt", asked.rendered or "not stored in this run; `regap explore --model` shows it"
+        ),
         html.H3("answers"),
         *answers(run, query, rows),
         *way(run, query, rows),
@@ -42,7 +44,7 @@ def detail(run: ExploredRun, query: Query) -> list[Any]:
 
 
 def heading(run: ExploredRun, query: Query, rows: pd.DataFrame) -> html.Div:
-    """The item's name, and what is known of it in a few words."""
+    """Return the item's name with its arm, label, category and split."""
     known = [style.arm_label(query.item_arm) if query.item_arm in style.ARMS else query.item_arm]
     if len(rows):
         known += [str(rows[name].iloc[0]) for name in ("label", "category", "split")]
@@ -60,33 +62,33 @@ def heading(run: ExploredRun, query: Query, rows: pd.DataFrame) -> html.Div:
 
 
 def picture(asked: Asked) -> Any:
-    """The picture, blurred until it is clicked."""
+    """Return the picture, blurred until it is clicked."""
     if asked.picture is None:
-        return html.P("no picture is kept for this item", className="faint")
+        return html.P("no picture is stored for this item", className="faint")
     source = "data:image/png;base64," + base64.b64encode(asked.picture).decode()
     image = html.Img(src=source, alt="the prompt's picture, blurred")
     return html.Button(image, type="button", className="picture", title="show or blur the picture")
 
 
 def block(name: str, text: str) -> html.Div:
-    """A named piece of text, in its own direction of writing."""
+    """Return a text block with a heading, in the text's own writing direction."""
     return html.Div([html.H3(name), html.Div(text, className="text", dir="auto")])
 
 
 def folded(name: str, text: str, open_: bool = False) -> html.Details:
-    """A named piece of text that opens on a click."""
+    """Return a text block that opens on a click."""
     return html.Details([html.Summary(name), html.Div(text, className="text", dir="auto")], open=open_)
 
 
 def answers(run: ExploredRun, query: Query, rows: pd.DataFrame) -> list[Any]:
-    """The answer under each condition, and what each judge made of it."""
+    """Return the answer under each condition, with the verdict of each judge."""
     known = run.answers
     if known is None:
         return [html.P("This run has no answers yet; `regap run` makes them.", className="faint")]
     here = {"pair_id": query.item, "arm": query.item_arm}
     said, judged = (only(table, **here) for table in (known.completions, known.verdicts))
     if said.empty:
-        return [html.P("This item was not answered: only test prompts are.", className="faint")]
+        return [html.P("This item was not answered; only test prompts are.", className="faint")]
     harmful = len(rows) > 0 and rows["label"].iloc[0] == "harmful"
     return [
         answer(row, judged[judged["condition"] == row["condition"]], harmful)
@@ -95,7 +97,7 @@ def answers(run: ExploredRun, query: Query, rows: pd.DataFrame) -> list[Any]:
 
 
 def answer(row: dict[Any, Any], judged: pd.DataFrame, harmful: bool) -> html.Div:
-    """One answer; that to a harmful prompt is cut short until it is asked for."""
+    """Return one answer; an answer to a harmful prompt is shortened until it is opened."""
     condition = str(row["condition"])
     name = style.CONDITIONS[condition][0] if condition in style.CONDITIONS else condition
     text = str(row["text"])
@@ -109,7 +111,7 @@ def answer(row: dict[Any, Any], judged: pd.DataFrame, harmful: bool) -> html.Div
 
 
 def verdict(row: dict[Any, Any]) -> html.P:
-    """A judge's verdict, and why."""
+    """Return a judge's verdict and its reason."""
     kind = str(row["verdict"])
     said = [html.Span(kind.replace("_", " "), className=f"verdict {kind}"), f" {row['judge']}"]
     reason = row["reason"] if isinstance(row["reason"], str) and row["reason"] else ""
@@ -117,7 +119,7 @@ def verdict(row: dict[Any, Any]) -> html.P:
 
 
 def way(run: ExploredRun, query: Query, rows: pd.DataFrame) -> list[Any]:
-    """The refusal coordinate of the item by layer, a line per condition."""
+    """Return the refusal coordinate of the item by layer, with a line per condition."""
     rows = rows[rows["arm"] == query.item_arm] if len(rows) else rows
     if rows.empty:
         return []

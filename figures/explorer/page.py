@@ -1,4 +1,4 @@
-"""The page around the views: the tabs, the controls, a column for each run, and the drawer of the item."""
+"""The page around the views: tabs, controls, a column for each run, and the detail of the chosen item."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,7 @@ KEYS = (
 
 
 def layout(runs: Sequence[ExploredRun], views: Sequence[View]) -> html.Div:
-    """The frame, which stays while views come and go."""
+    """Return the frame, which is the same for all views."""
     return html.Div(
         [
             dcc.Store(id="arrived"),
@@ -78,7 +78,7 @@ def sides(runs: Sequence[ExploredRun]) -> html.Div:
 
 
 def side(place: int, run: ExploredRun) -> html.Section:
-    """Where one run is shown: its name, its figure or table, the caption, and what can be taken away."""
+    """Return the column of one run: name, figure or table, caption, and buttons to export."""
     graph = dcc.Graph(
         id=f"graph-{place}",
         config=GRAPH,
@@ -105,7 +105,7 @@ def side(place: int, run: ExploredRun) -> html.Section:
 
 
 def controls_of(view: View, runs: Sequence[ExploredRun], query: Query) -> list[Any]:
-    """The controls of a view; filters that are seldom used are folded away."""
+    """Return the controls of a view; filters are folded."""
     folded = [name for name in view.controls if name in ("label", "category", "verdict", "only", "search")]
     plain = [control(name, runs, query) for name in view.controls if name not in folded]
     if not folded:
@@ -116,5 +116,5 @@ def controls_of(view: View, runs: Sequence[ExploredRun], query: Query) -> list[A
 
 
 def problem(message: str) -> html.Div:
-    """What is missing, in place of a figure."""
+    """Return a message in place of a figure."""
     return html.Div(html.P(message, dir="auto"), className="problem", role="status")

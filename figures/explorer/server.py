@@ -1,4 +1,4 @@
-"""What keeps the explorer to oneself: this machine's own addresses alone, and no script but its own."""
+"""Serve the explorer to this machine only, with a policy that allows only its own scripts."""
 
 import logging
 import socket
@@ -10,15 +10,15 @@ from flask import Response, abort, cli, request
 
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")
-"""A page elsewhere that points its own name at this machine is refused."""
+"""Requests with other host names are refused, which prevents DNS rebinding."""
 
 
 def guarded(app: Dash) -> Dash:
-    """The application with a policy against foreign scripts, and deaf to foreign names."""
+    """Return the application with a policy against foreign scripts and a check of the host name."""
     scripts = " ".join(
         ["'self'", *(f"'{digest}'" if "'" not in digest else digest for digest in app.csp_hashes())]
     )
-    # WebGL marks are compiled in the browser, which is what 'unsafe-eval' allows; inline scripts stay refused.
+    # WebGL marks are compiled in the browser and need 'unsafe-eval'; inline scripts are still refused.
     policy = (
         f"default-src 'self'; script-src {scripts} 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
         "img-src 'self' data: blob:; worker-src blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -40,19 +40,19 @@ def guarded(app: Dash) -> Dash:
 
 
 def free_port(wanted: int) -> int:
-    """The port wanted if it is free; ValueError if it is not. 0 asks for any free one."""
+    """Return the port if it is free, any free port for 0; raises ValueError if it is taken."""
     with socket.socket() as trial:
         try:
             trial.bind((HOST, wanted))
         except OSError:
             raise ValueError(
-                f"port is {wanted}, which is taken; name another with --port, or 0 for any free one"
+                f"port is {wanted}, which is taken; choose another with --port, or 0 for any free one"
             ) from None
         return int(trial.getsockname()[1])
 
 
 def serve(app: Dash, port: int, browser: bool = False) -> None:
-    """Answers requests of this machine until it is interrupted; opens the page first if asked to."""
+    """Serve the explorer on this machine until interrupted; `browser` opens the page."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     cli.show_server_banner = lambda *_: None
     if browser:

@@ -1,4 +1,4 @@
-"""Static copies of figures for papers, through kaleido and a Chrome or Chromium that is already there."""
+"""Static copies of figures for papers, by kaleido and an installed Chrome or Chromium."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ FORMATS = (".pdf", ".svg", ".png")
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """A figure and the file it becomes; lengths in pixels, 96 to the inch."""
+    """A figure and its file type; lengths in pixels, 96 per inch."""
 
     figure: go.Figure
     width: int
@@ -26,9 +26,9 @@ class Page:
 
 
 def export_all(pages: Sequence[Page], png_scale: float = 2) -> list[bytes]:
-    """The content of each page's file, all made by one browser; PNG in so many dots per pixel.
+    """Return the content of each page's file, all made by one browser; png_scale: dots per pixel in PNG.
 
-    Raises RuntimeError when kaleido or a browser is not installed.
+    Raises RuntimeError if kaleido or a browser is not installed.
     """
     kaleido, browser = kaleido_or_advice(), browser_or_advice()
     with TemporaryDirectory() as folder:
@@ -48,14 +48,14 @@ def _options(page: Page, png_scale: float) -> dict[str, object]:
 
 
 def on_paper(figure: go.Figure) -> go.Figure:
-    """The figure without menus and sliders: nobody can click on paper. The one given keeps its own."""
+    """Return a copy of the figure without menus and sliders."""
     copied = go.Figure(figure)
     copied.layout.updatemenus, copied.layout.sliders = (), ()
     return copied
 
 
 def kaleido_or_advice() -> ModuleType:
-    """The kaleido module; RuntimeError says how to get it."""
+    """Return the kaleido module; raises RuntimeError, with the install command, if it is missing."""
     try:
         import kaleido
     except ImportError:
@@ -64,7 +64,7 @@ def kaleido_or_advice() -> ModuleType:
 
 
 def browser_or_advice() -> str:
-    """The path of a Chrome or Chromium; BROWSER_PATH comes first. RuntimeError says what to install."""
+    """Return the path of a Chrome or Chromium, BROWSER_PATH first; raises RuntimeError if there is none."""
     found = os.environ.get("BROWSER_PATH") or next(filter(None, map(shutil.which, BROWSERS)), None)
     if not found:
         raise RuntimeError(

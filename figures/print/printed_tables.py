@@ -1,4 +1,4 @@
-"""The tables of a paper: a row per arm, condition or method, a column per measure, in LaTeX and in Markdown."""
+"""Tables for a paper in LaTeX and Markdown: a row per arm, condition or method, a column per measure."""
 
 import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ SHARES = (*HIGHER_IS_BETTER, "degenerate_harmful", "degenerate_harmless", "not_j
 OUTCOMES = ("attack_success", "over_refusal", "utility")
 WORDS = {**style.WORDS, "layer": str}
 LONG = 40
-"""Letters beyond which a cell is broken into lines."""
+"""Longest cell without line breaks, in letters."""
 LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -47,12 +47,12 @@ class TableCell:
 
     text: str
     best: bool = False
-    """Whether its interval reaches the best value of its column."""
+    """True if its interval includes the best value of its column."""
 
 
 @dataclass(frozen=True)
 class PrintedTable:
-    """A table as it is printed; rows are as long as the headings."""
+    """A printed table; rows are as long as the headings."""
 
     name: str
     caption: str
@@ -63,7 +63,9 @@ class PrintedTable:
         if not self.rows:
             raise ValueError(f"table {self.name!r} has no rows; run the analysis that makes it")
         if any(len(row) != len(self.headings) for row in self.rows):
-            raise ValueError(f"table {self.name!r}: a row is not as long as the headings")
+            raise ValueError(
+                f"table {self.name!r}: a row is not as long as the headings; give one cell per heading"
+            )
 
 
 def as_markdown(table: PrintedTable) -> str:
@@ -95,7 +97,7 @@ def as_latex(table: PrintedTable) -> str:
 
 
 def tables_of(run: RunRecords) -> list[PrintedTable]:
-    """Every table that the run has the numbers for."""
+    """Return every printed table that the run has data for."""
     found = []
     for name, make in MAKERS.items():
         if name in run.records:
@@ -104,7 +106,7 @@ def tables_of(run: RunRecords) -> list[PrintedTable]:
 
 
 def estimate(row: Mapping[Any, Any]) -> str:
-    """A value with its interval; shares in percent, a dash where there is no value."""
+    """Return a value with its interval; shares in percent, a dash for no value."""
     if row["value"] != row["value"]:
         return "–"
     share = row["measure"] in SHARES
@@ -117,13 +119,13 @@ def estimate(row: Mapping[Any, Any]) -> str:
 def grid(
     table: pd.DataFrame, keys: Sequence[str], measures: Sequence[str], *, bold: bool = False
 ) -> tuple[tuple[str | TableCell, ...], ...]:
-    """A row for each combination of the keys, a cell for each measure.
+    """Return a row for each combination of the keys, with a cell for each measure.
 
-    bold: mark the best value of a measure among the rows that differ in the last key alone. Raises ValueError when
-    the keys do not tell two rows of a measure apart.
+    bold: mark the best value of a measure among rows that differ only in the last key. Raises ValueError if two rows
+    of a measure have the same keys.
     """
     if table.duplicated([*keys, "measure"]).any():
-        raise ValueError(f"the columns {', '.join(keys)} do not tell the rows of the table apart")
+        raise ValueError(f"two rows of the table have the same {', '.join(keys)}; give one row for each")
     rows = []
     for key, of_row in table.groupby(list(keys), sort=False):
         rivals = table
@@ -139,7 +141,7 @@ def grid(
 
 
 def _is_best(row: Mapping[Any, Any], rivals: pd.DataFrame) -> bool:
-    """Whether the interval of a row reaches the best value of its measure among its rivals."""
+    """Return True if the interval of a row includes the best value of its measure among its rivals."""
     if row["measure"] not in HIGHER_IS_BETTER or row["value"] != row["value"]:
         return False
     values = rivals[rivals["measure"] == row["measure"]]["value"]
@@ -156,7 +158,7 @@ def _table(
     *,
     bold: bool = False,
 ) -> PrintedTable:
-    """A table of estimates; a model or an arm that is the only one is named in the caption, not in a column."""
+    """Return a table of estimates; a single model or arm is named in the caption and not in a column."""
     single = [key for key in ("model", "arm") if key in keys[:-1] and rows[key].nunique() == 1]
     keys = [key for key in keys if key not in single]
     only = "".join(f"; {key} {html.unescape(WORDS[key](rows[key].iloc[0]))}" for key in single)
@@ -169,7 +171,7 @@ def _table(
 
 
 def _separability(run: RunRecords, record: Record) -> PrintedTable:
-    """Every arm at the chosen layer; arms with a correction, with and without it, at a layer after the edit."""
+    """Return every arm at the reported layer, and corrected arms, with and without correction, after the edit."""
     table = record.where(direction="refusal")
     deepest = table.groupby("model")["layer"].transform("max")
     chosen = deepest if run.summary.layer is None else deepest.clip(upper=run.summary.layer)
@@ -202,7 +204,9 @@ def _methods(run: RunRecords, record: Record) -> PrintedTable:
     titles = titles_of(run.records.get("method_settings"))
     rows = record.table[record.table["measure"].isin(OUTCOMES)]
     rows = rows.assign(method=[html.unescape(titles.get(name) or name) for name in rows["method"]])
-    caption = "Methods under the same rules; bold: the best of a column, and those whose interval reaches it"
+    caption = (
+        "Methods under the same rules; bold: the best of a column, and values whose interval includes it"
+    )
     return _table("methods", caption, rows, ("model", "arm", "method"), OUTCOMES, bold=True)
 
 
@@ -225,7 +229,7 @@ MAKERS: dict[str, Callable[[RunRecords, Record], PrintedTable]] = {
 
 
 def _latex_column(table: PrintedTable, place: int) -> str:
-    """Numbers stand at the right, names at the left, and sentences are broken into lines."""
+    """Return the column type: numbers right-aligned, names left-aligned, sentences wrapped."""
     cells = [row[place] for row in table.rows]
     if isinstance(cells[0], TableCell):
         return "r"

@@ -1,4 +1,4 @@
-"""A figure as it is printed: at the width of a column, without what only a screen can do."""
+"""Adapt a figure for print: the width of a column, and no interactive parts."""
 
 import math
 import re
@@ -12,7 +12,7 @@ from regap.figures.drawing import style
 from regap.figures.print.export import on_paper
 
 PIXELS_PER_MM = 96 / 25.4
-"""Of the style sheet that browsers print by."""
+"""CSS pixels per millimetre."""
 PIXELS_PER_POINT = 96 / 72
 
 
@@ -22,18 +22,18 @@ class PrintStyle:
 
     name: str
     one_column: float
-    """Width of a figure of one column of panels."""
+    """Width of a figure with one column of panels."""
     two_columns: float
-    """Width of a figure of several."""
+    """Width of a figure with several columns of panels."""
     panel_height: float
     row_height: float
-    """Of one name on an axis of names."""
+    """Height of one name on an axis of names."""
     letters: float
-    """Of titles of axes and panels."""
+    """Size of titles of axes and panels."""
     small_letters: float
-    """Of ticks, legends and notes."""
+    """Size of ticks, legends and notes."""
     lines: float
-    """Of curves; rules and intervals are thinner."""
+    """Width of curves; grid lines and intervals are thinner."""
     markers: float
 
     def __post_init__(self) -> None:
@@ -47,13 +47,13 @@ PRINT_STYLES = {
     "paper": PrintStyle("paper", 85.0, 174.0, 44.0, 4.6, 8.0, 7.0, 1.1, 3.2),
     "slides": PrintStyle("slides", 170.0, 254.0, 84.0, 8.0, 15.0, 13.0, 2.2, 6.5),
 }
-"""paper: the columns of most journals and conferences; slides: a page of 10 inches, read from afar."""
+"""paper: the columns of most journals and conferences; slides: a page 10 inches wide, with large letters."""
 
 
 def print_style(name: str, width: int | float | None = None) -> PrintStyle:
-    """The style of this name, its figures as wide as `width` millimetres where it is given.
+    """Return the style of this name, with figures `width` millimetres wide if given.
 
-    Raises ValueError for a name that is not known, and for a width that no page has.
+    Raises ValueError for an unknown name, and for a width outside 30 to 1000.
     """
     if name not in PRINT_STYLES:
         raise ValueError(f"style={name!r} is not known; choose one of {', '.join(PRINT_STYLES)}")
@@ -67,11 +67,11 @@ def print_style(name: str, width: int | float | None = None) -> PrintStyle:
 
 
 MARK = 4.7
-"""Width of a line or symbol in the legend with the space about it, in heights of small letters."""
+"""Width of a legend symbol with its spacing, in heights of small letters."""
 LEGEND_ROW = 2.05
-"""Height of a row of the legend, likewise."""
+"""Height of a row of the legend, in heights of small letters."""
 LETTER = 0.5
-"""Width of a letter of the average name, in heights of letters."""
+"""Average width of a letter, in heights of letters."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,25 +80,25 @@ class Printed:
 
     figure: go.Figure
     width: int
-    """In pixels of the style sheet, 96 to the inch."""
+    """In CSS pixels, 96 per inch."""
     height: int
     shown: str
-    """Which choice of each menu is on paper; empty where there is no menu."""
+    """The printed choice of each menu; empty without menus."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Where one panel lies, in shares of the plot."""
+    """The place of one panel, in shares of the plot."""
 
     left: float
     top: float
 
 
 def printed(figure: go.Figure, print_style: PrintStyle) -> Printed:
-    """The figure in print: no title (the caption says it), no menus, the legend above, letters on its panels.
+    """Return the figure for print: without title and menus, with the legend above and letters on its panels.
 
-    The width is that of one column, or of two where panels stand side by side. What a menu would change is shown
-    as it is when the figure opens; what waits in the legend is left out.
+    The width is that of one column, or of two if panels are side by side. Menus keep their first choice; traces that
+    are hidden at first are left out.
     """
     shown = first_choices(figure)
     copied = on_paper(figure)
@@ -126,7 +126,7 @@ def printed(figure: go.Figure, print_style: PrintStyle) -> Printed:
 
 
 def first_choices(figure: go.Figure) -> str:
-    """The label of the first button of each menu, and of a slider's place."""
+    """Return the label of the first choice of each menu and slider."""
     menus = [menu for menu in figure.layout.updatemenus if menu.type != "buttons"]
     labels = [menu.buttons[menu.active or 0].label for menu in menus]
     for slider in figure.layout.sliders:
@@ -158,7 +158,7 @@ def _pixels_of_points(points: float) -> float:
 
 
 def _letters(figure: go.Figure, print_style: PrintStyle) -> None:
-    """One size for titles of axes and panels, a smaller one for the rest; nothing is smaller than that."""
+    """Set one letter size for titles of axes and panels, and a smaller one for all other text."""
     large, small = _pixels_of_points(print_style.letters), _pixels_of_points(print_style.small_letters)
     figure.update_layout(font={"size": small, "family": style.FONT})
     standoff = {"standoff": small * 0.6, "font": {"size": large}}
@@ -218,7 +218,7 @@ def _legend_names(figure: go.Figure) -> list[str]:
 
 
 def _legend_height(figure: go.Figure, legend: str, print_style: PrintStyle, width: int) -> float:
-    """About how high a legend is that runs across the width."""
+    """Return the approximate height of a horizontal legend."""
     small = _pixels_of_points(print_style.small_letters)
     title = figure.layout[legend].title.text or ""
     room = width - (len(title) * LETTER + 2) * small
@@ -230,14 +230,14 @@ def _legend_height(figure: go.Figure, legend: str, print_style: PrintStyle, widt
 
 
 def _legends(figure: go.Figure, print_style: PrintStyle, width: int) -> float:
-    """Make the legends run across; return the height of all of them."""
+    """Show the legends that are needed, and return their total height."""
     names = _legend_names(figure)
     figure.update_layout(showlegend=bool(names))
     return sum((_legend_height(figure, name, print_style, width) for name in names), 0.0)
 
 
 def _hang_legends(figure: go.Figure, print_style: PrintStyle, height: int, width: int) -> None:
-    """Put the legends one below another at the top of the page."""
+    """Put the legends one below the other at the top of the figure."""
     small, below = _pixels_of_points(print_style.small_letters), 0.0
     for name in _legend_names(figure):
         place = {"orientation": "h", "xref": "container", "x": 0.005, "xanchor": "left"}
@@ -255,7 +255,7 @@ def _names_a_panel(note: Any) -> bool:
 
 
 def _break_titles(figure: go.Figure, across: float, up: float, print_style: PrintStyle) -> None:
-    """Put what stands in brackets on a line of its own where a title is longer than its panel."""
+    """Put text in brackets on its own line in titles that are longer than their panel."""
     letter = LETTER * _pixels_of_points(print_style.letters)
     titles = [(axis.title, across) for axis in figure.select_xaxes()]
     titles += [(axis.title, up) for axis in figure.select_yaxes()]
@@ -267,13 +267,13 @@ def _break_titles(figure: go.Figure, across: float, up: float, print_style: Prin
 
 
 def _title_lines(figure: go.Figure) -> int:
-    """How many lines the titles of panels have; 0 where there are none."""
+    """Return the number of lines of panel titles; 0 if there are none."""
     titles = [note.text or "" for note in figure.layout.annotations if _names_a_panel(note)]
     return max((1 + title.count("<br>") for title in titles), default=0)
 
 
 def _plot_height(figure: go.Figure, rows: int, print_style: PrintStyle) -> float:
-    """Of all panels: a row's height each, or what the names on their axes need."""
+    """Return the height of all panels: a fixed height per row, or more if names on an axis need it."""
     names = {
         str(name)
         for trace in figure.data

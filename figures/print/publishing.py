@@ -1,4 +1,4 @@
-"""A run's figures and tables as files for a paper or for slides: what is printed, its caption, and where it is from."""
+"""Write a run's figures and tables as files for a paper or slides, with captions and origin."""
 
 import io
 import textwrap
@@ -19,7 +19,7 @@ from regap.figures.print.printing import Printed, PrintStyle, print_style, print
 from regap.geometry.files import write_whole
 
 PNG_SCALE = 300 / 96
-"""300 dots to the inch."""
+"""300 dots per inch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Publication:
 
     @property
     def origin(self) -> str:
-        """In one line, which tables the figure was drawn from."""
+        """The tables that the figure was drawn from, on one line."""
         return "; ".join(f"{name} sha256:{digest}" for name, digest in self.tables.items())
 
 
@@ -48,12 +48,12 @@ def publish(
     options: FigureOptions = ALL,
     width: int | float | None = None,
 ) -> list[Path]:
-    """Writes RUN/figures/<style>/: each figure in each format, its caption as text, each table in LaTeX and Markdown.
+    """Write RUN/figures/<style>/: figures in each format, captions as text, and tables in LaTeX and Markdown.
 
-    formats: pdf, svg, png (300 dots to the inch). only: names or short names of figures, and then no tables. width:
-    of each figure in millimetres, in place of the style's. A figure that cannot be drawn is left out, as in the
-    report; one asked for by name raises ValueError. Raises RuntimeError without kaleido or a browser,
-    after captions and tables are written.
+    formats: pdf, svg, png (300 dots per inch). only: names or short names of figures; no tables are then written.
+    width: width of each figure in millimetres, in place of the style's. A figure that cannot be drawn is left out, or
+    raises ValueError if it was named. Without kaleido or a browser, captions and tables are written, then RuntimeError
+    is raised.
     """
     chosen, kinds = print_style(style, width), checked_formats(formats)
     run = RunRecords.load(run_folder)
@@ -67,7 +67,7 @@ def publish(
 def publish_together(
     run_folders: Sequence[Path | str], formats: Iterable[str], style: str, out: Path | str
 ) -> list[Path]:
-    """Writes the figure that shows several runs on one axis, with its caption, into `out`."""
+    """Write the figure that compares several runs, with its caption, into `out`."""
     chosen, kinds = print_style(style), checked_formats(formats)
     runs = {name: RunRecords.load(path) for name, path in run_names(run_folders).items()}
     records = across_runs.named(runs)
@@ -78,10 +78,10 @@ def publish_together(
 
 
 def run_names(run_folders: Sequence[Path | str]) -> dict[str, Path]:
-    """A name for each run: its folder's, or as much of its path as tells it from the others."""
+    """Return a name for each run: its folder's name, with as much of its path as makes it unique."""
     paths = [Path(folder).resolve() for folder in run_folders]
     if len(set(paths)) < len(paths):
-        raise ValueError(f"run {str(run_folders[-1])!r} is named twice; name each run once")
+        raise ValueError(f"run {str(run_folders[-1])!r} is named twice; name each run only once")
     parts = 1
     while len({path.parts[-parts:] for path in paths}) < len(paths):
         parts += 1
@@ -89,7 +89,7 @@ def run_names(run_folders: Sequence[Path | str]) -> dict[str, Path]:
 
 
 def checked_formats(formats: Iterable[str]) -> tuple[str, ...]:
-    """The formats as endings, each once; ValueError for one that is not known."""
+    """Return the formats as file endings, each once; raises ValueError for an unknown one."""
     kinds = tuple(dict.fromkeys(f".{name.strip().lower().removeprefix('.')}" for name in formats))
     unknown = [kind for kind in kinds if kind not in FORMATS]
     if unknown or not kinds:
@@ -101,7 +101,7 @@ def checked_formats(formats: Iterable[str]) -> tuple[str, ...]:
 
 
 def write_publications(found: Sequence[Publication], folder: Path, kinds: Sequence[str]) -> list[Path]:
-    """Writes captions, then the figures in each format, all in one browser."""
+    """Write captions, then the figures in each format, all with one browser."""
     written = [write_whole(folder / f"{one.name}.txt", _caption(one).encode()) for one in found]
     pages = [
         Page(one.drawn.figure, one.drawn.width, one.drawn.height, kind) for one in found for kind in kinds
@@ -114,7 +114,7 @@ def write_publications(found: Sequence[Publication], folder: Path, kinds: Sequen
 
 
 def write_tables(run: RunRecords, folder: Path) -> list[Path]:
-    """Writes each table that the run has in LaTeX and in Markdown."""
+    """Write each table of the run in LaTeX and in Markdown."""
     written = []
     for table in tables_of(run):
         origin = f"{table.name} sha256:{run.digest(table.name)}"
@@ -125,7 +125,7 @@ def write_tables(run: RunRecords, folder: Path) -> list[Path]:
 
 
 def with_origin(content: bytes, kind: str, origin: str) -> bytes:
-    """The file with its origin inside, where the format has a place for it; pictures and curves stay as they are."""
+    """Return the file with its origin in its metadata, for SVG and PNG; the picture itself does not change."""
     if kind == ".svg":
         opened = content.index(b">", content.index(b"<svg")) + 1
         return content[:opened] + f"<metadata>{escape(origin)}</metadata>".encode() + content[opened:]

@@ -94,6 +94,6 @@ METHODS: Mapping[str, DefenceEntry] = {
     "leace": DefenceEntry("LEACE of modality", leace, strengths=(1.0,)),
     "mean_shift": DefenceEntry("mean-shift erasure", mean_shift, strengths=(1.0,)),
     "fixed": DefenceEntry("fixed correction", drift_fixed),
-    "regap_rho": DefenceEntry("ReGap, gate on ρ alone", drift_adaptive, readings=2),
+    "regap_rho": DefenceEntry("ReGap, gate on ρ only", drift_adaptive, readings=2),
     "regap": DefenceEntry("ReGap, recipe chosen", recipe=True),
 }

@@ -28,10 +28,10 @@ def test_a_run_is_taken_up_ablated_and_reported(
     asked += ("--replace", "zero", "--replace", "patch-text")
     code, error, shown = regap(*asked)
     assert code == 0, error
-    assert "largest changes of the log-odds of a refusal" in shown and "as far at random" in shown
+    assert "largest changes of the log-odds of a refusal" in shown and "random, equal norm" in shown
     assert (out / "config.toml").read_bytes() == settings
     assert (out / "figures" / "ablation.html").is_file()
-    assert "What each part of each layer does" in (out / "report.html").read_text()
+    assert "Ablation by layer and component" in (out / "report.html").read_text()
     table = Record.load(out, "ablation").table
     assert set(table.component) == {"attention", "refusal", "drift"} and set(table.arm) == {
         "text",

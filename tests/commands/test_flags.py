@@ -75,7 +75,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_options_of_a_figure_that_it_does_not_have_are_refused(regap, small_run: Path) -> None:
     code, told, _ = regap("figures", small_run, "--only", "outcomes", "--layer", 1)
-    assert code == 2 and "layer=1 is no option of the figure outcomes" in told
+    assert code == 2 and "layer=1 is not an option of the figure outcomes" in told
 
 
 @pytest.mark.parametrize(

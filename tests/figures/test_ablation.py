@@ -33,7 +33,7 @@ def planted_ablation() -> Record:
 def test_each_cell_has_its_value_and_its_interval(planted_ablation: Record) -> None:
     figure: Any = ablation.draw(planted_ablation)
     first = figure.data[0]
-    assert list(first.y) == ["attention", "MLP", "attention (random, as far)", "MLP (random, as far)"]
+    assert list(first.y) == ["attention", "MLP", "attention (random, equal norm)", "MLP (random, equal norm)"]
     assert list(first.x) == [0, 1, 2]
     assert list(first.z[0]) == [0.0, 1.0, 2.0] and list(first.z[3]) == [0.0, 0.0, 0.0]
     assert list(first.customdata[0][2]) == [1.875, 2.125, 40]

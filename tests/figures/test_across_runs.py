@@ -44,7 +44,7 @@ def test_only_arms_of_all_runs_are_drawn() -> None:
         "b": separability(3, ("text", "picture")),
     }
     assert shared_arms(both) == ("text", "picture")
-    with pytest.raises(ValueError, match="share no arm"):
+    with pytest.raises(ValueError, match="no arm is in all runs"):
         shared_arms({"a": separability(3, ("text",)), "b": separability(3, ("picture",))})
 
 

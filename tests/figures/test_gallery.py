@@ -45,7 +45,7 @@ def test_every_figure_is_written_beside_one_plotly_in_the_same_bytes_each_time(r
 
 def test_one_figure_can_be_redrawn_by_name_and_an_unknown_one_is_refused(run_folder: Path) -> None:
     assert [path.stem for path in write_figures(run_folder, only="outcomes")] == ["outcomes"]
-    with pytest.raises(ValueError, match=r"only='outcome' is no figure; the figures are .*'outcomes'"):
+    with pytest.raises(ValueError, match=r"only='outcome' is not a figure; choose one of .*'outcomes'"):
         write_figures(run_folder, only="outcome")
 
 

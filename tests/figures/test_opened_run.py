@@ -54,13 +54,17 @@ def test_options_choose_what_is_drawn(planted_run: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [
-        ("plan", {}, "only='plan' is no figure; .* plane for refusal_drift_plane"),
-        ("plane", {"measure": "auroc"}, "no option of the figure refusal_drift_plane; it has layer, arms"),
+        ("plan", {}, "only='plan' is not a figure; .* plane for refusal_drift_plane"),
+        (
+            "plane",
+            {"measure": "auroc"},
+            "not an option of the figure refusal_drift_plane; it has layer, arms",
+        ),
         ("drift", {"layer": 1}, "drift_and_separability; it has none"),
-        ("plane", {"color": 1}, "color=1 is no option of figures"),
+        ("plane", {"color": 1}, "color=1 is not an option of figures"),
         ("plane", {"theme": "pink"}, "theme='pink'"),
-        ("plane", {"layer": 99}, "layer=99 was not read; choose one of 0 to 2"),
-        ("outcomes", {"arms": "smell"}, "arm smell is not in the table; there are text, typographic"),
+        ("plane", {"layer": 99}, "layer=99 was not read; choose a layer from 0 to 2"),
+        ("outcomes", {"arms": "smell"}, "arm smell is not in the table; choose one of text, typographic"),
         ("ablation", {}, "no table 'ablation'; `regap ablate RUN` makes it"),
     ],
 )
@@ -167,7 +171,7 @@ def test_a_figure_is_drawn_from_a_table_in_memory(planted_run: Path, planted: An
     alone: Any = rg.figure("separability", table, arms=["text"], theme="dark")
     assert {trace.meta["arm"] for trace in alone.data if trace.meta} == {"text"}
     assert alone.layout.paper_bgcolor != "white"
-    with pytest.raises(ValueError, match=r"layer=99 is no option"):
+    with pytest.raises(ValueError, match=r"layer=99 is not an option"):
         rg.figure("outcomes", planted("outcomes").table, layer=99)
     with pytest.raises(ValueError, match="column"):
         rg.figure("separability", table.drop(columns="value"))

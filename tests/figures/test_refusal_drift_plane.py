@@ -50,7 +50,7 @@ def test_a_large_cloud_is_thinned_to_the_same_prompts_each_time_in_proportion(pl
     assert [len(trace.x) for trace in first.data] == [25, 75]
     assert first.to_json() == again.to_json()
     assert first.frames[0].data[0].y == first.frames[1].data[0].y
-    assert "n = 100 points per layer, a fixed random draw from 1,000" in caption(record, most_points=100)
+    assert "n = 100 points per layer, a fixed random sample of 1,000" in caption(record, most_points=100)
     assert "all of them" in caption(planted("coordinates"))
 
 

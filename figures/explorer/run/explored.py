@@ -1,4 +1,4 @@
-"""A run folder as the explorer sees it: each table read when it is asked for, and read again when it changed."""
+"""A run folder for the explorer: each table is read when needed, and read again after a change."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -31,10 +31,10 @@ class AnswerTable:
     verdicts: pd.DataFrame = field(repr=False)
     """pair_id, arm, condition, judge, verdict, reason."""
     facts: pd.DataFrame = field(repr=False)
-    """pair_id, arm, condition; verdict of the run's own judge; whether judges disagree; whether it was flipped."""
+    """pair_id, arm, condition; verdict of the run's own judge; disagree (of judges); flipped (by the correction)."""
 
     def joined(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The facts of these items, in their order; where an item was not answered the verdict is missing."""
+        """Return the facts of these items, in order; an item without an answer has an empty verdict."""
         known = self.facts.set_index(list(KEY))
         index = pd.MultiIndex.from_frame(rows[list(KEY)].astype(str))
         found = known.reindex(index).reset_index(drop=True)
@@ -43,7 +43,7 @@ class AnswerTable:
 
 
 def read_answers(completions: Path, verdicts: Path, model: str | None = None) -> AnswerTable:
-    """The answers of the model named, or else of the first in the table; ValueError for tables that lack a column."""
+    """Return the answers of a model (default: the first one); raises ValueError for tables that lack a column."""
     said = of_model(read_columns(completions, ("model", *KEY, "text")), model)
     judged = of_model(read_columns(verdicts, ("model", *KEY, "judge", "verdict", "reason")), model)
     return AnswerTable(said, judged, facts_of(judged))
@@ -61,15 +61,15 @@ def read_columns(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """These columns of a parquet file; ValueError names those that are missing."""
     missing = [name for name in columns if name not in parquet.read_schema(path).names]
     if missing:
-        raise ValueError(f"{path.name} has no column {', '.join(missing)}; give the run's command again")
+        raise ValueError(f"{path.name} has no column {', '.join(missing)}; run the run's command again")
     return parquet.read_table(path, columns=list(columns)).to_pandas()
 
 
 def facts_of(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """One row per answer: its first judge's verdict, whether judges that judged it differ, whether it flipped.
+    """Return one row per answer: the first judge's verdict, whether judges differ, and whether it was flipped.
 
-    An answer without correction is flipped if any correction changed its verdict; one with a correction, if
-    its verdict is not the one without.
+    An answer without correction is flipped if any correction changed its verdict; an answer with a correction is
+    flipped if its verdict differs from the one without.
     """
     key = list(KEY)
     if verdicts["judge"].nunique() > 1:
@@ -89,12 +89,12 @@ def facts_of(verdicts: pd.DataFrame) -> pd.DataFrame:
 
 
 class Missing(ValueError):
-    """What a view needs is not in the run folder; the message says which command makes it."""
+    """The run folder lacks something that a view needs; the message names the command that makes it."""
 
 
 @dataclass(frozen=True)
 class KeptFile:
-    """Something read from a file, or why it could not be, and the state of the file then."""
+    """Content of files, or the problem in reading them, and the state of the files at that time."""
 
     stamp: tuple[tuple[int, int], ...]
     value: Any
@@ -103,24 +103,26 @@ class KeptFile:
 
 @dataclass(frozen=True, eq=False)
 class ExploredRun:
-    """One run folder; raises Missing for what is not in it, which a view shows instead of a figure."""
+    """One run folder; raises Missing for missing content, whose message a view shows in place of a figure."""
 
     folder: Path
     kept: dict[str, KeptFile] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not self.folder.is_dir():
-            raise ValueError(f"RUN is {str(self.folder)!r}, which is no folder; `regap demo` makes a run")
+            raise ValueError(
+                f"RUN is {str(self.folder)!r}, which is not a folder; make a run with `regap demo`"
+            )
 
     @property
     def name(self) -> str:
-        """What the run is called on the page: its folder and its model."""
+        """The run's name on the page: its folder and its model."""
         model = self.summary.model
         return f"{self.folder.name} · {model}" if model else self.folder.name
 
     @property
     def summary(self) -> Summary:
-        """Headline numbers; empty while the run is not finished."""
+        """The headline numbers; empty if the run is not finished."""
         return self._read("summary", [self.folder / "summary.json"], lambda: Summary.load(self.folder))
 
     @property
@@ -130,7 +132,7 @@ class ExploredRun:
 
     @property
     def answers(self) -> AnswerTable | None:
-        """Answers and verdicts; None where the run has none yet."""
+        """Answers and verdicts; None if the run has none yet."""
         files = [table_path(self.folder, name) for name in ("completions", "verdicts")]
         if not all(path.is_file() for path in files):
             return None
@@ -138,7 +140,7 @@ class ExploredRun:
 
     @property
     def item_facts(self) -> pd.DataFrame | None:
-        """The facts of the answer to each item, in the order of the items; None where nothing was answered."""
+        """The facts of the answer to each item, in the order of the items; None if there are no answers."""
         answers = self.answers
         if answers is None:
             return None
@@ -147,7 +149,7 @@ class ExploredRun:
 
     @property
     def prompts(self) -> Prompts:
-        """What was asked; empty where prompts.parquet is missing."""
+        """The prompts; empty if prompts.parquet is missing."""
         path = self.folder / "prompts.parquet"
         return self._read("prompts", [path], lambda: Prompts.of(path))
 
@@ -161,7 +163,7 @@ class ExploredRun:
 
     @property
     def questions(self) -> tuple[Question, ...]:
-        """What was asked of the run beside its own analyses, the newest first."""
+        """Further questions to the run, the newest first."""
         try:
             return questions_of(self.folder)
         except ValueError as error:
@@ -169,21 +171,21 @@ class ExploredRun:
 
     @property
     def thresholds(self) -> Mapping[int, float]:
-        """The text-fitted threshold of z by layer, as far as summary.json has them."""
+        """The text-fitted threshold of z by layer, from summary.json."""
         return thresholds(self.as_records()) or {}
 
     @property
     def chosen_layer(self) -> int | None:
-        """The layer that the run quotes."""
+        """The reported layer of the run."""
         return self.summary.layer
 
     def own_model(self, table: pd.DataFrame) -> str:
-        """The model of a table that the run is about: the one that summary.json names, else the first."""
+        """Return the run's own model in a table: the one that summary.json names, else the first."""
         models = table["model"].unique()
         return str(self.summary.model if self.summary.model in models else models[0])
 
     def as_records(self) -> RunRecords:
-        """The same run for figures that are drawn from a whole run; still nothing is read before it is needed."""
+        """Return the run as RunRecords, for figures; tables are still read only when needed."""
         return RunRecords(self.folder, LazyRecords(self), {}, self.summary)
 
     def directions(self) -> Mapping[str, np.ndarray]:
@@ -202,7 +204,7 @@ class ExploredRun:
         return self._read(kept_as or name, [path], lambda: read(path))
 
     def _read(self, name: str, files: list[Path], read: Callable[[], Any]) -> Any:
-        """What was read last, or read anew if a file changed; a damaged file is Missing, and told once."""
+        """Return the content of files, read again only after a change; raises Missing for a damaged file."""
         stamp = tuple((at.stat().st_mtime_ns, at.stat().st_size) for at in files if at.is_file())
         kept = self.kept.get(name)
         if kept is None or kept.stamp != stamp:

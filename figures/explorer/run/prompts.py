@@ -1,4 +1,4 @@
-"""What was asked: requests, rendered prompts and pictures, as prompts.parquet keeps them."""
+"""The prompts of a run from prompts.parquet: requests, rendered prompts and pictures."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ MOST_PICTURE_BYTES = 400_000
 
 @dataclass(frozen=True)
 class Asked:
-    """One prompt: empty texts and no picture where the run does not keep them."""
+    """One prompt; texts are empty and the picture is None if the run does not store them."""
 
     request: str = ""
     rendered: str = ""
@@ -23,18 +23,18 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Prompts:
-    """The prompts of a run: names and requests in memory, everything else read for the one that is asked for."""
+    """The prompts of a run, with names and requests in memory; the rest is read for one prompt at a time."""
 
     path: Path
     columns: tuple[str, ...]
     requests: pd.Series = field(repr=False)
-    """By pair_id."""
+    """Requests by pair_id."""
     names: pd.MultiIndex = field(repr=False)
     """pair_id and arm of every row."""
 
     @classmethod
     def of(cls, path: Path) -> "Prompts":
-        """The prompts in a file; none if it is not there or names no pairs."""
+        """Return the prompts in a file; empty if it is missing or lacks columns."""
         columns = tuple(parquet.read_schema(path).names) if path.is_file() else ()
         if not {"pair_id", "arm", "request"} <= set(columns):
             return cls(path, (), pd.Series(dtype=object), pd.MultiIndex.from_arrays([[], []]))
@@ -43,7 +43,7 @@ class Prompts:
         return cls(path, columns, requests, pd.MultiIndex.from_frame(table[["pair_id", "arm"]]))
 
     def one(self, pair_id: str, arm: str) -> Asked:
-        """The prompt of a pair in an arm; an empty one if the run does not keep it."""
+        """Return the prompt of a pair in an arm; an empty one if the run does not store it."""
         wanted = [name for name in ("request", "answer", "prompt", "image_png") if name in self.columns]
         places = self.names.get_indexer_for([(pair_id, arm)]) if wanted else [-1]
         if places[0] < 0:
@@ -55,7 +55,7 @@ class Prompts:
 
 
 def row_of(path: Path, place: int, columns: list[str]) -> dict[str, Any]:
-    """One row of a parquet file by its position; only the row group that it is in is read."""
+    """Return one row of a parquet file by its index; only its row group is read."""
     with parquet.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
             count = file.metadata.row_group(group).num_rows
@@ -66,6 +66,6 @@ def row_of(path: Path, place: int, columns: list[str]) -> dict[str, Any]:
 
 
 def safe(image: object) -> bytes | None:
-    """The picture if it is a PNG of bearable size; nothing else is ever shown."""
+    """Return the picture if it is a PNG and not too large, else None."""
     fine = isinstance(image, bytes) and image.startswith(PNG) and len(image) <= MOST_PICTURE_BYTES
     return image if fine and isinstance(image, bytes) else None

@@ -1,4 +1,4 @@
-"""What a view is asked to show, as its address says it: every view can be shared by its address."""
+"""The query of a view, which is its address, so that every view can be shared."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -6,12 +6,12 @@ from urllib.parse import parse_qs, urlencode
 
 FIRST_VIEW = "plane"
 LONGEST = 200_000
-"""Characters of an address that are read."""
+"""Most characters of an address that are read."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """Everything a view is drawn from, besides the run; empty means all, or the run's own choice."""
+    """All settings of a view; empty means all, or the run's own choice."""
 
     view: str = FIRST_VIEW
     layer: int | None = None
@@ -31,7 +31,7 @@ class Query:
     figure: str = "outcomes"
     page: int = 0
     zoom: tuple[float, ...] = ()
-    """x0, x1, y0, y1 of the part of the plane that is looked at."""
+    """x0, x1, y0, y1 of the visible part of the plane."""
     item: str = ""
     item_arm: str = ""
     side: int = 0
@@ -39,19 +39,19 @@ class Query:
     theme: str = "light"
     method: str = "fixed"
     at: int | None = None
-    """The layer that is edited live."""
+    """The layer of the live edit."""
     positions: str = "last"
     gate: str = "hard"
     along: str = "refusal"
-    """What colours tokens and patches: z along refusal, or δ along drift."""
+    """The colour of tokens and patches: `refusal` for z, `drift` for δ."""
     heat: str = ""
-    """Which heat maps: ablation or sweep; empty: those that the run has."""
+    """The heat maps: ablation or sweep; empty: those that the run has."""
     asked: str = ""
     """The folder of the question whose heat maps are shown; empty: the newest."""
 
     @classmethod
     def of(cls, path: str | None, search: str | None) -> "Query":
-        """The query in an address; what is unknown or malformed in it is left at its default."""
+        """Return the query in an address; unknown or malformed parts keep their defaults."""
         found = parse_qs((search or "")[:LONGEST].lstrip("?"), keep_blank_values=True)
         given = {
             field.name: read
@@ -65,7 +65,7 @@ class Query:
         return replace(self, **changed)
 
     def address(self) -> str:
-        """The path and search that lead here, with what differs from the defaults."""
+        """Return path and search of this query, with the fields that differ from the defaults."""
         plain = Query()
         given = {
             field.name: value if isinstance(value, tuple) else [value]
@@ -82,7 +82,7 @@ MANY = ("arm", "only", "density", "zoom")
 
 
 def parsed(name: str, values: list[str]) -> Any:
-    """The values of one key as the query holds them; None if they are no such thing."""
+    """Return the values of one field, converted to its type; None if they are malformed."""
     try:
         if name in WHOLE:
             return max(0, int(values[0]))

@@ -1,4 +1,4 @@
-"""Which items of a run a query asks for, and which of those are drawn when there are too many."""
+"""The defaults of a query for a run, and the items that it selects."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from regap.figures.opened_run import StoredSite
 
 
 def resolved(query: Query, run: ExploredRun) -> Query:
-    """The query with the layer and the arms that the run itself quotes where the address names none."""
+    """Return the query with the run's own layer and arms in place of missing ones."""
     changed = {}
     if query.layer is None:
         chosen = run.chosen_layer
@@ -26,7 +26,7 @@ def resolved(query: Query, run: ExploredRun) -> Query:
 
 
 def last_layer(run: ExploredRun) -> int:
-    """The deepest layer that was read, 0 while none was."""
+    """Return the last layer that was read, 0 if none was."""
     try:
         return run.items.layers[-1]
     except Missing:
@@ -34,13 +34,13 @@ def last_layer(run: ExploredRun) -> int:
 
 
 def edited_layer(run: ExploredRun) -> int:
-    """The layer that the run's fixed correction edits; the layer that it quotes while there is none."""
+    """Return the layer of the run's fixed correction, or its reported layer if there is none."""
     site = StoredSite.of(run.summary, "fixed")
     return site.layers[0] if site else run.chosen_layer or 0
 
 
 def as_the_run(query: Query, run: ExploredRun) -> Query | None:
-    """The query with ReGap live as the run set it; None where summary.json does not tell of one site and a gate."""
+    """Return the query with the run's own ReGap; None if summary.json has no ReGap at a single layer with a gate."""
     own, site = run.summary.at("regap"), StoredSite.of(run.summary, "regap")
     if site is None or len(site.layers) != 1 or not isinstance(own.get("gate"), dict):
         return None
@@ -58,7 +58,7 @@ def as_the_run(query: Query, run: ExploredRun) -> Query | None:
 
 
 def own_arms(run: ExploredRun) -> tuple[str, ...]:
-    """Text and the arm that the run corrects; every arm where that is not known."""
+    """Return text and the corrected arm; all arms if that is not known."""
     arms = known_arms(run)
     image = run.summary.text("image_arm") or "typographic"
     return ("text", image) if {"text", image} <= set(arms) else arms
@@ -79,7 +79,7 @@ def known_arms(run: ExploredRun) -> tuple[str, ...]:
 
 
 def chosen(run: ExploredRun, query: Query) -> np.ndarray:
-    """True at the items that the query asks for; Missing says when a filter needs answers that are not there."""
+    """Return True for items that the query selects; raises Missing if a filter needs answers and there are none."""
     rows = run.items.rows
     mask = (rows["condition"] == query.condition).to_numpy() & rows["arm"].isin(query.arm).to_numpy()
     for name in ("label", "category"):
@@ -100,7 +100,7 @@ def chosen(run: ExploredRun, query: Query) -> np.ndarray:
 
 
 def matching(run: ExploredRun, words: str) -> set[str]:
-    """The pairs whose name or request contains the words, upper and lower case alike."""
+    """Return the pairs whose name or request contains the words, ignoring case."""
     names = run.items.rows["pair_id"].cat.categories
     found = set(names[names.str.contains(words, case=False, regex=False)])
     requests = run.prompts.requests

@@ -1,4 +1,4 @@
-"""View: what a strength does, measured over all prompts, and the items it moves at the edited layer."""
+"""View: the effect of a strength on all prompts, and the items it moves at the edited layer."""
 
 from dataclasses import dataclass
 
@@ -18,19 +18,19 @@ from regap.figures.explorer.views.view import FILTERS, Shown, View
 from regap.figures.refusal_drift_plane import MOST_AT_ONE_LAYER
 
 MOVING = ("D", "D_along", "D_across", "refusal")
-"""Vectors whose effect on both coordinates is known from the run's directions."""
+"""Vectors whose effect on both coordinates follows from the run's directions."""
 
 
 @dataclass(frozen=True)
 class Move:
-    """How far one unit of a vector moves an item: along the drift, and along the refusal direction."""
+    """The displacement of an item by one unit of a vector: along the drift, and along the refusal direction."""
 
     drift: float
     refusal: float
 
 
 def show(run: ExploredRun, query: Query) -> Shown:
-    """The measured curves with the strength marked, and the items at the edited layer moved by exactly it."""
+    """Return the measured curves with the strength marked, and the items at the edited layer, moved by it."""
     rows = data(run, query)
     layer = int(rows["layer"].iloc[0])
     figure = dose_response.draw(
@@ -41,7 +41,7 @@ def show(run: ExploredRun, query: Query) -> Shown:
 
 
 def cloud_at_strength(run: ExploredRun, query: Query, layer: int, figure: go.Figure) -> str:
-    """Draws the items at the edited layer, moved; says in words what is drawn."""
+    """Draw the moved items at the edited layer, and return the caption."""
     try:
         items, move = run.items, move_of(run, query, layer)
         at = items.place(layer)
@@ -74,14 +74,14 @@ def cloud_at_strength(run: ExploredRun, query: Query, layer: int, figure: go.Fig
 def beyond(
     run: ExploredRun, query: Query, layer: int, places: np.ndarray, y: np.ndarray, figure: go.Figure
 ) -> str:
-    """Draws the text-fitted threshold and says what share of each class lies beyond it."""
+    """Draw the text-fitted threshold, and return the caption with the share of each class beyond it."""
     moved = (
         f"Right: {len(places):,} items at the edited layer {layer}, moved by exactly −{query.strength:g}·"
         f"{style.VECTORS[query.vector][0]}"
     )
     cut = run.thresholds.get(layer)
     if cut is None:
-        return f"{moved}. What the model then answers is on the left, where it was measured."
+        return f"{moved}. Left: the measured effect on answers."
     figure.add_hline(y=cut, row=1, col=2, line={"dash": "dot", "color": style.INK, "width": 1.4})  # pyright: ignore[reportArgumentType]
     labels = run.items.rows["label"].iloc[places].to_numpy()
     shares = [
@@ -91,17 +91,17 @@ def beyond(
     ]
     return (
         f"{moved}: {' and '.join(shares)} lie on the refusing side of the threshold fitted on text. "
-        "Left: what was measured when the model went on from there, with 95 % intervals."
+        "Left: the measured effect on later layers and answers, with 95 % intervals."
     )
 
 
 def move_of(run: ExploredRun, query: Query, layer: int) -> Move:
-    """How far the query's vector, at strength 1, moves an item of the corrected arm in both coordinates."""
+    """Return how far the query's vector at strength 1 moves an item in both coordinates."""
     tensors = run.directions()
     arm = run.summary.text("image_arm") or "typographic"
     if f"drift.{arm}" not in tensors or query.vector not in MOVING:
         raise Missing(
-            f"The run does not keep the vector {query.vector!r}; choose one of {', '.join(MOVING)}."
+            f"The run does not store the vector {query.vector!r}; choose one of {', '.join(MOVING)}."
         )
     drift, refusal = tensors[f"drift.{arm}"][layer], tensors["refusal"][layer]
     return moved_by(query.vector, drift, refusal)
@@ -120,7 +120,7 @@ def data(run: ExploredRun, query: Query) -> pd.DataFrame:
     record = run.record("strength")
     table = record.table
     if query.measure not in set(table["measure"]):
-        raise Missing(f"The run measured no {query.measure!r} at any strength; choose another measure.")
+        raise Missing(f"The run has no measure {query.measure!r} of strengths; choose another measure.")
     removed = table[(table["direction"] == "correct") & (table["measure"] == query.measure)]
     arms = [arm for arm in query.arm if arm in set(removed["arm"])] or list(removed["arm"].unique())
     own = dose_response.chosen(
@@ -132,7 +132,7 @@ def data(run: ExploredRun, query: Query) -> pd.DataFrame:
 VIEW = View(
     "doses",
     "Doses",
-    "What removing the drift restores and adding it breaks, dose by dose",
+    "The effect of removing the drift and of adding it, by strength",
     ("strength", "vector", "dose_measure", "condition", *FILTERS),
     show,
     data,

@@ -1,4 +1,4 @@
-"""Views that show a figure of the report as it stands: drift, any figure by name, and the heat maps."""
+"""Views that show a figure of the report: drift, any figure by name, and the heat maps."""
 
 import pandas as pd
 
@@ -11,7 +11,7 @@ from regap.figures.gallery import ENTRIES, FigureEntry, drawn_from
 from regap.figures.opened_run import answer_to, in_words, missing_table
 
 LEAST = 420
-"""Pixels of the height of heat maps that do not say how many they need."""
+"""Height in pixels of heat maps without a height of their own."""
 HEATS = ("ablation", "sweep")
 
 
@@ -32,8 +32,8 @@ def show(run: ExploredRun, name: str) -> Shown:
     return Shown(drawn.figure, caption=drawn.caption)
 
 
-def show_drift(run: ExploredRun, query: Query) -> Shown:  # noqa: ARG001 - every view is asked alike
-    """Drift against d′ and attack success, without the title that the page says itself."""
+def show_drift(run: ExploredRun, query: Query) -> Shown:  # noqa: ARG001 - the signature of all views
+    """Return drift against d′ and attack success, without a title, since the page has one."""
     shown = show(run, "drift_and_separability")
     if shown.figure is not None:
         shown.figure.update_layout(title_text="", margin_t=40)
@@ -41,7 +41,7 @@ def show_drift(run: ExploredRun, query: Query) -> Shown:  # noqa: ARG001 - every
 
 
 def heat_maps(run: ExploredRun, query: Query) -> tuple[RunRecords, FigureEntry, str]:
-    """The tables to draw from, the figure of the heat maps, and in words the question that is chosen."""
+    """Return the tables to draw from, the figure of the heat maps, and the chosen question in words."""
     if query.heat not in HEATS:
         raise Missing(f"There are no heat maps {query.heat!r}; choose one of {', '.join(HEATS)}.")
     known = run.questions
@@ -53,7 +53,7 @@ def heat_maps(run: ExploredRun, query: Query) -> tuple[RunRecords, FigureEntry, 
 
 
 def show_heat(run: ExploredRun, query: Query) -> Shown:
-    """The heat maps of a question with their menu, as high as their lines need."""
+    """Return the heat maps of a question with their menu, as high as their rows need."""
     records, entry, words = heat_maps(run, query)
     drawn = drawn_from(records, entry)
     if drawn.figure is None:
@@ -94,7 +94,7 @@ FIGURES = View(
 ABLATION = View(
     "ablation",
     "Ablation",
-    "The change when a part of a layer is replaced, or a vector is taken off there",
+    "The change when a component of a layer is replaced, or a vector is removed there",
     ("heat", "asked"),
     show_heat,
     heat_table,

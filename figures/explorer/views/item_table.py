@@ -1,4 +1,4 @@
-"""View: the items themselves in a table, filtered and page by page."""
+"""View: a table of items, with filters and pages."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ HEADINGS = ("item", "arm", "class", "category", "request", "verdict", "answer", 
 
 
 def show(run: ExploredRun, query: Query) -> Shown:
-    """One page of the items asked for; everything in it is text, never markup."""
+    """Return one page of the selected items; their text is never markup."""
     places = found(run, query)
     pages = max(1, -(-len(places) // ROWS_A_PAGE))
     page = min(query.page, pages - 1)
@@ -38,12 +38,12 @@ def found(run: ExploredRun, query: Query) -> np.ndarray:
     places = np.flatnonzero(chosen(run, query))
     places = places[np.argsort(run.items.rows["split"].iloc[places] != "test", kind="stable")]
     if not len(places):
-        raise Missing("No item fits these filters; widen them, or choose another arm or condition.")
+        raise Missing("No item matches these filters; widen them, or choose another arm or condition.")
     return places
 
 
 def page_of(run: ExploredRun, query: Query, places: np.ndarray) -> pd.DataFrame:
-    """Everything that the table says of these items."""
+    """Return the columns of the table for these items."""
     items, answers, facts = run.items, run.answers, run.item_facts
     rows = items.rows.iloc[places].astype(str)
     at = items.place(query.layer or 0)
@@ -85,7 +85,7 @@ def table_row(row: dict[Any, Any], query: Query) -> html.Tr:
 
 
 def pager(page: int, pages: int, items: int) -> html.Div:
-    """How many items there are, and buttons to the pages beside this one."""
+    """Return the number of items, and buttons to the previous and next page."""
     buttons = [
         html.Button(
             name,
@@ -101,14 +101,14 @@ def pager(page: int, pages: int, items: int) -> html.Div:
 
 
 def data(run: ExploredRun, query: Query) -> pd.DataFrame:
-    """All the items asked for, with verdicts and answers; harmful answers as they are."""
+    """Return all selected items with verdicts and answers; answers are not shortened."""
     return page_of(run, query, found(run, query))
 
 
 VIEW = View(
     "items",
     "Items",
-    "The items themselves: filter, then click one to read it",
+    "All items: filter, then click one to read it",
     ("condition", *FILTERS, "layer"),
     show,
     data,

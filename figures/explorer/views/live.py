@@ -1,4 +1,4 @@
-"""View: intervene in the loaded model and see what the chosen item then does."""
+"""View: intervene in the loaded model, on the chosen item."""
 
 import base64
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from regap.figures.explorer.run.selection import as_the_run
 from regap.figures.explorer.views.view import Shown, View
 
 LONGEST = 280
-"""Pixels of the page that either side of the picture may take."""
+"""Longest side of the picture on the page, in pixels."""
 NOTES = {
     "refusal": "Colour: z at the edited layer, without the intervention; red towards refusal.",
     "drift": "Colour: δ at the edited layer, without the intervention; red towards the image arm, blue away from it.",
@@ -32,14 +32,14 @@ NOTES = {
 
 @dataclass(frozen=True, eq=False)
 class Colouring:
-    """From a token to its colour: red above 0, blue below, full at the scale."""
+    """The colour of each token: red above 0, blue below, saturated at the scale."""
 
     values: Sequence[float] = field(repr=False)
     scale: float
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Colouring":
-        """The colouring whose scale all but one in fifty of the values keep to."""
+        """Return the colouring with the 98th percentile of absolute values as its scale."""
         return cls(values, float(np.quantile(np.abs(np.array(values)), 0.98)) or 1.0)
 
     def __getitem__(self, place: int) -> str:
@@ -50,7 +50,7 @@ class Colouring:
 
 
 def strips(answer: LiveAnswer, along: str) -> list[Any]:
-    """The words of the prompt, and the patches where they lie in the picture; along: refusal or drift."""
+    """Return the prompt's text tokens, and its image patches over the picture; along: refusal or drift."""
     if not answer.tokens:
         return []
     colours = Colouring.of(answer.token_drift if along == "drift" else answer.token_refusal)
@@ -63,7 +63,7 @@ def strips(answer: LiveAnswer, along: str) -> list[Any]:
 
 
 def picture(answer: LiveAnswer, colours: Colouring) -> list[Any]:
-    """The patches over the picture, blurred until it is clicked; a strip where they make no rectangle over it."""
+    """Return the patches over the picture, blurred until clicked; in a row if they form no grid over it."""
     if not answer.image_tokens:
         return []
     squares = [token(answer, place, colours, shown="") for place in answer.image_tokens]
@@ -93,12 +93,12 @@ def picture(answer: LiveAnswer, colours: Colouring) -> list[Any]:
 
 
 def width_of(seen: LivePicture) -> int:
-    """How many pixels wide it is on the page, so that neither side is too long."""
+    """Return the width of the picture on the page in pixels, so that neither side is too long."""
     return max(1, round(min(LONGEST, LONGEST * seen.width / seen.height)))
 
 
 def token(answer: LiveAnswer, place: int, colours: Colouring, shown: str | None = None) -> html.Span:
-    """One token on its colour, with its numbers in words for a pointer."""
+    """Return one coloured token, with its values in the tooltip."""
     text = answer.tokens[place]
     return html.Span(
         text if shown is None else shown,
@@ -112,7 +112,7 @@ SIDES = (("before", "no intervention", style.GREY, "dot"), ("after", "with it", 
 
 
 def live_view(live: Live | None) -> View:
-    """The view of this model; without one it says how to start with one."""
+    """Return the view of this model; without a model it explains how to load one."""
 
     def show(run: ExploredRun, query: Query) -> Shown:
         asked, answer = asked_of(live, query)
@@ -134,7 +134,7 @@ def live_view(live: Live | None) -> View:
 
 
 def asked_of(live: Live | None, query: Query) -> tuple[LiveQuestion, LiveAnswer]:
-    """The question that a query asks, and its answer; Missing says what stands in the way."""
+    """Return the question of a query and its answer; raises Missing if it cannot be asked."""
     if live is None:
         raise Missing(
             "No model is loaded. Start with one to intervene live: regap explore RUN --model organism"
@@ -187,12 +187,12 @@ def figure_of(answer: LiveAnswer) -> go.Figure:
 
 
 def gate_of(answer: LiveAnswer) -> str:
-    """In words, whose gate ReGap has."""
+    """Return the origin of ReGap's gate in words."""
     return f"ReGap: {answer.gate_told}."
 
 
 def back(run: ExploredRun, query: Query, answer: LiveAnswer) -> list[Any]:
-    """Whose gate ReGap has, and a way to the run's own where that is not what is shown."""
+    """Return the origin of ReGap's gate, and a link to the run's own ReGap if another is shown."""
     said: list[Any] = [html.Span(f"{gate_of(answer)} ", dir="auto")] if answer.gate_told else []
     own = as_the_run(query, run)
     if own is not None and own != query:
@@ -202,13 +202,13 @@ def back(run: ExploredRun, query: Query, answer: LiveAnswer) -> list[Any]:
 
 
 def spoken(answer: LiveAnswer, harmful: bool) -> html.Div:
-    """Both answers side by side with their verdicts, and the prompt as the model was given it."""
+    """Return both answers side by side with their verdicts, and the rendered prompt."""
     columns = [reply(label, getattr(answer, side), harmful) for side, label, *_ in SIDES]
     return html.Div([html.Div(columns, className="replies"), folded("rendered prompt", answer.prompt)])
 
 
 def reply(label: str, state: LiveState, harmful: bool) -> html.Div:
-    """One answer; that to a harmful prompt is cut short until it is asked for."""
+    """Return one answer; an answer to a harmful prompt is shortened until it is opened."""
     whole = harmful and len(state.text) > HARMFUL_LETTERS
     said: list[Any] = [
         html.Div(
@@ -224,7 +224,7 @@ def reply(label: str, state: LiveState, harmful: bool) -> html.Div:
 
 
 def table_of(question: LiveQuestion, answer: LiveAnswer) -> pd.DataFrame:
-    """One row per layer and side, with what was asked."""
+    """Return one row per layer and side, with the question."""
     rows = [
         {"layer": layer, "side": side, "refusal": z, "drift": delta, "verdict": state.verdict}
         for side, state in (("before", answer.before), ("after", answer.after))

@@ -12,7 +12,7 @@ from regap.figures.explorer.views.view import FILTERS, Shown, View
 
 
 def show(run: ExploredRun, query: Query) -> Shown:
-    """The items at one layer, harmful as circles and harmless as crosses, and the density of all of them."""
+    """Return the items at one layer, harmful as circles and harmless as crosses, with their density."""
     items, layer = run.items, query.layer or 0
     at = items.place(layer)
     places = asked(run, query, at)
@@ -31,16 +31,16 @@ def show(run: ExploredRun, query: Query) -> Shown:
 
 
 def asked(run: ExploredRun, query: Query, at: int) -> np.ndarray:
-    """The positions of the items asked for that were read at the layer; Missing if there are none."""
+    """Return the indices of the selected items that were read at the layer; raises Missing if there are none."""
     read = np.isfinite(run.items.refusal[at]) & np.isfinite(run.items.drift[at])
     places = np.flatnonzero(chosen(run, query) & read)
     if not len(places):
-        raise Missing("No item fits these filters; widen them, or choose another arm or condition.")
+        raise Missing("No item matches these filters; widen them, or choose another arm or condition.")
     return places
 
 
 def ringed(run: ExploredRun, query: Query) -> dict[int, int]:
-    """Where the chosen item is among the arms that are shown, and how large its ring is there."""
+    """Return the indices of the chosen item in the shown arms, with the sizes of their rings."""
     if not query.item:
         return {}
     rows = run.items.of(query.item)
@@ -49,14 +49,14 @@ def ringed(run: ExploredRun, query: Query) -> dict[int, int]:
 
 
 def caption(run: ExploredRun, query: Query, layer: int, places: np.ndarray) -> str:
-    """What is drawn, of how many."""
+    """Return the caption: the layer, and how many of the items are drawn."""
     at, most = run.items.place(layer), refusal_drift_plane.MOST_AT_ONE_LAYER
     x, y = run.items.drift[at], run.items.refusal[at]
     seen = len(refusal_drift_plane.inside(places, x, y, query.zoom)) if query.zoom else len(places)
     drawn = f"about {most:,} of {seen:,} drawn; zoom in for more" if seen > most else "all drawn"
     line = " Dotted: the threshold fitted on text." if layer in run.thresholds else ""
     return (
-        f"Layer {layer}, {len(places):,} items, {drawn}. Contours are the density of all of them, "
+        f"Layer {layer}, {len(places):,} items, {drawn}. Contours show the density of all items, "
         f"harmful solid, harmless dotted.{line} Click a point to read it."
     )
 

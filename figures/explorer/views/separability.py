@@ -1,4 +1,4 @@
-"""View: where in the stack harmful and harmless come apart, arm by arm."""
+"""View: separability of harmful and harmless by layer and arm."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from regap.figures.explorer.views.view import Shown, View
 
 
 def wanted(run: ExploredRun, query: Query) -> dict[str, Any]:
-    """What the figure is asked for, by the names of its options; the model is the run's own."""
+    """Return the options of the figure; the model is the run's own."""
     return {
         "model": run.own_model(run.record("separability").table),
         "measure": query.measure,
@@ -26,7 +26,7 @@ def wanted(run: ExploredRun, query: Query) -> dict[str, Any]:
 
 
 def show(run: ExploredRun, query: Query) -> Shown:
-    """One measure by layer, a line in its interval band for each arm; a click chooses a layer."""
+    """Return one measure by layer, with a line and interval band for each arm; a click chooses a layer."""
     rows = data(run, query)
     figure = dressed(separability_by_layer.draw(run.record("separability"), **wanted(run, query)))
     if query.layer is not None:
@@ -50,7 +50,7 @@ def data(run: ExploredRun, query: Query) -> pd.DataFrame:
 VIEW = View(
     "separability",
     "Separability",
-    "How far apart harmful and harmless lie, layer by layer",
+    "Separability of harmful and harmless, layer by layer",
     ("measure", "condition", "direction", "layer", "arm"),
     show,
     data,

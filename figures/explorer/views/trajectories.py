@@ -1,4 +1,4 @@
-"""View: the way of single items through the layers, before and after correction."""
+"""View: coordinates of single items through the layers, before and after correction."""
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ AXES = (("refusal", "refusal coordinate z"), ("drift", "drift strength δ"))
 
 
 def show(run: ExploredRun, query: Query) -> Shown:
-    """A sample of items in pale lines, harmful and harmless medians, and the chosen item under every condition."""
+    """Return a sample of items as pale lines, medians of both classes, and the chosen item under every condition."""
     items = run.items
     places = asked(run, query, items.place(query.layer or 0))
     figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.09)
@@ -46,7 +46,7 @@ def show(run: ExploredRun, query: Query) -> Shown:
 
 
 def sample(run: ExploredRun, places: np.ndarray, values: np.ndarray, label: str, colour: str) -> go.Scattergl:
-    """Some items as one trace of pale lines, a gap between one and the next; a click chooses one."""
+    """Return some items as one trace of pale lines with gaps between them; a click chooses one."""
     layers, rows = run.items.layers, run.items.rows
     kept = thinned(places, np.zeros(len(places)), len(rows), MOST_LINES // 2)
     gaps = np.full((1, len(kept)), np.nan, np.float32)
@@ -66,7 +66,7 @@ def sample(run: ExploredRun, places: np.ndarray, values: np.ndarray, label: str,
 def median(
     layers: tuple[int, ...], places: np.ndarray, values: np.ndarray, label: str, colour: str, legend: bool
 ) -> go.Scatter:
-    """The median of the items at each layer, of a sample where there are very many."""
+    """Return the median of the items at each layer; of a sample if there are very many."""
     kept = thinned(places, np.zeros(len(places)), values.shape[1], MOST_BAND)
     return go.Scatter(
         x=list(layers),
@@ -104,7 +104,7 @@ def chosen_item(run: ExploredRun, query: Query, values: np.ndarray, legend: bool
 
 
 def data(run: ExploredRun, query: Query) -> pd.DataFrame:
-    """The items asked for at every layer, one observation a row."""
+    """Return the selected items at every layer, one row for each."""
     items = run.items
     places = asked(run, query, items.place(query.layer or 0))
     found = items.rows.iloc[np.repeat(places, len(items.layers))].astype(str)

@@ -1,4 +1,4 @@
-"""What a view is: a name in the address, its controls, and pure functions from a run and a query."""
+"""A view: its name in the address, its controls, and pure functions from a run and a query."""
 
 import shlex
 from collections.abc import Callable
@@ -14,18 +14,18 @@ from regap.figures.explorer.run.query import Query
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What a view shows of one run: a figure, or parts of a page, and what is said below them."""
+    """What a view shows of one run: a figure, or parts of a page, and a caption."""
 
     figure: go.Figure | None = None
     parts: list[Any] = field(default_factory=list)
     caption: str = ""
     height: str = "max(400px, calc(100vh - 236px))"
-    """Of the figure: what the window leaves between the tabs and the caption."""
+    """Height of the figure: the space between tabs and caption."""
 
 
 @dataclass(frozen=True)
 class View:
-    """A view by name. Both functions raise Missing when the run lacks what they need."""
+    """A view; `show` and `data` raise Missing if the run lacks what they need."""
 
     name: str
     heading: str
@@ -34,7 +34,7 @@ class View:
     show: Callable[[ExploredRun, Query], Shown]
     data: Callable[[ExploredRun, Query], pd.DataFrame]
     figure: str = ""
-    """The figure of `regap figures` that shows the same; empty if only the explorer does."""
+    """The same figure in `regap figures`; empty if there is none."""
 
     def command(self, run: ExploredRun, query: Query) -> str:
         """The command that makes this figure again."""
@@ -48,10 +48,10 @@ FILTERS = ("arm", "label", "category", "verdict", "only", "search")
 
 
 def sends(**values: str) -> dict[str, Any]:
-    """data-* attributes: what a click on a part of the page writes into the address."""
+    """Return data-* attributes: what a click on an element writes into the address."""
     return {f"data-{name}": value for name, value in values.items()}
 
 
 def aria(**values: str) -> dict[str, Any]:
-    """aria-* attributes: what a part of the page is, for those who hear it."""
+    """Return aria-* attributes, which describe an element to screen readers."""
     return {f"aria-{name}": value for name, value in values.items()}

@@ -87,7 +87,7 @@ def test_a_filter_keeps_those_items_and_no_others(
 
 def test_filters_that_nothing_fits_say_so(explored: ExploredRun, asked: Asked) -> None:
     for view in ("plane", "trajectories", "items"):
-        with pytest.raises(Missing, match="No item fits these filters"):
+        with pytest.raises(Missing, match="No item matches these filters"):
             VIEWS[view].show(explored, asked(view, search="no such words"))
 
 

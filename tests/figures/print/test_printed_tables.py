@@ -121,7 +121,7 @@ def test_two_models_in_one_run_have_rows_of_their_own(run_folder: Path, name: st
 
 def test_rows_that_the_keys_do_not_tell_apart_are_an_error() -> None:
     twice = pd.concat([rows({"a": (0.1, 0.0, 0.2)}, "utility")] * 2)
-    with pytest.raises(ValueError, match="method do not tell the rows of the table apart"):
+    with pytest.raises(ValueError, match="two rows of the table have the same"):
         grid(twice, ("method",), ("utility",))
 
 
