@@ -180,7 +180,7 @@ REFUSED: dict[str, tuple[Callable[[Given], Any], str]] = {
     ),
     "a text as a prompt": (
         lambda g: rg.Pair("a", "harmful", "c", "r", "test", {"text": "hello"}),
-        "pair 'a', arm text: 'hello' is no Prompt",
+        "pair 'a', arm text: 'hello' is not a Prompt",
     ),
     "a text as a limit": (lambda g: rg.Limits(prompts="8"), "prompts is '8'; give a whole number"),
     "less than no memory": (lambda g: rg.Limits(bytes_in_memory=-1), "bytes_in_memory is -1"),

@@ -118,7 +118,7 @@ def _table(path: Path) -> pd.DataFrame:
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PairError(
-            f"pairs file {path} is not a valid {path.suffix[1:]} file ({reason}); write it anew"
+            f"pairs file {path} is not a valid {path.suffix[1:]} file ({reason}); write it again"
         ) from None
     if table.empty:
         raise PairError(f"pairs file {path} has no rows; it needs one row per pair and arm")

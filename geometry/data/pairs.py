@@ -104,7 +104,7 @@ class Pair:
         for arm, prompt in self.prompts.items():
             if not isinstance(prompt, Prompt):
                 raise PairError(
-                    f"pair {self.pair_id!r}, arm {arm}: {prompt!r} is no Prompt; write Prompt(text)"
+                    f"pair {self.pair_id!r}, arm {arm}: {prompt!r} is not a Prompt; write Prompt(text)"
                 )
         if not self.cluster:
             object.__setattr__(self, "cluster", self.pair_id)

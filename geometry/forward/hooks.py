@@ -48,7 +48,7 @@ class Edit(Protocol):
 
 
 def as_edits(given: Any) -> tuple[Any, ...]:
-    """Return one edit, or several, as a tuple; raises ConfigError for anything that is no edit."""
+    """Return one edit, or several, as a tuple; raises ConfigError for anything that is not an edit."""
     several = isinstance(given, Iterable) and not isinstance(given, str)
     found: tuple[Any, ...] = tuple(given) if several else (given,)
     for each in found:

@@ -25,10 +25,10 @@ from regap.geometry.models.model import Hooks
 def bridge(model: torch.nn.Module, hooks: Hooks = "blocks") -> TransformerBridge:
     """Return the model under TransformerLens' hooks; it is wrapped in place.
 
-    With "blocks", hooks stand at `blocks.{l}.hook_in` and `blocks.{l}.hook_out` of the decoder and the attention
-    implementation stays as it was chosen. With "all", TransformerLens' adapter of the architecture places every hook
-    that it has, and attention is computed in the eager way. Raises ModelError if no decoder is found, if the model is
-    under hooks already or was compiled, or, with "all", if TransformerLens does not have the architecture.
+    With "blocks", the decoder has hooks only at `blocks.{l}.hook_in` and `blocks.{l}.hook_out`, and the attention
+    implementation stays as it was chosen. With "all", TransformerLens' adapter for the architecture places every hook
+    that it knows, and attention is computed by the eager implementation. Raises ModelError if no decoder is found, if
+    the model already has hooks or was compiled, or, with "all", if TransformerLens does not support the architecture.
     """
     decoder = find_decoder(model)
     check_not_compiled(model)

@@ -12,7 +12,7 @@ from regap.geometry.models.model import Model
 def check_reaches_logits(model: Model) -> None:
     """Raise ModelError unless a change of a block's output changes the logits, tested with two tokens.
 
-    A model that was compiled before, or that hands its work to another, may run without our hooks.
+    A model that was already compiled, or that calls another module in its place, may run without our hooks.
     """
     tokens = two_tokens(model)
     seen: list[int] = []
