@@ -109,6 +109,9 @@ class FigureEntry:
             first = Record(self.table, rows_with(first.table, **chosen))
         records = [first, *(run.records.get(name) for name in self.also)]
         own = {name: given[name] for name in self.options if name in given}
+        if "layer" in own and "layer" in first.table and own["layer"] not in set(first.table["layer"]):
+            there = f"{first.table['layer'].min()} to {first.table['layer'].max()}"
+            raise ValueError(f"layer={own['layer']} was not read; choose a layer from {there}")
         figure = self.file.draw(*records, **self.told(run), **own)
         return figure, self.file.caption(*records, **own)
 

@@ -158,7 +158,7 @@ def generate_each(
     advance = runner.track(f"answers, {arm}", len(prompts) * len(conditions) * draws)
     fitting = BatchSplitter(runner.model)
     for rows in batch_rows(runner.model, prompts, runner.limits.answers, runner.limits.tokens):
-        group = _Group(fitting, [prompts[row] for row in rows], runner.store)
+        group = _Group(fitting, [prompts[row] for row in rows], runner.folder)
         for (name, edits), draw in product(conditions.items(), range(draws)):
             answers = group.answers(edits, _Decoding(max_new_tokens, sampling, draw))
             for row, answer in zip(rows, answers, strict=True):

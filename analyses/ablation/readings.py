@@ -100,7 +100,7 @@ def readings(
 
     Stored batches of the same model, prompts and ablations are not run again.
     """
-    task, limits, folder = _Task(seen, cells, seen.refusal_tokens), seen.runner.limits, seen.runner.store
+    task, limits, folder = _Task(seen, cells, seen.refusal_tokens), seen.runner.limits, seen.runner.folder
     prompts = [pair.prompts[arm] for pair in seen.pairs.test.where(arm=arm)]
     advance = seen.runner.track(f"{len(cells)} ablations, {arm}", len(prompts))
     identity, fitting = digest_of(task.identity), BatchSplitter(seen.model)

@@ -162,7 +162,7 @@ def _family(seen: Measured) -> dict[str, tuple[Measured, Sequence[Judged]]]:
     narrow = config.model_copy(update={"arms": ("text", seen.image_arm), "image_arm": seen.image_arm})
     found = {}
     for name in config.family:
-        runner = runner_of(config, name, seen.runner.store, seen.runner.track)
+        runner = runner_of(config, name, seen.runner.folder, seen.runner.track)
         other = measure_model(runner, seen.pairs, narrow)
         found[name] = (other, other.answers(other.image_arm, {"": []})[""])
     return found

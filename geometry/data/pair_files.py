@@ -152,11 +152,11 @@ def _named(path: Path, table: pd.DataFrame, columns: Mapping[str, str | None]) -
         table = table.assign(text=table["request"])
     if "request" not in table.columns and {"text", "pair_id"} <= set(table.columns):
         table = table.assign(request=_requests(table))
-    missing = [name for name in REQUIRED if name not in table.columns]
+    missing = [name for name in ("pair_id", "label", "text") if name not in table.columns]
     if missing:
         raise PairError(
-            f"pairs file {path} lacks the column {', '.join(missing)}; required are {', '.join(REQUIRED)}: "
-            f'map another column to it, as in columns={{"COLUMN": "{missing[0]}"}}'
+            f"pairs file {path} lacks the column {', '.join(missing)}; required are pair_id, label, and text or "
+            f'request: map another column to it, as in columns={{"COLUMN": "{missing[0]}"}}'
         )
     unknown = [name for name in table.columns if name not in REQUIRED + OPTIONAL]
     if unknown:

@@ -78,7 +78,7 @@ def capture(
     found = {}
     for arm, having in wanted.items():
         prompts = [pair.prompts[arm] for pair in having]
-        kept = Store(runner.store / model_folder(runner.model.fingerprint) / arm) if runner.store else None
+        kept = Store(runner.folder / model_folder(runner.model.fingerprint) / arm) if runner.folder else None
         task = _Task(runner.model, prompts, tuple(edits), chosen, position, kept)
         groups = batch_rows(runner.model, prompts, runner.limits.prompts, runner.limits.tokens)
         held = _held(task, groups, runner.limits.bytes_in_memory, advance)

@@ -43,9 +43,14 @@ class Runner:
 
     model: Model
     limits: Limits = Limits()
-    store: Path | None = None
+    store: str | Path | None = None
     """Folder of computed states and answers, so that none is computed twice; None to keep nothing."""
     track: Tracker = field(default=silent, repr=False)
+
+    @property
+    def folder(self) -> Path | None:
+        """The store as a path."""
+        return None if self.store is None else Path(self.store)
 
     @classmethod
     def of(cls, given: "Model | Runner") -> "Runner":
@@ -62,8 +67,8 @@ class Runner:
 
     def kept_in(self, store: str | Path | None) -> "Runner":
         """Return the same runner with results kept in this folder."""
-        return replace(self, store=None if store is None else Path(store))
+        return replace(self, store=store)
 
     def within(self, name: str) -> "Runner":
         """Return the same runner with results kept in this subfolder of its store, if it has a store."""
-        return self.kept_in(self.store / name if self.store else None)
+        return self.kept_in(self.folder / name if self.folder else None)

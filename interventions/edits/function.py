@@ -68,6 +68,12 @@ class FunctionEdit:
                 f"edit {self.name!r} has positions 'last', and its function changes other tokens; change "
                 "only [:, -1], or give positions='all'"
             )
+        alone = self.function(states[:, -1:].clone().to(weight.device)).cpu()
+        if self.only_last and not torch.allclose(alone[:, -1], found[:, -1].cpu(), rtol=1e-2, atol=1e-3):
+            raise ModelError(
+                f"edit {self.name!r} has positions 'last', and its function reads other tokens, which are not in a "
+                "pass of the last token; give positions='all', and change only [:, -1]"
+            )
 
     def _hook(self, batch: Batch) -> Callable[[Tensor], Tensor | None]:
         where = position_rule(self.site, batch)
@@ -100,7 +106,7 @@ class FunctionEdit:
 def edit(
     function: Callable[[Residual], Residual],
     layers: Sequence[int] | int,
-    positions: Positions = "last",
+    positions: Positions = "all",
     phase: Phase = "prefill",
     norm: Norm = "plain",
     name: str = "",
@@ -108,7 +114,8 @@ def edit(
     """Return the edit h <- function(h) at the outputs of these layers, 0-based.
 
     The function receives the residual stream [prompt, token, d_model] of a pass and returns the same shape. At
-    positions "last" it may change only the last token, which is tested on random states first.
+    positions "last" passes of the last token are enough, which is faster; the function may then read and change only
+    that token, and this is tested on random states first.
     """
     if not callable(function):
         raise ConfigError(f"function is {function!r}; give a function of the residual stream")

@@ -164,12 +164,14 @@ def test_a_table_without_rows(tmp_path: Path) -> None:
 def test_a_column_that_is_missing(column: str, tmp_path: Path) -> None:
     row = {name: value for name, value in TEXT.items() if name != column}
     message = refusal(written(tmp_path, [row]))
-    assert f"lacks the column {column}; required are pair_id, label, request, text: map another" in message
+    assert (
+        f"lacks the column {column}; required are pair_id, label, and text or request: map another" in message
+    )
 
 
 def test_a_table_without_request_and_without_text(tmp_path: Path) -> None:
     row = {name: TEXT[name] for name in ("pair_id", "arm", "label")}
-    assert "lacks the column request, text; required are" in refusal(written(tmp_path, [row]))
+    assert "lacks the column text; required are" in refusal(written(tmp_path, [row]))
 
 
 def test_the_least_that_a_table_must_have() -> None:

@@ -123,7 +123,7 @@ def test_unusual_pictures_reach_the_model(tiny: Model, tiny_pairs: Pairs) -> Non
 def test_a_run_that_is_killed_goes_on_and_ends_in_the_same_bits_and_bytes(
     tiny: Model, tiny_pairs: Pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = capture(Runner(tiny, Limits(prompts=5), store=tmp_path / "whole"), tiny_pairs)
+    whole = capture(Runner(tiny, Limits(prompts=5), store=str(tmp_path / "whole")), tiny_pairs)
     counted = Counted(monkeypatch)
 
     def kill(done: int) -> None:

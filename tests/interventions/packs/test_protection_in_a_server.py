@@ -307,15 +307,23 @@ def test_a_function_does_what_the_shift_does(model: Any, drift: Drift, tiny: Mod
 
     with drift_shift(drift, layers=[1], strength=3.0).on(model):
         expected = model.generate(**pictured.inputs, **GREEDY)
-    function = regap.edit(without, layers=[1])
+    function = regap.edit(without, layers=[1], positions="last")
     with function.on(model):
         assert torch.equal(model.generate(**pictured.inputs, **GREEDY), expected)
-    assert function.only_last and function.identity == regap.edit(without, layers=[1]).identity
+    assert (
+        function.only_last and function.identity == regap.edit(without, layers=[1], positions="last").identity
+    )
     with pytest.raises(PackError, match="is a function and cannot be saved"):
         function.save("somewhere")
 
 
+def mean_at_the_last(states: torch.Tensor) -> torch.Tensor:
+    states[:, -1] = states.mean(1)
+    return states
+
+
 WRONG = {
+    "reads other tokens, which are not in a pass": mean_at_the_last,
     "changes other tokens; change": lambda states: states + 1,
     "returns .* torch.float64 for states": lambda states: states.double(),
     r"returns \[2, 3, 1\]": lambda states: states[..., :1],
@@ -328,7 +336,7 @@ def test_a_function_that_does_not_fit_is_refused_before_it_is_used(
     message: str, function: Any, tiny: Model, words: Batch, unchecked: None
 ) -> None:
     with pytest.raises(ModelError, match=message):
-        edit_of_function(function, layers=[1]).hooks(tiny, words)
+        edit_of_function(function, layers=[1], positions="last").hooks(tiny, words)
 
 
 def test_vectors_of_another_width_are_refused_and_never_spread_out(
