@@ -1,0 +1,53 @@
+"""Whatever is asked of a finished run, nothing that it holds already is changed or lost."""
+
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from regap.analyses.runs.questions import questions_of
+from regap.geometry.data.pair_files import write_pairs
+from regap.organism.prompts import HeldOut, held_out_pairs
+
+TWICE = {
+    "judge": (["--judge", "refusal_phrases"], ["--judge", "advbench_phrases"]),
+    "sweep": (["--vector", "D", "--layers", "5"], ["--vector", "random", "--layers", "5"]),
+    "calibrate": (["--signal", "z_before"], ["--signal", "z_after"]),
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from regap.analyses.runs.config import RunConfig
+    from regap.analyses.runs.every_analysis import run
+
+    path = tmp_path_factory.mktemp("finished")
+    write_pairs(held_out_pairs(HeldOut(5, 5, 5, arms=("typographic",))), path / "pairs.parquet")
+    settings = {"pairs": str(path / "pairs.parquet"), "out": str(path / "run"), "max_new_tokens": 8}
+    run(RunConfig.model_validate(settings))
+    return path / "run"
+
+
+def answers_of(run: Path) -> dict[str, str]:
+    """Every table, and what was asked for it, with its digest."""
+    found = [
+        *run.glob("tables/*"),
+        *run.glob("asked/*/tables/*"),
+        *run.glob("edits/*/*"),
+        run / "summary.json",
+    ]
+    return {str(path.relative_to(run)): sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+@pytest.mark.parametrize("command", TWICE)
+def test_a_second_question_keeps_the_answer_of_the_first(regap, command: str, finished: Path) -> None:
+    for place, flags in enumerate(TWICE[command], 1):
+        before = answers_of(finished)
+        code, error, _ = regap(command, finished, *flags)
+        assert code == 0, error
+        after = answers_of(finished)
+        assert before.items() <= after.items() and len(after) > len(before)
+        assert len([one for one in questions_of(finished) if one.command == command]) == place
+    code, error, _ = regap(command, finished, *TWICE[command][0])
+    assert code == 0 and answers_of(finished) == after, error
+    assert questions_of(finished)[0].command == command
