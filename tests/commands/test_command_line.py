@@ -146,7 +146,7 @@ def test_an_out_folder_of_another_model_is_refused_and_kept(regap, tmp_path, pai
 def test_an_out_folder_with_other_files_is_refused(regap, tmp_path, pairs_file):
     (tmp_path / "thesis.txt").write_text("mine")
     code, error, _ = regap("run", "--pairs", pairs_file, "--out", tmp_path)
-    assert (code, "holds files that are no run" in error) == (2, True)
+    assert (code, "holds files that are not a run" in error) == (2, True)
 
 
 def test_a_full_disk_is_one_line_and_the_run_goes_on_later(regap, tmp_path, pairs_file, monkeypatch):
