@@ -156,14 +156,15 @@ def _named(path: Path, table: pd.DataFrame, columns: Mapping[str, str | None]) -
     if missing:
         raise PairError(
             f"pairs file {path} lacks the column {', '.join(missing)}; required are pair_id, label, and text or "
-            f'request: map another column to it, as in columns={{"COLUMN": "{missing[0]}"}}'
+            f'request: map another column to it, as in columns={{"COLUMN": "{missing[0]}"}} (--columns '
+            f"COLUMN={missing[0]})"
         )
     unknown = [name for name in table.columns if name not in REQUIRED + OPTIONAL]
     if unknown:
         raise PairError(
             f"pairs file {path} has the unknown column {', '.join(unknown)}; "
             f"known are {', '.join(REQUIRED + OPTIONAL)}: rename or remove it, or map it, as in "
-            f'columns={{"{unknown[0]}": None}} to leave it out'
+            f'columns={{"{unknown[0]}": None}} (--columns {unknown[0]}=) to leave it out'
         )
     return table
 
