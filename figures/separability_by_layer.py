@@ -55,7 +55,6 @@ def draw(
     menu = measure_menu(measures, drawn, "layer", lambda name: {"yaxis.title.text": style.MEASURES[name]})
     figure.update_layout(updatemenus=[*menu, *view_menu(found, owner)])
     if layer is not None:
-        rows_with(separability.table, layer=layer)
         figure.add_vline(**marked_at(layer, f"layer {layer}"))
     elif chosen_layer is not None:
         figure.add_vline(**marked_at(chosen_layer, f"chosen layer {chosen_layer}"))

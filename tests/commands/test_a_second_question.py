@@ -41,8 +41,9 @@ def answers_of(run: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("command", TWICE)
 def test_a_second_question_keeps_the_answer_of_the_first(regap, command: str, finished: Path) -> None:
+    after = answers_of(finished)
     for place, flags in enumerate(TWICE[command], 1):
-        before = answers_of(finished)
+        before = after
         code, error, _ = regap(command, finished, *flags)
         assert code == 0, error
         after = answers_of(finished)
