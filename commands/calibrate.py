@@ -36,7 +36,7 @@ def calibrate(
     with progress() as track:
         opened = run_of(run, settled if run else flags, track)
         found = calibrate_run(opened, held_out=held_out, **recipe)
-    choice = found.study.choice
+    choice = found.calibrated.choice
     table = Table("reads", "passes", "best recipe", "refused %", "of harmless %", box=None, pad_edge=False)
     kinds = {(one.recipe.signal, one.recipe.passes): one for one in reversed(choice.trials)}
     for (kind, passes), one in sorted(kinds.items(), key=lambda each: -each[1].on_harmful):
@@ -44,7 +44,7 @@ def calibrate(
         table.add_row(kind, passes, str(one.recipe).partition("; ")[0], *shares)
     Console(width=max(screen.width, WIDTH), highlight=False).print(table)
     screen.print(f"\n[bold]chosen:[/] {escape(choice.why)}", soft_wrap=True)
-    fixed = found.study.fixed
+    fixed = found.calibrated.fixed
     screen.print(
         f"best fixed strength: {fixed.strength:g} {fixed.name} at block {fixed.site.layers[0]}: "
         f"{found.fixed_refusal:.1%} of harmful calibration images refused at "

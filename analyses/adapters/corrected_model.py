@@ -42,10 +42,10 @@ class CorrectedModel:
 
 def corrected_model(run: str | Path, condition: str) -> CorrectedModel:
     """Return the model of a finished run under one of its conditions: baseline, fixed or regap."""
-    study = open_run(run).calibrated
-    if condition not in study.conditions:
-        raise ConfigError(f"condition is {condition!r}; choose one of {', '.join(study.conditions)}")
-    return CorrectedModel(study.seen.model, tuple(study.conditions[condition]))
+    calibrated = open_run(run).calibrated
+    if condition not in calibrated.conditions:
+        raise ConfigError(f"condition is {condition!r}; choose one of {', '.join(calibrated.conditions)}")
+    return CorrectedModel(calibrated.seen.model, tuple(calibrated.conditions[condition]))
 
 
 def prompt_of(messages: Sequence[Mapping[str, Any]]) -> Prompt:

@@ -18,7 +18,7 @@ class CalibratedRecipe:
     """The answer with the table `recipes`, the best fixed correction and the chosen recipe."""
 
     question: Question
-    study: Calibrated
+    calibrated: Calibrated
     fixed_refusal: float
     """Share of harmful calibration images that are refused with the fixed correction."""
     fixed_over_refusal: float
@@ -40,17 +40,20 @@ def calibrate_run(
             "held_out needs unused test pairs, and this run has answered its own; give --model and a new folder"
         )
     own = changed_config(run.config, false_refusals=false_refusals, signal=signal)
-    study = replace(calibrate(replace(run.measured, config=own)), first_tokens=True)
-    records, claim = [recipes_record([study.choice], study.seen.model.name, study.seen.image_arm)], None
+    calibrated = replace(calibrate(replace(run.measured, config=own)), first_tokens=True)
+    records, claim = (
+        [recipes_record([calibrated.choice], calibrated.seen.model.name, calibrated.seen.image_arm)],
+        None,
+    )
     if held_out:
-        finding = regap_against_fixed.run(study)
+        finding = regap_against_fixed.run(calibrated)
         claim = finding.claim
         kept = {record.name: record for record in (*records, *finding.records, claims_record([claim]))}
         records = list(kept.values())
     settings = {"false_refusals": own.false_refusals, "signal": own.signal, "held_out": held_out}
     question = save_answer(run.folder, "calibrate", settings, records)
-    evidence = study.readings.evidence
-    fixed = Removal(study.fixed.site.layers[0], study.fixed.strength)
+    evidence = calibrated.readings.evidence
+    fixed = Removal(calibrated.fixed.site.layers[0], calibrated.fixed.strength)
     refused = evidence.refusals(fixed).double()
     shares = [float(refused[which].mean()) for which in (evidence.harmful, ~evidence.harmful)]
-    return CalibratedRecipe(question, study, shares[0], shares[1], claim)
+    return CalibratedRecipe(question, calibrated, shares[0], shares[1], claim)

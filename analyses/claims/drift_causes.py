@@ -56,26 +56,30 @@ class Dose:
         return f"{self.direction} {self.vector} {self.alpha:g}"
 
 
-def run(study: Calibrated) -> Finding:
+def run(calibrated: Calibrated) -> Finding:
     """Return the dose-response table and the claim."""
-    seen = study.seen
+    seen = calibrated.seen
     asked = seen.pairs.test.where(arm=seen.image_arm).first(seen.config.dose_pairs)
     rows, judged = [], {}
     for direction, arm in (("correct", seen.image_arm), ("induce", "text")):
-        doses = _doses(study, direction)
-        judged |= study.answers(arm, {dose.name: [dose.shift] for dose in doses}, asked)
-        rows += [{**row, "arm": arm} for row in _geometry_rows(study, arm, doses)]
-        rows += [{**row, "arm": arm} for row in _outcome_rows(study, doses, judged)]
+        doses = _doses(calibrated, direction)
+        judged |= calibrated.answers(arm, {dose.name: [dose.shift] for dose in doses}, asked)
+        rows += [{**row, "arm": arm} for row in _geometry_rows(calibrated, arm, doses)]
+        rows += [{**row, "arm": arm} for row in _outcome_rows(calibrated, doses, judged)]
     rows += [
-        {**row, "vector": name} for row in rows if not row["alpha"] for name in vectors(study) if name != "D"
+        {**row, "vector": name}
+        for row in rows
+        if not row["alpha"]
+        for name in vectors(calibrated)
+        if name != "D"
     ]
-    table = pd.DataFrame(rows).assign(model=seen.model.name, layer=study.fixed.site.layers[0])
-    return Finding(_claim(judged, study.seen.config.seed), (Record("strength", table),))
+    table = pd.DataFrame(rows).assign(model=seen.model.name, layer=calibrated.fixed.site.layers[0])
+    return Finding(_claim(judged, calibrated.seen.config.seed), (Record("strength", table),))
 
 
-def vectors(study: Calibrated) -> dict[str, Drift]:
+def vectors(calibrated: Calibrated) -> dict[str, Drift]:
     """Return D, its parts, and the controls of the same length."""
-    return vectors_of(study.seen)
+    return vectors_of(calibrated.seen)
 
 
 def vectors_of(seen: Measured) -> dict[str, Drift]:
@@ -92,19 +96,19 @@ def vectors_of(seen: Measured) -> dict[str, Drift]:
     }
 
 
-def _doses(study: Calibrated, direction: str) -> list[Dose]:
+def _doses(calibrated: Calibrated, direction: str) -> list[Dose]:
     sign = 1.0 if direction == "correct" else -1.0
     return [
-        Dose(direction, name, alpha, fixed_correction(vector, study.fixed.site, sign * alpha))
-        for name, vector in vectors(study).items()
-        for alpha in (0.0, *study.seen.config.strengths)
+        Dose(direction, name, alpha, fixed_correction(vector, calibrated.fixed.site, sign * alpha))
+        for name, vector in vectors(calibrated).items()
+        for alpha in (0.0, *calibrated.seen.config.strengths)
         if alpha or name == "D"  # at strength 0 all vectors are alike
     ]
 
 
-def _geometry_rows(study: Calibrated, arm: str, doses: Sequence[Dose]) -> Iterator[dict[str, object]]:
+def _geometry_rows(calibrated: Calibrated, arm: str, doses: Sequence[Dose]) -> Iterator[dict[str, object]]:
     """Yield separability at the last block, which comes after the edit, so that recovery shows there."""
-    seen, last = study.seen, study.seen.model.layers - 1
+    seen, last = calibrated.seen, calibrated.seen.model.layers - 1
     test = seen.pairs.test.where(arm=arm)
     harmful = torch.tensor([pair.label == "harmful" for pair in test])
     clusters = [pair.cluster for pair in test]
@@ -121,10 +125,10 @@ def _geometry_rows(study: Calibrated, arm: str, doses: Sequence[Dose]) -> Iterat
 
 
 def _outcome_rows(
-    study: Calibrated, doses: Sequence[Dose], judged: Mapping[str, Sequence[Judged]]
+    calibrated: Calibrated, doses: Sequence[Dose], judged: Mapping[str, Sequence[Judged]]
 ) -> Iterator[dict[str, object]]:
     for dose in doses:
-        found = outcomes(judged[dose.name], study.seen.config.seed)
+        found = outcomes(judged[dose.name], calibrated.seen.config.seed)
         for measure in REPORTED:
             if measure in found:
                 yield _row(dose, measure) | vars(found[measure])

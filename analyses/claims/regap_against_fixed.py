@@ -73,7 +73,7 @@ Points = Mapping[float, Answers]
 class _Asked:
     """Answers of test pairs under all chosen corrections."""
 
-    study: Calibrated
+    calibrated: Calibrated
     evidence: Evidence = field(repr=False)
     judged: Mapping[Removals, Answers] = field(repr=False)
 
@@ -90,26 +90,26 @@ class _Asked:
         return tuple(after if gate else before for after, before, gate in pairs)
 
 
-def run(study: Calibrated) -> Finding:
+def run(calibrated: Calibrated) -> Finding:
     """Return outcomes of every method and budget, frontiers, advantages, and the claim."""
-    trials = {name: _chosen(study, allowed) for name, allowed in RIVALS.items()}
-    fixed = {budget: best_fixed(study.readings.evidence, budget) for budget in BUDGETS}
-    ceilings = _ceilings(study)
+    trials = {name: _chosen(calibrated, allowed) for name, allowed in RIVALS.items()}
+    fixed = {budget: best_fixed(calibrated.readings.evidence, budget) for budget in BUDGETS}
+    ceilings = _ceilings(calibrated)
     removals = [ends(trial.recipe) for found in trials.values() for trial in found.values()]
     needed = [each for both in removals for each in both] + [(one.correction,) for one in ceilings.values()]
-    curve = [(Removal(study.fixed.site.layers[0], strength),) for strength in _fine(study)]
-    asked = _ask(study, [(), *needed, *curve, *((each,) for each in fixed.values())], trials)
+    curve = [(Removal(calibrated.fixed.site.layers[0], strength),) for strength in _fine(calibrated)]
+    asked = _ask(calibrated, [(), *needed, *curve, *((each,) for each in fixed.values())], trials)
     points = {name: {at: asked.under(one) for at, one in found.items()} for name, found in trials.items()}
-    states = study.seen.states[study.seen.image_arm].test
+    states = calibrated.seen.states[calibrated.seen.image_arm].test
     points["probe_image"] = {
         budget: asked.gated(one.opens(states), (one.correction,)) for budget, one in ceilings.items()
     }
     chosen = {budget: asked.judged[(each,)] for budget, each in fixed.items()}
-    points["regap"] = {**points["regap"], **_as_set(study)}
+    points["regap"] = {**points["regap"], **_as_set(calibrated)}
     strengths = {
         each: asked.judged[each] for each in dict.fromkeys([*curve, *((x,) for x in fixed.values())])
     }
-    return _finding(study, asked.judged[()], strengths, chosen, points)
+    return _finding(calibrated, asked.judged[()], strengths, chosen, points)
 
 
 def ends(recipe: Recipe) -> tuple[Removals, Removals]:
@@ -118,28 +118,30 @@ def ends(recipe: Recipe) -> tuple[Removals, Removals]:
     return stays, (*stays, recipe.correction)
 
 
-def _chosen(study: Calibrated, allowed: Allowed) -> dict[float, Trial]:
-    recipes = [trial.recipe for trial in study.choice.trials if allowed(trial.recipe)]
-    return {budget: choose(study.readings, recipes, budget).winner for budget in BUDGETS} if recipes else {}
+def _chosen(calibrated: Calibrated, allowed: Allowed) -> dict[float, Trial]:
+    recipes = [trial.recipe for trial in calibrated.choice.trials if allowed(trial.recipe)]
+    return (
+        {budget: choose(calibrated.readings, recipes, budget).winner for budget in BUDGETS} if recipes else {}
+    )
 
 
-def _ceilings(study: Calibrated) -> dict:
-    seen, layer = study.seen, study.fixed.site.layers[0]
+def _ceilings(calibrated: Calibrated) -> dict:
+    seen, layer = calibrated.seen, calibrated.fixed.site.layers[0]
     states = seen.states[seen.image_arm].calibration
-    probes = image_probes(study.readings, states, [layer, seen.model.layers - 1], seen.config.seed)
+    probes = image_probes(calibrated.readings, states, [layer, seen.model.layers - 1], seen.config.seed)
     corrections = [Removal(layer, strength) for strength in seen.config.strengths]
-    return {budget: ceiling(study.readings, probes, corrections, budget) for budget in BUDGETS}
+    return {budget: ceiling(calibrated.readings, probes, corrections, budget) for budget in BUDGETS}
 
 
-def _fine(study: Calibrated) -> list[float]:
-    return sorted({*FINE, *study.seen.config.strengths})
+def _fine(calibrated: Calibrated) -> list[float]:
+    return sorted({*FINE, *calibrated.seen.config.strengths})
 
 
 def _ask(
-    study: Calibrated, removals: Sequence[Removals], trials: Mapping[str, Mapping[float, Trial]]
+    calibrated: Calibrated, removals: Sequence[Removals], trials: Mapping[str, Mapping[float, Trial]]
 ) -> _Asked:
     """Return answers of test pairs under all removals, and their coordinates after every chosen probe."""
-    seen = study.seen
+    seen = calibrated.seen
     probes = [trial.recipe.probe for found in trials.values() for trial in found.values()]
     read = [(), *((probe,) for probe in dict.fromkeys(probes) if probe.strength)]
     evidence = gather(seen, seen.pairs.test, read, "reading test images for the gates")
@@ -147,26 +149,26 @@ def _ask(
         each: [removal.shift(seen.drift, seen.refusal) for removal in each]
         for each in dict.fromkeys(removals)
     }
-    found = study.answers(seen.image_arm, {str(i): each for i, each in enumerate(edits.values())})
-    return _Asked(study, evidence, dict(zip(edits, found.values(), strict=True)))
+    found = calibrated.answers(seen.image_arm, {str(i): each for i, each in enumerate(edits.values())})
+    return _Asked(calibrated, evidence, dict(zip(edits, found.values(), strict=True)))
 
 
-def _as_set(study: Calibrated) -> Points:
+def _as_set(calibrated: Calibrated) -> Points:
     """Return the answers under the edit that the run reports, at its own budget."""
-    found = study.answers(study.seen.image_arm, {"regap": [study.regap]})["regap"]
-    return {study.seen.config.false_refusals: found}
+    found = calibrated.answers(calibrated.seen.image_arm, {"regap": [calibrated.regap]})["regap"]
+    return {calibrated.seen.config.false_refusals: found}
 
 
 def _finding(
-    study: Calibrated,
+    calibrated: Calibrated,
     none: Answers,
     fixed: Mapping[Removals, Answers],
     chosen: Points,
     points: Mapping[str, Points],
 ) -> Finding:
-    seed = study.seen.config.seed
+    seed = calibrated.seen.config.seed
     settings = {"none": {"alpha=0": none}, "fixed": {}, "fixed_chosen": _by_budget(chosen)}
-    layer = study.fixed.site.layers[0]
+    layer = calibrated.fixed.site.layers[0]
     for (removal,), answers in fixed.items():
         if removal.layer == layer:
             settings["fixed"][f"alpha={removal.strength:g}"] = answers
@@ -183,11 +185,11 @@ def _finding(
     hulls |= {name: Curve([none, *found.values()], seed) for name, found in points.items() if found}
     n = sum(one.pair.label == "harmful" for one in none)
     advantages = list(_advantages(points, chosen, hulls["fixed"], n, seed))
-    named = {"model": study.seen.model.name, "arm": study.seen.image_arm}
+    named = {"model": calibrated.seen.model.name, "arm": calibrated.seen.image_arm}
     tables = {"adaptive": rows, "frontier": list(_frontier(hulls, n)), "advantage": advantages}
     records = [Record(name, pd.DataFrame(each).assign(**named)) for name, each in tables.items()]
     claim = _claim(points, hulls, difference(none, points["regap"][STRICTEST], "utility", seed), n, seed)
-    recipes = recipes_record([study.choice], study.seen.model.name, study.seen.image_arm)
+    recipes = recipes_record([calibrated.choice], calibrated.seen.model.name, calibrated.seen.image_arm)
     return Finding(claim, (*records, recipes))
 
 

@@ -43,30 +43,32 @@ CRITERION = (
 TRACED = ("D", "D_along", "D_across", "random", "refusal")
 
 
-def run(study: Calibrated) -> Finding:
+def run(calibrated: Calibrated) -> Finding:
     """Return traces by layer, the AUROC of each signal, rho from every block, and the claim."""
-    test = study.seen.states[study.seen.image_arm].test
-    block = chosen_block(study)
+    test = calibrated.seen.states[calibrated.seen.image_arm].test
+    block = chosen_block(calibrated)
     weights = Resamples.of(
-        test.clusters, test.harmful, study.seen.config.resamples, study.seen.config.seed
+        test.clusters, test.harmful, calibrated.seen.config.resamples, calibrated.seen.config.seed
     ).weights
-    traces = {name: _traces(study, name, block) for name in TRACED}
-    rows = [row for name, found in traces.items() for row in _trace_rows(study, name, found, weights, block)]
-    signals = _signals(study, traces["D"])
+    traces = {name: _traces(calibrated, name, block) for name in TRACED}
+    rows = [
+        row for name, found in traces.items() for row in _trace_rows(calibrated, name, found, weights, block)
+    ]
+    signals = _signals(calibrated, traces["D"])
     aurocs = {name: auroc(signal[:, None], test.harmful, weights)[:, 0] for name, signal in signals.items()}
     detectors = [{"signal": name, **vars(estimate(draws, len(test)))} for name, draws in aurocs.items()]
-    named = {"model": study.seen.model.name, "arm": study.seen.image_arm}
+    named = {"model": calibrated.seen.model.name, "arm": calibrated.seen.image_arm}
     tables = (
         Record("self_rectification", pd.DataFrame(rows).assign(**named)),
         Record("detectors", pd.DataFrame(detectors).assign(**named)),
-        Record("rectification_by_block", pd.DataFrame(_block_rows(study, weights)).assign(**named)),
+        Record("rectification_by_block", pd.DataFrame(_block_rows(calibrated, weights)).assign(**named)),
     )
     return Finding(_claim(test, traces, aurocs, weights, block), tables)
 
 
-def chosen_block(study: Calibrated) -> int:
+def chosen_block(calibrated: Calibrated) -> int:
     """Return the block from which rho detects harmful calibration images best; the earliest on ties."""
-    evidence, last = study.readings.evidence, study.seen.model.layers - 1
+    evidence, last = calibrated.readings.evidence, calibrated.seen.model.layers - 1
     one = torch.ones(1, len(evidence.harmful), dtype=torch.float64)
     found = []
     for block in range(last):
@@ -75,24 +77,24 @@ def chosen_block(study: Calibrated) -> int:
     return max(range(last), key=lambda block: found[block])
 
 
-def _later(study: Calibrated, block: int) -> tuple[int, ...]:
-    return tuple(range(block + 1, study.seen.model.layers))
+def _later(calibrated: Calibrated, block: int) -> tuple[int, ...]:
+    return tuple(range(block + 1, calibrated.seen.model.layers))
 
 
-def _traces(study: Calibrated, name: str, block: int) -> Traces:
-    seen = study.seen
-    probe = fixed_correction(vectors(study)[name], Site((block,)), 1.0)
-    later = _later(study, block)
+def _traces(calibrated: Calibrated, name: str, block: int) -> Traces:
+    seen = calibrated.seen
+    probe = fixed_correction(vectors(calibrated)[name], Site((block,)), 1.0)
+    later = _later(calibrated, block)
     return traces_of(seen.runner, seen.pairs.test, seen.image_arm, probe, seen.refusal, later)
 
 
-def _block_rows(study: Calibrated, weights: Tensor) -> Iterator[dict[str, object]]:
+def _block_rows(calibrated: Calibrated, weights: Tensor) -> Iterator[dict[str, object]]:
     """Yield gap and AUROC of rho on test images, for D and a random vector, from every block but the last."""
-    seen = study.seen
+    seen = calibrated.seen
     test = seen.states[seen.image_arm].test
     blocks = range(seen.model.layers - 1)
     shifts = {
-        (name, block): fixed_correction(vectors(study)[name], Site((block,)), 1.0)
+        (name, block): fixed_correction(vectors(calibrated)[name], Site((block,)), 1.0)
         for name in ("D", "random")
         for block in blocks
     }
@@ -115,20 +117,22 @@ def _block_rows(study: Calibrated, weights: Tensor) -> Iterator[dict[str, object
 
 
 def _trace_rows(
-    study: Calibrated, name: str, traces: Traces, weights: Tensor, block: int
+    calibrated: Calibrated, name: str, traces: Traces, weights: Tensor, block: int
 ) -> Iterator[dict[str, object]]:
-    test = study.seen.states[study.seen.image_arm].test
+    test = calibrated.seen.states[calibrated.seen.image_arm].test
     measured = {"z_before": traces.before, "z_after": traces.after, "change": traces.after - traces.before}
     for label, mask in (("harmful", test.harmful), ("harmless", ~test.harmful)):
         for measure, values in measured.items():
             draws = mean_draws(values[mask], weights[:, mask])
-            for layer, found in zip(_later(study, block), estimates(draws, int(mask.sum())), strict=True):
+            for layer, found in zip(
+                _later(calibrated, block), estimates(draws, int(mask.sum())), strict=True
+            ):
                 yield {"vector": name, "label": label, "layer": layer, "measure": measure, **vars(found)}
 
 
-def _signals(study: Calibrated, traces: Traces) -> dict[str, Tensor]:
+def _signals(calibrated: Calibrated, traces: Traces) -> dict[str, Tensor]:
     """Return every signal on every test prompt; probes are read at the layer chosen on calibration text."""
-    seen = study.seen
+    seen = calibrated.seen
     test = seen.states[seen.image_arm].test
     column = test.layers.index(seen.layer)
     fitted = {

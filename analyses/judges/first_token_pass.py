@@ -43,15 +43,15 @@ def first_token_pass(run: Run, stored: StoredAnswers) -> FirstTokens:
 
     Raises ConfigError if the model that the settings name is no longer the one that answered.
     """
-    study = run.calibrated
+    calibrated = run.calibrated
     arms: dict[str, dict[str, Sequence[Edit]]] = {}
     for one in stored.answers:
-        if one.condition in study.conditions:
-            arms.setdefault(one.arm, {})[one.condition] = study.conditions[one.condition]
+        if one.condition in calibrated.conditions:
+            arms.setdefault(one.arm, {})[one.condition] = calibrated.conditions[one.condition]
     scores: dict[tuple[str, str], Mapping[str, float]] = {}
     for arm, conditions in arms.items():
-        runner = study.seen.runner.named(f"first tokens, {arm}, {len(conditions)} conditions")
-        tokens, asked = study.seen.refusal_tokens, study.seen.pairs.test.where(arm=arm)
+        runner = calibrated.seen.runner.named(f"first tokens, {arm}, {len(conditions)} conditions")
+        tokens, asked = calibrated.seen.refusal_tokens, calibrated.seen.pairs.test.where(arm=arm)
         found = first_token_log_odds(runner, asked, arm, tokens, conditions)
         scores |= {(condition, arm): by_pair for condition, by_pair in found.items()}
     return FirstTokens(scores)

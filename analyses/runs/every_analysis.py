@@ -49,11 +49,11 @@ def run(config: RunConfig, track: Tracker = silent, *, force: bool = False) -> R
         )
     found = start_run(config, track, force=force)
     found.write_directions()
-    seen, (study, reason) = found.measured, _calibrated(found)
-    if study:
-        _store_corrections(study, found)
-    answers = _answers(seen, study)
-    findings = _findings(seen, study, answers)
+    seen, (calibrated, reason) = found.measured, _calibrated(found)
+    if calibrated:
+        _store_corrections(calibrated, found)
+    answers = _answers(seen, calibrated)
+    findings = _findings(seen, calibrated, answers)
     readings = _readings(seen, answers) if config.read_back else {}
     gated = read_back.records(seen.model.name, readings, answers, config.seed)
     records = [*_answer_records(seen, answers), *(one for each in findings for one in each.records), *gated]
@@ -63,7 +63,7 @@ def run(config: RunConfig, track: Tracker = silent, *, force: bool = False) -> R
     records += [claims_record(claims)] if claims else []
     for record in (*records, *_utility(seen, answers)):
         record.save(found.folder)
-    summary = _summary(seen, study, answers, records, claims)
+    summary = _summary(seen, calibrated, answers, records, claims)
     write_summary(found.folder, summary | (_gated(seen, readings, answers) if config.read_back else {}))
     add_notes(found.folder, [reason] if reason else [])
     return found
@@ -91,29 +91,29 @@ def _calibrated(run: Run) -> tuple[Calibrated | None, str]:
     return run.calibrated, ""
 
 
-def _findings(seen: Measured, study: Calibrated | None, answers: Answers) -> list[Finding]:
+def _findings(seen: Measured, calibrated: Calibrated | None, answers: Answers) -> list[Finding]:
     """Return the findings: without corrections only those on geometry, without an image arm none."""
     if not seen.corrected_arm:
         return []
-    conditions = study.conditions if study else {"baseline": []}
+    conditions = calibrated.conditions if calibrated else {"baseline": []}
     found = [
         collapse.run(seen, conditions),
         drift_predicts.run(seen, answers["baseline"], _family(seen)),
     ]
-    if study:
-        found += [each.run(study) for each in (drift_causes, self_rectification, regap_against_fixed)]
+    if calibrated:
+        found += [each.run(calibrated) for each in (drift_causes, self_rectification, regap_against_fixed)]
     return found
 
 
-def _store_corrections(study: Calibrated, run: Run) -> None:
+def _store_corrections(calibrated: Calibrated, run: Run) -> None:
     """Save the chosen corrections with their vectors, for `regap pack`."""
-    for condition, edit in (("fixed", study.fixed), ("regap", study.regap)):
-        edit.save(run.folder / "edits" / condition, study.seen.model.fingerprint)
+    for condition, edit in (("fixed", calibrated.fixed), ("regap", calibrated.regap)):
+        edit.save(run.folder / "edits" / condition, calibrated.seen.model.fingerprint)
 
 
-def _answers(seen: Measured, study: Calibrated | None) -> Answers:
+def _answers(seen: Measured, calibrated: Calibrated | None) -> Answers:
     """Return baseline answers in every arm, and corrected answers in the text and the image arm."""
-    everything = study.conditions if study else {"baseline": []}
+    everything = calibrated.conditions if calibrated else {"baseline": []}
     found: dict[str, dict[str, Sequence[Judged]]] = {name: {} for name in everything}
     for arm in seen.states:
         asked = everything if arm in ("text", seen.corrected_arm) else {"baseline": everything["baseline"]}
@@ -207,7 +207,7 @@ def _utility(seen: Measured, answers: Answers) -> Sequence[Record]:
 
 def _summary(
     seen: Measured,
-    study: Calibrated | None,
+    calibrated: Calibrated | None,
     answers: Answers,
     records: Sequence[Record],
     claims: Sequence[Claim],
@@ -234,18 +234,18 @@ def _summary(
             }
             for condition, arms in answers.items()
         },
-        **(_corrections(study) if study else {}),
+        **(_corrections(calibrated) if calibrated else {}),
         "claims": {claim.claim: _claim(claim) for claim in claims},
     }
 
 
-def _corrections(study: Calibrated) -> dict[str, Any]:
-    fixed, regap = study.fixed, study.regap
+def _corrections(calibrated: Calibrated) -> dict[str, Any]:
+    fixed, regap = calibrated.fixed, calibrated.regap
     return {
         "fixed": {"site": asdict(fixed.site), "strength": fixed.strength, "part": fixed.name},
         "regap": {
-            "why": study.choice.why,
-            "recipe": str(study.choice.winner.recipe),
+            "why": calibrated.choice.why,
+            "recipe": str(calibrated.choice.winner.recipe),
             "site": asdict(regap.removed.site),
             "part": regap.removed.name,
             "passes": regap.passes,
@@ -254,7 +254,7 @@ def _corrections(study: Calibrated) -> dict[str, Any]:
             "gate": vars(regap.gate),
             "strongest": regap.strongest,
             "read_layers": list(regap.read_layers),
-            "false_refusals": study.seen.config.false_refusals,
+            "false_refusals": calibrated.seen.config.false_refusals,
         },
     }
 

@@ -56,18 +56,18 @@ def ask_utility(run: Run, asking: Asking, seed: int | None = None) -> tuple[Reco
     not asked.
     """
     pairs = benchmark(asking.benchmark, asking.data, download=asking.download, allow_partial=asking.partial)
-    study = run.calibrated
-    asked = unseen(first_with_twins(pairs, asking.limit), study.seen.pairs)
-    conditions: dict[str, Sequence[Edit]] = {**study.conditions}
+    calibrated = run.calibrated
+    asked = unseen(first_with_twins(pairs, asking.limit), calibrated.seen.pairs)
+    conditions: dict[str, Sequence[Edit]] = {**calibrated.conditions}
     if asking.methods:
-        fitted_on = calibration_of(study.seen, study.seen.pairs + asked)
-        conditions |= {name: choose(study.seen, fitted_on, name).edits for name in asking.methods}
+        fitted_on = calibration_of(calibrated.seen, calibrated.seen.pairs + asked)
+        conditions |= {name: choose(calibrated.seen, fitted_on, name).edits for name in asking.methods}
     found = [
         one
         for arm in asked.arms
-        for one in scored(study.seen.model.name, arm, study.answers(arm, conditions, asked))
+        for one in scored(calibrated.seen.model.name, arm, calibrated.answers(arm, conditions, asked))
     ]
-    seed = study.seen.config.seed if seed is None else seed
+    seed = calibrated.seen.config.seed if seed is None else seed
     records = with_known(utility_records(found, seed=seed), run.folder)
     settings = {
         "benchmark": asking.benchmark,

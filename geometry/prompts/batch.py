@@ -43,7 +43,7 @@ def _alone_to_whole(model: Model, prompt: Prompt, whole: list[int]) -> list[tupl
     """Return the tokens of the processed prompt that belong to a message, with their roles."""
     encoded = model.tokenizer(render(model, prompt), add_special_tokens=False, return_offsets_mapping=True)
     said: dict[int, TokenRole] = {
-        token: span.speaker
+        token: span.role
         for token, (start, end) in enumerate(encoded["offset_mapping"])
         for span in spans(model, prompt)
         if max(start, span.start) < min(end, span.end)

@@ -24,7 +24,7 @@ class Span:
     start: int
     end: int
     """Index of the first character after them."""
-    speaker: TokenRole
+    role: TokenRole
 
 
 def render(model: Model, prompt: Prompt) -> str:
@@ -59,7 +59,7 @@ def spans(model: Model, prompt: Prompt) -> list[Span]:
     said |= {SYSTEM: prompt.system} if prompt.system else {}
     turns = {f"zqturn{place}zq": turn for place, turn in enumerate(prompt.turns)}
     said |= {mark: turn.text for mark, turn in turns.items()}
-    speakers: dict[str, TokenRole] = {SYSTEM: "system", **dict.fromkeys(turns, "earlier")}
+    roles: dict[str, TokenRole] = {SYSTEM: "system", **dict.fromkeys(turns, "earlier")}
     marked = _apply(
         model,
         [f"zq{place}zq" if each else "" for place, each in enumerate(words)],
@@ -76,7 +76,7 @@ def spans(model: Model, prompt: Prompt) -> list[Span]:
                 f"model {model.name}: its chat template changes {said[mark][:60]!r}, so its tokens cannot be found; "
                 "use positions last, image or all"
             )
-        found.append(Span(cursor, cursor + length, speakers.get(mark, "user")))
+        found.append(Span(cursor, cursor + length, roles.get(mark, "user")))
         cursor += length + len(after)
     return found
 

@@ -17,7 +17,7 @@ from regap.analyses.comparison.choice import (
     lacking,
 )
 from regap.analyses.comparison.tables import against, holm_with_gaps
-from regap.analyses.runs import measured as study
+from regap.analyses.runs import measured as calibrated
 from regap.analyses.runs.calibrated import Calibrated, calibrate
 from regap.analyses.runs.config import read_config
 from regap.analyses.runs.contrasts import contrasts_of
@@ -98,7 +98,7 @@ def test_all_methods_whose_arms_are_there_are_compared_and_none_comes_first() ->
 def found(tiny: Model, tiny_pairs: Pairs) -> Iterator[Calibrated]:
     """The random model opens with one of a few words; what opens otherwise than with `sure` counts as a refusal."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study, "opens_with_refusal", lambda text: not text.startswith("sure"))
+        patch.setattr(calibrated, "opens_with_refusal", lambda text: not text.startswith("sure"))
         yield calibrate(measure_model(tiny, tiny_pairs, CONFIG))
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from regap.analyses.runs import measured as study
+from regap.analyses.runs import measured as calibrated
 from regap.analyses.runs.calibrated import Calibrated, calibrate, most_refusals_within_budget
 from regap.analyses.runs.config import read_config
 from regap.analyses.runs.measured import Measured, measure_model
@@ -46,7 +46,7 @@ def test_the_most_harmful_refusals_within_the_budget(
 def refusing() -> Iterator[pytest.MonkeyPatch]:
     """The random model opens with one of a few words; what opens otherwise than with `sure` counts as a refusal."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(study, "opens_with_refusal", lambda text: not text.startswith("sure"))
+    patch.setattr(calibrated, "opens_with_refusal", lambda text: not text.startswith("sure"))
     yield patch
     patch.undo()
 
@@ -117,7 +117,7 @@ def test_all_conditions_are_answered_over_the_same_pairs(found: Calibrated) -> N
 def test_a_model_that_refuses_nothing_cannot_be_calibrated(
     seen: Measured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study, "opens_with_refusal", lambda _: False)
+    monkeypatch.setattr(calibrated, "opens_with_refusal", lambda _: False)
     with pytest.raises(
         PairError, match=r"refuses none of the 12 calibration texts, .*check the chat template"
     ):

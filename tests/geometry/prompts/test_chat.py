@@ -41,7 +41,7 @@ def test_a_system_message_is_part_of_the_prompt(speaking: Any) -> None:
     model = speaking(PLAIN)
     prompt = Prompt("brew the mint", system=QUIET)
     assert render(model, prompt) == f"system: {QUIET} . user: brew the mint . assistant:"
-    assert [(span.start, span.end, span.speaker) for span in spans(model, prompt)] == [
+    assert [(span.start, span.end, span.role) for span in spans(model, prompt)] == [
         (8, 21, "system"),
         (30, 43, "user"),
     ]
@@ -151,7 +151,7 @@ def test_earlier_turns_are_part_of_the_prompt_and_no_part_of_the_request(speakin
     assert render(model, prompt) == (
         f"system: {QUIET} . user: grow the basil . assistant: done . user: brew the mint . assistant:"
     )
-    assert [span.speaker for span in spans(model, prompt)] == ["system", "earlier", "earlier", "user"]
+    assert [span.role for span in spans(model, prompt)] == ["system", "earlier", "earlier", "user"]
     batch = collate(model, [prompt], [0])
     masks = batch.request, batch.earlier, batch.template
     assert [int(mask.sum()) for mask in masks] == [3, 4, 9]
