@@ -51,7 +51,6 @@ def begin_folder(path: Path, config: RunConfig, model: Model, pairs: Pairs, *, f
 
     Raises ConfigError if the folder holds another run, unless `force` moves that run aside.
     """
-    check_out(path)
     check_question(path, config, model, pairs, force=force)
     write_whole(path / "config.toml", as_toml(_settled(config, path)).encode())
     write_whole(path / "provenance.json", as_json(_provenance(config, model, pairs)))
@@ -63,7 +62,8 @@ def check_out(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise ConfigError(f"out is {path}, which is a file; name a folder")
     known = any((path / name).is_file() for name in ("provenance.json", "pairs.parquet"))
-    if path.is_dir() and any(path.iterdir()) and not known and not any(path.glob("before-*")):
+    others = {each.name for each in path.iterdir()} - set(KEPT) if path.is_dir() else set()
+    if others and not known and not any(path.glob("before-*")):
         raise ConfigError(f"out folder {path} holds files that are not a run; name an empty or a new folder")
 
 

@@ -125,6 +125,8 @@ def test_files_that_are_no_run_are_left_alone(tmp_path: Path) -> None:
     check_out(tmp_path / "new")
     (tmp_path / "empty").mkdir()
     check_out(tmp_path / "empty")
+    (tmp_path / "stopped" / "answers").mkdir(parents=True)  # captions are written before the settings
+    check_out(tmp_path / "stopped")
 
 
 def test_damaged_provenance_is_written_anew(
