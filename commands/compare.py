@@ -1,6 +1,5 @@
 """`regap compare`: every method on the same pairs, with the same budgets and judge."""
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from regap.commands.options import CAPTURING, progress, screen, settings_of, takes
+from regap.commands.options import CAPTURING, print_notes, progress, screen, settings_of, takes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +86,7 @@ def print_comparison(folder: Path) -> None:
         titles = dict(zip(settings["method"], settings["title"], strict=True))
         for table in _categories(shares, titles):
             console.print("", table)
-    _print_notes(folder)
+    _print_left_out(folder)
 
 
 def _outcomes(outcomes: "pd.DataFrame", settings: "pd.DataFrame", times: "pd.DataFrame") -> Table:
@@ -162,9 +161,8 @@ def _category_table(rows: "pd.DataFrame", names: Sequence[str], titles: dict[str
     return table
 
 
-def _print_notes(folder: Path) -> None:
-    for note in json.loads((folder / "provenance.json").read_text())["notes"]:
-        screen.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+def _print_left_out(folder: Path) -> None:
+    print_notes(folder)
     from regap.analyses.runs.records import Record, table_path
 
     if not table_path(folder, "method_gaps").is_file():

@@ -7,7 +7,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from regap.commands.options import RELOCATING, Run, progress, run_of, screen, takes
+from regap.commands.options import (
+    RELOCATING,
+    Run,
+    detectable_in,
+    estimate_in,
+    progress,
+    run_of,
+    screen,
+    takes,
+)
 
 if TYPE_CHECKING:
     from regap.analyses.judges.judge_panel import JudgePanel
@@ -168,7 +177,7 @@ def _agreement(record: "Record") -> Table:
     rows = record.where(condition="all", arm="all", label="all").to_dict("records")
     for kappa, share in zip(rows[::2], rows[1::2], strict=True):
         names = (escape(str(kappa["first"])), escape(str(kappa["second"])))
-        table.add_row(*names, _estimate(kappa), _estimate(share), str(kappa["n"]))
+        table.add_row(*names, estimate_in(kappa), estimate_in(share), str(kappa["n"]))
     return table
 
 
@@ -199,19 +208,6 @@ def _comparisons(record: "Record", judge: str) -> Table:
     )
     for row in record.where(judge=judge).to_dict("records"):
         names = (escape(str(row[name])) for name in ("arm", "condition", "measure"))
-        numbers = (_estimate(row), f"{row['p']:.2g}", f"{row['p_holm']:.2g}")
-        table.add_row(*names, *numbers, _detectable(row))
+        numbers = (estimate_in(row), f"{row['p']:.2g}", f"{row['p_holm']:.2g}")
+        table.add_row(*names, *numbers, detectable_in(row))
     return table
-
-
-def _detectable(row: dict[Any, Any]) -> str:
-    """Return the smallest detectable change if no change was found, else nothing."""
-    if row["p"] < 0.05:
-        return ""
-    return f"{row['detectable']:.2g}" if row["detectable"] == row["detectable"] else "any"
-
-
-def _estimate(row: dict[Any, Any]) -> str:
-    from regap.geometry.estimates import Estimate
-
-    return escape(str(Estimate(row["value"], row["low"], row["high"], row["n"])))

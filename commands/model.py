@@ -20,11 +20,11 @@ def doctor(
     """Check the installation, and that hooks read and write the right states of a model."""
     from regap.analyses.runs.config import read_config
     from regap.analyses.runs.run import runner_of
-    from regap.analyses.self_test.checks import check_environment, check_model, in_one_line, shown_prompt
+    from regap.analyses.self_test.checks import check_environment, in_one_line, self_tests, shown_prompt
 
     config = read_config(model=model, **flags)
     loaded = runner_of(config, config.model).model
-    checks = [*check_environment(), *check_model(loaded)]
+    checks = [*check_environment(), *self_tests(loaded)]
     screen.print(_table_of(checks))
     screen.print(f"one prompt as the model reads it:\n{escape(shown_prompt(loaded))}")
     screen.print(escape(in_one_line(checks)))

@@ -1,5 +1,6 @@
 """Flags of settings, made from the fields of RunConfig, and the consoles that commands print to."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import Parameter, Signature, signature
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -142,3 +144,23 @@ def settings_of(flags: dict[str, Any]) -> "RunConfig":
 
     given = {name: value for name, value in flags.items() if name not in ("config", "force") and value != []}
     return read_config(flags.get("config"), **given)
+
+
+def print_notes(folder: Path) -> None:
+    """Print what was left out or made when a run's pairs were read."""
+    for note in json.loads((folder / "provenance.json").read_text())["notes"]:
+        screen.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+
+
+def estimate_in(row: dict[Any, Any]) -> str:
+    """Return the estimate of a table's row, with its interval."""
+    from regap.geometry.estimates import Estimate
+
+    return escape(str(Estimate(row["value"], row["low"], row["high"], row["n"])))
+
+
+def detectable_in(row: dict[Any, Any]) -> str:
+    """Return the smallest detectable change if no change was found, else nothing."""
+    if row["p"] < 0.05:
+        return ""
+    return f"{row['detectable']:.2g}" if row["detectable"] == row["detectable"] else "any"

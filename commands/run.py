@@ -1,22 +1,17 @@
 """`regap demo`, `regap run`, `regap capture` and `regap plan`: make a run folder, and estimate its cost."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from regap.commands.options import LIMITS, screen, takes
-
-if TYPE_CHECKING:
-    from regap.analyses.runs.plan import Plan
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from regap.commands.options import CAPTURING, progress, settings_of
+from regap.commands.options import CAPTURING, LIMITS, print_notes, progress, screen, settings_of, takes
 
 if TYPE_CHECKING:
     from regap.analyses.runs.config import RunConfig
+    from regap.analyses.runs.plan import Plan
 
 
 @takes("out", "limit", *LIMITS, "seed", "force")
@@ -58,7 +53,7 @@ def capture(**flags: Any) -> None:
 
     with progress() as track:
         folder = capture_only(settings, track, force=bool(flags["force"])).folder
-    _print_notes(folder)
+    print_notes(folder)
     screen.print(f"residual streams, directions and tables are in {escape(str(folder))}")
 
 
@@ -72,16 +67,8 @@ def _run(config: "RunConfig", *, force: bool) -> None:
     write_figures(folder)
     page = write_report(folder)
     _print_claims(folder)
-    _print_notes(folder)
+    print_notes(folder)
     screen.print(f"\nreport: {escape(str(page))}\nnumbers: {escape(str(folder / 'summary.json'))}")
-
-
-def _print_notes(folder: Path) -> None:
-    """Print what was left out or made when the pairs were read."""
-    import json
-
-    for note in json.loads((folder / "provenance.json").read_text())["notes"]:
-        screen.print(f"[yellow]note:[/] {escape(note)}")
 
 
 def _print_claims(folder: Path) -> None:

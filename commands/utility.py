@@ -6,7 +6,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from regap.commands.options import RELOCATING, Run, progress, run_of, screen, takes
+from regap.commands.options import (
+    RELOCATING,
+    Run,
+    detectable_in,
+    estimate_in,
+    progress,
+    run_of,
+    screen,
+    takes,
+)
 
 if TYPE_CHECKING:
     from regap.analyses.runs.records import Record
@@ -49,7 +58,7 @@ def _shares(record: "Record", benchmark: str) -> Table:
     table = Table("arm", "condition", "measure", "value", "n", title=f"{benchmark}; the table has categories")
     for row in record.where(benchmark=benchmark, category="all").to_dict("records"):
         names = (escape(str(row[name])) for name in ("arm", "condition", "measure"))
-        table.add_row(*names, _estimate(row), str(row["n"]))
+        table.add_row(*names, estimate_in(row), str(row["n"]))
     return table
 
 
@@ -71,19 +80,6 @@ def _changes(record: "Record", benchmark: str) -> Table:
         names = (escape(str(row[name])) for name in ("arm", "condition", "measure"))
         equal = f"{'yes' if row['p_equivalent'] < 0.05 else 'not shown'}, p = {row['p_equivalent']:.2g}"
         table.add_row(
-            *names, _estimate(row), f"{row['p']:.2g}", f"{row['p_holm']:.2g}", _detectable(row), equal
+            *names, estimate_in(row), f"{row['p']:.2g}", f"{row['p_holm']:.2g}", detectable_in(row), equal
         )
     return table
-
-
-def _detectable(row: dict[Any, Any]) -> str:
-    """Return the smallest detectable change if no change was found, else nothing."""
-    if row["p"] < 0.05:
-        return ""
-    return f"{row['detectable']:.2g}" if row["detectable"] == row["detectable"] else "any"
-
-
-def _estimate(row: dict[Any, Any]) -> str:
-    from regap.geometry.estimates import Estimate
-
-    return escape(str(Estimate(row["value"], row["low"], row["high"], row["n"])))

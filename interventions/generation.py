@@ -148,7 +148,7 @@ def generate_each(
     """
     if sampling is not None and not isinstance(sampling, Sampling):
         raise ConfigError(f"sampling is {sampling!r}; give Sampling(temperature=..., top_p=..., seed=...)")
-    having = list(pairs.where(arm=arm))
+    having = list(Pairs.of(pairs).where(arm=arm))
     prompts = [pair.prompts[arm] for pair in having]
     draws = 1 if sampling is None else sampling.draws
     found: dict[str, list[Completion | None]] = {

@@ -19,3 +19,8 @@ class PackError(ValueError):
 
 class StoreError(OSError):
     """Results could not be written or read; finished results are kept."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of another library's message, or its kind if it has no message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -37,6 +37,9 @@ def rows(table: pd.DataFrame, column: str) -> list[Any]:
 ALONE: dict[str, tuple[Callable[[Given], Any], Any]] = {
     "organism_pairs arms": (lambda g: rg.organism_pairs(**SIZES, arms="blank").arms, ("text", "blank")),
     "capture arms": (lambda g: list(rg.capture(g.model, g.few, "text")), ["text"]),
+    "capture pairs": (lambda g: len(rg.capture(g.model, list(g.few), "text")["text"]), 2),
+    "generate pairs": (lambda g: len(rg.generate(g.model, next(iter(g.few)), "text", max_new_tokens=2)), 1),
+    "inputs pairs": (lambda g: len(rg.inputs(g.model, list(g.few), "text")[0]), 2),
     "capture layers": (lambda g: rg.capture(g.model, g.few, "text", layers=2)["text"].layers, (2,)),
     "capture edits": (
         lambda g: rg.capture(g.model, g.few, "text", edits=g.edit)["text"].edits,

@@ -83,7 +83,7 @@ def ablate(
     runner = Runner.of(model)
     wanted.check(runner.model)
     config = changed_config(RunConfig.model_validate({}), image_arm=image_arm, seed=seed)
-    return ablation_record(measure_model(runner, pairs, config), wanted).table
+    return ablation_record(measure_model(runner, Pairs.of(pairs), config), wanted).table
 
 
 def ablation_record(seen: Measured, wanted: AblationRequest) -> Record:

@@ -69,7 +69,7 @@ def sweep_layers(
     check_doses(names, chosen, runner.model)
     doses = (strengths,) if isinstance(strengths, Real) else strengths
     config = changed_config(RunConfig.model_validate({}), image_arm=image_arm, seed=seed, strengths=doses)
-    return sweep_record(measure_model(runner, pairs, config), names, chosen).table
+    return sweep_record(measure_model(runner, Pairs.of(pairs), config), names, chosen).table
 
 
 def check_doses(names: Sequence[str], layers: Sequence[int] = (), model: Model | None = None) -> None:

@@ -70,20 +70,15 @@ def run(calibrated: Calibrated) -> Finding:
         {**row, "vector": name}
         for row in rows
         if not row["alpha"]
-        for name in vectors(calibrated)
+        for name in vectors_of(seen)
         if name != "D"
     ]
     table = pd.DataFrame(rows).assign(model=seen.model.name, layer=calibrated.fixed.site.layers[0])
     return Finding(_claim(judged, calibrated.seen.config.seed), (Record("strength", table),))
 
 
-def vectors(calibrated: Calibrated) -> dict[str, Drift]:
-    """Return D, its parts, and the controls of the same length."""
-    return vectors_of(calibrated.seen)
-
-
 def vectors_of(seen: Measured) -> dict[str, Drift]:
-    """Return D, its parts, and the controls of the same length; no correction is needed."""
+    """Return D, its parts, and the controls of the same length."""
     seed = seen.config.seed
     text, image = seen.states["text"].calibration, seen.states[seen.image_arm].calibration
     return {
@@ -100,7 +95,7 @@ def _doses(calibrated: Calibrated, direction: str) -> list[Dose]:
     sign = 1.0 if direction == "correct" else -1.0
     return [
         Dose(direction, name, alpha, fixed_correction(vector, calibrated.fixed.site, sign * alpha))
-        for name, vector in vectors(calibrated).items()
+        for name, vector in vectors_of(calibrated.seen).items()
         for alpha in (0.0, *calibrated.seen.config.strengths)
         if alpha or name == "D"  # at strength 0 all vectors are alike
     ]

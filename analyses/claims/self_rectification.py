@@ -22,7 +22,7 @@ from torch import Tensor
 
 from regap.analyses.claims.claim import Claim, Finding, above, verdict_of
 from regap.analyses.claims.collapse import probes
-from regap.analyses.claims.drift_causes import vectors
+from regap.analyses.claims.drift_causes import vectors_of
 from regap.analyses.runs.calibrated import Calibrated
 from regap.analyses.runs.records import Record
 from regap.geometry.estimates import Estimate, Resamples, estimate, estimates, mean_draws
@@ -83,7 +83,7 @@ def _later(calibrated: Calibrated, block: int) -> tuple[int, ...]:
 
 def _traces(calibrated: Calibrated, name: str, block: int) -> Traces:
     seen = calibrated.seen
-    probe = fixed_correction(vectors(calibrated)[name], Site((block,)), 1.0)
+    probe = fixed_correction(vectors_of(calibrated.seen)[name], Site((block,)), 1.0)
     later = _later(calibrated, block)
     return traces_of(seen.runner, seen.pairs.test, seen.image_arm, probe, seen.refusal, later)
 
@@ -94,7 +94,7 @@ def _block_rows(calibrated: Calibrated, weights: Tensor) -> Iterator[dict[str, o
     test = seen.states[seen.image_arm].test
     blocks = range(seen.model.layers - 1)
     shifts = {
-        (name, block): fixed_correction(vectors(calibrated)[name], Site((block,)), 1.0)
+        (name, block): fixed_correction(vectors_of(calibrated.seen)[name], Site((block,)), 1.0)
         for name in ("D", "random")
         for block in blocks
     }

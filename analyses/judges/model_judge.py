@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Auto
 from regap.analyses.judges.judge_prompts import EXAMPLE, JUDGE_PROMPTS, Asked, JudgePrompt
 from regap.analyses.judges.registry import NamedJudge
 from regap.analyses.judges.verdicts import Judged
-from regap.errors import ConfigError
+from regap.errors import ConfigError, first_line
 from regap.geometry.data.pairs import Pair
 from regap.geometry.models.identity import digest_of_folder
 from regap.geometry.states.store import digest_of
@@ -120,7 +120,7 @@ def model_judge(named: str, device: str = "cpu") -> NamedJudge:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         hf: Any = models.from_pretrained(folder, local_files_only=True, dtype="auto")
     except (OSError, ValueError) as error:
-        raise ConfigError(f"model judge {name}: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"model judge {name}: {first_line(error)}") from None
     judge = ModelJudge(prompt, hf.eval().to(device), tokenizer)
     example = prompt.asks(EXAMPLE, "an answer")
     asked = [example.text, example.turns, prompt.budget, prompt.grades]

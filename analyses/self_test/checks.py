@@ -15,7 +15,7 @@ from torch import Tensor
 
 from regap.analyses.self_test.comparison import Check, Kind, close, same
 from regap.analyses.self_test.hook_names import check_all_hooks, check_parts, check_patterns, full_model
-from regap.errors import ModelError
+from regap.errors import ModelError, first_line
 from regap.geometry.data.pairs import Picture, Prompt
 from regap.geometry.forward.hooks import Hook, hooked
 from regap.geometry.forward.prefix import borrowed, prefill, run, run_last_token
@@ -219,15 +219,10 @@ def check_environment() -> list[Check]:
             importlib.import_module("torchvision")
             checks.append(Check("torchvision fits torch", True, version("torchvision")))
         except Exception as error:
-            detail = f"{str(error).splitlines()[0]}; uninstall torchvision, regap does not need it"
+            detail = f"{first_line(error)}; uninstall torchvision, regap does not need it"
             checks.append(Check("torchvision fits torch", False, detail))
     device = "a GPU is available" if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     return [*checks, Check("device", True, device)]
-
-
-def check_model(model: Model) -> list[Check]:
-    """Return every self-test, on prompts with and without small images."""
-    return list(self_tests(model))
 
 
 def in_one_line(checks: Sequence[Check]) -> str:

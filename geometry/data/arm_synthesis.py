@@ -33,7 +33,7 @@ def with_arms(pairs: Pairs, arms: Sequence[str] | str, *, style: str = "figstep"
     `noise`, `blank-colour`: a picture without content before the text, as large as the pair's own first image; for
     pairs that have a text arm and lack this one. Raises PairError for an arm that cannot be made.
     """
-    arms = as_names(arms)
+    arms, pairs = as_names(arms), Pairs.of(pairs)
     unknown = [arm for arm in arms if arm not in MADE]
     if unknown:
         raise PairError(f"arm {unknown[0]!r} cannot be made; choose from {', '.join(MADE)}")

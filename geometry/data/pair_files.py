@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 
-from regap.errors import PairError
+from regap.errors import PairError, first_line
 from regap.geometry.data.pairs import (
     IMAGE_SLOT,
     Label,
@@ -81,6 +81,7 @@ def write_pairs(pairs: Pairs, path: str | Path) -> None:
     """
     if Path(path).suffix != ".parquet":
         raise PairError(f"pairs file {path} must be a parquet file; give it a name that ends in .parquet")
+    pairs = Pairs.of(pairs)
     rows = [
         {
             "pair_id": pair.pair_id,
@@ -116,7 +117,7 @@ def _table(path: Path) -> pd.DataFrame:
     except OSError as error:
         raise PairError(f"pairs file {path}: {error.strerror or error}; check the path") from None
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise PairError(
             f"pairs file {path} is not a valid {path.suffix[1:]} file ({reason}); write it again"
         ) from None

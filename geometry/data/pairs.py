@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
@@ -135,11 +135,25 @@ class Pairs:
         object.__setattr__(self, "pairs", given)
         if not self.pairs:
             raise PairError("there are no pairs; give at least one harmful and one harmless pair")
+        others = [each for each in self.pairs if not isinstance(each, Pair)]
+        if others:
+            raise PairError(
+                f"pairs hold {str(others[0])[:60]!r}, which is not a Pair; read a file with read_pairs"
+            )
         seen: set[str] = set()
         for pair in self.pairs:
             if pair.pair_id in seen:
                 raise PairError(f"pair_id {pair.pair_id!r} stands for two requests; make pair_id unique")
             seen.add(pair.pair_id)
+
+    @classmethod
+    def of(cls, given: "Pairs | Pair | Iterable[Pair]") -> "Pairs":
+        """Return pairs unchanged, and one pair or several as pairs."""
+        if isinstance(given, Pairs):
+            return given
+        if not isinstance(given, Pair | Iterable):
+            raise PairError(f"pairs is {given!r}; give the result of read_pairs, or a list of pairs")
+        return cls((given,) if isinstance(given, Pair) else tuple(given))
 
     def __iter__(self) -> Iterator[Pair]:
         return iter(self.pairs)

@@ -65,7 +65,7 @@ def capture(
     several. Raises PairError for an arm that no pair has, and ModelError for a layer that the model does not have,
     before the model is run.
     """
-    runner = Runner.of(model)
+    runner, pairs = Runner.of(model), Pairs.of(pairs)
     edits = as_edits(edits)
     chosen = tuple(range(runner.model.layers)) if layers is None else as_layers(layers)
     wanted = {arm: pairs.where(arm=arm) for arm in (pairs.arms if arms is None else as_names(arms))}

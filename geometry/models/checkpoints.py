@@ -16,7 +16,7 @@ from transformers.models.auto.modeling_auto import (
 from transformers.utils import CONFIG_NAME, logging
 from transformers.utils.hub import cached_file
 
-from regap.errors import ModelError
+from regap.errors import ModelError, first_line
 from regap.geometry.models.processors import read_processor
 
 Quantize = Literal["8bit", "4bit"]
@@ -34,7 +34,7 @@ def read_configuration(found: str, options: dict[str, Any]) -> Any:
         hint = (
             "" if Path(found).is_dir() else "; if it is a hub id that is not cached yet, allow the download"
         )
-        raise ModelError(f"model {found}: {_first_line(error)}{hint}") from None
+        raise ModelError(f"model {found}: {first_line(error)}{hint}") from None
 
 
 def read_weights(source: str, found: str, config: Any, options: dict[str, Any]) -> Any:
@@ -46,7 +46,7 @@ def read_weights(source: str, found: str, config: Any, options: dict[str, Any]) 
     except ModelError:
         raise
     except (OSError, ValueError, ImportError, RuntimeError) as error:
-        raise ModelError(f"model {source}: {_first_line(error)}") from None
+        raise ModelError(f"model {source}: {first_line(error)}") from None
 
 
 def model_class(source: str, config: Any) -> Any:
@@ -113,7 +113,3 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if was_on:
             logging.enable_progress_bar()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

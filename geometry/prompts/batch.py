@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from regap.errors import ModelError, PairError
+from regap.errors import ModelError, PairError, first_line
 from regap.geometry.data.pairs import Pairs, Prompt
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.chat import TokenRole, render, spans
@@ -188,7 +188,7 @@ def inputs(model: Model, pairs: Pairs, arm: str) -> tuple[Tensor, dict[str, Any]
     last tokens; `ids == model.image_token` is True at image tokens. Pairs without the arm are left out. Raises
     PairError if no pair has it.
     """
-    prompts = [pair.prompts[arm] for pair in pairs.where(arm=arm)]
+    prompts = [pair.prompts[arm] for pair in Pairs.of(pairs).where(arm=arm)]
     others: dict[str, Any] = dict(collate(model, prompts, range(len(prompts))).inputs)
     return others.pop("input_ids"), others
 
@@ -208,7 +208,7 @@ def _processed(model: Model, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
     except (ValueError, TypeError, IndexError, KeyError) as error:
         remedy = "give prompts with and without images apart" if mixed else "use other arms or another model"
         raise ModelError(
-            f"model {model.name}: its processor refuses the prompts ({_first_line(error)}); {remedy}"
+            f"model {model.name}: its processor refuses the prompts ({first_line(error)}); {remedy}"
         ) from error
     if mixed:
         _check_words_alone(model, inputs, texts, [not each for each in pictures], options)
@@ -234,10 +234,6 @@ def _is_input(name: str, value: Any) -> bool:
 
 def _placed(model: Model, value: Tensor) -> Tensor:
     return value.to(model.device, model.hf.dtype if value.is_floating_point() else value.dtype)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def describe(model: Model, prompt: Prompt, tail: int = 8) -> str:

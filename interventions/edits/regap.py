@@ -269,7 +269,7 @@ def calibrate_regap(
     read = tuple(after) if read_layers is None else as_layers(read_layers, "read_layers")
     correction = fixed_correction(drift, site, probe)
     unset = ReGap(correction, refusal, read, Gate(gate, 0.0), strongest, signal)
-    harmless = pairs.calibration.where(label="harmless", arm=drift.arm)
+    harmless = Pairs.of(pairs).calibration.where(label="harmless", arm=drift.arm)
     seen = traces_of(model, harmless, drift.arm, correction, refusal, read).signal(signal)
     width = float(seen.std()) if len(seen) > 1 else 1.0
     threshold = budget_threshold(seen, false_refusals)

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from regap.errors import ModelError, PackError, PairError
+from regap.errors import ModelError, PackError, PairError, first_line
 from regap.geometry.files import write_whole
 from regap.geometry.models.model import PLAIN, Model
 from regap.geometry.states.store import encoded_tensors
@@ -111,7 +111,7 @@ def decoded(values: bytes, tensors: bytes, model: str = "") -> Any:
     try:
         told = json.loads(values, parse_constant=_refuse_constant)
     except ValueError as error:
-        raise PackError(f"{VALUES}: invalid JSON ({str(error).splitlines()[0]}); {AGAIN}") from None
+        raise PackError(f"{VALUES}: invalid JSON ({first_line(error)}); {AGAIN}") from None
     if not isinstance(told, dict):
         raise PackError(f"{VALUES}: it must be an object; {AGAIN}")
     if told.get("format") != FORMAT:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from regap.errors import ModelError
+from regap.errors import ModelError, first_line
 from regap.geometry.forward.hooks import Hook, hooked
 from regap.geometry.models.model import Model
 
@@ -30,7 +30,7 @@ def check_reaches_logits(model: Model) -> None:
     except ModelError:
         raise
     except Exception as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        said = first_line(error)
         raise ModelError(
             f"model {model.name} cannot be run to test whether an edit reaches its logits ({said}); give the model "
             "itself, not compiled and not wrapped"

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from regap.errors import PairError
+from regap.errors import PairError, first_line
 from regap.geometry.data.benchmarks.entry import Loader
 
 Purpose = Literal["safety", "harmless", "utility"]
@@ -80,7 +80,7 @@ def fetch(card: BenchmarkCard, folder: Path) -> Path:
         )
         (target / FETCHED).touch()
     except Exception as error:  # the hub, its transport and the disk each raise their own kind
-        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+        reason = first_line(error)[:160]
         raise PairError(
             f"benchmark {card.name}: {card.hub} could not be downloaded ({reason}); check the network, log in if "
             f"the set asks for it, or get it from {card.home}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from regap.errors import PairError
+from regap.errors import PairError, first_line
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -121,7 +121,7 @@ class BenchmarkFiles:
         except PairError:
             raise
         except Exception as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = first_line(error)
             raise PairError(
                 f"{self.name}: {path} cannot be read ({reason[:120]}); download the file again"
             ) from None
