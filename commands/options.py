@@ -68,6 +68,8 @@ ASKING = (
     "pairs",
     "columns",
     "labels",
+    "splits",
+    "arm_names",
     "benchmark",
     "data",
     "harmless",

@@ -84,7 +84,18 @@ def _print_claims(folder: Path) -> None:
         )
 
 
-@takes("pairs", "columns", "labels", "dtype", "revision", "download", *LIMITS, "max_new_tokens")
+@takes(
+    "pairs",
+    "columns",
+    "labels",
+    "splits",
+    "arm_names",
+    "dtype",
+    "revision",
+    "download",
+    *LIMITS,
+    "max_new_tokens",
+)
 def plan(
     model: Annotated[str, typer.Argument(help="organism, a checkpoint folder or a hub id.")],
     prompts: Annotated[int, typer.Option(help="Without --pairs: number of prompts in all arms.")] = 1000,

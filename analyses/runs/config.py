@@ -48,6 +48,12 @@ class RunConfig(BaseModel):
     labels: tuple[str, ...] = Field(
         (), description="Label of the pairs file as FILE=REGAP, such as unsafe=harmful."
     )
+    splits: tuple[str, ...] = Field(
+        (), description="Split of the pairs file as FILE=REGAP, such as train=calibration."
+    )
+    arm_names: tuple[str, ...] = Field(
+        (), description="Arm of the pairs file as FILE=REGAP, such as ocr=typographic."
+    )
     benchmark: str | None = Field(
         None, description="Benchmark to use in place of a pairs file; `regap benchmarks` lists them."
     )
@@ -147,7 +153,7 @@ class RunConfig(BaseModel):
     def _layers_in_text(cls, given: object) -> object:
         return read_layers(given) if isinstance(given, str) else given
 
-    @field_validator("columns", "labels")
+    @field_validator("columns", "labels", "splits", "arm_names")
     @classmethod
     def _names_are_mapped(cls, given: tuple[str, ...]) -> tuple[str, ...]:
         if any("=" not in one for one in given):
@@ -168,7 +174,7 @@ def read_layers(told: str, name: str = "layers") -> tuple[int, ...]:
     return tuple(found)
 
 
-def mapping_of(given: tuple[str, ...]) -> dict[str, str]:
+def mapping_of(given: tuple[str, ...]) -> dict[Any, str]:
     """Return settings written as FILE=REGAP as a mapping."""
     return dict(one.split("=", 1) for one in given)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 from regap.analyses.runs.config import RunConfig, mapping_of
 from regap.errors import ConfigError
@@ -29,8 +29,10 @@ def pairs_of(config: RunConfig) -> Pairs:
         )
     if (config.harmless or config.data) and not config.benchmark:
         raise ConfigError("data and harmless need a benchmark; name it too (--benchmark), or leave them out")
-    if (config.columns or config.labels) and not config.pairs:
-        raise ConfigError("columns and labels need a pairs file; name it too (--pairs), or leave them out")
+    if (config.columns or config.labels or config.splits or config.arm_names) and not config.pairs:
+        raise ConfigError(
+            "columns, labels, splits and arm_names need a pairs file; name it too (--pairs), or leave them out"
+        )
     style_of(config.style or "plain")  # an unknown style is refused even if nothing is drawn
     for arm in config.make:
         if arm not in (*MADE, "caption"):
@@ -44,10 +46,13 @@ def pairs_of(config: RunConfig) -> Pairs:
         pairs = _benchmark_pairs(config, config.benchmark)
     elif config.pairs:
         columns = {there: here or None for there, here in mapping_of(config.columns).items()}
-        labels: dict[object, Label] = {
-            there: _label(here) for there, here in mapping_of(config.labels).items()
-        }
-        pairs = read_pairs(config.pairs, columns=columns or None, labels=labels or None).require_text()
+        pairs = read_pairs(
+            config.pairs,
+            columns=columns or None,
+            labels=_values("labels", config.labels, Label) or None,
+            splits=_values("splits", config.splits, Split) or None,
+            arms=mapping_of(config.arm_names) or None,
+        ).require_text()
     else:
         pairs = held_out_pairs(replace(DEMO_PAIRS, seed=config.seed))
     pairs = pairs.first(config.limit) if config.limit else pairs
@@ -72,11 +77,12 @@ def with_system(pairs: Pairs, system: str) -> Pairs:
     return Pairs(said, pairs.notes)
 
 
-def _label(told: str) -> Label:
-    known: dict[str, Label] = {label: label for label in get_args(Label)}
-    if told not in known:
-        raise ConfigError(f"labels map to {told!r}; write one of {', '.join(known)}, as in unsafe=harmful")
-    return known[told]
+def _values(setting: str, given: tuple[str, ...], allowed: Any) -> dict[Any, Any]:
+    found, known = mapping_of(given), get_args(allowed)
+    for there, here in found.items():
+        if here not in known:
+            raise ConfigError(f"{setting} map {there} to {here!r}; write one of {', '.join(known)}")
+    return found
 
 
 def comparable(pairs: Pairs) -> Pairs:

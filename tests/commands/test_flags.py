@@ -136,10 +136,14 @@ def test_flags_that_people_look_for_are_there(regap, command: str, flags: tuple[
     [
         (
             ("--labels", "unsafe=evil", "--pairs", "p.csv"),
-            "labels map to 'evil'; write one of harmful, harmless",
+            "labels map unsafe to 'evil'; write one of harmful, harmless",
         ),
         (("--columns", "prompt", "--pairs", "p.csv"), "write each as FILE=REGAP"),
-        (("--columns", "prompt=text"), "columns and labels need a pairs file"),
+        (("--columns", "prompt=text"), "columns, labels, splits and arm_names need a pairs file"),
+        (
+            ("--splits", "train=fit", "--pairs", "p.csv"),
+            "splits map train to 'fit'; write one of calibration",
+        ),
         (("--layers", "3-"), "write numbers and ranges, such as 3-7,10"),
         (("--judge", "nobody", "--limit", "4"), "judge is 'nobody'; choose auto or one of"),
     ],
