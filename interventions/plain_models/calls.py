@@ -103,6 +103,8 @@ class CallPrefix(Prefix):
     call: Call | None = field(default=None, repr=False)
     repeatable: bool = False
     """True if all but the last token can be kept in the KV cache."""
+    inference: bool = field(default_factory=torch.is_inference_mode_enabled)
+    """True if the caller is in PyTorch's inference mode; otherwise it could not write to tensors of that mode."""
 
     @property
     def whole(self) -> bool:
@@ -112,8 +114,7 @@ class CallPrefix(Prefix):
     def run(self, model: Model, hooks: Any, reading: Any = ()) -> Any:
         """Return the model's output for the part that is left, under the hooks; the last token, or all, is left
         again."""
-        # Later passes could not write to tensors of inference mode.
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(self.inference), torch.no_grad():
             return self._run(model, hooks, reading)
 
     def _run(self, model: Model, hooks: Any, reading: Any) -> Any:

@@ -184,12 +184,13 @@ def test_a_call_without_a_past_is_a_prompt_and_one_with_a_past_is_not(
         for index, shifts in enumerate(taken_off[kind]):
             with raw(model, shifts, end):
                 expected = model(**row(pictured, index))
-            torch.testing.assert_close(found.logits[index], expected.logits[0], rtol=1e-5, atol=1e-5)
+            # a batch and one row differ by the order of sums in float32
+            torch.testing.assert_close(found.logits[index], expected.logits[0], rtol=1e-5, atol=3e-5)
             alone = model(
                 input_ids=pictured.inputs["input_ids"][index : index + 1, -1:],
                 past_key_values=expected.past_key_values,
             )
-            torch.testing.assert_close(following.logits[index], alone.logits[0], rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(following.logits[index], alone.logits[0], rtol=1e-5, atol=3e-5)
         assert torch.equal(
             found.logits[:, : end - 1], bare.logits[:, : end - 1]
         )  # before the end, bit for bit
