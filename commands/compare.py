@@ -162,9 +162,9 @@ def _category_table(rows: "pd.DataFrame", names: Sequence[str], titles: dict[str
 
 
 def _print_left_out(folder: Path) -> None:
-    print_notes(folder)
     from regap.analyses.runs.records import Record, table_path
 
+    print_notes(folder)
     if not table_path(folder, "method_gaps").is_file():
         return
     for row in Record.load(folder, "method_gaps").table.to_dict("records"):

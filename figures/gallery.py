@@ -111,7 +111,7 @@ class FigureEntry:
         own = {name: given[name] for name in self.options if name in given}
         if "layer" in own and "layer" in first.table and own["layer"] not in set(first.table["layer"]):
             there = f"{first.table['layer'].min()} to {first.table['layer'].max()}"
-            raise ValueError(f"layer={own['layer']} was not read; choose a layer from {there}")
+            raise ConfigError(f"layer={own['layer']} was not read; choose a layer from {there}")
         figure = self.file.draw(*records, **self.told(run), **own)
         return figure, self.file.caption(*records, **own)
 
@@ -285,6 +285,8 @@ def drawn_from(run: RunRecords, drawing: FigureEntry, options: FigureOptions = A
         tables = {name: run.digest(name) for name in (drawing.table, *drawing.also) if name in run.records}
         figure, caption = drawing.drawn(run, options)
         return DrawnFigure(drawing, figure.update_layout(meta={"tables": tables}), caption, "", tables)
+    except ConfigError as error:
+        return DrawnFigure(drawing, None, "", str(error))
     except Exception as error:  # a failure must not prevent the other figures
         logger.debug("figure %s failed", drawing.name, exc_info=True)
         return DrawnFigure(drawing, None, "", f"drawing failed: {type(error).__name__}: {error}")

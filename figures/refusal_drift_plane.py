@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from regap.analyses.runs.records import Record
+from regap.errors import ConfigError
 from regap.figures.drawing import style
 from regap.figures.drawing.items import Items, items_of
 from regap.figures.drawing.marks import clouds, density, groups, rings, sampled, span_of
@@ -59,7 +60,7 @@ def draw(
     layers = sorted(coordinates.table["layer"].unique().tolist())
     if layer is not None:
         if layer not in layers:
-            raise ValueError(f"layer={layer} was not read; choose a layer from {layers[0]} to {layers[-1]}")
+            raise ConfigError(f"layer={layer} was not read; choose a layer from {layers[0]} to {layers[-1]}")
         return titled(
             at_layer(found[0].items, found[0].places, layer, threshold=threshold, contours=True), threshold
         )

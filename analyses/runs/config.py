@@ -241,7 +241,11 @@ def _validated(kind: type[RunConfig], values: Mapping[str, Any]) -> RunConfig:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         known = ", ".join(RunConfig.model_fields)
-        remedy = f"use one of {known}" if first["type"] == "extra_forbidden" else first["msg"]
+        remedy = (
+            f"use one of {known}"
+            if first["type"] == "extra_forbidden"
+            else first["msg"].removeprefix("Value error, ")
+        )
         raise ConfigError(f"setting {name} is {first['input']!r}: {remedy}") from None
 
 

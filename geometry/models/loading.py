@@ -20,7 +20,7 @@ from regap.geometry.models.checkpoints import (
     read_weights,
 )
 from regap.geometry.models.identity import digest_of_folder, digest_of_parameters, digest_of_processor
-from regap.geometry.models.model import Hooks, Model, no_template
+from regap.geometry.models.model import Hooks, Model, no_template, weights_in
 from regap.geometry.models.processors import as_processor
 
 __all__ = ["Model", "ModelError", "load", "organism_folder"]
@@ -104,7 +104,7 @@ def with_all_hooks(model: Model) -> Model:
 
     Raises ModelError if TransformerLens has no adapter for the architecture.
     """
-    weights = model.fingerprint.rsplit(":", 2)[0]
+    weights = weights_in(model.fingerprint)
     return _wrap(bare_copy(model.hf), model.processor, model.name, weights, "all")
 
 

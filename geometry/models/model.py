@@ -175,3 +175,8 @@ def no_template(name: str) -> str:
         f"model {name}: its processor has no chat template; add chat_template.jinja to the folder, "
         "or pass a processor whose chat_template is set"
     )
+
+
+def weights_in(fingerprint: str) -> str:
+    """Return the part of a fingerprint that no hook, processor or attention implementation changes."""
+    return fingerprint.rsplit(":", 2)[0]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from regap.errors import ModelError, PackError, PairError, first_line
 from regap.geometry.files import write_whole
-from regap.geometry.models.model import PLAIN, Model
+from regap.geometry.models.model import PLAIN, Model, weights_in
 from regap.geometry.states.store import encoded_tensors
 
 FORMAT = "regap edit 1"
@@ -56,7 +56,8 @@ class StoredEdit:
     def on(self, model: Any) -> Any:
         """Return a context manager, inside which the prompts of the plain Hugging Face model are edited.
 
-        Raises ModelError for a model that is edited already, or that the edit does not fit.
+        The model's weights are not compared with those of the model that the edit was made on; `protect` does that,
+        with a pack. Raises ModelError for a model that is edited already, or that the edit does not fit.
         """
         from regap.interventions.plain_models.attached import edited
 
@@ -75,16 +76,11 @@ def load_edit(folder: str | Path, model: str | Model = "") -> Any:
 
 def check_made_on(made_on: str, model: Model, what: str) -> None:
     """Raise ModelError if both models are known and have other weights, or the same in another number format."""
-    if made_on and model.fingerprint != PLAIN and _weights(made_on) != _weights(model.fingerprint):
+    if made_on and model.fingerprint != PLAIN and weights_in(made_on) != weights_in(model.fingerprint):
         raise ModelError(
             f"{what} was made on another model than {model.name}; make it on this one, or set its model to '' with "
             "dataclasses.replace to use it anyway"
         )
-
-
-def _weights(fingerprint: str) -> str:
-    """The part of a fingerprint that no hook, processor or attention implementation changes."""
-    return fingerprint.rsplit(":", 2)[0]
 
 
 def encoded(edit: StoredEdit, model: str = "") -> tuple[bytes, bytes]:

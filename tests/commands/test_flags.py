@@ -138,7 +138,10 @@ def test_flags_that_people_look_for_are_there(regap, command: str, flags: tuple[
             ("--labels", "unsafe=evil", "--pairs", "p.csv"),
             "labels map unsafe to 'evil'; write one of harmful, harmless",
         ),
-        (("--columns", "prompt", "--pairs", "p.csv"), "write each as FILE=REGAP"),
+        (
+            ("--columns", "prompt", "--pairs", "p.csv"),
+            "setting columns is ['prompt']: write each as FILE=REGAP",
+        ),
         (("--columns", "prompt=text"), "columns, labels, splits and arm_names need a pairs file"),
         (
             ("--splits", "train=fit", "--pairs", "p.csv"),

@@ -65,7 +65,11 @@ def test_options_choose_what_is_drawn(planted_run: Path) -> None:
         ("plane", {"theme": "pink"}, "theme='pink'"),
         ("plane", {"layer": 99}, "layer=99 was not read; choose a layer from 0 to 2"),
         ("outcomes", {"arms": "smell"}, "arm smell is not in the table; choose one of text, typographic"),
-        ("separability", {"layer": 99}, "layer=99 was not read; choose a layer from 0 to 2"),
+        (
+            "separability",
+            {"layer": 99},
+            "'separability_by_layer': layer=99 was not read; choose a layer from 0 to 2",
+        ),
         ("ablation", {}, "no table 'ablation'; `regap ablate RUN` makes it"),
     ],
 )
