@@ -74,6 +74,7 @@ def judge(
     from regap.analyses.judges.registry import judges_named
     from regap.analyses.judges.stored_answers import stored_answers
     from regap.analyses.runs.records import Record
+    from regap.analyses.runs.sole_writer import sole_writer
     from regap.analyses.utility.tables import stored_utility, with_known
 
     if not (endpoint or endpoint_model) and (endpoint_key or endpoint_rate):
@@ -99,7 +100,7 @@ def judge(
             endpoint_judge(endpoint or "", endpoint_model, endpoint_prompt, endpoint_key, endpoint_rate),
         )
     further: list[Record] = []
-    with progress() as track:
+    with progress() as track, sole_writer(run_folder):
         found = panel(stored, named, run_folder, track)
         if first_token:
             from regap.analyses.judges.first_token_pass import first_token_pass

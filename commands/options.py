@@ -1,6 +1,5 @@
 """Flags of settings, made from the fields of RunConfig, and the consoles that commands print to."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import Parameter, Signature, signature
@@ -150,7 +149,9 @@ def settings_of(flags: dict[str, Any]) -> "RunConfig":
 
 def print_notes(folder: Path) -> None:
     """Print what was left out or made when a run's pairs were read."""
-    for note in json.loads((folder / "provenance.json").read_text())["notes"]:
+    from regap.analyses.runs.folder import provenance_of
+
+    for note in provenance_of(folder)["notes"]:
         screen.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as parquet
 from markupsafe import Markup
 
 from regap.analyses.runs.records import RunRecords
+from regap.analyses.tables.parquet_files import columns_in, read_table
 from regap.figures.drawing import style
 
 BEFORE = "baseline"
@@ -75,10 +75,10 @@ def prompt_rows(run: RunRecords) -> dict[tuple[str, str], dict[str, object]]:
     if not path.is_file():
         return {}
     wanted = ["pair_id", "arm", "request", "image_png"]
-    columns = [name for name in wanted if name in parquet.read_schema(path).names]
+    columns = [name for name in wanted if name in columns_in(path)]
     if not {"pair_id", "arm"} <= set(columns):
         return {}
-    rows = parquet.read_table(path, columns=columns).to_pylist()
+    rows = read_table(path, columns).to_dict("records")
     return {(str(row["pair_id"]), str(row["arm"])): row for row in rows}
 
 

@@ -1,6 +1,5 @@
 """Generate answers under edits, with Hugging Face's own generate and the bridge's hooks."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -10,9 +9,9 @@ from typing import Any
 
 import torch
 
-from regap.errors import ConfigError
+from regap.errors import ConfigError, StoreError
 from regap.geometry.data.pairs import Pair, Pairs, Prompt
-from regap.geometry.files import write_whole
+from regap.geometry.files import opened_json, sealed_json, write_whole
 from regap.geometry.forward.batches import BatchSplitter, batch_rows
 from regap.geometry.forward.hooks import Edit, as_edits, hooked
 from regap.geometry.forward.prefix import Prefix, borrowed, prefill
@@ -186,7 +185,8 @@ class _Group:
         if stored is not None:
             return stored
         answers = self._compute(edits, decoding)
-        write_whole(path, json.dumps([asdict(answer) for answer in answers]).encode())
+        told = {"answers": [asdict(answer) for answer in answers]}
+        write_whole(path, sealed_json(told, path.stem, indent=None))
         return answers
 
     def _digest(self, edits: Sequence[Edit], decoding: _Decoding) -> str:
@@ -211,9 +211,8 @@ class _Group:
 
 def _read(path: Path, expected: int) -> list[_Answer] | None:
     try:
-        rows = json.loads(path.read_bytes())
-        answers = [_Answer(**row) for row in rows]
-    except (OSError, ValueError, TypeError):
+        answers = [_Answer(**row) for row in opened_json(path, path.stem)["answers"]]
+    except (StoreError, KeyError, TypeError):
         return None  # absent or damaged: generated again and replaced
     return answers if len(answers) == expected else None
 

@@ -20,6 +20,7 @@ from regap.analyses.runs.measured import Measured, are_harmful, measure_model
 from regap.analyses.runs.questions import Question, save_answer
 from regap.analyses.runs.records import Record
 from regap.analyses.runs.run import Run
+from regap.analyses.runs.sole_writer import sole_writer
 from regap.analyses.statistics import paired_difference
 from regap.errors import ConfigError
 from regap.geometry.data.pairs import Label, Pairs
@@ -45,7 +46,8 @@ def ablate_run(run: Run, wanted: AblationRequest) -> Question:
 
     Stored ablations are not run again.
     """
-    return save_answer(run.folder, "ablate", asdict(wanted), [ablation_record(run.measured, wanted)])
+    with sole_writer(run.folder):
+        return save_answer(run.folder, "ablate", asdict(wanted), [ablation_record(run.measured, wanted)])
 
 
 def ablate(

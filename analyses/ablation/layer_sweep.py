@@ -18,6 +18,7 @@ from regap.analyses.runs.measured import Measured, are_harmful, are_refusals, me
 from regap.analyses.runs.questions import Question, save_answer
 from regap.analyses.runs.records import Record
 from regap.analyses.runs.run import Run
+from regap.analyses.runs.sole_writer import sole_writer
 from regap.analyses.tables.columns import VECTOR
 from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pairs
@@ -42,9 +43,9 @@ def sweep_run(
     own = changed_config(run.config, strengths=strengths)
     chosen = tuple(dict.fromkeys(names)) or PARTS
     settings = {"vectors": chosen, "layers": tuple(layers), "strengths": own.strengths}
-    return save_answer(
-        run.folder, "sweep", settings, [sweep_record(replace(run.measured, config=own), chosen, layers)]
-    )
+    with sole_writer(run.folder):
+        record = sweep_record(replace(run.measured, config=own), chosen, layers)
+        return save_answer(run.folder, "sweep", settings, [record])
 
 
 def sweep_layers(

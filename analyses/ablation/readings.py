@@ -6,18 +6,17 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from regap.analyses.ablation.cells import AblationCell
 from regap.analyses.judges.first_token import log_odds
 from regap.analyses.runs.measured import Measured
+from regap.errors import StoreError
 from regap.geometry.forward.batches import BatchSplitter, batch_rows
 from regap.geometry.forward.parallel_last_token import run_versions
 from regap.geometry.forward.prefix import LastToken, prefill, run, run_last_token
 from regap.geometry.prompts.batch import Batch, prompt_digest, render
-from regap.geometry.states.store import digest_of, digest_of_tensor, write_tensors
+from regap.geometry.states.store import digest_of, digest_of_tensor, read_tensors, write_tensors
 
 WAYS = ("packed", "alone", "full")
 """How passes are run. Each way has its own pass without edits, so that before and after are rounded alike."""
@@ -128,8 +127,8 @@ def _chosen(found: AblationReadings, places: list[int]) -> AblationReadings:
 def _kept(path: Path | None, compute: Callable[[], list[AblationReadings]]) -> AblationReadings:
     if path is not None and path.is_file():
         try:
-            return AblationReadings(**load_file(path))
-        except (SafetensorError, OSError, TypeError):
+            return AblationReadings(**read_tensors(path, path.stem)[0])
+        except (StoreError, TypeError):
             pass  # damaged: computed again and replaced
     parts = compute()
     found = AblationReadings(
@@ -138,5 +137,5 @@ def _kept(path: Path | None, compute: Callable[[], list[AblationReadings]]) -> A
         torch.cat([part.first for part in parts], 1),
     )
     if path is not None:
-        write_tensors(path, vars(found), {})
+        write_tensors(path, vars(found), {}, of=path.stem)
     return found

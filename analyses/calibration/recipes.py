@@ -9,6 +9,7 @@ from regap.analyses.runs.calibrated import Calibrated, calibrate
 from regap.analyses.runs.config import changed_config
 from regap.analyses.runs.questions import Question, save_answer
 from regap.analyses.runs.run import Run
+from regap.analyses.runs.sole_writer import sole_writer
 from regap.errors import ConfigError
 from regap.interventions.edits.recipe import Removal
 
@@ -40,18 +41,19 @@ def calibrate_run(
             "held_out needs unused test pairs, and this run has answered its own; give --model and a new folder"
         )
     own = changed_config(run.config, false_refusals=false_refusals, signal=signal)
-    calibrated = replace(calibrate(replace(run.measured, config=own)), first_tokens=True)
-    records, claim = (
-        [recipes_record([calibrated.choice], calibrated.seen.model.name, calibrated.seen.image_arm)],
-        None,
-    )
-    if held_out:
-        finding = regap_against_fixed.run(calibrated)
-        claim = finding.claim
-        kept = {record.name: record for record in (*records, *finding.records, claims_record([claim]))}
-        records = list(kept.values())
-    settings = {"false_refusals": own.false_refusals, "signal": own.signal, "held_out": held_out}
-    question = save_answer(run.folder, "calibrate", settings, records)
+    with sole_writer(run.folder):
+        calibrated = replace(calibrate(replace(run.measured, config=own)), first_tokens=True)
+        records, claim = (
+            [recipes_record([calibrated.choice], calibrated.seen.model.name, calibrated.seen.image_arm)],
+            None,
+        )
+        if held_out:
+            finding = regap_against_fixed.run(calibrated)
+            claim = finding.claim
+            kept = {record.name: record for record in (*records, *finding.records, claims_record([claim]))}
+            records = list(kept.values())
+        settings = {"false_refusals": own.false_refusals, "signal": own.signal, "held_out": held_out}
+        question = save_answer(run.folder, "calibrate", settings, records)
     evidence = calibrated.readings.evidence
     fixed = Removal(calibrated.fixed.site.layers[0], calibrated.fixed.strength)
     refused = evidence.refusals(fixed).double()

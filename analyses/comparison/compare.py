@@ -27,10 +27,12 @@ from regap.analyses.comparison.tables import (
 )
 from regap.analyses.runs.config import RunConfig
 from regap.analyses.runs.contrasts import AskedPairs, asked_of
+from regap.analyses.runs.folder import check_out
 from regap.analyses.runs.measured import Measured, image_arm_of, measure_model, require_image_arm
 from regap.analyses.runs.questions import Question, save_answer
 from regap.analyses.runs.records import Record
 from regap.analyses.runs.run import captioned, runner_of, start_run
+from regap.analyses.runs.sole_writer import sole_writer
 from regap.analyses.utility.tables import Scored, scored, utility_records
 from regap.errors import PairError
 from regap.geometry.data.pairs import Pairs
@@ -53,17 +55,20 @@ def compare(
     require_image_arm(image_arm_of(known, config), known)
     shared = tuple(dict.fromkeys(arm for arm in known if _has(asked.contrasts, arm, config)))
     chosen = available(names, shared)
-    run = start_run(config, track, force=force, asked=asked)
-    run.write_directions()
-    found = [_compared(run.measured, run.asked, chosen, may_leave_out=not names)]
-    for source in dict.fromkeys(config.family):
-        other = config.model_copy(update={"model": source, "family": ()})
-        runner = runner_of(other, source, run.folder, track)
-        own = captioned(runner, other, asked)  # each model makes its own captions
-        found.append(_compared(measure_model(runner, own.pairs, other), own, chosen, may_leave_out=not names))
-    settings = {"methods": chosen, "contrast": config.contrast, "family": config.family}
-    records = _joined(found, lacking(shared) if not names else {})
-    return save_answer(run.folder, "compare", settings, records)
+    check_out(Path(config.out))
+    with sole_writer(Path(config.out)):
+        run = start_run(config, track, force=force, asked=asked)
+        run.write_directions()
+        found = [_compared(run.measured, run.asked, chosen, may_leave_out=not names)]
+        for source in dict.fromkeys(config.family):
+            other = config.model_copy(update={"model": source, "family": ()})
+            runner = runner_of(other, source, run.folder, track)
+            own = captioned(runner, other, asked)  # each model makes its own captions
+            seen = measure_model(runner, own.pairs, other)
+            found.append(_compared(seen, own, chosen, may_leave_out=not names))
+        settings = {"methods": chosen, "contrast": config.contrast, "family": config.family}
+        records = _joined(found, lacking(shared) if not names else {})
+        return save_answer(run.folder, "compare", settings, records)
 
 
 @dataclass(frozen=True, eq=False)

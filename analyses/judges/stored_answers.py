@@ -1,19 +1,17 @@
 """The answers in a run folder, as judges see them, and their verdicts; no model is needed."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast, get_args
 
-import pandas as pd
-
 from regap.analyses.judges.registry import NamedJudge
 from regap.analyses.judges.verdicts import Judged, Verdict
 from regap.analyses.runs.records import Record, table_path
-from regap.errors import ConfigError
+from regap.analyses.tables.parquet_files import read_table
+from regap.errors import ConfigError, StoreError
 from regap.geometry.data.pairs import Pair, Prompt
-from regap.geometry.files import write_whole
+from regap.geometry.files import opened_json, sealed_json, write_whole
 from regap.geometry.forward.runner import Advance
 from regap.geometry.states.store import digest_of
 from regap.interventions.generation import Completion
@@ -115,7 +113,7 @@ def _verdicts(answers: Sequence[Answered], rows: Sequence[dict[str, Any]]) -> tu
 
 def _pairs(folder: Path) -> dict[str, Pair]:
     """Return the pairs of the run by pair_id, with their right answers if the folder keeps them."""
-    table = pd.read_parquet(folder / "prompts.parquet").drop_duplicates("pair_id")
+    table = read_table(folder / "prompts.parquet").drop_duplicates("pair_id")
     found = {}
     for row in cast("list[dict[str, Any]]", table.to_dict("records")):
         answer, request = row.get("answer"), row["request"]
@@ -157,7 +155,7 @@ def _judge(named: NamedJudge, portion: Sequence[Answered], path: Path | None) ->
     judged = [named.judge(one.pair, one.completion) for one in portion]
     if path:
         rows = [{"verdict": one.verdict, "reason": one.reason} for one in judged]
-        write_whole(path, json.dumps(rows).encode())
+        write_whole(path, sealed_json({"verdicts": rows}, path.stem, indent=None))
     return judged
 
 
@@ -165,8 +163,8 @@ def _read(named: NamedJudge, portion: Sequence[Answered], path: Path | None) -> 
     if path is None:
         return None
     try:
-        rows = [(row["verdict"], row["reason"]) for row in json.loads(path.read_bytes())]
-    except (OSError, ValueError, TypeError, KeyError):
+        rows = [(row["verdict"], row["reason"]) for row in opened_json(path, path.stem)["verdicts"]]
+    except (StoreError, TypeError, KeyError):
         return None  # absent or damaged
     if len(rows) != len(portion) or any(verdict not in get_args(Verdict) for verdict, _ in rows):
         return None

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from PIL.Image import Image
-from safetensors.torch import load_file
 from torch import Tensor
 
 from regap.analyses.judges.registry import judge_for
@@ -31,6 +30,7 @@ from regap.geometry.forward.runner import Tracker, silent
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch, collate, render
 from regap.geometry.prompts.patch_grid import patch_grid
+from regap.geometry.states.store import read_tensors
 from regap.interventions.edits.regap import ReGap
 from regap.interventions.edits.shift import fixed_correction
 from regap.interventions.edits.site import Site
@@ -217,7 +217,7 @@ def directions_of(folder: Path) -> tuple[Direction, Drift]:
         raise ConfigError(
             f"run folder {folder} has no directions.safetensors; run its `regap run` command again"
         )
-    tensors = {name: tensor.double() for name, tensor in load_file(path).items()}
+    tensors = {name: tensor.double() for name, tensor in read_tensors(path)[0].items()}
     arm = Summary.load(folder).text("image_arm") or "typographic"
     if f"drift.{arm}" not in tensors:
         raise ConfigError(f"run folder {folder} has no drift of arm {arm!r}; run its command again")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -20,10 +21,11 @@ from regap.analyses.outcomes import outcomes
 from regap.analyses.read_back import Transcription
 from regap.analyses.runs.calibrated import Calibrated
 from regap.analyses.runs.config import RunConfig
-from regap.analyses.runs.folder import add_notes, write_summary
+from regap.analyses.runs.folder import add_notes, check_out, write_summary
 from regap.analyses.runs.measured import Measured, measure_model
 from regap.analyses.runs.records import Record
 from regap.analyses.runs.run import Run, runner_of, start_run
+from regap.analyses.runs.sole_writer import sole_writer
 from regap.analyses.utility.tables import scored, utility_records
 from regap.errors import ConfigError, PairError
 from regap.geometry.forward.runner import Tracker, silent
@@ -47,6 +49,12 @@ def run(config: RunConfig, track: Tracker = silent, *, force: bool = False) -> R
             f"position is {config.position!r}, and corrections act at the last token; "
             "read other tokens with `regap capture`"
         )
+    check_out(Path(config.out))
+    with sole_writer(Path(config.out)):
+        return _run(config, track, force=force)
+
+
+def _run(config: RunConfig, track: Tracker, *, force: bool) -> Run:
     found = start_run(config, track, force=force)
     found.write_directions()
     seen, (calibrated, reason) = found.measured, _calibrated(found)
@@ -71,10 +79,12 @@ def run(config: RunConfig, track: Tracker = silent, *, force: bool = False) -> R
 
 def capture_only(config: RunConfig, track: Tracker = silent, *, force: bool = False) -> Run:
     """Return the run with activations, directions and the tables that need no answers."""
-    found = start_run(config, track, force=force)
-    found.write_directions()
-    for record in collapse.geometry_records(found.measured):
-        record.save(found.folder)
+    check_out(Path(config.out))
+    with sole_writer(Path(config.out)):
+        found = start_run(config, track, force=force)
+        found.write_directions()
+        for record in collapse.geometry_records(found.measured):
+            record.save(found.folder)
     return found
 
 

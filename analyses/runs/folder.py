@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import torch
 
 from regap.analyses.runs.config import PLACES, RunConfig, as_toml, stored_config
-from regap.errors import ConfigError
+from regap.analyses.runs.sole_writer import LOCK
+from regap.analyses.tables.parquet_files import write_table
+from regap.errors import ConfigError, StoreError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
-from regap.geometry.files import write_whole
+from regap.geometry.files import OPEN_SEAL, check_whole, opened_json, sealed, sealed_json, write_whole
 from regap.geometry.models.identity import identity_of
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import prompt_digest, render
@@ -52,16 +55,22 @@ def begin_folder(path: Path, config: RunConfig, model: Model, pairs: Pairs, *, f
     Raises ConfigError if the folder holds another run, unless `force` moves that run aside.
     """
     check_question(path, config, model, pairs, force=force)
-    write_whole(path / "config.toml", as_toml(_settled(config, path)).encode())
-    write_whole(path / "provenance.json", as_json(_provenance(config, model, pairs)))
+    write_settings(path, _settled(config, path))
+    write_json(path / "provenance.json", _provenance(config, model, pairs))
     _write_prompts(path, model, pairs)
+
+
+def write_settings(path: Path, config: RunConfig) -> None:
+    """Write config.toml, with its digest in a comment."""
+    text = f"# {OPEN_SEAL.decode()}\n{as_toml(config)}"
+    write_whole(path / "config.toml", sealed(text.encode(), "config.toml"))
 
 
 def check_out(path: Path) -> None:
     """Raise ConfigError if no run can be written there, because it is a file or a folder with other files."""
     if path.exists() and not path.is_dir():
         raise ConfigError(f"out is {path}, which is a file; name a folder")
-    known = any((path / name).is_file() for name in ("provenance.json", "pairs.parquet"))
+    known = any((path / name).is_file() for name in (LOCK, "provenance.json", "pairs.parquet"))
     others = {each.name for each in path.iterdir()} - set(KEPT) if path.is_dir() else set()
     if others and not known and not any(path.glob("before-*")):
         raise ConfigError(f"out folder {path} holds files that are not a run; name an empty or a new folder")
@@ -86,7 +95,7 @@ def check_question(
     aside = path / f"before-{1 + len(list(path.glob('before-*')))}"
     aside.mkdir()
     for each in sorted(path.iterdir()):
-        if each.name not in KEPT and not each.name.startswith("before-"):
+        if each.name not in (*KEPT, LOCK) and not each.name.startswith("before-"):
             each.rename(aside / each.name)
 
 
@@ -99,8 +108,9 @@ def _difference(path: Path, config: RunConfig, model: Model, pairs: Pairs | None
     if known.get("fingerprint") != model.fingerprint:
         return f"another model ({known.get('model')})"
     try:
+        check_whole(path / "config.toml", "config.toml")
         before = stored_config(path / "config.toml", out=config.out).question()
-    except ConfigError:
+    except (ConfigError, StoreError):
         return None
     for name, value in config.question().items():
         if before.get(name) != value:
@@ -132,6 +142,10 @@ def settings_of_run(folder: Path, **changes: Any) -> RunConfig:
         raise ConfigError(
             f"run folder {folder} has no {' and no '.join(missing)}; name a folder that `regap run` made"
         )
+    try:
+        check_whole(folder / "config.toml", "config.toml", "run its `regap run` command again")
+    except StoreError as error:
+        raise ConfigError(f"run folder {folder}: {error}") from None
     config = stored_config(folder / "config.toml", **{**changes, "out": str(folder)})
     inside = {
         name: str(folder / value)
@@ -156,7 +170,7 @@ def write_directions(path: Path, refusal: Direction, drifts: Mapping[str, Drift]
 
 def write_summary(path: Path, summary: dict[str, Any]) -> None:
     """Write summary.json."""
-    write_whole(path / "summary.json", as_json(summary))
+    write_json(path / "summary.json", summary)
 
 
 def add_notes(path: Path, notes: Sequence[str]) -> None:
@@ -164,7 +178,7 @@ def add_notes(path: Path, notes: Sequence[str]) -> None:
     known = provenance_of(path)
     fresh = [note for note in notes if note not in known["notes"]]
     if fresh:
-        write_whole(path / "provenance.json", as_json({**known, "notes": [*known["notes"], *fresh]}))
+        write_json(path / "provenance.json", {**known, "notes": [*known["notes"], *fresh]})
 
 
 def _write_prompts(path: Path, model: Model, pairs: Pairs) -> None:
@@ -187,25 +201,18 @@ def _write_prompts(path: Path, model: Model, pairs: Pairs) -> None:
         for arm, prompt in pair.prompts.items()
         for rendered in (render(model, prompt),)
     ]
-    table = io.BytesIO()
-    pd.DataFrame(rows).to_parquet(
-        table, index=False, row_group_size=PROMPTS_A_GROUP, write_statistics=["pair_id", "arm"]
-    )
-    write_whole(path / "prompts.parquet", table.getvalue())
+    table = pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)
+    named: Any = ["pair_id", "arm"]
+    write_table(path / "prompts.parquet", table, row_group_size=PROMPTS_A_GROUP, write_statistics=named)
 
 
 def provenance_of(path: Path) -> dict[str, Any]:
     """Return the provenance of a run; raises ConfigError if the folder is not a run folder, or is damaged."""
+    file = path / "provenance.json"
     try:
-        known = json.loads((path / "provenance.json").read_text())
-    except (OSError, ValueError):
-        known = None
-    if not isinstance(known, dict):
-        raise ConfigError(
-            f"run folder {path} has no readable provenance.json; name a folder of `regap run`, or run its "
-            "command again"
-        )
-    return known
+        return opened_json(file, file.name, "name a folder of `regap run`, or run its command again")
+    except StoreError as error:
+        raise ConfigError(f"run folder {path}: {error}") from None
 
 
 def check_pairs(path: Path, pairs: Pairs) -> None:
@@ -265,9 +272,9 @@ def _thumbnail(prompt: Any) -> bytes:
     return kept.getvalue()
 
 
-def as_json(value: dict[str, Any]) -> bytes:
-    """Return JSON, with null for numbers that are not finite."""
-    return (json.dumps(_finite(value), indent=2, allow_nan=False) + "\n").encode()
+def write_json(path: Path, value: Mapping[str, Any]) -> Path:
+    """Write a JSON file with its digest, and null for numbers that are not finite."""
+    return write_whole(path, sealed_json(_finite(value), path.name))
 
 
 def _finite(value: Any) -> Any:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regap.errors import ConfigError
-from regap.geometry.files import write_whole
+from regap.errors import ConfigError, StoreError
+from regap.geometry.files import opened_json, sealed_json, write_whole
 
 if TYPE_CHECKING:
     from regap.analyses.runs.records import Record
@@ -39,9 +39,9 @@ def questions_of(run_folder: Path | str) -> tuple[Question, ...]:
     found = []
     for path in Path(run_folder).glob(f"{FOLDER}/*/{SETTINGS}"):
         try:
-            known = json.loads(path.read_text())
+            known = opened_json(path, path.parent.name)
             found.append(Question(path.parent, known["command"], known["number"], known["settings"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except (StoreError, KeyError, TypeError) as error:
             raise ConfigError(f"{path} cannot be read ({error}); remove its folder and ask again") from None
     return tuple(sorted(found, key=lambda one: -one.number))
 
@@ -64,5 +64,5 @@ def save_answer(
             path.unlink()
     number = 1 + max((one.number for one in questions_of(run_folder)), default=0)
     known = {"command": command, "number": number, "settings": json.loads(told)}
-    write_whole(folder / SETTINGS, (json.dumps(known, indent=2) + "\n").encode())
+    write_whole(folder / SETTINGS, sealed_json(known, folder.name))
     return Question(folder, command, number, known["settings"])

@@ -1,20 +1,18 @@
 """Tables of results that fit their schema, saved in and loaded from a run folder."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as parquet
 
 from regap.analyses.runs.questions import questions_of
+from regap.analyses.tables.parquet_files import AGAIN, read_table, write_table
 from regap.analyses.tables.schemas import SCHEMAS, command_for, conform
-from regap.geometry.files import write_whole
+from regap.geometry.files import opened_json
 
 ARROW = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
 
@@ -47,17 +45,14 @@ class Record:
         path = own_table(run_folder, self.name)
         columns = SCHEMAS[self.name].columns
         schema = pa.schema([(column, ARROW[kind.kind]) for column, kind in columns.items()])
-        sink = pa.BufferOutputStream()
-        parquet.write_table(
-            pa.Table.from_pandas(self.table, schema, preserve_index=False).replace_schema_metadata(None),
-            sink,
-            compression="zstd",
-        )
-        return write_whole(path, sink.getvalue().to_pybytes())
+        return write_table(path, pa.Table.from_pandas(self.table, schema, preserve_index=False))
 
     @classmethod
     def load(cls, run_folder: Path | str, name: str) -> "Record":
-        """Return this table of a run; raises FileNotFoundError, with the analysis that makes it, if it is missing."""
+        """Return this table of a run.
+
+        Raises FileNotFoundError, with the analysis that makes it, if it is missing, and StoreError if it is damaged.
+        """
         if name not in SCHEMAS:
             raise ValueError(f"name={name!r} is not a table; choose one of {sorted(SCHEMAS)}")
         path = table_path(run_folder, name)
@@ -66,7 +61,7 @@ class Record:
                 f"the run folder {str(run_folder)!r} has no table {name!r} (tables/{name}.parquet); "
                 f"`{command_for(name)}` makes it, in the analysis {SCHEMAS[name].analysis!r}"
             )
-        return cls(name, _with_gaps(name, parquet.read_table(path).to_pandas()))
+        return cls(name, read_table(path))
 
 
 @dataclass(frozen=True)
@@ -87,19 +82,9 @@ class Summary:
 
     @classmethod
     def load(cls, run_folder: Path | str) -> "Summary":
-        """Return summary.json of a run, or an empty summary; raises ValueError if the file is not a JSON object."""
+        """Return summary.json of a run, or an empty summary; raises StoreError if the file is damaged."""
         path = Path(run_folder) / "summary.json"
-        if not path.is_file():
-            return cls({})
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is not JSON ({error}); run the analyses again to rewrite it") from None
-        if not isinstance(content, dict):
-            raise ValueError(
-                f"{path} holds {type(content).__name__}, not a JSON object; run the analyses again to rewrite it"
-            )
-        return cls(content)
+        return cls(opened_json(path, path.name, AGAIN) if path.is_file() else {})
 
     @property
     def model(self) -> str | None:
@@ -165,16 +150,6 @@ class RunRecords:
             except (ValueError, OSError) as error:  # one bad table must not hide the others
                 unreadable[name] = str(error)
         return cls(folder, records, unreadable, Summary.load(folder))
-
-
-def _with_gaps(name: str, table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with NaN in optional columns that earlier versions did not write."""
-    absent = [
-        column
-        for column, kind in SCHEMAS[name].columns.items()
-        if kind.optional and column not in table.columns
-    ]
-    return table.assign(**dict.fromkeys(absent, np.nan))
 
 
 def digest_of_table(run_folder: Path | str, name: str) -> str:

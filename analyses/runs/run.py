@@ -21,6 +21,7 @@ from regap.analyses.runs.folder import (
     write_directions,
 )
 from regap.analyses.runs.measured import Measured, measure_model
+from regap.analyses.runs.sole_writer import sole_writer
 from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.forward.runner import Limits, Runner, Tracker, silent
@@ -101,9 +102,10 @@ def start_run(
     runner = runner_of(config, config.model, folder, track)
     if check:
         check(runner.model)
-    check_question(folder, config, runner.model, force=force)
-    asked = captioned(runner, config, asked)
-    begin_folder(folder, config, runner.model, asked.everything, force=force)
+    with sole_writer(folder):
+        check_question(folder, config, runner.model, force=force)
+        asked = captioned(runner, config, asked)
+        begin_folder(folder, config, runner.model, asked.everything, force=force)
     run = Run(folder, config, track)
     vars(run).update(runner=runner, asked=asked)  # they are loaded already
     return run

@@ -7,6 +7,7 @@ from regap.analyses.comparison.choice import calibration_of, check_names, choose
 from regap.analyses.runs.questions import save_answer
 from regap.analyses.runs.records import Record
 from regap.analyses.runs.run import Run
+from regap.analyses.runs.sole_writer import sole_writer
 from regap.analyses.utility.marking import RULES
 from regap.analyses.utility.tables import scored, utility_records, with_known
 from regap.errors import ConfigError, PairError
@@ -56,27 +57,28 @@ def ask_utility(run: Run, asking: Asking, seed: int | None = None) -> tuple[Reco
     not asked.
     """
     pairs = benchmark(asking.benchmark, asking.data, download=asking.download, allow_partial=asking.partial)
-    calibrated = run.calibrated
-    asked = unseen(first_with_twins(pairs, asking.limit), calibrated.seen.pairs)
-    conditions: dict[str, Sequence[Edit]] = {**calibrated.conditions}
-    if asking.methods:
-        fitted_on = calibration_of(calibrated.seen, calibrated.seen.pairs + asked)
-        conditions |= {name: choose(calibrated.seen, fitted_on, name).edits for name in asking.methods}
-    found = [
-        one
-        for arm in asked.arms
-        for one in scored(calibrated.seen.model.name, arm, calibrated.answers(arm, conditions, asked))
-    ]
-    seed = calibrated.seen.config.seed if seed is None else seed
-    records = with_known(utility_records(found, seed=seed), run.folder)
-    settings = {
-        "benchmark": asking.benchmark,
-        "limit": asking.limit,
-        "methods": asking.methods,
-        "seed": seed,
-    }
-    save_answer(run.folder, "utility", settings, records)
-    return records
+    with sole_writer(run.folder):
+        calibrated = run.calibrated
+        asked = unseen(first_with_twins(pairs, asking.limit), calibrated.seen.pairs)
+        conditions: dict[str, Sequence[Edit]] = {**calibrated.conditions}
+        if asking.methods:
+            fitted_on = calibration_of(calibrated.seen, calibrated.seen.pairs + asked)
+            conditions |= {name: choose(calibrated.seen, fitted_on, name).edits for name in asking.methods}
+        found = [
+            one
+            for arm in asked.arms
+            for one in scored(calibrated.seen.model.name, arm, calibrated.answers(arm, conditions, asked))
+        ]
+        seed = calibrated.seen.config.seed if seed is None else seed
+        records = with_known(utility_records(found, seed=seed), run.folder)
+        settings = {
+            "benchmark": asking.benchmark,
+            "limit": asking.limit,
+            "methods": asking.methods,
+            "seed": seed,
+        }
+        save_answer(run.folder, "utility", settings, records)
+        return records
 
 
 def first_with_twins(pairs: Pairs, limit: int | None) -> Pairs:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as parquet
+
+from regap.analyses.tables.parquet_files import columns_in, read_table
 
 NEEDED = ("pair_id", "label", "arm", "layer", "refusal", "drift")
 GIVEN = {"model": "", "condition": "baseline", "split": "test", "category": ""}
@@ -49,13 +50,13 @@ def read_items(path: Path, model: str | None = None) -> Items:
     Strings are read as dictionary codes, so that three million rows take about a second. Raises ValueError for a file
     that lacks a column or has no rows.
     """
-    known = parquet.read_schema(path).names
+    known = columns_in(path)
     missing = [name for name in NEEDED if name not in known]
     if missing:
         raise ValueError(f"{path.name} has no column {', '.join(missing)}; run the run's command again")
     texts = [name for name in (*NEEDED[:3], *GIVEN) if name in known]
     numbers = ["layer", "refusal", "drift"]
-    table = parquet.read_table(path, columns=[*texts, *numbers], read_dictionary=texts).to_pandas()
+    table = read_table(path, [*texts, *numbers], read_dictionary=texts)
     for column, value in GIVEN.items():
         if column not in table:
             table[column] = pd.Categorical.from_codes(np.zeros(len(table), np.int8), [value])

@@ -1,7 +1,6 @@
 """The index of a folder of shards, so that it can be read without the model."""
 
 import hashlib
-import json
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from regap.errors import PairError
-from regap.geometry.files import write_whole
+from regap.geometry.files import opened_json, sealed_json, write_whole
 from regap.geometry.states.activations import Activations, StateRow
 from regap.geometry.states.shards import Shards
 
@@ -29,8 +28,7 @@ def write_index(states: Activations, shards: Shards) -> Path:
     about |= {"position": states.position, "width": shards.width}
     about |= {"shards": [path.name for path in shards.paths], "places": shards.places.tolist()}
     about |= {"prompts": [asdict(row) for row in states.rows]}
-    text = json.dumps(about, ensure_ascii=False, separators=(",", ":"))
-    return write_whole(shards.paths[0].parent / INDEX, text.encode())
+    return write_whole(shards.paths[0].parent / INDEX, sealed_json(about, indent=None))
 
 
 def read_activations(folder: str | Path) -> Activations:
@@ -40,14 +38,14 @@ def read_activations(folder: str | Path) -> Activations:
     index, or a damaged one.
     """
     path = Path(folder) / INDEX
-    try:
-        about = json.loads(path.read_bytes())
-        return _activations(Path(folder), about)
-    except OSError:
+    if not path.is_file():
         raise PairError(
             f"folder {folder} has no {INDEX}; name the folder of one arm of a finished capture, such as "
             "RUN/activations/MODEL/text"
-        ) from None
+        )
+    about = opened_json(path, remedy="capture again into the same folder")
+    try:
+        return _activations(Path(folder), about)
     except (KeyError, TypeError, ValueError) as error:
         raise PairError(f"{path} is damaged ({error}); capture again into the same folder") from None
 

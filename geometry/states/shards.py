@@ -11,12 +11,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from regap.errors import StoreError
-from regap.geometry.states.store import digest_of_bytes
+from regap.geometry.files import check_whole
 
 ROWS = 4096
 """Most prompts in one part of residual streams that are in memory."""
-_WHOLE: set[tuple[str, int, int]] = set()
-"""Path, size and time of the shards whose digest has been checked."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,24 +91,13 @@ def parts_of(source: "Tensor | Shards") -> Iterator[Chunk]:
 
 def _read(path: Path, layer: int | None) -> Tensor:
     """Return a shard, or one layer of it; its digest is checked when the file is new or has changed."""
+    check_whole(path, path.stem, "capture again into the same folder")
     try:
-        status = path.stat()
-        version = (str(path), status.st_size, status.st_mtime_ns)
         with safe_open(path, framework="pt") as file:
-            if version not in _WHOLE:
-                written = (file.metadata() or {}).get("digest")
-                if written != digest_of_bytes(file.get_tensor("residuals")):
-                    raise StoreError(
-                        f"shard {path} is damaged: its digest does not match its numbers; capture again into "
-                        "the same folder"
-                    )
-                _WHOLE.add(version)
             if layer is None:
                 residuals = file.get_tensor("residuals")
             else:
                 residuals = file.get_slice("residuals")[:, layer : layer + 1]
-    except StoreError:
-        raise
     except (SafetensorError, OSError):
         raise StoreError(f"shard {path} is missing or damaged; capture again into the same folder") from None
     if not bool(torch.isfinite(residuals).all()):

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from regap.errors import StoreError
-from regap.geometry.files import write_whole
+from regap.geometry.files import OPEN_SEAL, check_whole, sealed, write_whole
 
 NARROW = (torch.bfloat16, torch.float16)
 """16-bit formats, in the order tried."""
@@ -87,15 +87,13 @@ class Store:
     def read(self, key: ShardKey) -> Stored | None:
         """Return the shard of this key; None if it is missing or damaged."""
         path = self.path(key)
-        if not path.is_file():
-            return None
         try:
+            check_whole(path, key.digest)
             with safe_open(path, framework="pt") as file:
                 residuals, header = file.get_tensor("residuals"), file.metadata() or {}
-        except (SafetensorError, OSError):
-            return None  # damaged: computed again and replaced
-        whole = header.get("digest") == digest_of_bytes(residuals)
-        return Stored(residuals.float(), int(header.get("parts", "1"))) if whole else None
+        except (StoreError, SafetensorError, OSError):
+            return None  # absent or damaged: computed again and replaced
+        return Stored(residuals.float(), int(header.get("parts", "1")))
 
     def write(self, key: ShardKey, residuals: Float[Tensor, "prompt layer d_model"], parts: int = 1) -> Path:
         """Write a shard whole or not at all; raises ValueError for numbers that are not finite.
@@ -107,55 +105,42 @@ class Store:
         kept = narrowest_format(residuals).contiguous()
         header = {"position": key.position, "hook": "blocks.{layer}.hook_out", "model": key.model}
         header |= {"edits": json.dumps(key.edits), "layers": json.dumps(key.layers), "parts": str(parts)}
-        header |= {"prompts": json.dumps(key.prompts), "digest": digest_of_bytes(kept)}
-        return write_whole(self.path(key), _encoded({"residuals": kept}, header))
-
-
-def digest_of_bytes(tensor: Tensor) -> str:
-    """Return a digest of a tensor's dtype, shape and bytes."""
-    digest = hashlib.sha256(json.dumps([str(tensor.dtype), *tensor.shape]).encode())
-    digest.update(tensor.detach().contiguous().view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:32]
+        header |= {"prompts": json.dumps(key.prompts)}
+        return write_whole(self.path(key), encoded_tensors({"residuals": kept}, header, key.digest))
 
 
 def write_tensors(
-    path: Path, tensors: dict[str, Tensor], header: dict[str, str], exact: bool = False
+    path: Path, tensors: dict[str, Tensor], header: dict[str, str], exact: bool = False, of: str = ""
 ) -> None:
     """Write named tensors and a header to one safetensors file, whole or not at all; float32 unless `exact`.
 
-    The header also holds a digest of the tensors, which `read_tensors` checks.
+    The file also holds its digest, which covers tensors, header and what it answers to, `of`; `read_tensors` checks
+    it.
     """
-    kept = {name: tensor.detach().to("cpu", tensor.dtype if exact else torch.float32).contiguous()
-            for name, tensor in tensors.items()}  # fmt: skip
-    write_whole(path, _encoded(kept, {**header, "digest": _digest_of_named(kept)}))
+    kept = {
+        name: tensor if exact else tensor.detach().to("cpu", torch.float32)
+        for name, tensor in tensors.items()
+    }
+    write_whole(path, encoded_tensors(kept, header, of))
 
 
-def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: str | Path, of: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors and header that `write_tensors` wrote; raises StoreError for a missing or damaged file."""
+    check_whole(Path(path), of)
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError):
-        raise StoreError(f"{path} is missing or not a safetensors file; make it again") from None
-    if header.get("digest") != _digest_of_named(tensors):
-        raise StoreError(f"{path} is damaged: its digest does not match its tensors; make it again")
+        raise StoreError(f"{path} is not a safetensors file; make it again") from None
     return tensors, header
 
 
-def _digest_of_named(tensors: dict[str, Tensor]) -> str:
-    return digest_of({name: digest_of_bytes(tensor) for name, tensor in tensors.items()})
-
-
-def encoded_tensors(tensors: dict[str, Tensor], header: dict[str, str]) -> bytes:
-    """Return the bytes of a safetensors file of these tensors and header; equal for equal content."""
-    return _encoded({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, header)
-
-
-def _encoded(tensors: dict[str, Tensor], header: dict[str, str]) -> bytes:
-    """Return a safetensors file with sorted header keys, so that equal content gives equal bytes."""
-    data = save(tensors, metadata=header)
+def encoded_tensors(tensors: dict[str, Tensor], header: dict[str, str], of: str = "") -> bytes:
+    """Return a sealed safetensors file of these tensors and header; equal content gives equal bytes."""
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    data = save(kept, metadata={"_digest": OPEN_SEAL.decode(), **header})
     size = int.from_bytes(data[:8], "little")
     ordered = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
     ordered += b" " * (-len(ordered) % 8)  # tensors begin at a multiple of 8 bytes
-    return len(ordered).to_bytes(8, "little") + ordered + data[8 + size :]
+    return sealed(len(ordered).to_bytes(8, "little") + ordered + data[8 + size :], of)

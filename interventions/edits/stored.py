@@ -14,7 +14,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from regap.errors import ModelError, PackError, PairError, first_line
-from regap.geometry.files import write_whole
+from regap.geometry.files import is_whole, sealed_json, write_whole
 from regap.geometry.models.model import PLAIN, Model, weights_in
 from regap.geometry.states.store import encoded_tensors
 
@@ -95,7 +95,7 @@ def encoded(edit: StoredEdit, model: str = "") -> tuple[bytes, bytes]:
         "tensors_sha256": digest(tensors),
         "values": values,
     }
-    return (json.dumps(told, indent=2, allow_nan=False) + "\n").encode(), tensors
+    return sealed_json(told), tensors
 
 
 def decoded(values: bytes, tensors: bytes, model: str = "") -> Any:
@@ -106,7 +106,7 @@ def decoded(values: bytes, tensors: bytes, model: str = "") -> Any:
         raise PackError(f"{VALUES} is {len(values)} bytes long, and at most {LARGEST} are read; {AGAIN}")
     try:
         told = json.loads(values, parse_constant=_refuse_constant)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PackError(f"{VALUES}: invalid JSON ({first_line(error)}); {AGAIN}") from None
     if not isinstance(told, dict):
         raise PackError(f"{VALUES}: it must be an object; {AGAIN}")
@@ -115,7 +115,9 @@ def decoded(values: bytes, tensors: bytes, model: str = "") -> Any:
             f"{VALUES}: format is {str(told.get('format'))[:40]!r}, and this version of regap reads {FORMAT!r}; "
             "save the edit again"
         )
-    _check_keys(told, ("format", "kind", "model", "tensors_sha256", "values"), "")
+    if not is_whole(values):
+        raise PackError(f"{VALUES} is damaged: its digest does not match its content; {AGAIN}")
+    _check_keys(told, ("digest", "format", "kind", "model", "tensors_sha256", "values"), "")
     if not isinstance(told["model"], str):
         raise _wrong("model", "a text", told["model"])
     if told["kind"] not in StoredEdit.kinds:

@@ -1,6 +1,7 @@
 """Correction packs: a folder with an edit, the identity of its model, and its measured outcomes."""
 
 import html
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,8 +11,8 @@ from typing import Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from regap.errors import PackError
-from regap.geometry.files import write_whole
+from regap.errors import PackError, first_line
+from regap.geometry.files import PARTIAL, is_whole, sealed_json, write_whole
 from regap.geometry.models.identity import ModelIdentity
 from regap.interventions.edits.regap import ReGap
 from regap.interventions.edits.shift import Shift
@@ -163,15 +164,18 @@ def write_pack(pack: Pack, folder: str | Path) -> Path:
     folder = Path(folder)
     check_folder(folder)
     pack.edit.save(folder)
-    write_whole(folder / CARD, (pack.card.model_dump_json(indent=2) + "\n").encode())
+    write_whole(folder / CARD, sealed_json(pack.card.model_dump(mode="json")))
     write_whole(folder / README, readme(pack).encode())
+    for left in folder.glob(f".*{PARTIAL}"):
+        left.unlink(missing_ok=True)
     return folder
 
 
 def check_folder(folder: Path) -> None:
     """Raise PackError if the folder holds anything but a pack, since a pack may not be written there."""
     known = {CARD, VALUES, TENSORS, README}
-    if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - known):
+    found = {path.name for path in folder.glob("*") if not path.name.endswith(PARTIAL)}
+    if folder.exists() and (not folder.is_dir() or found - known):
         raise PackError(f"out is {folder}, which holds other files than a pack; name a new folder")
 
 
@@ -254,7 +258,16 @@ def _card(content: bytes) -> PackCard:
             f"{CARD} is {len(content)} bytes long, and at most {LARGEST_CARD} are read; fetch or make the pack again"
         )
     try:
-        return PackCard.model_validate_json(content)
+        told = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise PackError(f"{CARD}: invalid JSON ({first_line(error)}); fetch or make the pack again") from None
+    if not isinstance(told, dict) or not is_whole(content):
+        raise PackError(
+            f"{CARD} is damaged: its digest does not match its content; fetch or make the pack again"
+        )
+    del told["digest"]
+    try:
+        return PackCard.model_validate_json(json.dumps(told))
     except ValidationError as error:
         first = error.errors()[0]
         if first["loc"] == ("format",) and isinstance(first["input"], str):

@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 
 from regap.analyses.calibration.recipes import calibrate_run
-from regap.analyses.runs.config import RunConfig, as_toml
+from regap.analyses.runs.config import RunConfig
+from regap.analyses.runs.folder import write_json, write_settings
 from regap.analyses.runs.run import open_run
 from regap.errors import ConfigError
 
 
 def kept_run(path: Path, **settings: object) -> Path:
-    (path / "config.toml").write_text(as_toml(RunConfig.model_validate(settings)))
-    (path / "provenance.json").write_text("{}")
+    write_settings(path, RunConfig.model_validate(settings))
+    write_json(path / "provenance.json", {})
     return path
 
 

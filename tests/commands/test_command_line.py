@@ -9,6 +9,7 @@ import sys
 import pandas as pd
 import pytest
 
+from regap.analyses.runs.folder import write_json
 from regap.geometry import files
 from regap.geometry.data.pair_files import write_pairs
 from regap.geometry.models.loading import organism_folder
@@ -137,7 +138,7 @@ def test_bad_settings_are_named(regap, tmp_path, monkeypatch):
 def test_an_out_folder_of_another_model_is_refused_and_kept(regap, tmp_path, pairs_file):
     out = tmp_path / "out"
     out.mkdir()
-    (out / "provenance.json").write_text(json.dumps({"model": "another", "fingerprint": "another"}))
+    write_json(out / "provenance.json", {"model": "another", "fingerprint": "another"})
     code, error, _ = regap("run", "--pairs", pairs_file, "--out", out)
     assert (code, "holds a run with another model (another)" in error) == (2, True)
     assert json.loads((out / "provenance.json").read_text())["model"] == "another"

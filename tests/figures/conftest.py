@@ -1,6 +1,5 @@
 """Small tables with planted values, one per schema, and a run folder that holds them all."""
 
-import json
 import shutil
 from collections.abc import Callable
 from itertools import product
@@ -10,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from regap.analyses.runs.folder import write_json
 from regap.analyses.runs.records import Record
 
 ARMS = ("text", "typographic", "typographic-cluttered")
@@ -164,7 +164,7 @@ def planted_run(tmp_path_factory: pytest.TempPathFactory, planted: Planted) -> P
         "thresholds": {"1": 7.25},
         "outcomes": {"baseline": arms, "regap": arms},
     }
-    (folder / "summary.json").write_text(json.dumps(summary))
+    write_json(folder / "summary.json", summary)
     return folder
 
 

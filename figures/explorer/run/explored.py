@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as parquet
 from safetensors import safe_open
 
 from regap.analyses.runs.questions import Question, questions_of
 from regap.analyses.runs.records import Record, RunRecords, Summary, table_path
+from regap.analyses.tables.parquet_files import AGAIN, columns_in, read_table
 from regap.analyses.tables.schemas import SCHEMAS
 from regap.figures.drawing.items import Items, read_items
 from regap.figures.explorer.run.prompts import Prompts
 from regap.figures.gallery import thresholds
 from regap.figures.opened_run import missing_table
+from regap.geometry.files import check_whole
 
 KEY = ("pair_id", "arm", "condition")
 BEFORE = "baseline"
@@ -59,10 +60,10 @@ def of_model(table: pd.DataFrame, model: str | None) -> pd.DataFrame:
 
 def read_columns(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """These columns of a parquet file; ValueError names those that are missing."""
-    missing = [name for name in columns if name not in parquet.read_schema(path).names]
+    missing = [name for name in columns if name not in columns_in(path)]
     if missing:
         raise ValueError(f"{path.name} has no column {', '.join(missing)}; run the run's command again")
-    return parquet.read_table(path, columns=list(columns)).to_pandas()
+    return read_table(path, columns)
 
 
 def facts_of(verdicts: pd.DataFrame) -> pd.DataFrame:
@@ -241,5 +242,6 @@ class LazyRecords(Mapping[str, Record]):
 
 def read_directions(path: Path) -> dict[str, np.ndarray]:
     """Every tensor of the file, as float64."""
+    check_whole(path, remedy=AGAIN)
     with safe_open(path, framework="numpy") as file:
         return {name: file.get_tensor(name).astype(np.float64) for name in file.keys()}  # noqa: SIM118

@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as parquet
 
+from regap.analyses.tables.parquet_files import columns_in, read_table
+
 PNG = b"\x89PNG\r\n\x1a\n"
 MOST_PICTURE_BYTES = 400_000
 
@@ -35,10 +37,10 @@ class Prompts:
     @classmethod
     def of(cls, path: Path) -> "Prompts":
         """Return the prompts in a file; empty if it is missing or lacks columns."""
-        columns = tuple(parquet.read_schema(path).names) if path.is_file() else ()
+        columns = columns_in(path) if path.is_file() else ()
         if not {"pair_id", "arm", "request"} <= set(columns):
             return cls(path, (), pd.Series(dtype=object), pd.MultiIndex.from_arrays([[], []]))
-        table = parquet.read_table(path, columns=["pair_id", "arm", "request"]).to_pandas()
+        table = read_table(path, ["pair_id", "arm", "request"])
         requests = table.drop_duplicates("pair_id").set_index("pair_id")["request"]
         return cls(path, columns, requests, pd.MultiIndex.from_frame(table[["pair_id", "arm"]]))
 

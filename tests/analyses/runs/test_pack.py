@@ -1,6 +1,5 @@
 """From a run folder to a pack that makes the plain model answer as the run's own correction did."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,8 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText
 
-from regap.analyses.runs.config import as_toml, read_config
-from regap.analyses.runs.folder import begin_folder, write_summary
+from regap.analyses.runs.config import read_config
+from regap.analyses.runs.folder import begin_folder, provenance_of, write_json, write_settings, write_summary
 from regap.analyses.runs.records import Record
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import refusal_direction
@@ -69,7 +68,7 @@ def run(organism: Model, pairs: Pairs, edits: dict[str, Shift | ReGap], tmp_path
 
 def finished(organism: Model, pairs: Pairs, edits: dict[str, Shift | ReGap], path: Path) -> Path:
     begin_folder(path, CONFIG.model_copy(update={"out": str(path)}), organism, pairs)
-    (path / "config.toml").write_text(as_toml(CONFIG))
+    write_settings(path, CONFIG)
     gated = edits["regap"]
     assert isinstance(gated, ReGap)
     for name, edit in edits.items():
@@ -151,9 +150,7 @@ def test_a_correction_that_raises_attack_success_is_packed_only_when_asked(
 
 
 def test_a_run_that_moved_is_packed_without_its_model(regap, run: Path, tmp_path: Path) -> None:
-    settings = (run / "config.toml").read_text()
-    assert 'model = "organism"' in settings
-    (run / "config.toml").write_text(settings.replace('"organism"', '"a/folder/that/is/elsewhere"'))
+    write_settings(run, CONFIG.model_copy(update={"model": "a/folder/that/is/elsewhere"}))
     run.rename(tmp_path / "by mail")
     code, error, _ = regap("pack", tmp_path / "by mail", "--out", tmp_path / "pack")
     assert code == 0, error
@@ -161,7 +158,7 @@ def test_a_run_that_moved_is_packed_without_its_model(regap, run: Path, tmp_path
 
 
 REFUSED = [
-    ("config.toml", "has no readable provenance.json", lambda run: (run / "provenance.json").unlink()),
+    ("config.toml", "provenance.json is missing", lambda run: (run / "provenance.json").unlink()),
     ("summary.json", "has no complete summary.json", lambda run: (run / "summary.json").unlink()),
     ("edits", "regap: edit.json is missing", lambda run: (run / "edits" / "regap" / "edit.json").unlink()),
 ]
@@ -179,8 +176,8 @@ def test_an_unfinished_run_is_one_line(
 def test_a_run_of_another_model_and_an_unknown_method_are_refused(regap, run: Path, tmp_path: Path) -> None:
     code, error, _ = regap("pack", run, "--out", tmp_path / "pack", "--method", "best")
     assert (code, "method is 'best'; choose one of fixed, regap" in error) == (2, True)
-    provenance = json.loads((run / "provenance.json").read_text())
-    (run / "provenance.json").write_text(json.dumps({**provenance, "fingerprint": "another"}))
+    provenance = provenance_of(run)
+    write_json(run / "provenance.json", {**provenance, "fingerprint": "another"})
     code, error, _ = regap("pack", run, "--out", tmp_path / "pack")
     assert (code, "the edit was made on another model" in error) == (2, True)
     assert not (tmp_path / "pack").exists()

@@ -5,14 +5,16 @@ from pathlib import Path
 import hostile_run as made
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
+from regap.analyses.tables.parquet_files import write_table
 from regap.figures.drawing.items import Items, read_items
 
 
 def written(table: pd.DataFrame, folder: Path) -> Path:
     path = folder / "coordinates.parquet"
-    table.to_parquet(path, index=False)
+    write_table(path, pa.Table.from_pandas(table))
     return path
 
 

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import hostile_run
 import numpy as np
+import pyarrow as pa
 import pytest
 from safetensors.numpy import save_file
 
+from regap.analyses.runs.folder import write_json
 from regap.analyses.runs.records import Record
+from regap.analyses.tables.parquet_files import write_table
 from regap.figures.explorer.run.explored import ExploredRun
 
 
@@ -26,7 +29,7 @@ def explored_folder(planted_run: Path, tmp_path_factory: pytest.TempPathFactory)
         ("ablation", hostile_run.ablation()),
     ):
         Record(name, table).save(folder)
-    hostile_run.prompts().to_parquet(folder / "prompts.parquet", index=False)
+    write_table(folder / "prompts.parquet", pa.Table.from_pandas(hostile_run.prompts()))
     drift, refusal = np.zeros((3, 4), np.float32), np.zeros((3, 4), np.float32)
     drift[:, :2], refusal[:, 0] = (3.0, 4.0), 1.0
     save_file({"refusal": refusal, "drift.typographic": drift}, folder / "directions.safetensors")
@@ -38,7 +41,7 @@ def explored_folder(planted_run: Path, tmp_path_factory: pytest.TempPathFactory)
         "part": "D_across",
     }
     summary["regap"]["gate"] = {"kind": "line"}
-    (folder / "summary.json").write_text(json.dumps(summary))
+    write_json(folder / "summary.json", summary)
     return folder
 
 

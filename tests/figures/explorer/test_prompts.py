@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
+from regap.analyses.tables.parquet_files import write_table
 from regap.figures.explorer.run.prompts import PNG, Prompts
 
 
@@ -18,7 +20,7 @@ def kept(tmp_path: Path) -> Path:
         for arm in ("text", "picture")
     ]
     path = tmp_path / "prompts.parquet"
-    pd.DataFrame(rows).to_parquet(path, index=False, row_group_size=7)
+    write_table(path, pa.Table.from_pandas(pd.DataFrame(rows)), row_group_size=7)
     return path
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from regap.analyses.runs.folder import write_json
 from regap.analyses.runs.records import Record, RunRecords
 from regap.figures.drawing.wording import criteria_of
 from regap.figures.print.printed_tables import PrintedTable, TableCell, as_latex, as_markdown, grid, tables_of
@@ -92,7 +93,7 @@ def test_corrected_rows_are_read_after_the_edited_layer_beside_uncorrected_ones(
     Record("separability", table).save(run_folder)
     summary = json.loads((run_folder / "summary.json").read_text())
     site = {"layers": [1], "positions": "last"}
-    (run_folder / "summary.json").write_text(json.dumps({**summary, "layer": 1, "regap": {"site": site}}))
+    write_json(run_folder / "summary.json", {**summary, "layer": 1, "regap": {"site": site}})
     found = {table.name: table for table in tables_of(RunRecords.load(run_folder))}["separability"]
     assert found.headings[:3] == ("layer", "arm", "condition")
     said = {row[:3]: row[3].text.split()[0] for row in found.rows if isinstance(row[3], TableCell)}

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from regap.errors import PackError
+from regap.geometry.files import OPEN_SEAL, sealed
 from regap.interventions.edits.stored import load_edit
 from regap.interventions.packs.pack import Pack, read_pack, write_pack
 
@@ -21,12 +22,13 @@ def folder(packs: dict[str, Pack], tmp_path: Path) -> Path:
 
 
 def edited(name: str, change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
-    """Change a JSON file as someone by hand would, who also writes the right digest into the card."""
+    """Change a JSON file as someone by hand would, who also writes the right digests."""
 
     def edit(folder: Path) -> None:
         told = json.loads((folder / name).read_text())
         change(told)
-        (folder / name).write_text(json.dumps(told))
+        content = json.dumps({**told, "digest": OPEN_SEAL.decode()}).encode()
+        (folder / name).write_bytes(sealed(content))
         if name == "edit.json":
             digest = sha256((folder / name).read_bytes()).hexdigest()
             edited("card.json", lambda card: card.update(edit_sha256=digest))(folder)
@@ -40,6 +42,13 @@ def cut(name: str, share: float) -> Callable[[Path], None]:
         (folder / name).write_bytes(content[: int(len(content) * share)])
 
     return shorten
+
+
+def flipped(path: Path) -> None:
+    """Change one digit, so that the file stays JSON."""
+    content = path.read_text()
+    at = content.rindex("0.")
+    path.write_text(content[:at] + "1." + content[at + 2 :])
 
 
 def one_bit(folder: Path) -> None:
@@ -70,10 +79,12 @@ def top(key: str, value: object) -> Callable[[Path], None]:
 
 DAMAGE: list[tuple[str, Callable[[Path], object]]] = [
     ("card.json is missing", lambda folder: (folder / "card.json").unlink()),
+    ("card.json is damaged: its digest", lambda folder: flipped(folder / "card.json")),
+    ("edit.json is damaged: its digest", lambda folder: flipped(folder / "edit.json")),
     ("edit.json is missing", lambda folder: (folder / "edit.json").unlink()),
     ("edit.safetensors is missing", lambda folder: (folder / "edit.safetensors").unlink()),
-    ("card.json: Invalid JSON", cut("card.json", 0.5)),
-    ("card.json: Invalid JSON", cut("card.json", 0.0)),
+    ("card.json: invalid JSON", cut("card.json", 0.5)),
+    ("card.json: invalid JSON", cut("card.json", 0.0)),
     ("edit.json: invalid JSON", cut("edit.json", 0.5)),
     ("edit.json: invalid JSON", cut("edit.json", 0.0)),
     ("edit.safetensors is incomplete", cut("edit.safetensors", 0.9)),
