@@ -86,8 +86,11 @@ def check_whole(path: Path, of: str = "", remedy: str = "make it again") -> None
 
 
 def sealed_json(value: Mapping[str, Any], of: str = "", indent: int | None = 2) -> bytes:
-    """Return a JSON object with its digest under the first key, `digest`; NaN and infinities are refused."""
-    told = {"digest": OPEN_SEAL.decode(), **value}
+    """Return a JSON object with its digest under the first key, `digest`, in place of one that it had.
+
+    Raises ValueError for NaN and infinities.
+    """
+    told = {"digest": OPEN_SEAL.decode()} | {name: each for name, each in value.items() if name != "digest"}
     return sealed((json.dumps(told, indent=indent, allow_nan=False) + "\n").encode(), of)
 
 

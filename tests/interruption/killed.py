@@ -1,15 +1,16 @@
 """Kill commands at many instants, give them again, and compare every file with those of an undisturbed command.
 
-Run it as `python tests/interruption/killed.py FOLDER [INSTANTS] [COMMAND ...]`; it prints a table and ends with 1 if
-any file differs. Commands are run in forked processes, so that instants fall into work and not into imports.
+It prints a table and ends with 1 if any file differs. Commands are run in forked processes, so that instants fall into
+work and not into imports.
 """
 
+import argparse
 import os
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 PAIRS = (6, 6, 6)
@@ -106,7 +107,7 @@ def tried(name: str, work: Path, before: Path, instants: int, log: Path) -> tupl
     return stopped, equal, differing
 
 
-def main(folder: Path, instants: int, names: list[str], tell: Callable[[str], None] = print) -> int:
+def main(folder: Path, instants: int, names: Sequence[str], tell: Callable[[str], None] = print) -> int:
     """Try these commands and return the number of instants after which a file differed."""
     from regap.commands import command_line  # noqa: F401 - imported before the fork
     from regap.figures.gallery import write_figures  # noqa: F401
@@ -139,5 +140,9 @@ def main(folder: Path, instants: int, names: list[str], tell: Callable[[str], No
 
 
 if __name__ == "__main__":
-    where, count, *chosen = [*sys.argv[1:], "40"][: max(2, len(sys.argv) - 1)]
-    raise SystemExit(bool(main(Path(where), int(count), chosen)))
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("folder", type=Path, help="a new folder for the runs")
+    asked.add_argument("--instants", type=int, default=40)
+    asked.add_argument("--only", nargs="*", default=(), help="commands to try; all by default")
+    given_now = asked.parse_args()
+    raise SystemExit(bool(main(given_now.folder, given_now.instants, given_now.only)))

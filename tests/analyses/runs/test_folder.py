@@ -14,6 +14,7 @@ from safetensors import safe_open
 from regap.analyses.runs import folder as run_folder
 from regap.analyses.runs.config import RunConfig, read_config
 from regap.analyses.runs.folder import THUMBNAIL, begin_folder, check_out, write_directions, write_summary
+from regap.analyses.runs.records import Summary
 from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pairs, Picture
 from regap.geometry.directions import refusal_direction
@@ -98,7 +99,7 @@ def test_directions_are_written_with_what_they_mean(folder: Path, tiny: Model, t
 
 def test_a_number_that_is_not_finite_is_null_in_json(folder: Path) -> None:
     write_summary(folder, {"a": float("nan"), "b": [1.0, float("inf")], "c": {"d": 0.5}})
-    assert json.loads((folder / "summary.json").read_text()) == {
+    assert Summary.load(folder).content == {
         "a": None,
         "b": [1.0, None],
         "c": {"d": 0.5},

@@ -9,12 +9,13 @@ import hostile_run
 import numpy as np
 import pyarrow as pa
 import pytest
-from safetensors.numpy import save_file
+import torch
 
 from regap.analyses.runs.folder import write_json
 from regap.analyses.runs.records import Record
 from regap.analyses.tables.parquet_files import write_table
 from regap.figures.explorer.run.explored import ExploredRun
+from regap.geometry.states.store import write_tensors
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +33,8 @@ def explored_folder(planted_run: Path, tmp_path_factory: pytest.TempPathFactory)
     write_table(folder / "prompts.parquet", pa.Table.from_pandas(hostile_run.prompts()))
     drift, refusal = np.zeros((3, 4), np.float32), np.zeros((3, 4), np.float32)
     drift[:, :2], refusal[:, 0] = (3.0, 4.0), 1.0
-    save_file({"refusal": refusal, "drift.typographic": drift}, folder / "directions.safetensors")
+    vectors = {"refusal": torch.from_numpy(refusal), "drift.typographic": torch.from_numpy(drift)}
+    write_tensors(folder / "directions.safetensors", vectors, {}, exact=True)
     summary = json.loads((folder / "summary.json").read_text())
     summary |= {"image_arm": "typographic", "fixed": {"site": {"layers": [1], "positions": "last"}}}
     summary["regap"] = {

@@ -39,13 +39,13 @@ def test_each_prompt_is_found_in_whichever_group_it_is(kept: Path) -> None:
 
 def test_no_other_group_is_read(kept: Path) -> None:
     """Pictures of the first group are damaged: who asks for one fails, and nobody else notices."""
+    prompts = Prompts.of(kept)
     metadata = parquet.read_metadata(kept)
     column = metadata.row_group(0).column(metadata.schema.names.index("image_png"))
     start = column.dictionary_page_offset or column.data_page_offset
     content = bytearray(kept.read_bytes())
     content[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
     kept.write_bytes(content)
-    prompts = Prompts.of(kept)
     assert prompts.one("p29", "picture").picture
     with pytest.raises(OSError):
         prompts.one("p0", "picture")
