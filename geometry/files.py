@@ -70,11 +70,10 @@ def is_whole(content: "bytes | mmap", of: str = "") -> bool:
 
 def check_whole(path: Path, of: str = "", remedy: str = "make it again") -> None:
     """Raise StoreError unless the file carries its own digest; a file that did not change is not read again."""
+    version = _version(path, of)
+    if version in _CHECKED:
+        return
     try:
-        status = path.stat()
-        version = (f"{path.absolute()}\0{of}", status.st_size, status.st_mtime_ns)
-        if version in _CHECKED:
-            return
         with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
             whole = is_whole(content, of)
     except (OSError, ValueError):  # mmap takes no empty file
@@ -82,7 +81,16 @@ def check_whole(path: Path, of: str = "", remedy: str = "make it again") -> None
     if not whole:
         told = "is damaged: its digest does not match its content" if path.is_file() else "is missing"
         raise StoreError(f"{path} {told}; {remedy}")
-    _CHECKED.add(version)
+    if version:
+        _CHECKED.add(version)
+
+
+def _version(path: Path, of: str) -> tuple[str, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return f"{path.absolute()}\0{of}", status.st_size, status.st_mtime_ns
 
 
 def sealed_json(value: Mapping[str, Any], of: str = "", indent: int | None = 2) -> bytes:

@@ -113,7 +113,7 @@ def analysed(out: Path) -> None:
     pairs = str(
         settings_of_run(out).pairs if (out / "config.toml").is_file() else out.parent / "pairs.parquet"
     )
-    run_analyses(RunConfig(pairs=pairs, out=str(out), max_new_tokens=4))
+    run_analyses(RunConfig.model_validate({"pairs": pairs, "out": str(out), "max_new_tokens": 4}))
 
 
 def judged(out: Path) -> None:
