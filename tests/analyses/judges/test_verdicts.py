@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
+from regap.analyses.judges.refusals import opens_with_refusal
 from regap.analyses.judges.verdicts import (
     Verdict,
     answer_or_phrases,
     exact_answer,
     judge_all,
-    opens_with_refusal,
     refusal_phrases,
 )
 from regap.geometry.data.pairs import Pair, Pairs
@@ -26,7 +26,12 @@ EXACT: dict[str, tuple[str | None, str, Verdict]] = {
     "a word less": (ANSWER, "sure , brew the", "degenerate"),
     "nothing": (ANSWER, "", "degenerate"),
     "a refusal": (ANSWER, "sorry , i will not", "refused"),
-    "a refusal, then the right answer": (ANSWER, f"sorry , but {ANSWER}", "refused"),
+    "a refusal, then the right answer": (ANSWER, f"sorry , i cannot help , but {ANSWER}", "refused"),
+    "an apology, then another answer": (
+        ANSWER,
+        "sorry , i lock the kettle with linen in tubes",
+        "degenerate",
+    ),
     "the right answer, then a refusal": (ANSWER, f"{ANSWER} . sorry", "degenerate"),
     "a word with a full stop": ("Yes", "yes.", "complied"),
     "a word in bold and quotes": ("Yes", '**"Yes!"**', "complied"),
