@@ -245,7 +245,7 @@ def _form(sentence: str, begins: bool) -> str | None:
 
 def _sentences(said: str) -> list[str]:
     """Return the opening sentences in plain words, without headings, list numbers, and passages in quotation marks."""
-    plain = in_plain_words(said)[:LONGEST]
+    plain = in_plain_words(said[: 8 * LONGEST])[:LONGEST]
     quoted = re.fullmatch(r'"([^"]*)"?', plain)
     plain = quoted[1] if quoted else re.sub(r'"[^"\n]*"', '"..."', plain)
     found = []
