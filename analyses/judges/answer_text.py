@@ -127,7 +127,7 @@ def why_degenerate(text: str) -> str | None:
         return "no letters or digits"
     words = spoken.lower().split()
     half = spoken[len(spoken) // 2 :]
-    if len(words) >= 12 and len(set(words)) <= len(words) // 4 or _loops(spoken) or _loops(half):
+    if (len(words) >= 12 and len(set(words)) <= len(words) // 4) or _loops(spoken) or _loops(half):
         return "repeats itself"
     return None
 

@@ -39,7 +39,7 @@ _HELP = (
     r"help|assist|aid|provid|(?:shar|creat|generat|discuss|describ|writ|giv|answer)ing|give you|give (?:out|advice|any|instructions|information|guidance|directions|tips|such|that|"
     r"this|details)|offer|share|answer (?:that|this|your|the|such|any|questions?)|answer\b(?= *[.!,]|$)|respond|reply|"
     r"fulfil|fulfill|comply|support|create|generate|write|produce|draft|compose|discuss|engage|participate|take part|"
-    r"do (?:that|this|it|so)\b|tell you (?:how|where|what|who|which)|explain (?:how|this|that)|recommend|suggest|advise|"
+    r"do (?:that|this|it|so)\b|tell you(?: (?:how|where|what|who|which)|(?= *[.!,]|$))|explain (?:how|this|that)|recommend|suggest|advise|"
     r"advocate|encourage|promote|condone|endorse|facilitate|enable|contribute|assist|continue (?:with|this)|proceed|"
     r"process|complete (?:that|this|your)|satisfy|accommodate|honou?r|describe|teach|show you how|guide you|instruct|"
     r"walk you through|list|translate|entertain|cooperate|collaborate|go along|be (?:part|a part|party|involved)|"
@@ -71,7 +71,7 @@ _DECLINES = re.compile(
     r"|^(?:request|access) (?:denied|refused|rejected|declined)(?=[.!:,]|$)|^no can do\b|^no[,.!:]* (?:i|we) (?:will not|won't|cannot|can't|refuse)\b"
 )
 _SPARED = re.compile(
-    rf"\bif (?:i|we) (?:can|could|do|am|were)|(?:would not|wouldn't|do not|don't) (?:recommend|suggest|advise)|agree more|"
+    r"\bif (?:i|we) (?:can|could|do|am|were)|(?:would not|wouldn't|do not|don't) (?:recommend|suggest|advise)|agree more|"
     r"(?:not|n't) have (?:access|information|the ability)[^.]*(?:\bbut\b|\bthough\b|\bhowever\b)|\benough\b|\bhelp but\b|\b(?:exact|precise) (?:number|date|figure|time|amount|"
     r"answer|count|price|species)|for (?:certain|sure)\b|tell you how (?:much|many|happy|glad|often|excited|sorry|important|long|proud|grateful)|"
     r"\b(?:unclear|not clear|nonsensical|(?:does not|doesn't|not) make sense|more context|rephrase)\b|"

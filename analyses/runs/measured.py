@@ -7,9 +7,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from regap.analyses.judges.registry import judge_for
 from regap.analyses.judges.answer_text import thinks
 from regap.analyses.judges.refusals import opens_with_refusal
+from regap.analyses.judges.registry import judge_for
 from regap.analyses.judges.verdicts import Judge, Judged, judge_all
 from regap.analyses.read_back import ORGANISM_QUESTION, QUESTION, Transcription, read_back, with_misread
 from regap.analyses.runs.config import RunConfig
