@@ -23,7 +23,7 @@ class Marked:
 
     @property
     def refused(self) -> bool:
-        """True if the answer opens with a refusal phrase, however the rule reads it."""
+        """True if the answer opens with a refusal, however the rule reads it."""
         return opens_with_refusal(self.text)
 
 
