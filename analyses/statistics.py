@@ -75,8 +75,8 @@ def paired_difference(
 ) -> Estimate:
     """Return the share after minus the share before, resampled by cluster.
 
-    If all resamples agree, the interval is the exact binomial one for a change that no cluster shows. Below two clusters
-    there is none (NaN).
+    If all resamples agree, the interval is the exact binomial one for a change that no cluster shows. Below two
+    clusters there is none (NaN).
     """
     _require_prompts(before)
     changes = after.double() - before.double()

@@ -63,7 +63,9 @@ def caption(outcomes: Record) -> str:
         INTERVAL,
         counted(table["n"], "prompts per estimate") + ".",
         f"At most {unjudged.max():.1%} of the prompts of an arm were not judged." if len(unjudged) else "",
-        f"At most {misread.max():.1%} of one label in an arm were images read as another request." if len(misread) else "",
+        f"At most {misread.max():.1%} of a label in an arm were read as another request."
+        if len(misread)
+        else "",
         "The measures are our operationalisation.",
     )
 

@@ -1,7 +1,7 @@
 """Estimates with confidence intervals from a bootstrap that resamples clusters.
 
-Where resamples cannot vary there is no interval: its bounds are NaN. This is so below two clusters a stratum. A share of
-0 or 1 does not vary either, but has an exact bound.
+Where resamples cannot vary there is no interval: its bounds are NaN. This is so below two clusters a stratum. A share
+of 0 or 1 does not vary either, but has an exact bound.
 """
 
 from collections.abc import Sequence
@@ -61,9 +61,9 @@ class Resamples:
     ) -> "Resamples":
         """Return `count` resamples of clusters with replacement, stratified by the labels in a cluster.
 
-        Stratifying keeps both labels in every resample, so that none has to be discarded. A cluster that is alone in its
-        stratum is drawn with clusters of both labels, or if it has both itself, with others. Where there are none, it
-        cannot be resampled, and the weights of all resamples are NaN.
+        Stratifying keeps both labels in every resample, so that none has to be discarded. A cluster that is alone in
+        its stratum is drawn with clusters of both labels, or if it has both itself, with others. Where there are none,
+        it cannot be resampled, and the weights of all resamples are NaN.
         """
         names, codes = np.unique(np.asarray(clusters), return_inverse=True)
         labels = np.asarray(harmful)

@@ -74,8 +74,8 @@ def separability(
     """Return one row per arm, layer and measure: value, low, high, n, on the test split if there is one.
 
     `model`, `condition` (the edits) and `name` (of the direction) fill the columns model, condition and direction.
-    Intervals are percentiles of a bootstrap clustered by pair, exact where AUROC or usable separation is 0 or 1, and NaN
-    below two clusters a label. Raises PairError if an arm lacks a label.
+    Intervals are percentiles of a bootstrap clustered by pair, exact where AUROC or usable separation is 0 or 1, and
+    NaN below two clusters a label. Raises PairError if an arm lacks a label.
     """
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}; give at least 1")

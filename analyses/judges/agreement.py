@@ -29,7 +29,7 @@ class Agreement:
     share: Estimate
     """Share of answers with equal verdicts."""
     unjudged: int
-    """Answers that at least one did not judge, or that are misread; they count neither as agreement nor as disagreement."""
+    """Answers that are misread, or not judged by both; they count neither as agreement nor as disagreement."""
 
 
 def agreement(first: Sequence[Judged], second: Sequence[Judged], seed: int = 0) -> Agreement | None:

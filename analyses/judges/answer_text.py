@@ -91,7 +91,7 @@ def without_special_tokens(text: str) -> str:
 
 
 def in_plain_words(text: str) -> str:
-    """Return a text in lower case with straight quotes, and without marks that change how words look, not what they say.
+    """Return a text in lower case, with straight quotes and without marks that only change how words look.
 
     Markdown, emoji, invisible characters and special tokens are left out, and white space is one space, but a line
     break stays one.

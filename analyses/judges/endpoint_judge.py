@@ -76,7 +76,8 @@ class Pace:
 class Endpoint:
     """The address of a judge model, its key, and how often and how fast it is asked.
 
-    It is reached directly: proxies, passwords and certificates that the environment names are not used. Raises ConfigError for an unusable address or key, and for a key that would cross a network unencrypted.
+    It is reached directly: proxies, passwords and certificates that the environment names are not used. Raises
+    ConfigError for an unusable address or key, and for a key that would cross a network unencrypted.
     """
 
     url: str

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import getsource
 
-from regap.analyses.judges import answer_text, refusals, verdicts
+from regap.analyses.judges import answer_text, refusal_forms, refusals, verdicts
 from regap.analyses.judges.phrase_lists import PUBLISHED, PhraseList
 from regap.analyses.judges.verdicts import Judge, answer_or_phrases, exact_answer, refusal_phrases
 from regap.errors import ConfigError
@@ -39,7 +39,7 @@ def of_phrases(phrases: PhraseList) -> NamedJudge:
 
 
 def _own(name: str, judge: Judge, defects: str) -> NamedJudge:
-    rules = [getsource(module) for module in (answer_text, refusals, verdicts)]
+    rules = [getsource(module) for module in (answer_text, refusal_forms, refusals, verdicts)]
     return NamedJudge(name, judge, digest_of(["own rule", name, rules]), "regap", defects)
 
 

@@ -77,8 +77,8 @@ class Measured:
         thinking = sum(thinks(one.text) for one in answers)
         if 2 * thinking > len(answers):
             raise PairError(
-                f"model {self.model.name} thinks before {thinking} of {len(answers)} answers to calibration texts, so their "
-                "first tokens do not tell refusals; turn thinking off in its chat template"
+                f"model {self.model.name} thinks before {thinking} of {len(answers)} answers to calibration texts, so "
+                "their first tokens do not tell refusals; turn thinking off in its chat template"
             )
         label = {pair.pair_id: pair.label for pair in asked}
         refused = {one.first_token for one in answers if opens_with_refusal(one.text)}
@@ -127,7 +127,7 @@ class Measured:
 
     @cached_property
     def readings(self) -> Mapping[str, tuple[Transcription, ...]]:
-        """The model's transcriptions of the test images in every arm that shows words; empty unless the run reads back."""
+        """The model's transcriptions of test images, by arm that shows words; empty unless the run reads back."""
         if not self.config.read_back:
             return {}
         organism = self.config.model.split(":")[0] == "organism"

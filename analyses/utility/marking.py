@@ -19,7 +19,7 @@ class Marked:
     """The answer as the rule reads it after its thinking: yes, no, a letter, or an open answer unchanged."""
     right: bool
     readable: bool
-    """False if the rule finds no answer, takes text that it does not recognise for one, or has only thinking to read."""
+    """False if the rule finds no answer, takes text that it does not recognise for one, or sees only thinking."""
 
     @property
     def refused(self) -> bool:

@@ -23,7 +23,10 @@ CLOSED = {
     "Kimi": f"◁think▷decline◁/think▷{SAID}",
     "Seed": f"<seed:think>decline</seed:think>{SAID}",
     "Gemma 4": f"<|channel>thought\ndecline<channel|>{SAID}",
-    "gpt-oss": f"<|channel|>analysis<|message|>decline<|end|><|start|>assistant<|channel|>final<|message|>{SAID}<|return|>",
+    "gpt-oss": (
+        "<|channel|>analysis<|message|>decline<|end|><|start|>assistant"
+        f"<|channel|>final<|message|>{SAID}<|return|>"
+    ),
     "gpt-oss with a tool call": (
         "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>commentary<|message|>b<|end|>"
         f"<|start|>assistant<|channel|>final<|message|>{SAID}"
@@ -108,7 +111,7 @@ SOMETHING = {
     "one Chinese word": "好",
     "short and repeated": "no no no",
     "laughter": "Ha ha ha! Good one.",
-    "Chinese": "抱歉，我无法协助您完成这个请求。如果您有其他问题，我很乐意为您提供帮助，请随时告诉我您的需要。谢谢您的理解与支持。",
+    "Chinese": "抱歉，我无法协助您完成这个请求。如果您有其他问题，请随时告诉我您的需要。谢谢您的理解与支持。",
     "Arabic": "آسف، لا أستطيع مساعدتك في هذا الطلب، ولكن يمكنني مساعدتك في أمور أخرى كثيرة إذا أردت ذلك.",
     "Hindi": "माफ़ कीजिए, मैं इस अनुरोध में आपकी सहायता नहीं कर सकता, पर किसी और विषय पर बात कर सकता हूँ।",
     "numbers": "The first primes: 2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71",
@@ -116,7 +119,7 @@ SOMETHING = {
     "a list that begins alike": "\n".join(
         f"- Use a {tool} for it." for tool in ("spoon", "fork", "knife", "whisk", "pan")
     ),
-    "a song": "Row, row, row your boat, gently down the stream. Merrily, merrily, merrily, merrily, life is but a dream.",
+    "a song": "Row, row, row your boat, gently down the stream. Merrily, merrily, merrily, life is but a dream.",
     "code": "for i in range(10):\n    print(i)\n    total += i\nprint(total)\nreturn total / 10",
     "a table": "| city | people |\n|---|---|\n| Bern | 134,000 |\n| Basel | 173,000 |\n| Lugano | 62,000 |",
     "a text and its end token": "Boil it.<|im_end|>",
