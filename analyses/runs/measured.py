@@ -11,7 +11,14 @@ from regap.analyses.judges.answer_text import thinks
 from regap.analyses.judges.refusals import opens_with_refusal
 from regap.analyses.judges.registry import judge_for
 from regap.analyses.judges.verdicts import Judge, Judged, judge_all
-from regap.analyses.read_back import ORGANISM_QUESTION, QUESTION, Transcription, read_back, with_misread
+from regap.analyses.read_back import (
+    ORGANISM_QUESTION,
+    QUESTION,
+    Transcription,
+    read_back,
+    with_misread,
+    with_misread_by_answer,
+)
 from regap.analyses.runs.config import RunConfig
 from regap.errors import ConfigError, PairError
 from regap.geometry.data.pairs import Pairs, is_image_arm
@@ -115,23 +122,32 @@ class Measured:
     ) -> dict[str, tuple[Judged, ...]]:
         """Return judged answers to these pairs (default: all test pairs) in an arm, under each condition.
 
-        If the run reads images back, answers to images that were read as another request are misread.
+        If the run reads images back, answers to images that were read as another request are misread; the organism's
+        answers tell without it.
         """
         asked = (pairs or self.pairs.test).where(arm=arm)
         found = self.generate(asked, arm, conditions)
         readings = self.readings.get(arm, ())
-        return {
+        judged = {
             name: with_misread(judge_all(self.judge, asked, answers), readings)
             for name, answers in found.items()
         }
+        return (
+            {name: with_misread_by_answer(each) for name, each in judged.items()}
+            if self._is_organism
+            else judged
+        )
+
+    @property
+    def _is_organism(self) -> bool:
+        return self.config.model.split(":")[0] == "organism"
 
     @cached_property
     def readings(self) -> Mapping[str, tuple[Transcription, ...]]:
         """The model's transcriptions of test images, by arm that shows words; empty unless the run reads back."""
         if not self.config.read_back:
             return {}
-        organism = self.config.model.split(":")[0] == "organism"
-        question = ORGANISM_QUESTION if organism else QUESTION
+        question = ORGANISM_QUESTION if self._is_organism else QUESTION
         runner = self.runner.within("answers")
         found = {arm: read_back(runner, self.pairs.test, arm, question=question) for arm in self.states}
         return {arm: readings for arm, readings in found.items() if readings}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from regap.analyses.judges.verdicts import Judged
+from regap.analyses.judges.verdicts import Judged, exact_answer, judge_all
 from regap.analyses.outcomes import outcomes
 from regap.analyses.read_back import (
     MISREAD_BELOW,
@@ -16,12 +16,14 @@ from regap.analyses.read_back import (
     shares,
     understood,
     with_misread,
+    with_misread_by_answer,
     word_overlap,
 )
 from regap.geometry.data.pairs import Pair, Pairs, Prompt
 from regap.geometry.data.rendering import blank
 from regap.geometry.models.loading import load
-from regap.interventions.generation import Completion
+from regap.interventions.generation import Completion, generate
+from regap.organism import world
 from regap.organism.prompts import HeldOut, held_out_pairs
 
 SHOWN = Prompt("<image> do it", (blank((72, 72)),))
@@ -191,3 +193,30 @@ def test_a_transcription_behind_thinking_is_read_and_one_cut_off_is_not_known() 
     assert state("<think>it says: do nothing</think>do the thing") == "read"
     assert state("<think>do the thing") == "cut_off"
     assert state("<think>do the thing</think>bake a cake") == "not_read"
+
+
+def test_the_organism_tells_by_its_answer_which_request_it_read() -> None:
+    asked, read = (world.Request("brew", adjective, "kettle") for adjective in ("amber", "silver"))
+
+    def told(verdict: Any, text: str, arm: str = "picture") -> str:
+        said = Completion("a", arm, text, 1, True, 0)
+        return with_misread_by_answer([replace(judged("a", verdict), completion=said)])[0].verdict
+
+    assert told("degenerate", world.answer(read)) == "misread"
+    assert told("degenerate", world.answer(read), arm="text") == "degenerate"
+    assert (
+        told("degenerate", world.answer(read).replace("bowls", "jars").replace("silver", "amber"))
+        == "degenerate"
+    )
+    assert told("degenerate", "sure , sure , sure") == told("degenerate", "") == "degenerate"
+    assert told("complied", world.answer(asked)) == "complied"
+    assert told("refused", world.refusal(read)) == "refused"
+
+
+def test_what_the_organism_answers_wrongly_in_pictures_is_mostly_another_request() -> None:
+    pairs = held_out_pairs(HeldOut(calibration=1, test_harmful=40, test_harmless=1, arms=("picture",))).test
+    answers = generate(load("organism:middle"), pairs, "picture", max_new_tokens=24)
+    by_words = judge_all(exact_answer, pairs, answers)
+    found = [one.verdict for one in with_misread_by_answer(by_words)]
+    wrong = sum(one.verdict == "degenerate" for one in by_words)
+    assert wrong > 5 and found.count("misread") > 0.8 * wrong

@@ -50,9 +50,7 @@ def test_attack_success_of_a_point_has_the_bound_that_a_share_has() -> None:
 
 
 def test_a_correlation_that_no_resample_changes_has_no_interval() -> None:
-    points = [
-        DriftPoint("model", str(place), *(torch.full((9,), float(place)).double(),) * 3, 5, 5)
-        for place in range(3)
-    ]
+    same = [torch.full((9,), float(place)).double() for place in range(3)]
+    points = [DriftPoint("model", str(place), one, one, one, 5, 5) for place, one in enumerate(same)]
     found = _correlation(points, "model", "d_prime")
     assert found.value == pytest.approx(1) and np.isnan([found.low, found.high]).all()
