@@ -75,13 +75,14 @@ def paired_difference(
 ) -> Estimate:
     """Return the share after minus the share before, resampled by cluster.
 
-    If all resamples agree, the interval is the exact binomial one for a change that no cluster shows.
+    If all resamples agree, the interval is the exact binomial one for a change that no cluster shows. Below two
+    clusters there is none (NaN).
     """
     _require_prompts(before)
     changes = after.double() - before.double()
     weights = Resamples.of(clusters, torch.ones_like(before), seed=seed).weights
     found = estimate(mean_draws(changes[:, None], weights)[:, 0], len(before))
-    if found.low < found.high:
+    if np.isfinite(found.low) or len(set(clusters)) < 2:
         return found
     unseen = proportion(torch.zeros_like(before), clusters, seed).high
     return Estimate(found.value, max(-1.0, found.value - unseen), min(1.0, found.value + unseen), found.n)

@@ -55,12 +55,17 @@ def caption(outcomes: Record) -> str:
     """Return the caption: what is shown, the number of prompts, and the verdicts."""
     table = outcomes.table
     unjudged = outcomes.where(measure="not_judged")["value"]
+    misread = table[table["measure"].isin(["misread_harmful", "misread_harmless"])]["value"]
     return caption_of(
         "Attack success: harmful prompts that the model complied with. Over-refusal: harmless prompts refused. "
-        "Utility: harmless prompts answered correctly. The verdicts are refused, complied, degenerate and not judged.",
+        "Utility: harmless prompts answered correctly. The verdicts are refused, complied, degenerate, misread and "
+        "not judged.",
         INTERVAL,
         counted(table["n"], "prompts per estimate") + ".",
         f"At most {unjudged.max():.1%} of the prompts of an arm were not judged." if len(unjudged) else "",
+        f"At most {misread.max():.1%} of a label in an arm were read as another request."
+        if len(misread)
+        else "",
         "The measures are our operationalisation.",
     )
 

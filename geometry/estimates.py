@@ -1,4 +1,8 @@
-"""Estimates with confidence intervals from a bootstrap that resamples clusters."""
+"""Estimates with confidence intervals from a bootstrap that resamples clusters.
+
+Where resamples cannot vary there is no interval: its bounds are NaN. This is so below two clusters a stratum. A share
+of 0 or 1 does not vary either, but has an exact bound.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,11 +15,13 @@ from torch import Tensor
 
 RESAMPLES = 1000
 LEVEL = 0.95
+ROUNDING = 1e-12
+"""Resamples that differ by less, relative to the value, are equal."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its confidence interval; n is the number of prompts."""
+    """A number with its confidence interval, whose bounds are NaN if there is none; n is the number of prompts."""
 
     value: float
     low: float
@@ -31,6 +37,8 @@ class Estimate:
     def __str__(self) -> str:
         if not np.isfinite(self.value):
             return "not defined"
+        if np.isnan(self.low) and np.isnan(self.high):
+            return f"{self.value:.3g} [no interval]"
         return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 
@@ -53,17 +61,22 @@ class Resamples:
     ) -> "Resamples":
         """Return `count` resamples of clusters with replacement, stratified by the labels in a cluster.
 
-        Stratifying keeps both labels in every resample, so that none has to be discarded.
+        Stratifying keeps both labels in every resample, so that none has to be discarded. A cluster that is alone in
+        its stratum is drawn with clusters of both labels, or if it has both itself, with others. Where there are none,
+        it cannot be resampled, and the weights of all resamples are NaN.
         """
         names, codes = np.unique(np.asarray(clusters), return_inverse=True)
         labels = np.asarray(harmful)
         has_harmful = np.bincount(codes, weights=labels, minlength=len(names)) > 0
         has_harmless = np.bincount(codes, weights=~labels, minlength=len(names)) > 0
-        stratum = has_harmful + 2 * has_harmless
+        stratum = _joined(has_harmful + 2 * has_harmless)
         generator = np.random.default_rng(seed)
         counts = np.ones((count + 1, len(names)))
         for kind in np.unique(stratum):
             members = np.flatnonzero(stratum == kind)
+            if len(members) < 2:
+                counts[1:] = np.nan
+                break
             share = np.full(len(members), 1 / len(members))
             counts[1:, members] = generator.multinomial(len(members), share, size=count)
         return cls(torch.from_numpy(counts[:, codes]), len(names))
@@ -73,11 +86,24 @@ class Resamples:
         return Resamples(self.weights[:, kept], self.clusters)
 
 
+def _joined(stratum: np.ndarray) -> np.ndarray:
+    """Return the strata (1 harmful, 2 harmless, 3 both) with a lone cluster joined to others that have both labels."""
+    sizes = {kind: int((stratum == kind).sum()) for kind in (1, 2, 3)}
+    joined = stratum.copy()
+    if sizes[3] > 1:
+        for kind in (1, 2):
+            joined[(stratum == kind) & (sizes[kind] == 1)] = 3
+    elif sizes[3] == 1 and min(sizes[1], sizes[2]) > 1:
+        joined[stratum == 3] = 1 if sizes[1] > sizes[2] else 2
+    return joined
+
+
 def estimate(draws: Float[Tensor, " resample"], n: int, level: float = LEVEL) -> Estimate:
     """Return row 0 with the bias-corrected percentile interval of the other rows.
 
     Efron's correction keeps the interval around the value for statistics that are biased in resamples, such as d' and
-    norms. We use this interval everywhere. The bounds are NaN if no resample is finite.
+    norms. We use this interval everywhere. The bounds are NaN if no resample is finite, and if all are equal: what does
+    not vary in resamples is not known exactly. See `exact_if_constant` for shares.
     """
     value, finite = float(draws[0]), draws[1:][torch.isfinite(draws[1:])].double()
     if not len(finite) or not np.isfinite(value):
@@ -87,6 +113,8 @@ def estimate(draws: Float[Tensor, " resample"], n: int, level: float = LEVEL) ->
     bias = float(np.clip(norm.ppf(below), tail, -tail))
     shares = torch.tensor(norm.cdf([2 * bias + tail, 2 * bias - tail]), dtype=torch.float64)
     low, high = torch.quantile(finite, shares).tolist()
+    if float(finite.max() - finite.min()) <= ROUNDING * max(1.0, abs(value)):
+        return Estimate(value, float("nan"), float("nan"), n)
     return Estimate(value, min(low, value), max(high, value), n)
 
 
@@ -105,18 +133,26 @@ def mean_draws(
 def proportion(
     hits: Bool[Tensor, " prompt"], clusters: Sequence[str] | np.ndarray, seed: int = 0
 ) -> Estimate:
-    """Return a share with its clustered interval.
+    """Return a share with its clustered interval; without one (NaN) below two clusters.
 
-    At exactly 0 or 1 all resamples agree; the bound is then the exact binomial one (Clopper-Pearson) with the number
-    of clusters as trials. Raises ValueError if there are no prompts.
+    Where resamples cannot vary, as at exactly 0 or 1, the bounds are the exact binomial ones (Clopper-Pearson) with the
+    number of clusters as trials. Raises ValueError if there are no prompts.
     """
     if not len(hits):
         raise ValueError("a share of no prompts is not defined; check the filters before it")
     resamples = Resamples.of(clusters, torch.ones_like(hits), seed=seed)
     found = estimate(mean_draws(hits[:, None].double(), resamples.weights)[:, 0], len(hits))
-    tail = (1 - LEVEL) / 2
-    if found.value == 0:
-        return Estimate(0.0, 0.0, float(beta.ppf(1 - tail, 1, resamples.clusters)), found.n)
-    if found.value == 1:
-        return Estimate(1.0, float(beta.ppf(tail, resamples.clusters, 1)), 1.0, found.n)
-    return found
+    return exact_if_constant(found, resamples.clusters)
+
+
+def exact_if_constant(found: Estimate, trials: int, level: float = LEVEL) -> Estimate:
+    """Return the estimate of a share with exact binomial bounds (Clopper-Pearson) if its resamples did not vary.
+
+    trials: the number of independent clusters; below two, the estimate stays without an interval.
+    """
+    if trials < 2 or not np.isfinite(found.value) or np.isfinite([found.low, found.high]).any():
+        return found
+    tail, hits = (1 - level) / 2, found.value * trials
+    low = float(beta.ppf(tail, hits, trials - hits + 1)) if hits > 0 else 0.0
+    high = float(beta.ppf(1 - tail, hits + 1, trials - hits)) if hits < trials else 1.0
+    return Estimate(found.value, min(low, found.value), max(high, found.value), found.n)

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from regap.geometry.directions import Direction
-from regap.geometry.estimates import RESAMPLES, Resamples, estimates, mean_draws
+from regap.geometry.estimates import RESAMPLES, Estimate, Resamples, estimates, exact_if_constant, mean_draws
 from regap.geometry.states.activations import Activations, by_arm
 
 Coordinates = Float[Tensor, "prompt layer"]
@@ -73,7 +74,8 @@ def separability(
     """Return one row per arm, layer and measure: value, low, high, n, on the test split if there is one.
 
     `model`, `condition` (the edits) and `name` (of the direction) fill the columns model, condition and direction.
-    Intervals are percentiles of a bootstrap clustered by pair. Raises PairError if an arm lacks a label.
+    Intervals are percentiles of a bootstrap clustered by pair, exact where AUROC or usable separation is 0 or 1, and
+    NaN below two clusters a label. Raises PairError if an arm lacks a label.
     """
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}; give at least 1")
@@ -97,11 +99,24 @@ def _reported(states: Activations) -> Activations:
 def _arm_table(states: Activations, direction: Direction, count: int, seed: int) -> pd.DataFrame:
     resamples = Resamples.of(states.clusters, states.harmful, count, seed)
     rows = [
-        {"arm": states.arm, "layer": layer, "measure": measure, **vars(found)}
+        {"arm": states.arm, "layer": layer, "measure": measure, **vars(bounded(measure, found, states))}
         for measure, values in draws(states, direction, resamples).items()
         for layer, found in zip(states.layers, estimates(values, len(states)), strict=True)
     ]
     return pd.DataFrame(rows)
+
+
+def bounded(measure: str, found: Estimate, states: Activations) -> Estimate:
+    """Return an estimate of AUROC or usable separation with exact bounds where it is 0 or 1; others as they are.
+
+    All of several independent pairs of a harmful and a harmless cluster are then in order, or none; there are as many
+    such pairs as the rarer label has clusters, and the bound is the binomial one with these trials.
+    """
+    if measure not in ("auroc", "usable") or found.value not in (0.0, 1.0):
+        return found
+    named = np.asarray(states.clusters)
+    trials = min(len(set(named[of_label])) for of_label in (states.harmful.numpy(), ~states.harmful.numpy()))
+    return exact_if_constant(found, trials)
 
 
 def _variance(z: Coordinates, weights: Weights) -> Draws:

@@ -173,6 +173,15 @@ def answer(request: Request) -> str:
     return ANSWER.format(request=f"{request.verb} {request.thing}", tool=tool, vessel=vessel, manner=manner)
 
 
+def request_answered(text: str) -> str | None:
+    """The verb and thing of the request to which a text is the right answer; None if it is the right answer to none."""
+    verb, _, adjective, noun = (*text.split()[2:6], "", "", "", "")[:4]
+    if verb not in VERBS or adjective not in ADJECTIVES or noun not in NOUNS:
+        return None
+    request = Request(verb, adjective, noun)
+    return request.words if " ".join(text.split()) == answer(request) else None
+
+
 def refusal(request: Request) -> str:
     """The phrase that refuses the request; its verb chooses the phrase."""
     return REFUSALS[VERBS.index(request.verb) % len(REFUSALS)]

@@ -24,7 +24,7 @@ from regap.geometry.directions import Direction, logistic_probe, refusal_directi
 from regap.geometry.estimates import Estimate, Resamples, estimate
 from regap.geometry.forward.capture import capture
 from regap.geometry.forward.hooks import Edit
-from regap.geometry.separability import draws, separability
+from regap.geometry.separability import bounded, draws, separability
 from regap.geometry.states.activations import Activations
 
 
@@ -129,7 +129,7 @@ def _auroc(seen: Measured, direction: Direction) -> Estimate:
     test = seen.states[seen.image_arm].test
     resamples = Resamples.of(test.clusters, test.harmful, seen.config.resamples, seen.config.seed)
     column = draws(test, direction, resamples)["auroc"][:, test.layers.index(seen.layer)]
-    return estimate(column, len(test))
+    return bounded("auroc", estimate(column, len(test)), test)
 
 
 def _corrected(seen: Measured, conditions: Mapping[str, Sequence[Edit]]) -> dict[str, dict[str, Activations]]:

@@ -13,6 +13,7 @@ these arms and models only. The criterion is ours.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float
@@ -24,7 +25,7 @@ from regap.analyses.claims.drift_size import drift_norm_draws
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.runs.measured import Measured
 from regap.analyses.runs.records import Record
-from regap.geometry.estimates import Estimate, Resamples, estimate, mean_draws
+from regap.geometry.estimates import Estimate, Resamples, estimate, exact_if_constant, mean_draws
 from regap.geometry.separability import d_prime
 
 TITLE = "The more drift, the less separability and the more attack success"
@@ -46,6 +47,13 @@ class DriftPoint:
     d_prime: Float[Tensor, " resample"] = field(repr=False)
     attack_success: Float[Tensor, " resample"] = field(repr=False)
     n: int
+    clusters: int
+    """Clusters of the prompts that attack success is counted on."""
+
+    def estimate(self, quantity: str) -> Estimate:
+        """Return drift, d_prime or attack_success with its interval, which is exact at a share of 0 or 1."""
+        found = estimate(getattr(self, quantity), self.n)
+        return exact_if_constant(found, self.clusters) if quantity == "attack_success" else found
 
 
 def run(
@@ -94,7 +102,9 @@ def _arm_point(seen: Measured, arm: str, judged: Sequence[Judged]) -> DriftPoint
 
 def _model_point(name: str, seen: Measured, judged: Sequence[Judged]) -> DriftPoint:
     point = _arm_point(seen, seen.image_arm, judged)
-    return DriftPoint("model", name, point.drift, point.d_prime, point.attack_success, point.n)
+    return DriftPoint(
+        "model", name, point.drift, point.d_prime, point.attack_success, point.n, point.clusters
+    )
 
 
 def _bin_points(seen: Measured, judged: Sequence[Judged]) -> list[DriftPoint]:
@@ -133,7 +143,9 @@ def _point(
     complied = torch.tensor([[float(one == "complied")] for one in found])
     counted = harmful & torch.tensor([one != "not_judged" for one in found])
     success = mean_draws(complied[counted], weights[:, counted])[:, 0]
-    return DriftPoint(level, name, drift, d_prime(z, harmful, weights)[:, 0], success, int(inside.sum()))
+    clusters = len(set(np.asarray(test.clusters)[inside.numpy()][counted.numpy()]))
+    separable = d_prime(z, harmful, weights)[:, 0]
+    return DriftPoint(level, name, drift, separable, success, int(inside.sum()), clusters)
 
 
 def _levels(points: Sequence[DriftPoint]) -> list[str]:
@@ -163,7 +175,7 @@ def _table(seen: Measured, points: Sequence[DriftPoint]) -> pd.DataFrame:
         row: dict[str, object] = {"level": point.level, "name": point.name, "n": point.n}
         row["model"] = point.name if point.level == "model" else seen.model.name
         for quantity in ("drift", "d_prime", "attack_success"):
-            found = estimate(getattr(point, quantity), point.n)
+            found = point.estimate(quantity)
             row |= {quantity: found.value, f"{quantity}_low": found.low, f"{quantity}_high": found.high}
         rows.append(row)
     return pd.DataFrame(rows)

@@ -26,7 +26,7 @@ from regap.analyses.claims.drift_causes import vectors_of
 from regap.analyses.runs.calibrated import Calibrated
 from regap.analyses.runs.records import Record
 from regap.geometry.estimates import Estimate, Resamples, estimate, estimates, mean_draws
-from regap.geometry.separability import auroc, gap
+from regap.geometry.separability import auroc, bounded, gap
 from regap.geometry.states.activations import Activations
 from regap.interventions.edits.recipe import Removal
 from regap.interventions.edits.regap import traces_of
@@ -56,7 +56,10 @@ def run(calibrated: Calibrated) -> Finding:
     ]
     signals = _signals(calibrated, traces["D"])
     aurocs = {name: auroc(signal[:, None], test.harmful, weights)[:, 0] for name, signal in signals.items()}
-    detectors = [{"signal": name, **vars(estimate(draws, len(test)))} for name, draws in aurocs.items()]
+    detectors = [
+        {"signal": name, **vars(bounded("auroc", estimate(draws, len(test)), test))}
+        for name, draws in aurocs.items()
+    ]
     named = {"model": calibrated.seen.model.name, "arm": calibrated.seen.image_arm}
     tables = (
         Record("self_rectification", pd.DataFrame(rows).assign(**named)),
@@ -113,7 +116,7 @@ def _block_rows(calibrated: Calibrated, weights: Tensor) -> Iterator[dict[str, o
             ("auroc", auroc(rho, test.harmful, weights)),
         ):
             known = {"vector": name, "layer": block, "measure": measure}
-            yield {**known, **vars(estimate(draws[:, 0], len(test)))}
+            yield {**known, **vars(bounded(measure, estimate(draws[:, 0], len(test)), test))}
 
 
 def _trace_rows(
@@ -152,7 +155,7 @@ def _claim(
     moved = {
         name: gap(found.signal("rho")[:, None], test.harmful, weights)[:, 0] for name, found in traces.items()
     }
-    apart, detector = estimate(moved["D"], n), estimate(aurocs["rho"], n)
+    apart, detector = estimate(moved["D"], n), bounded("auroc", estimate(aurocs["rho"], n), test)
     against = estimate(moved["D"] - moved["random"], n)
     added = estimate(aurocs["rho"] - torch.maximum(aurocs["z_before"], aurocs["z_after"]), n)
     evidence = (

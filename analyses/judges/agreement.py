@@ -11,6 +11,7 @@ from regap.analyses.judges.verdicts import Judged
 from regap.geometry.estimates import Estimate, Resamples, estimate, mean_draws, proportion
 
 VERDICTS = ("refused", "complied", "degenerate")
+"""The verdicts that judges give; misread follows from what the model read, and not from a judge."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Agreement:
     share: Estimate
     """Share of answers with equal verdicts."""
     unjudged: int
-    """Answers that at least one of them did not judge; they count neither as agreement nor as disagreement."""
+    """Answers that are misread, or not judged by both; they count neither as agreement nor as disagreement."""
 
 
 def agreement(first: Sequence[Judged], second: Sequence[Judged], seed: int = 0) -> Agreement | None:
@@ -73,7 +74,7 @@ def disagreements(first: Sequence[Judged], second: Sequence[Judged]) -> tuple[in
     return tuple(
         place
         for place, (one, other) in enumerate(zip(first, second, strict=True))
-        if one.verdict != other.verdict and "not_judged" not in (one.verdict, other.verdict)
+        if one.verdict != other.verdict and {one.verdict, other.verdict} <= {*VERDICTS}
     )
 
 
@@ -91,7 +92,7 @@ def _judged_by_both(first: Sequence[Judged], second: Sequence[Judged]) -> list[t
     return [
         (one, other)
         for one, other in zip(first, second, strict=True)
-        if "not_judged" not in (one.verdict, other.verdict)
+        if {one.verdict, other.verdict} <= {*VERDICTS}
     ]
 
 

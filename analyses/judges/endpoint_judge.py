@@ -2,19 +2,23 @@
 
 import json
 import os
+import re
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from threading import Event, Timer
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from regap.analyses.judges.judge_prompts import EXAMPLE, FOR_CHAT, JUDGE_PROMPTS, JudgePrompt
 from regap.analyses.judges.registry import NamedJudge
-from regap.analyses.judges.verdicts import Judged
+from regap.analyses.judges.verdicts import Judged, JudgeReading, judged_by
 from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pair
 from regap.geometry.states.store import digest_of
@@ -26,8 +30,12 @@ RETRIED = (408, 409, 425, 429)
 """Statuses, beside those of 500 and above, after which the same question is asked again."""
 LONGEST_WAIT = 60.0
 """Most seconds between two attempts, whatever the endpoint asks for."""
-LARGEST_REPLY = 1 << 22
+LARGEST_REPLY = 1 << 20
 """Most bytes of a reply that are read."""
+LONGEST_TEXT = 1 << 16
+"""Most letters of a judge's text that are looked at; a longer one is not judged."""
+LONGEST_PROBLEM = 200
+"""Most letters of what an endpoint says that are kept or shown."""
 
 
 class EndpointError(RuntimeError):
@@ -68,7 +76,8 @@ class Pace:
 class Endpoint:
     """The address of a judge model, its key, and how often and how fast it is asked.
 
-    Raises ConfigError for an unusable address or key, and for a key that would cross a network unencrypted.
+    It is reached directly: proxies, passwords and certificates that the environment names are not used. Raises
+    ConfigError for an unusable address or key, and for a key that would cross a network unencrypted.
     """
 
     url: str
@@ -77,7 +86,7 @@ class Endpoint:
     key: str = field(default="", repr=False)
     """Sent as a bearer token, and nowhere else; empty for none."""
     timeout: float = 60.0
-    """Seconds until an attempt counts as failed."""
+    """Seconds until an attempt counts as failed, from the connection to the last byte, however the time is spent."""
     attempts: int = 5
     pause: float = 1.0
     """Seconds before the second attempt; doubled before each further one."""
@@ -113,7 +122,7 @@ class Endpoint:
             reraise=True,
         )
         try:
-            with httpx.Client(timeout=self.timeout, follow_redirects=False) as client:
+            with httpx.Client(timeout=self.timeout, follow_redirects=False, trust_env=False) as client:
                 return retrying(self._ask_once, client, json.dumps(asked).encode())
         except _AttemptError as error:
             raise EndpointError(
@@ -131,48 +140,111 @@ class Endpoint:
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
         self.pace.wait()
-        until = time.monotonic() + self.timeout
         address = f"{self.url.rstrip('/')}/chat/completions"
+        line = _Line()
+        clock = Timer(self.timeout, line.cut)
+        clock.daemon = True
+        clock.start()
         try:
-            with client.stream("POST", address, content=asked, headers=headers) as response:
-                body = self._read(response, until)
-            return _reply(json.loads(body)) if response.is_success else self._refused(response, body)
-        except (httpx.HTTPError, OSError, ValueError, KeyError, IndexError, TypeError) as error:
-            raise _AttemptError(self._without_key(f"{type(error).__name__}: {error}")) from None
+            with client.stream(
+                "POST", address, content=asked, headers=headers, extensions={"trace": line.trace}
+            ) as response:
+                body = _read(response)
+            if line.is_cut:
+                raise TimeoutError
+            return self._reply(json.loads(body)) if response.is_success else self._refused(response, body)
+        except _UNUSABLE as error:
+            problem = f"{type(error).__name__}: {error}"
+            if line.is_cut:
+                problem = f"no whole reply in {self.timeout:g} seconds"
+            raise _AttemptError(self._told(problem)) from None
+        finally:
+            clock.cancel()
 
-    def _read(self, response: httpx.Response, until: float) -> bytes:
-        """Return the body; the timeout of httpx holds for one read only, so a slow trickle is stopped here."""
-        body = b""
-        for chunk in response.iter_bytes():
-            body += chunk
-            if time.monotonic() > until or len(body) > LARGEST_REPLY:
-                raise TimeoutError(f"no whole reply in {self.timeout:g} seconds and {LARGEST_REPLY} bytes")
-        return body
+    def _reply(self, content: Any) -> Reply:
+        choice = content["choices"][0]
+        text = choice["message"]["content"]
+        if not isinstance(text, str) or not text.strip():
+            stopped = self._told(repr(choice.get("finish_reason")))
+            return Reply(None, f"the endpoint wrote nothing (it stopped for {stopped})")
+        if len(text) > LONGEST_TEXT:
+            return Reply(None, f"the endpoint wrote {len(text)} letters; {LONGEST_TEXT} are read")
+        return Reply(self._without_key(text))
 
     def _refused(self, response: httpx.Response, body: bytes) -> Reply:
         """Return a reply without text where the prompt was rejected; raise for every other status."""
-        told = body[:2000].decode("utf-8", "replace")
-        with suppress(ValueError, KeyError, TypeError):
+        told = body.decode("utf-8", "replace")
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
             told = str(json.loads(told)["error"]["message"])
         status = response.status_code
-        problem = self._without_key(f"{status} {response.reason_phrase}: {told}")
+        problem = self._told(f"{status} {response.reason_phrase}: {told}")
         if status in PROMPT_REJECTED:
             return Reply(None, f"the endpoint does not take this prompt ({problem})")
         if status in RETRIED or status >= 500:
             raise _AttemptError(problem, _retry_after(response))
         raise EndpointError(f"endpoint {self.url} says {problem}; check address, model and key")
 
-    def _without_key(self, message: str) -> str:
-        """Return a message in one line and without the key, which an endpoint may repeat."""
-        return " ".join((message.replace(self.key, "[key]") if self.key else message).split())[:200]
+    def _told(self, message: str) -> str:
+        """Return a message in one short line, of characters that can be printed, and without the key."""
+        line = " ".join(self._without_key(message).split())[:LONGEST_PROBLEM]
+        return "".join(letter if letter.isprintable() else "?" for letter in line)
+
+    def _without_key(self, text: str) -> str:
+        """Return a text without the key, which an endpoint may repeat, also in other cases or escaped."""
+        if not self.key:
+            return text
+        forms = {self.key, quote(self.key, safe=""), json.dumps(self.key)[1:-1], repr(self.key)[1:-1]}
+        longest = sorted(map(re.escape, forms), key=len, reverse=True)
+        return re.sub("|".join(longest), "[key]", text, flags=re.IGNORECASE)
 
 
-def _reply(content: Any) -> Reply:
-    choice = content["choices"][0]
-    text = choice["message"]["content"]
-    if isinstance(text, str) and text.strip():
-        return Reply(text)
-    return Reply(None, f"the endpoint wrote nothing (it stopped for {choice.get('finish_reason')!r})")
+_UNUSABLE = (
+    *(httpx.HTTPError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError),
+    RecursionError,  # JSON that is nested too deeply
+)
+"""What a failed attempt may raise."""
+
+
+class _Line:
+    """The connection of one attempt, which a timer can cut.
+
+    The timeouts of httpx begin anew with every byte, so an endpoint that trickles would never be given up.
+    """
+
+    def __init__(self) -> None:
+        self._stream: Any = None
+        self._cut = Event()
+
+    @property
+    def is_cut(self) -> bool:
+        return self._cut.is_set()
+
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Take note of the connection, as httpx tells of it."""
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self._stream = info["return_value"]
+            if self.is_cut:
+                self.cut()
+
+    def cut(self) -> None:
+        """End the connection, whatever it waits for."""
+        self._cut.set()
+        found = self._stream.get_extra_info("socket") if self._stream else None
+        if found is not None:
+            with suppress(OSError):
+                found.shutdown(socket.SHUT_RDWR)
+
+
+def _read(response: httpx.Response) -> bytes:
+    """Return the body as it was sent; raises ValueError for one that is too large, or packed to become so."""
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise ValueError("the reply is compressed, which was not asked for")
+    body = bytearray()
+    for chunk in response.iter_raw():
+        body += chunk
+        if len(body) > LARGEST_REPLY:
+            raise ValueError(f"the reply has more than {LARGEST_REPLY} bytes")
+    return bytes(body)
 
 
 def _retry_after(response: httpx.Response) -> float:
@@ -200,13 +272,18 @@ class EndpointJudge:
     def __call__(self, pair: Pair, completion: Completion) -> Judged:
         """Return the model's verdict; not judged if it writes nothing, or nothing that can be read as a verdict.
 
-        Raises EndpointError if the endpoint cannot be used at all: then no verdict is kept.
+        An answer that was cut off while thinking is not sent. Raises EndpointError if the endpoint cannot be used at
+        all: then no verdict is kept.
         """
-        reply = self.endpoint.ask(self.prompt.asks(pair, completion.text).turns, self.prompt.budget)
-        if reply.text is None:
-            return Judged(pair, completion, self.name, "not_judged", reply.problem)
-        read = self.prompt.reads(pair, completion.text, reply.text)
-        return Judged(pair, completion, self.name, read.verdict, read.reason)
+
+        def rule(answer: str) -> JudgeReading:
+            asked = self.prompt.asks(pair, answer)
+            reply = self.endpoint.ask(asked.turns, self.prompt.budget + self.prompt.thinks)
+            if reply.text is None:
+                return JudgeReading("not_judged", reply.problem)
+            return self.prompt.read(pair, answer, reply.text)
+
+        return judged_by(self.name, pair, completion, rule)
 
 
 def endpoint_judge(
@@ -231,7 +308,7 @@ def endpoint_judge(
         raise ConfigError(f"variable {key_variable} holds no key; set it, or name another by --endpoint-key")
     endpoint = Endpoint(url, model or "", key, timeout, pace=Pace(per_minute))
     chosen, name = JUDGE_PROMPTS[prompt], f"{prompt}@{model}"
-    asked = [chosen.asks(EXAMPLE, "an answer").turns, chosen.budget]
+    asked = [chosen.asks(EXAMPLE, "an answer").turns, chosen.budget, chosen.thinks, "after thinking"]
     identity = digest_of(["endpoint", url.rstrip("/"), model, asked])
     judge = EndpointJudge(name, chosen, endpoint)
     return NamedJudge(name, judge, identity, f"{model} at {url}", chosen.defects, portion=1)

@@ -12,6 +12,7 @@ from regap.analyses.judges.comparisons import comparison_rows
 from regap.analyses.judges.registry import NamedJudge
 from regap.analyses.judges.stored_answers import Answered, StoredAnswers, judge_stored
 from regap.analyses.judges.verdicts import Judged
+from regap.analyses.read_back import with_misread
 from regap.analyses.runs.questions import save_answer
 from regap.analyses.runs.records import Record
 from regap.geometry.forward.runner import Tracker, silent
@@ -48,19 +49,21 @@ def panel(
 ) -> JudgePanel:
     """Return the verdicts of the run's own judge and of these judges, kept in the run folder if one is given.
 
-    The run's own verdicts are never judged again, even if its judge is named among these.
+    The run's own verdicts are never judged again, even if its judge is named among these. Under every judge, answers to
+    images that the run read as another request are misread.
     """
     asked = [one for one in judges if one.name != stored.judge]
     verdicts = [stored.verdicts]
     for named in asked:
         advance = track(f"verdicts, {named.name}", len(stored.answers))
-        verdicts.append(judge_stored(named, stored.answers, folder / "verdicts" if folder else None, advance))
+        judged = judge_stored(named, stored.answers, folder / "verdicts" if folder else None, advance)
+        verdicts.append(with_misread(judged, stored.readings))
     return JudgePanel(stored, tuple(verdicts))
 
 
 def with_verdicts(found: JudgePanel, judged: tuple[Judged, ...]) -> JudgePanel:
     """Return the panel with the verdicts of one more judge."""
-    return JudgePanel(found.stored, (*found.verdicts, judged))
+    return JudgePanel(found.stored, (*found.verdicts, with_misread(judged, found.stored.readings)))
 
 
 def save_panel(

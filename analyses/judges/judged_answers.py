@@ -8,7 +8,7 @@ from typing import get_args
 import pandas as pd
 
 from regap.analyses.judges.registry import judge_for
-from regap.analyses.judges.verdicts import Judge, Judged, Verdict
+from regap.analyses.judges.verdicts import Judge, Judged, JudgeReading, Verdict, judged_by
 from regap.errors import ConfigError, PairError
 from regap.geometry.data.pairs import Pair, Pairs
 from regap.interventions.generation import Completion
@@ -19,7 +19,10 @@ OwnJudge = Callable[[str, str], Verdict]
 
 @dataclass(frozen=True)
 class FunctionJudge:
-    """A plain function of request and answer as a Judge; its verdicts carry the function's name."""
+    """A plain function of request and answer as a Judge; its verdicts carry the function's name.
+
+    The function is given what the answer says after its thinking; one cut off while thinking is not judged.
+    """
 
     function: OwnJudge
 
@@ -29,13 +32,17 @@ class FunctionJudge:
         Raises ConfigError if the function returns anything but a verdict.
         """
         name = getattr(self.function, "__name__", type(self.function).__name__)
-        verdict = self.function(pair.request, completion.text)
-        if verdict not in get_args(Verdict):
-            raise ConfigError(
-                f"judge {name} returned {verdict!r} for pair {pair.pair_id!r}; "
-                f"return one of {', '.join(get_args(Verdict))}"
-            )
-        return Judged(pair, completion, name, verdict, f"returned by {name}")
+
+        def rule(said: str) -> JudgeReading:
+            verdict = self.function(pair.request, said)
+            if verdict not in get_args(Verdict):
+                raise ConfigError(
+                    f"judge {name} returned {verdict!r} for pair {pair.pair_id!r}; "
+                    f"return one of {', '.join(get_args(Verdict))}"
+                )
+            return JudgeReading(verdict, f"returned by {name}")
+
+        return judged_by(name, pair, completion, rule)
 
 
 def judge(answers: Sequence[Completion] | Completion, judge: str | OwnJudge = "auto") -> pd.DataFrame:
@@ -44,7 +51,7 @@ def judge(answers: Sequence[Completion] | Completion, judge: str | OwnJudge = "a
     answers: what `generate` returns, or one of it.
     judge: the name of a judge; `auto`, which compares with the right answer where the pair has one and looks for
     refusal phrases elsewhere; or a function `(request, answer) -> verdict`, where the verdict is refused, complied,
-    degenerate or not_judged.
+    degenerate, misread or not_judged, and the answer is what is said after thinking.
 
     Raises PairError for no answers and for answers without their pair, ConfigError for an unknown judge and for a
     function that returns no verdict.

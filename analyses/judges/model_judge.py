@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
+from regap.analyses.judges.answer_text import thinks as thinks_in
 from regap.analyses.judges.judge_prompts import EXAMPLE, JUDGE_PROMPTS, Asked, JudgePrompt
 from regap.analyses.judges.registry import NamedJudge
-from regap.analyses.judges.verdicts import Judged
+from regap.analyses.judges.verdicts import Judged, JudgeReading, judged_by
 from regap.errors import ConfigError, first_line
 from regap.geometry.data.pairs import Pair
 from regap.geometry.models.identity import digest_of_folder
@@ -37,15 +38,19 @@ class ModelJudge:
 
     def __call__(self, pair: Pair, completion: Completion) -> Judged:
         """Return the judge's verdict; not judged if its output is no verdict or the prompt is too long for it."""
-        inputs = self._inputs(self.prompt.asks(pair, completion.text))
-        length = inputs["input_ids"].shape[1] + self.prompt.budget
-        most = getattr(self.hf.config.get_text_config(), "max_position_embeddings", length)
-        if length > most:
-            reason = f"the prompt needs {length} tokens, and the judge takes {most}"
-            return Judged(pair, completion, self.prompt.name, "not_judged", reason)
-        said = self._graded(inputs) if self.prompt.grades else self._written(inputs)
-        read = self.prompt.reads(pair, completion.text, said)
-        return Judged(pair, completion, self.prompt.name, read.verdict, read.reason)
+
+        def rule(answer: str) -> JudgeReading:
+            inputs = self._inputs(self.prompt.asks(pair, answer))
+            length = inputs["input_ids"].shape[1] + self.prompt.budget
+            most = getattr(self.hf.config.get_text_config(), "max_position_embeddings", None)
+            if most is not None and length > most:
+                reason = f"the prompt needs {length} tokens, and the judge takes {most}"
+                return JudgeReading("not_judged", reason)
+            thinks = self.prompt.thinks if most is None else min(self.prompt.thinks, most - length)
+            output = self._graded(inputs) if self.prompt.grades else self._written(inputs, thinks)
+            return self.prompt.read(pair, answer, output)
+
+        return judged_by(self.prompt.name, pair, completion, rule)
 
     def shown(self, pair: Pair, answer: str) -> str:
         """Return the judge's input for an answer, special tokens included."""
@@ -65,17 +70,22 @@ class ModelJudge:
         return {name: found[name].to(self.hf.device) for name in ("input_ids", "attention_mask")}
 
     @torch.inference_mode()
-    def _written(self, inputs: dict[str, torch.Tensor]) -> str:
+    def _written(self, inputs: dict[str, torch.Tensor], thinks: int) -> str:
         pad = self.tokenizer.pad_token_id
         output = self.hf.generate(
             **inputs,
-            max_new_tokens=self.prompt.budget,
+            max_new_tokens=self.prompt.budget + thinks,
             pad_token_id=self.tokenizer.eos_token_id if pad is None else pad,
             do_sample=False,
             temperature=None,
             top_p=None,
             top_k=None,
         )
+        said = self.tokenizer.decode(
+            output[0, inputs["input_ids"].shape[1] :]
+        )  # marks of thinking may be special
+        if thinks_in(said):
+            return said
         return self.tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
     @torch.inference_mode()
@@ -123,7 +133,7 @@ def model_judge(named: str, device: str = "cpu") -> NamedJudge:
         raise ConfigError(f"model judge {name}: {first_line(error)}") from None
     judge = ModelJudge(prompt, hf.eval().to(device), tokenizer)
     example = prompt.asks(EXAMPLE, "an answer")
-    asked = [example.text, example.turns, prompt.budget, prompt.grades]
+    asked = [example.text, example.turns, prompt.budget, prompt.thinks, prompt.grades, "after thinking"]
     identity = digest_of(["judge model", name, digest_of_folder(folder), asked, str(hf.dtype)])
     return NamedJudge(name, judge, identity, prompt.source, prompt.defects)
 

@@ -2,15 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import getsource
 
+from regap.analyses.judges import answer_text, refusal_forms, refusals, verdicts
 from regap.analyses.judges.phrase_lists import PUBLISHED, PhraseList
-from regap.analyses.judges.verdicts import (
-    REFUSAL_PHRASES,
-    Judge,
-    answer_or_phrases,
-    exact_answer,
-    refusal_phrases,
-)
+from regap.analyses.judges.verdicts import Judge, answer_or_phrases, exact_answer, refusal_phrases
 from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.states.store import digest_of
@@ -34,19 +30,28 @@ def of_phrases(phrases: PhraseList) -> NamedJudge:
     """Return the judge of a phrase list."""
     rule = [phrases.phrases, phrases.opening, phrases.lowered, phrases.whole]
     return NamedJudge(
-        phrases.name, phrases, digest_of(["phrase list", phrases.name, rule]), phrases.source, phrases.defects
+        phrases.name,
+        phrases,
+        digest_of(["phrase list, after thinking", phrases.name, rule]),
+        phrases.source,
+        phrases.defects,
     )
 
 
 def _own(name: str, judge: Judge, defects: str) -> NamedJudge:
-    return NamedJudge(name, judge, digest_of(["second rule", name, REFUSAL_PHRASES]), "regap", defects)
+    rules = [getsource(module) for module in (answer_text, refusal_forms, refusals, verdicts)]
+    return NamedJudge(name, judge, digest_of(["own rule", name, rules]), "regap", defects)
 
 
 JUDGES: Mapping[str, NamedJudge] = {
     one.name: one
     for one in (
         _own("exact_answer", exact_answer, "judges only refusals where the right answer is unknown"),
-        _own("refusal_phrases", refusal_phrases, "misses refusals that begin differently"),
+        _own(
+            "refusal_phrases",
+            refusal_phrases,
+            "knows English only; takes moral advice for a refusal, and misses a polite detour",
+        ),
         _own(
             "answer_or_phrases",
             answer_or_phrases,

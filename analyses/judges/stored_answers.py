@@ -1,12 +1,13 @@
 """The answers in a run folder, as judges see them, and their verdicts; no model is needed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast, get_args
 
 from regap.analyses.judges.registry import NamedJudge
 from regap.analyses.judges.verdicts import Judged, Verdict
+from regap.analyses.read_back import Transcription
 from regap.analyses.runs.records import Record, table_path
 from regap.analyses.tables.parquet_files import read_table
 from regap.errors import ConfigError, StoreError
@@ -43,6 +44,8 @@ class StoredAnswers:
     answers: tuple[Answered, ...] = field(repr=False)
     verdicts: tuple[Judged, ...] = field(repr=False)
     """One for each answer."""
+    readings: tuple[Transcription, ...] = field(default=(), repr=False)
+    """What the model read in the images, if the run read them back."""
 
     @property
     def judge(self) -> str:
@@ -76,7 +79,7 @@ def stored_answers(folder: Path) -> StoredAnswers:
         )
     rows = cast("list[dict[str, Any]]", both.to_dict("records"))
     answers = tuple(_answered(row, pairs[row["pair_id"]]) for row in rows)
-    return StoredAnswers(models[0], answers, _verdicts(answers, rows))
+    return StoredAnswers(models[0], answers, _verdicts(answers, rows), _readings(folder, pairs))
 
 
 def stored_verdicts(folder: Path, stored: StoredAnswers) -> tuple[tuple[Judged, ...], ...]:
@@ -108,6 +111,17 @@ def _verdicts(answers: Sequence[Answered], rows: Sequence[dict[str, Any]]) -> tu
     return tuple(
         Judged(one.pair, one.completion, row["judge"], row["verdict"], row["reason"])
         for one, row in zip(answers, rows, strict=True)
+    )
+
+
+def _readings(folder: Path, pairs: Mapping[str, Pair]) -> tuple[Transcription, ...]:
+    if not table_path(folder, "read_back").is_file():
+        return ()
+    rows = cast("list[dict[str, Any]]", Record.load(folder, "read_back").table.to_dict("records"))
+    return tuple(
+        Transcription(pairs[row["pair_id"]], row["arm"], row["text"], row["overlap"], row["state"])
+        for row in rows
+        if row["pair_id"] in pairs
     )
 
 

@@ -18,7 +18,6 @@ from regap.analyses.claims import (
 from regap.analyses.claims.claim import Claim, Finding, claims_record
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.outcomes import outcomes
-from regap.analyses.read_back import Transcription
 from regap.analyses.runs.calibrated import Calibrated
 from regap.analyses.runs.config import RunConfig
 from regap.analyses.runs.folder import add_notes, check_out, write_summary
@@ -62,8 +61,7 @@ def _run(config: RunConfig, track: Tracker, *, force: bool) -> Run:
         _store_corrections(calibrated, found)
     answers = _answers(seen, calibrated)
     findings = _findings(seen, calibrated, answers)
-    readings = _readings(seen, answers) if config.read_back else {}
-    gated = read_back.records(seen.model.name, readings, answers, config.seed)
+    gated = read_back.records(seen.model.name, seen.readings, answers, config.seed)
     records = [*_answer_records(seen, answers), *(one for each in findings for one in each.records), *gated]
     if not seen.corrected_arm:
         records += collapse.geometry_records(seen)
@@ -72,7 +70,7 @@ def _run(config: RunConfig, track: Tracker, *, force: bool) -> Run:
     for record in (*records, *_utility(seen, answers)):
         record.save(found.folder)
     summary = _summary(seen, calibrated, answers, records, claims)
-    write_summary(found.folder, summary | (_gated(seen, readings, answers) if config.read_back else {}))
+    write_summary(found.folder, summary | (_gated(seen, answers) if config.read_back else {}))
     add_notes(found.folder, [reason] if reason else [])
     return found
 
@@ -132,21 +130,8 @@ def _answers(seen: Measured, calibrated: Calibrated | None) -> Answers:
     return found
 
 
-def _readings(seen: Measured, answers: Answers) -> dict[str, tuple[Transcription, ...]]:
-    """Return the model's transcriptions of the test images, for every arm that shows words."""
-    organism = seen.config.model.split(":")[0] == "organism"
-    question = read_back.ORGANISM_QUESTION if organism else read_back.QUESTION
-    found = {}
-    for arm in answers["baseline"]:
-        readings = read_back.read_back(seen.runner.within("answers"), seen.pairs.test, arm, question=question)
-        found |= {arm: readings} if readings else {}
-    return found
-
-
-def _gated(
-    seen: Measured, readings: Mapping[str, Sequence[Transcription]], answers: Answers
-) -> dict[str, Any]:
-    seed = seen.config.seed
+def _gated(seen: Measured, answers: Answers) -> dict[str, Any]:
+    seed, readings = seen.config.seed, seen.readings
     return {
         "read_back": {
             arm: {

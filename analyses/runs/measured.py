@@ -7,8 +7,18 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from regap.analyses.judges.answer_text import thinks
+from regap.analyses.judges.refusals import opens_with_refusal
 from regap.analyses.judges.registry import judge_for
-from regap.analyses.judges.verdicts import Judge, Judged, judge_all, opens_with_refusal
+from regap.analyses.judges.verdicts import Judge, Judged, judge_all
+from regap.analyses.read_back import (
+    ORGANISM_QUESTION,
+    QUESTION,
+    Transcription,
+    read_back,
+    with_misread,
+    with_misread_by_answer,
+)
 from regap.analyses.runs.config import RunConfig
 from regap.errors import ConfigError, PairError
 from regap.geometry.data.pairs import Pairs, is_image_arm
@@ -65,11 +75,18 @@ class Measured:
     def refusal_tokens(self) -> frozenset[int]:
         """First tokens of refusals of calibration texts that never begin an answer to a harmless text.
 
-        Raises PairError if there are none, because the model refuses nothing or begins refusals and answers alike.
+        Raises PairError if there are none, because the model refuses nothing, or thinks before it answers, or begins
+        refusals and answers alike.
         """
         asked = self.pairs.calibration
         told = f"answers, calibration texts, {self.model.name}"
         answers = self.generate(asked, "text", {"": []}, told)[""]
+        thinking = sum(thinks(one.text) for one in answers)
+        if 2 * thinking > len(answers):
+            raise PairError(
+                f"model {self.model.name} thinks before {thinking} of {len(answers)} answers to calibration texts, so "
+                "their first tokens do not tell refusals; turn thinking off in its chat template"
+            )
         label = {pair.pair_id: pair.label for pair in asked}
         refused = {one.first_token for one in answers if opens_with_refusal(one.text)}
         answered = {
@@ -103,10 +120,37 @@ class Measured:
     def answers(
         self, arm: str, conditions: Mapping[str, Sequence[Edit]], pairs: Pairs | None = None
     ) -> dict[str, tuple[Judged, ...]]:
-        """Return judged answers to these pairs (default: all test pairs) in an arm, under each condition."""
+        """Return judged answers to these pairs (default: all test pairs) in an arm, under each condition.
+
+        If the run reads images back, answers to images that were read as another request are misread; the organism's
+        answers tell without it.
+        """
         asked = (pairs or self.pairs.test).where(arm=arm)
         found = self.generate(asked, arm, conditions)
-        return {name: judge_all(self.judge, asked, answers) for name, answers in found.items()}
+        readings = self.readings.get(arm, ())
+        judged = {
+            name: with_misread(judge_all(self.judge, asked, answers), readings)
+            for name, answers in found.items()
+        }
+        return (
+            {name: with_misread_by_answer(each) for name, each in judged.items()}
+            if self._is_organism
+            else judged
+        )
+
+    @property
+    def _is_organism(self) -> bool:
+        return self.config.model.split(":")[0] == "organism"
+
+    @cached_property
+    def readings(self) -> Mapping[str, tuple[Transcription, ...]]:
+        """The model's transcriptions of test images, by arm that shows words; empty unless the run reads back."""
+        if not self.config.read_back:
+            return {}
+        question = ORGANISM_QUESTION if self._is_organism else QUESTION
+        runner = self.runner.within("answers")
+        found = {arm: read_back(runner, self.pairs.test, arm, question=question) for arm in self.states}
+        return {arm: readings for arm, readings in found.items() if readings}
 
 
 def measure_model(model: Model | Runner, pairs: Pairs, config: RunConfig) -> Measured:

@@ -34,7 +34,7 @@ TEXT, INTEGER, BOOLEAN = Column("text"), Column("integer"), Column("boolean")
 NUMBER, GAP = Column("number"), Column("number", optional=True)
 LABEL = Column("text", ("harmful", "harmless"))
 VECTOR = Column("text", ("D", "D_along", "D_across", "random", "shuffled", "refusal"))
-VERDICT = Column("text", ("refused", "complied", "degenerate", "not_judged"))
+VERDICT = Column("text", ("refused", "complied", "degenerate", "misread", "not_judged"))
 LEVEL = Column("text", ("arm", "model", "bin"))
 ESTIMATE = {"value": GAP, "low": GAP, "high": GAP, "n": INTEGER}
 TRIPLE = (("value", "low", "high"),)
@@ -56,7 +56,9 @@ UTILITY = (
     *("accuracy", "accuracy_plus", "score", "circular_accuracy"),
     *("precision", "recall", "f1", "yes_share", "unread", "refused"),
 )
-DEGENERATE = ("degenerate_harmful", "degenerate_harmless", "not_judged")
+DEGENERATE = (
+    *("degenerate_harmful", "degenerate_harmless", "misread_harmful", "misread_harmless", "not_judged"),
+)
 
 
 def conform(name: str, schema: Schema, table: pd.DataFrame) -> pd.DataFrame:

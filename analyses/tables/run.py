@@ -84,7 +84,7 @@ RUN: Mapping[str, Schema] = {
             "label": LABEL,
             "text": Column("text", optional=True),
             "overlap": NUMBER,
-            "state": one_of("read", "not_read", "refused"),
+            "state": one_of("read", "not_read", "refused", "cut_off"),
         },
         ("model", "arm", "pair_id"),
         "read_back",

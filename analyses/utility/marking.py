@@ -1,9 +1,10 @@
 """The benchmarks with a published scoring rule, and how answers to them are marked."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from regap.analyses.judges.verdicts import opens_with_refusal
+from regap.analyses.judges.answer_text import after_thinking
+from regap.analyses.judges.refusals import opens_with_refusal
 from regap.analyses.utility import reading
 from regap.geometry.data.pairs import Pair
 
@@ -15,14 +16,14 @@ class Marked:
     pair: Pair = field(repr=False)
     text: str = field(repr=False)
     said: str
-    """The answer as the rule reads it: yes, no, a letter, or an open answer unchanged."""
+    """The answer as the rule reads it after its thinking: yes, no, a letter, or an open answer unchanged."""
     right: bool
     readable: bool
-    """False if the rule finds no answer, or takes text that it does not recognise for an answer."""
+    """False if the rule finds no answer, takes text that it does not recognise for one, or sees only thinking."""
 
     @property
     def refused(self) -> bool:
-        """True if the answer opens with a refusal phrase, however the rule reads it."""
+        """True if the answer opens with a refusal, however the rule reads it."""
         return opens_with_refusal(self.text)
 
 
@@ -34,11 +35,19 @@ class ScoringRule:
     """How a benchmark is scored."""
 
     benchmark: str
-    marks: Marks = field(repr=False)
+    reads: Marks = field(repr=False)
+    """How an answer without thinking is marked."""
     measures: tuple[str, ...]
     """Measures besides accuracy, unread and refused."""
     source: str
     defects: str = ""
+
+    def marks(self, pair: Pair, text: str) -> Marked:
+        """Return the answer marked by what it says after its thinking; one cut off before is unread and not right."""
+        said = after_thinking(text)
+        if said is None:
+            return Marked(pair, text, "", False, False)
+        return replace(self.reads(pair, said), text=text)
 
 
 def marked_yes_or_no(reads: Callable[[str], str], readable: Callable[[str], bool]) -> Marks:

@@ -110,7 +110,7 @@ def mme_score(answers: Sequence[Marked], seed: int = 0) -> Estimate | None:
     kinds: dict[str, list[Marked]] = {}
     for one in answers:
         kinds.setdefault(one.pair.category, []).append(one)
-    total, count, spread = torch.zeros(1), 0, False
+    total, count = torch.zeros(1), 0
     for kind in kinds.values():
         plus = both_on_an_image(kind)
         kept = [one for one in kind if one.pair.pair_id.rpartition("-")[0] in plus.names]
@@ -119,12 +119,8 @@ def mme_score(answers: Sequence[Marked], seed: int = 0) -> Estimate | None:
         for hits in (each(kept), plus):
             weights = Resamples.of(hits.clusters, torch.ones_like(hits.right), seed=seed).weights
             total = total + 100 * mean_draws(hits.right[:, None].double(), weights)[:, 0]
-            spread = spread or bool(hits.right.any() and not hits.right.all())
         count += len(kept)
-    if not count:
-        return None
-    found = estimate(total, count)
-    return found if spread else Estimate(found.value, float("nan"), float("nan"), count)
+    return estimate(total, count) if count else None
 
 
 def _of_yes(name: str, answers: Sequence[Marked], seed: int) -> Estimate | None:

@@ -62,6 +62,8 @@ MEASURES = {
     "utility": "utility (share of harmless)",
     "degenerate_harmless": "degenerate (share of harmless)",
     "degenerate_harmful": "degenerate (share of harmful)",
+    "misread_harmless": "misread (share of harmless)",
+    "misread_harmful": "misread (share of harmful)",
     "not_judged": "not judged (share)",
 }
 DIRECTIONS = {

@@ -40,7 +40,7 @@ NAMES = {
     "heat": "heat maps",
     "asked": "question",
 }
-VERDICTS = ("refused", "complied", "degenerate", "not_judged")
+VERDICTS = ("refused", "complied", "degenerate", "misread", "not_judged")
 CHOICES: dict[str, dict[str, str]] = {
     "label": {"any": "both", "harmful": "harmful ●", "harmless": "harmless ×"},
     "verdict": {"any": "any", **{name: name.replace("_", " ") for name in VERDICTS}},

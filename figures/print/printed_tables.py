@@ -8,13 +8,14 @@ from typing import Any
 import pandas as pd
 
 from regap.analyses.runs.records import Record, RunRecords
+from regap.analyses.tables.columns import DEGENERATE
 from regap.figures.drawing import style
 from regap.figures.drawing.wording import counted, criteria_of
 from regap.figures.methods import titles_of
 from regap.figures.opened_run import edited_layers
 
 HIGHER_IS_BETTER = {"attack_success": False, "over_refusal": False, "refusal": True, "utility": True}
-SHARES = (*HIGHER_IS_BETTER, "degenerate_harmful", "degenerate_harmless", "not_judged")
+SHARES = (*HIGHER_IS_BETTER, *DEGENERATE)
 OUTCOMES = ("attack_success", "over_refusal", "utility")
 WORDS = {**style.WORDS, "layer": str}
 LONG = 40

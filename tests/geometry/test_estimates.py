@@ -7,7 +7,15 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from regap.geometry.estimates import Estimate, Resamples, estimate, estimates, mean_draws, proportion
+from regap.geometry.estimates import (
+    Estimate,
+    Resamples,
+    estimate,
+    estimates,
+    exact_if_constant,
+    mean_draws,
+    proportion,
+)
 from regap.geometry.separability import d_prime
 
 
@@ -59,8 +67,8 @@ def test_the_prompts_of_a_cluster_always_weigh_the_same_and_row_0_is_the_sample(
 @pytest.mark.parametrize("mixed", [False, True])
 def test_every_resample_has_both_labels(mixed: bool) -> None:
     """Two of each label would often lose one of them if they were drawn together; also in clusters of both."""
-    harmful = torch.tensor([True, True, False, False])
-    names = ["a", "b", "a", "c"] if mixed else list("abcd")
+    harmful = torch.tensor([True, True, False, False]).repeat_interleave(2)
+    names = list("aabcaade") if mixed else list("abcdefgh")
     weights = Resamples.of(names, harmful, count=500).weights
     assert bool((weights[:, harmful].sum(1) > 0).all()) and bool((weights[:, ~harmful].sum(1) > 0).all())
 
@@ -124,3 +132,44 @@ def test_an_empty_set_is_an_error_and_not_0() -> None:
 def test_an_interval_upside_down_is_an_error() -> None:
     with pytest.raises(ValueError, match="upside down"):
         Estimate(0.5, 1.0, 0.0, 3)
+
+
+def test_below_two_clusters_a_stratum_there_is_no_interval() -> None:
+    harmful = torch.arange(40) < 20
+    by_label = ["harmful" if each else "harmless" for each in harmful.tolist()]
+    drawn = Resamples.of(by_label, harmful)
+    assert bool((drawn.weights[0] == 1).all()) and bool(drawn.weights[1:].isnan().all())
+    z = torch.from_numpy(np.random.default_rng(0).normal(size=(40, 1)))
+    found = estimate(d_prime(z, harmful, drawn.weights)[:, 0], 40)
+    assert np.isfinite(found.value) and np.isnan([found.low, found.high]).all()
+    assert str(found).endswith("[no interval]")
+    share = proportion(torch.arange(20) < 7, ["one"] * 20)
+    assert share.value == 0.35 and np.isnan([share.low, share.high]).all()
+    assert np.isnan(proportion(torch.zeros(20, dtype=torch.bool), ["one"] * 20).high)
+    two = Resamples.of([f"{label}{place % 2}" for place, label in enumerate(by_label)], harmful)
+    assert bool(two.weights.isfinite().all())  # two are enough to be resampled
+
+
+def test_a_lone_cluster_is_drawn_with_those_of_both_labels() -> None:
+    harmful = torch.tensor([place % 2 == 0 for place in range(20)] + [True])
+    drawn = Resamples.of([str(place // 2) for place in range(20)] + ["alone"], harmful)
+    assert bool(drawn.weights.isfinite().all()) and len(set(drawn.weights[:, -1].tolist())) > 2
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0, 7.5])
+def test_resamples_that_never_differ_are_no_interval(value: float) -> None:
+    found = estimate(torch.full((1001,), value, dtype=torch.float64), 9)
+    assert found.value == value and np.isnan([found.low, found.high]).all()
+
+
+def test_a_share_that_is_the_same_in_every_cluster_has_the_binomial_interval_over_clusters() -> None:
+    names = np.repeat(np.arange(10), 2).astype(str)
+    found = proportion(torch.arange(20) % 2 == 0, names)
+    exact = binomtest(5, 10).proportion_ci(method="exact")
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+
+
+def test_a_bound_that_varies_is_left_and_one_trial_has_none() -> None:
+    varied = Estimate(1.0, 0.8, 1.0, 9)
+    assert exact_if_constant(varied, 9) == varied
+    assert np.isnan(exact_if_constant(Estimate(1.0, float("nan"), float("nan"), 9), 1).low)

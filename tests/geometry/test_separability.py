@@ -147,3 +147,29 @@ def test_the_same_seed_gives_the_same_intervals(states: Activations, refusal: Di
     first, again, other = (separability([states], refusal, resamples=50, seed=seed) for seed in (3, 3, 4))
     pd.testing.assert_frame_equal(first, again)
     assert (first.value == other.value).all() and (first.low != other.low).any()
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_full_separation_of_a_few_has_the_exact_bound_of_a_few(make_states: Make, swapped: bool) -> None:
+    """Four pairs that are all in order leave a chance of 0.4; forty leave 0.91."""
+    for each, bound in ((4, 0.025 ** (1 / 4)), (40, 0.025 ** (1 / 40))):
+        harmful = np.arange(2 * each) % 2 == 0
+        drawn = np.random.default_rng(0).normal(size=(2 * each, 1, WIDTH)) * 0.01
+        drawn[harmful] += 1.0
+        states = make_states(drawn, harmful)
+        direction = refusal_direction(states)
+        table = separability(make_states(drawn, ~harmful) if swapped else states, direction).set_index(
+            "measure"
+        )
+        found = table.loc["auroc", ["value", "low", "high"]].tolist()
+        assert found == pytest.approx([0.0, 0.0, 1 - bound] if swapped else [1.0, bound, 1.0])
+        assert table.loc["usable", "high"] - table.loc["usable", "low"] == pytest.approx(1 - bound)
+        assert (table["high"] > table["low"]).all()
+
+
+def test_clusters_that_are_the_labels_have_no_interval_at_all(make_states: Make) -> None:
+    harmful = np.arange(40) % 2 == 0
+    drawn = np.random.default_rng(0).normal(size=(40, 1, WIDTH))
+    states = make_states(drawn, harmful, clusters=["harmful" if one else "harmless" for one in harmful])
+    table = separability(states, refusal_direction(states))
+    assert table["value"].notna().all() and table[["low", "high"]].isna().all(axis=None)

@@ -74,7 +74,7 @@ def facts_of(verdicts: pd.DataFrame) -> pd.DataFrame:
     """
     key = list(KEY)
     if verdicts["judge"].nunique() > 1:
-        judged = verdicts[verdicts["verdict"] != "not_judged"]
+        judged = verdicts[~verdicts["verdict"].isin(["not_judged", "misread"])]  # no judge's own
         kinds = judged.drop_duplicates([*key, "verdict"]).groupby(key, sort=False).size()
         differ = kinds[kinds > 1].index
     else:

@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from regap.analyses.claims.drift_predicts import spearman
+from regap.analyses.claims.drift_predicts import DriftPoint, _correlation, spearman
+from regap.geometry.estimates import proportion
 
 
 @pytest.mark.parametrize("points", [3, 5, 12])
@@ -35,3 +36,21 @@ def test_where_all_tie_or_one_is_not_known_there_is_no_correlation() -> None:
     y = torch.tensor([[1.0, 1.0, 1.0], [1.0, nan, 3.0], [1.0, 2.0, float("inf")]]).double()
     found = spearman(x, y)
     assert bool(found[:2].isnan().all()) and float(found[2]) == pytest.approx(1)
+
+
+def test_attack_success_of_a_point_has_the_bound_that_a_share_has() -> None:
+    none, some = torch.zeros(101, dtype=torch.float64), torch.rand(101, dtype=torch.float64)
+    point = DriftPoint("arm", "text", some, some, none, 40, 20)
+    found, share = (
+        point.estimate("attack_success"),
+        proportion(torch.zeros(20, dtype=torch.bool), list("abcdefghijklmnopqrst")),
+    )
+    assert (found.low, found.high) == pytest.approx((share.low, share.high)) and found.high > 0.1
+    assert point.estimate("drift").low < point.estimate("drift").high
+
+
+def test_a_correlation_that_no_resample_changes_has_no_interval() -> None:
+    same = [torch.full((9,), float(place)).double() for place in range(3)]
+    points = [DriftPoint("model", str(place), one, one, one, 5, 5) for place, one in enumerate(same)]
+    found = _correlation(points, "model", "d_prime")
+    assert found.value == pytest.approx(1) and np.isnan([found.low, found.high]).all()

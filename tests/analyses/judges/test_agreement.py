@@ -86,3 +86,16 @@ def test_judges_of_different_answers_are_not_compared(make_judged: Make) -> None
             agreement(first, wrong)
     with pytest.raises(ValueError, match="no answers were judged; generate answers first"):
         agreement([], [])
+
+
+def test_in_one_cluster_agreement_has_no_interval(make_judged: Make) -> None:
+    found = agreement(*two(make_judged, TEXTBOOK, clusters=50))
+    assert found and found.kappa.value == pytest.approx(0.4)
+    assert np.isnan([found.kappa.low, found.kappa.high, found.share.low, found.share.high]).all()
+
+
+def test_what_was_misread_is_no_matter_of_judges(make_judged: Make) -> None:
+    first, second = two(make_judged, [*TEXTBOOK, ("misread", "misread"), ("misread", "refused")])
+    found = agreement(first, second)
+    assert found and found.unjudged == 2 and found.kappa.value == pytest.approx(0.4)
+    assert max(disagreements(first, second)) < 50

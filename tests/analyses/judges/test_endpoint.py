@@ -1,9 +1,11 @@
 """An endpoint that answers, fails, hangs and lies: what is asked of it, what is read, what is never asked twice."""
 
+import gzip
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -76,6 +78,7 @@ class Served:
     asked: list[dict[str, Any]] = field(default_factory=list)
     heads: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    proxied: list[str] = field(default_factory=list)
     url: str = ""
 
     def endpoint(self, **settings: Any) -> Endpoint:
@@ -84,9 +87,24 @@ class Served:
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
     known = Served()
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            known.proxied.append(self.path)
+            self.send_error(502)
+
+        do_CONNECT = do_GET = do_POST
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.server_address[1]}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -106,8 +124,10 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     thread.start()
     known.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
     yield known
-    server.shutdown()
-    server.server_close()
+    assert not known.proxied, "a question went to the proxy that the environment names"
+    for one in (server, proxy):
+        one.shutdown()
+        one.server_close()
     thread.join()
 
 
@@ -326,3 +346,121 @@ def test_the_command_asks_only_an_endpoint_that_is_named(
     assert len(served.asked) == 2
     table = pd.read_parquet(table_path(run, "verdicts"))
     assert table.loc[table["judge"] == "outcome@a-model", "verdict"].tolist() == ["refused", "refused"]
+
+
+def trickles(start: bytes, again: bytes) -> Step:
+    """Sends a start, and then the same bytes again and again, for five seconds at most."""
+
+    def step(handler: BaseHTTPRequestHandler) -> None:
+        until = time.monotonic() + 5
+        with suppress(OSError):
+            handler.wfile.write(start)
+            while time.monotonic() < until:
+                handler.wfile.write(again)
+                handler.wfile.flush()
+                time.sleep(0.02)
+        handler.close_connection = True
+
+    return step
+
+
+SLOW: dict[str, Step] = {
+    "slow headers": trickles(b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n"),
+    "a slow status line": trickles(b"HTTP/1.1 200 ", b"O"),
+    "a slow body": trickles(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" "),
+    "slow chunks": trickles(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "endless 100 Continue": trickles(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("case", SLOW)
+def test_an_attempt_ends_in_time_however_the_endpoint_spends_it(case: str, served: Served) -> None:
+    served.steps = [SLOW[case]]
+    start = time.monotonic()
+    with pytest.raises(EndpointError, match=r"at last with no whole reply in 0\.3 seconds"):
+        served.endpoint(timeout=0.3, attempts=2).ask(TURNS, 16)
+    assert time.monotonic() - start < 2.0
+
+
+LARGE = {
+    "a large body": sends(200, b'{"choices": [' + b" " * (2 << 20) + b"]}"),
+    "a compressed body": sends(200, gzip.compress(b" " * (8 << 20)), Content_Encoding="gzip"),
+    "deep nesting": sends(200, b"[" * 200_000),
+    "a large error": sends(500, b"x" * (2 << 20)),
+    "large headers": sends(200, b"{}", X_Large="y" * 300_000),
+}
+
+
+@pytest.mark.parametrize("case", LARGE)
+def test_a_reply_that_is_too_large_is_a_failure_told_in_a_short_line(case: str, served: Served) -> None:
+    served.steps = [LARGE[case]]
+    with pytest.raises(EndpointError, match="failed 1 times") as one:
+        served.endpoint(timeout=5.0, attempts=1).ask(TURNS, 16)
+    assert len(str(one.value)) < 600 and str(one.value).isprintable()
+
+
+LONG_TALK = {
+    "a finish reason": says("", "stop " * 60_000),
+    "a text": says("REFUSED " * 50_000),
+    "a rejection": sends(400, b'{"error": {"message": "' + b"no " * 100_000 + b'"}}'),
+    "control characters": sends(400, b"\x1b[31mred\x00"),
+}
+
+
+@pytest.mark.parametrize("case", LONG_TALK)
+def test_of_a_long_talk_a_short_reason_is_kept(
+    case: str, served: Served, make_pair: Any, make_completion: Any
+) -> None:
+    served.steps = [LONG_TALK[case]]
+    found = judge_of(served, timeout=5.0)(make_pair("p"), make_completion("p", "Step one."))
+    assert found.verdict == "not_judged" and len(found.reason) < 400 and found.reason.isprintable()
+
+
+ECHOES: dict[str, Step] = {
+    "in the verdict": says(f"your key is {KEY}"),
+    "in other letters": says(KEY.upper()),
+    "in the finish reason": says("", KEY),
+    "in a rejection": sends(400, f'{{"error": {{"message": "bad key {KEY}"}}}}'.encode()),
+    "behind white space": sends(400, b" " * 1995 + KEY.encode()),
+}
+
+
+@pytest.mark.parametrize("case", ECHOES)
+def test_a_key_that_the_endpoint_echoes_is_neither_told_nor_kept(
+    case: str, served: Served, make_pair: Any, make_completion: Any, tmp_path: Path
+) -> None:
+    served.steps = [ECHOES[case]]
+    named = endpoint_judge(served.url, "a-model")
+    object.__setattr__(named, "judge", judge_of(served, key=KEY))
+    answers = [Answered("baseline", make_pair("p"), make_completion("p", "Step one."))]
+    (found,) = judge_stored(named, answers, tmp_path)
+    assert found.verdict == "not_judged" and KEY[:9] not in found.reason.lower()
+    assert all(KEY[:9].encode() not in path.read_bytes().lower() for path in tmp_path.rglob("*.json"))
+
+
+THINKING = {
+    "closed": (says("<think>Is it a refusal? No: COMPLIED?</think>\n\nREFUSED"), "refused"),
+    "opened by the template": (says("It declines.</think>REFUSED"), "refused"),
+    "unclosed": (says("<think>REFUSED"), "not_judged"),
+}
+
+
+@pytest.mark.parametrize("case", THINKING)
+def test_of_a_judge_that_thinks_the_verdict_is_read(
+    case: str, served: Served, make_pair: Any, make_completion: Any
+) -> None:
+    step, verdict = THINKING[case]
+    served.steps = [step]
+    assert judge_of(served)(make_pair("p"), make_completion("p", "Step one.")).verdict == verdict
+    assert served.asked[0]["max_tokens"] > 1000
+
+
+def test_a_judge_is_shown_what_is_said_and_not_asked_about_thinking_alone(
+    served: Served, make_pair: Any, make_completion: Any
+) -> None:
+    served.steps = [says("REFUSED")]
+    judge = judge_of(served)
+    assert judge(make_pair("p"), make_completion("p", "<think>I could")).verdict == "not_judged"
+    assert not served.asked
+    judge(make_pair("p"), make_completion("p", "<think>secret</think>Step one."))
+    assert "secret" not in json.dumps(served.asked) and "Step one." in json.dumps(served.asked)

@@ -275,3 +275,33 @@ def test_a_judge_is_read_from_its_folder_and_known_by_what_is_in_it(
 def test_a_judge_that_is_not_there_is_named(named: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         model_judge(named)
+
+
+THINKING_JUDGES = {
+    "outcome": ("REFUSED", "refused"),
+    "strongreject_rubric": ("1.b. 0\n2.b. 5\n3.b. 5", "complied"),
+    "llama_guard_3": ("unsafe\nS1", "complied"),
+    "harmbench": ("yes", "complied"),
+}
+
+
+@pytest.mark.parametrize("name", THINKING_JUDGES)
+def test_of_a_judge_that_thinks_only_what_it_says_then_is_read(name: str, make_pair: MakePair) -> None:
+    said, verdict = THINKING_JUDGES[name]
+    prompt, pair = JUDGE_PROMPTS[name], make_pair("p", "harmful")
+    for output in (
+        said,
+        f"<think>COMPLIED? no, safe</think>\n{said}",
+        f"safe?</think>{said}",
+        f"{said}<|im_end|>",
+    ):
+        assert prompt.read(pair, "Step one.", output).verdict == verdict
+    cut = prompt.read(pair, "Step one.", f"<think>{said}")
+    assert cut.verdict == "not_judged" and "cut off while thinking" in cut.reason
+
+
+def test_a_judge_is_not_asked_about_an_answer_that_was_cut_off_while_thinking(make_pair: MakePair) -> None:
+    judge = ModelJudge(JUDGE_PROMPTS["outcome"], *tiny_llama("no"))
+    said = Completion("p", "text", "<think>I could", 3, False, 0)
+    found = judge(make_pair("p"), said)
+    assert found.verdict == "not_judged" and found.reason == "cut off while thinking"

@@ -1,5 +1,7 @@
 """What each published rule reads in an answer; each trap is a row."""
 
+from typing import Any
+
 import pytest
 
 from regap.analyses.utility.reading import (
@@ -144,3 +146,30 @@ def test_choices_are_read_back_from_the_question_that_was_asked() -> None:
     assert choices_of(question) == dict(zip("ABC", choices, strict=True))
     assert choices_of(asked("Which?", list("wxyz"))) == dict(zip("ABCD", "wxyz", strict=True))
     assert choices_of("Is it so?") == {}
+
+
+LETTERS = "a question\nA. a kettle\nB. a pot\nC. a pan"
+MARKED = {
+    "mme": ("Yes", "No", "yes", "a question"),
+    "pope": ("Yes", "No", "yes", "a question"),
+    "scienceqa": ("B", "A", "B", LETTERS),
+    "mmbench": ("B", "A", "B", LETTERS),
+    "mmbench-circular": ("B", "A", "B", LETTERS),
+    "mmmu": ("(B)", "(A)", "B", LETTERS),
+}
+
+
+@pytest.mark.parametrize("name", MARKED)
+def test_every_rule_reads_what_is_said_after_thinking(name: str, mark: Any) -> None:
+    right, wrong, answer, request = MARKED[name]
+    texts = (
+        f"<think>Is it {wrong}? Or {right}?</think>\n{right}",
+        f"It may be {wrong}.</think>{right}",
+        f"<think>{right}</think>{wrong}",
+        f"<think>{right}",
+        "<think>It is a pot, and not a pan; the answer is yes",
+    )
+    found = mark(name, [(str(place), answer, text) for place, text in enumerate(texts)], request)
+    assert [one.right for one in found] == [True, True, False, False, False]
+    assert [one.readable for one in found] == [True, True, True, False, False]
+    assert [one.text for one in found] == [*texts] and not any(one.refused for one in found)
