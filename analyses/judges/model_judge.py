@@ -12,7 +12,8 @@ from regap.analyses.judges.registry import NamedJudge
 from regap.analyses.judges.verdicts import Judged
 from regap.errors import ConfigError, first_line
 from regap.geometry.data.pairs import Pair
-from regap.geometry.models.identity import digest_of_folder
+from regap.geometry.models.checkpoint_files import check_files, digest_of_folder
+from regap.geometry.models.checkpoints import NO_CODE, read_whole
 from regap.geometry.states.store import digest_of
 from regap.interventions.generation import Completion
 
@@ -117,8 +118,9 @@ def model_judge(named: str, device: str = "cpu") -> NamedJudge:
         )
     models = AutoModelForImageTextToText if prompt.sees_pictures else AutoModelForCausalLM
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        hf: Any = models.from_pretrained(folder, local_files_only=True, dtype="auto")
+        check_files(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **NO_CODE)
+        hf = read_whole(models, str(folder), str(folder), local_files_only=True, dtype="auto")
     except (OSError, ValueError) as error:
         raise ConfigError(f"model judge {name}: {first_line(error)}") from None
     judge = ModelJudge(prompt, hf.eval().to(device), tokenizer)

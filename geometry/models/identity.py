@@ -4,24 +4,12 @@ import hashlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from transformers import PreTrainedModel
-
-
-def digest_of_folder(folder: Path) -> str:
-    """Return a digest of the configuration, tokenizer and weight files in a checkpoint folder."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in (".json", ".jinja", ".safetensors", ".bin", ".txt", ".model"):
-            digest.update(path.name.encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:32]
 
 
 def digest_of_parameters(model: PreTrainedModel) -> str:

@@ -9,7 +9,9 @@ from transformers import PreTrainedModel
 
 from regap.errors import ModelError
 from regap.geometry.models.bridge import bare_copy, bridge
+from regap.geometry.models.checkpoint_files import check_files, digest_of_folder
 from regap.geometry.models.checkpoints import (
+    NO_CODE,
     Quantize,
     commit_of,
     known_device,
@@ -19,7 +21,7 @@ from regap.geometry.models.checkpoints import (
     read_configuration,
     read_weights,
 )
-from regap.geometry.models.identity import digest_of_folder, digest_of_parameters, digest_of_processor
+from regap.geometry.models.identity import digest_of_parameters, digest_of_processor
 from regap.geometry.models.model import Hooks, Model, no_template, weights_in
 from regap.geometry.models.processors import as_processor
 
@@ -119,7 +121,7 @@ def load_without_weights(
     config, processor = read_configuration(found, {"revision": revision, "local_files_only": not download})
     number = config.dtype if known_dtype(dtype) == "auto" else getattr(torch, dtype)
     with torch.device("meta"):
-        hf = model_class(source, config).from_config(config, dtype=number)
+        hf = model_class(source, config).from_config(config, dtype=number, **NO_CODE)
     return Model(bridge(hf.eval()), processor, source, "unloaded")
 
 
@@ -182,6 +184,7 @@ def locate(source: str) -> str:
             raise ModelError(
                 f"model {source}: the folder has no config.json, so it is not a checkpoint; check the path"
             )
+        check_files(path)
         return str(path)
     if source.startswith((".", "/", "~")) or source.count("/") != 1:
         raise ModelError(
