@@ -199,7 +199,7 @@ class _Group:
             self.batches = self.fitting.collate(self.prompts, rows)
 
         def answers(batch: Batch) -> list[_Answer]:
-            if self.model.one_token_passes and all(edit.only_last for edit in edits):
+            if all(edit.only_last for edit in edits):
                 prefix = prefill(self.model, batch)
                 if not prefix.whole:
                     return list(_continue(self.model, prefix, edits, decoding))

@@ -9,7 +9,7 @@ from pathlib import Path
 from regap.errors import ModelError
 
 READ = (".json", ".jinja", ".safetensors", ".bin", ".txt", ".model", ".py")
-"""Endings of the files that a model, its tokenizer and its template are read from; code runs only if that is allowed."""
+"""Endings of the files that a model, its tokenizer and its template are read from; code is run only if allowed."""
 POINTER = b"version https://git-lfs.github.com/"
 """How the text begins that Git leaves in place of a large file."""
 LONGEST_HEADER = 100 * 2**20

@@ -24,6 +24,7 @@ from regap.geometry.models.checkpoints import (
 from regap.geometry.models.identity import digest_of_parameters, digest_of_processor
 from regap.geometry.models.model import Hooks, Model, no_template, weights_in
 from regap.geometry.models.processors import as_processor
+from regap.geometry.models.stream import check_stream
 
 __all__ = ["Model", "ModelError", "load", "organism_folder"]
 
@@ -147,7 +148,9 @@ def _wrap(hf: PreTrainedModel, processor: Any, name: str, digest: str, hooks: Ho
     if plain is not None:
         allowed = ROUNDING if hf.dtype == torch.float32 else 50 * ROUNDING
         _require_equal(name, plain, _sample_logits(hf, processor), allowed)
-    return Model(wrapped, processor, name, digest, hooks)
+    model = Model(wrapped, processor, name, digest, hooks)
+    check_stream(model)
+    return model
 
 
 @torch.inference_mode()

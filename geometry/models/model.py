@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from inspect import signature
 from typing import Any, Literal
 
 import torch
@@ -93,6 +94,17 @@ class Model:
         """
         text = self.hf.config.get_text_config()
         return not (getattr(text, "use_bidirectional_attention", None) or self.crossing)
+
+    @cached_property
+    def image_numbering(self) -> Any:
+        """The module that numbers image tokens by height and width, as in Qwen-VL; None if positions are counts."""
+        return next((one for one in (self.hf.base_model, self.hf) if hasattr(one, "get_rope_index")), None)
+
+    @cached_property
+    def takes_positions(self) -> bool:
+        """True if a pass takes the position of each token; without it, padding on the left would count."""
+        asked = (signature(one.forward).parameters for one in (self.hf, self.hf.base_model))
+        return self.image_numbering is None and all("position_ids" in each for each in asked)
 
     @cached_property
     def crossing(self) -> frozenset[int]:

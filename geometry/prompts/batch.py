@@ -212,7 +212,18 @@ def _processed(model: Model, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
         ) from error
     if mixed:
         _check_words_alone(model, inputs, texts, [not each for each in pictures], options)
-    return {name: _placed(model, value) for name, value in inputs.items() if _is_input(name, value)}
+    found = {name: _placed(model, value) for name, value in inputs.items() if _is_input(name, value)}
+    if model.takes_positions:
+        found["position_ids"] = position_ids(found["attention_mask"])
+    return found
+
+
+def position_ids(mask: Tensor) -> Tensor:
+    """Return the position of each token, padding not counted, as Hugging Face's generate makes them.
+
+    A pass without them counts padding as tokens, which changes models with learned positions.
+    """
+    return (mask.long().cumsum(-1) - 1).clamp_min(0)
 
 
 def _check_words_alone(

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from regap.errors import ModelError
 from regap.geometry.forward.hooks import Edit, Hook, hooked
-from regap.geometry.forward.prefix import can_be_cropped
+from regap.geometry.forward.kv_cache import can_be_cropped
 from regap.geometry.models.decoder import check_not_compiled
 from regap.geometry.models.model import Model
+from regap.geometry.models.stream import two_tokens
 from regap.interventions.edits.regap import ReGap
 from regap.interventions.plain_models.calls import (
     Call,
@@ -26,7 +27,7 @@ from regap.interventions.plain_models.calls import (
     columns_of,
     named_arguments,
 )
-from regap.interventions.plain_models.reach import check_reaches_logits, two_tokens
+from regap.interventions.plain_models.reach import check_reaches_logits, reuses_cache
 
 REFUSED = {
     "assistant_model": None,
@@ -101,6 +102,8 @@ class Attached:
     last: _Last = field(default_factory=_Last, repr=False)
     state: tuple[Any, ...] = field(default=(), repr=False)
     """`state_of` the model when the edit was attached, to detect changed weights."""
+    reusable: bool = False
+    """True if the model's KV cache can be put back after a pass."""
     model: Model = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -213,7 +216,7 @@ class Attached:
         inputs, mask = call.inputs, call.inputs.get("attention_mask")
         return (
             self.edit.only_last
-            and self.model.one_token_passes
+            and self.reusable
             and call.end == call.prompt
             and inputs.get("use_cache") is True
             and inputs.get("position_ids") is not None
@@ -273,6 +276,7 @@ def attach(
         prepare()
         check_not_compiled(hf)
         check_reaches_logits(attached.model)
+        attached.reusable = edit.only_last and reuses_cache(attached.model)
         attached.state = state_of(hf)
         attached.put_on()
         try:

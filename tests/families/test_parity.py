@@ -23,6 +23,8 @@ EVERY = tuple(range(LAYERS))
 VECTOR = torch.linspace(-1, 1, WIDTH, dtype=torch.float64)
 EXACT = 1e-6
 """Same code, same numbers: both formats."""
+RUN_WHOLE = ("paligemma", "mllama", "qwen3_5", "falcon_h1", "mamba2")
+"""Families whose prompts are run whole every time: what a pass leaves behind cannot be taken back."""
 ROUNDED = {"float32": 1e-4, "bfloat16": 0.1}
 """Same mathematics, other shapes."""
 
@@ -66,6 +68,8 @@ def test_states_and_logits_are_hugging_faces(of: Subject) -> None:
         seen = run(of.model, batch, EVERY)
         expected = bare(of, batch, output_hidden_states=True)
         states = list(expected.hidden_states)
+        if of.family == "mamba2":  # its list begins after the first block
+            states.insert(0, states[0])
         for layer in sorted(skipped(of, kind)):
             states.insert(layer + 1, states[layer])
         for layer in EVERY[:-1]:  # the last hidden state is after the norm
@@ -105,7 +109,7 @@ def test_a_padded_batch_is_its_members_one_by_one(of: Subject) -> None:
         found = max(difference(seen.states, alone.states), difference(seen.logits, alone.logits))
         record(of, "padding", found)
         assert found <= ROUNDED[of.dtype]
-        assert difference(alone.logits.roll(1, 0), alone.logits) > 0.2  # prompts differ
+        assert difference(alone.logits.roll(1, 0), alone.logits) > 0.1  # prompts differ
 
 
 def test_one_token_passes_are_full_passes(of: Subject) -> None:
@@ -116,7 +120,9 @@ def test_one_token_passes_are_full_passes(of: Subject) -> None:
             seen = run_last_token(of.model, prefill(of.model, batch), EVERY, hooks)
             full = run(of.model, batch, EVERY, edits)
             found = max(difference(seen.states, full.states), difference(seen.logits, full.logits))
-            record(of, "one token", found if of.model.one_token_passes else "full")
+            whole = prefill(of.model, batch).whole
+            assert whole == (of.family in RUN_WHOLE)
+            record(of, "one token", "full" if whole else found)
             assert found <= ROUNDED[of.dtype]
 
 
@@ -136,7 +142,7 @@ def test_edited_answers_are_those_of_a_raw_hook_token_for_token(of: Subject) -> 
             assert [answer.text for answer in answers] == [
                 decode(row, skip_special_tokens=True).strip() for row in expected
             ]
-            if positions == "last" and of.model.one_token_passes and of.dtype == "float32":
+            if positions == "last" and not prefill(of.model, batch).whole and of.dtype == "float32":
                 assert list(_continue(of.model, prefill(of.model, batch), [edit], _Decoding(6))) == answers
     record(of, "answers", "equal")
 
