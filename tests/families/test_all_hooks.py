@@ -7,7 +7,7 @@ import pytest
 import torch
 from parity import SEEN, Subject, difference, subject
 from tiny_llava import llava
-from tiny_models import FAMILIES
+from tiny_models import FAMILIES, WITH_PARTS
 from tiny_parts import LAYERS, WIDTH, awake
 from torch import Tensor
 
@@ -29,7 +29,7 @@ from regap.interventions.generation import _Decoding, _from_start
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 NOT_THERE = ("qwen2_vl", "internvl", "smolvlm", "paligemma", "mllama")
 """Families that TransformerLens has no adapter for."""
-THERE = [family for family in FAMILIES if family not in NOT_THERE]
+THERE = [family for family in WITH_PARTS if family not in NOT_THERE]
 SEEING = ["llava", "llava_next", "qwen2_5_vl", "qwen3_vl", "gemma3", "pixtral", "glm4v", "idefics3"]
 EVERY = tuple(range(LAYERS))
 ROUNDED = 1e-5
