@@ -12,6 +12,7 @@ from torch import Tensor
 
 from regap.errors import ModelError
 from regap.geometry.models.decoder import find_decoder
+from regap.geometry.models.processors import lock_of
 
 PLAIN = "plain"
 """Fingerprint of a plain model, whose weights are not read."""
@@ -68,6 +69,11 @@ class Model:
     def tokenizer(self) -> Any:
         """The processor's tokenizer."""
         return self.processor.tokenizer
+
+    @cached_property
+    def tokenizing(self) -> Any:
+        """The lock to hold while the tokenizer runs, since batches are prepared in another thread."""
+        return lock_of(self.tokenizer)
 
     @property
     def sees_images(self) -> bool:

@@ -4,13 +4,25 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
+from threading import RLock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from transformers import AutoProcessor
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.processing_utils import ProcessorMixin
 
 from regap.errors import ModelError
+
+_LOCKS: "WeakKeyDictionary[Any, Any]" = WeakKeyDictionary()
+
+
+def lock_of(tokenizer: Any) -> Any:
+    """Return the lock to hold while this tokenizer runs, always the same one.
+
+    A fast tokenizer keeps padding and truncation as its state, and a background thread pads batches with it.
+    """
+    return _LOCKS.setdefault(tokenizer, RLock())
 
 
 class WordsAlone:

@@ -10,7 +10,10 @@ from tiny_parts import LAYERS, WIDTH
 from torch import Tensor
 
 from regap.errors import ModelError
+from regap.geometry.data.pairs import Pair, Pairs
+from regap.geometry.forward.capture import capture
 from regap.geometry.forward.prefix import LastToken, prefill, run, run_last_token
+from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.prompts.batch import Batch, Positions
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site
@@ -181,6 +184,24 @@ def test_positions_have_their_names(of: Subject) -> None:
             assert not bool((after & (named["request"] | named["image"])[row]).any())
             assert of.model.tokenizer.decode(ids[after]).strip() in _ends(of)
     record(of, "positions", "named")
+
+
+def test_named_positions_are_read_alike_in_one_batch_and_in_several(of: Subject) -> None:
+    if of.dtype != "float32":
+        return
+    kind = of.kinds[-1]
+    pairs = Pairs(
+        tuple(
+            Pair(f"{turn} {row}", "harmful", "any", prompt.text, "test", {"arm": prompt})
+            for turn in range(3)
+            for row, prompt in enumerate(PROMPTS[kind])
+        )
+    )
+    whole, parts = (
+        capture(Runner(of.model, Limits(prompts=most)), pairs, "arm", position="request")["arm"].residuals
+        for most in (64, 2)
+    )
+    assert difference(parts, whole) <= ROUNDED[of.dtype]
 
 
 def _ends(of: Subject) -> str:
