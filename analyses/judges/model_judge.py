@@ -15,6 +15,7 @@ from regap.geometry.data.pairs import Pair
 from regap.geometry.models.checkpoint_files import check_files, digest_of_folder
 from regap.geometry.models.checkpoints import NO_CODE, read_whole
 from regap.geometry.states.store import digest_of
+from regap.interventions.decoding import Decoding, decode
 from regap.interventions.generation import Completion
 
 LEAST_GRADED = 0.5
@@ -67,16 +68,7 @@ class ModelJudge:
 
     @torch.inference_mode()
     def _written(self, inputs: dict[str, torch.Tensor]) -> str:
-        pad = self.tokenizer.pad_token_id
-        output = self.hf.generate(
-            **inputs,
-            max_new_tokens=self.prompt.budget,
-            pad_token_id=self.tokenizer.eos_token_id if pad is None else pad,
-            do_sample=False,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-        )
+        output = decode(self.hf, self.tokenizer, inputs, Decoding(self.prompt.budget))
         return self.tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
     @torch.inference_mode()

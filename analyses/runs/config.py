@@ -114,6 +114,10 @@ class RunConfig(BaseModel):
         16384, ge=1, description="Most tokens in one forward pass; batches are split if the memory runs out."
     )
     max_new_tokens: int = Field(64, ge=1, description="Most tokens of an answer.")
+    decoding: str = Field(
+        "greedy",
+        description="How answers are written: greedy, checkpoint (its own settings), or a temperature such as 0.7.",
+    )
     strengths: tuple[float, ...] = Field(
         (0.5, 1.0, 1.5, 2.0, 3.0), description="Multiples of the drift to try, including 1, such as 0.5,1,2."
     )
@@ -147,6 +151,17 @@ class RunConfig(BaseModel):
         if not strengths or any(strength <= 0 for strength in strengths) or 1.0 not in strengths:
             raise ValueError("give strengths above 0, including 1.0 (the whole drift)")
         return tuple(sorted(set(strengths)))
+
+    @field_validator("decoding")
+    @classmethod
+    def _decoding_is_known(cls, given: str) -> str:
+        try:
+            known = given in ("greedy", "checkpoint") or 0 < float(given) < float("inf")
+        except ValueError:
+            known = False
+        if not known:
+            raise ValueError("write greedy, checkpoint, or a temperature above 0 such as 0.7")
+        return given
 
     @field_validator("layers", mode="before")
     @classmethod

@@ -21,6 +21,7 @@ from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.separability import d_prime
 from regap.geometry.states.activations import Activations
+from regap.interventions.decoding import Sampling
 from regap.interventions.generation import Completion, generate_each
 
 
@@ -98,6 +99,7 @@ class Measured:
             arm,
             conditions,
             max_new_tokens=self.config.max_new_tokens,
+            sampling=sampling_of(self.config),
         )
 
     def answers(
@@ -107,6 +109,15 @@ class Measured:
         asked = (pairs or self.pairs.test).where(arm=arm)
         found = self.generate(asked, arm, conditions)
         return {name: judge_all(self.judge, asked, answers) for name, answers in found.items()}
+
+
+def sampling_of(config: RunConfig) -> Sampling | None:
+    """Return how answers are sampled by these settings; None for greedy answers."""
+    if config.decoding == "greedy":
+        return None
+    if config.decoding == "checkpoint":
+        return Sampling(seed=config.seed, checkpoint=True)
+    return Sampling(temperature=float(config.decoding), seed=config.seed)
 
 
 def measure_model(model: Model | Runner, pairs: Pairs, config: RunConfig) -> Measured:

@@ -21,6 +21,7 @@ from regap.geometry.forward.hooks import Hook, hooked
 from regap.geometry.forward.prefix import borrowed, prefill, run, run_last_token
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, Positions, collate, describe
+from regap.interventions.decoding import Decoding, decode, settings_left_out
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site
 
@@ -34,6 +35,7 @@ def self_tests(model: Model) -> Iterator[Check]:
     full = full_model(model)
     available = isinstance(full, Model)
     yield Check("hooks", True, "blocks and all" if available else f"blocks; not all: {full}")
+    yield _decoding(model)
     for kind in kinds:
         try:
             batch = collate(model, prompts_of(kind), range(len(TEXTS)))
@@ -55,6 +57,18 @@ def self_tests(model: Model) -> Iterator[Check]:
         yield _mixed(model)
 
 
+def _decoding(model: Model) -> Check:
+    """Return a check that names the generation settings of the checkpoint that answers do not use."""
+    left = settings_left_out(model.hf)
+    named = ", ".join(f"{name}={value!r}" for name, value in left.items())
+    told = (
+        f"left out of the checkpoint's: {named}; Sampling(checkpoint=True) uses them"
+        if left
+        else "nothing is left out"
+    )
+    return Check("answers are decoded greedily", True, told)
+
+
 def prompts_of(kind: Kind) -> list[Prompt]:
     """Return three prompts of different lengths, as text or each with an image."""
     if kind == "text":
@@ -70,12 +84,12 @@ def _picture(colour: str) -> Picture:
 
 
 def _holds(model: Model, batch: Batch, kind: Kind) -> Check:
-    seen = run(model, batch, range(model.layers))
-    finite = bool(torch.isfinite(seen.states).all() and torch.isfinite(seen.logits).all())
     name = f"{kind}: {str(model.hf.dtype).removeprefix('torch.')} holds every number"
-    return Check(
-        name, finite, "all finite" if finite else "infinities or NaN; load with dtype float32 or bfloat16"
-    )
+    try:
+        run(model, batch, range(model.layers))
+    except ModelError:
+        return Check(name, False, "infinities or NaN; load with dtype float32 or bfloat16")
+    return Check(name, True, "all finite")
 
 
 def _reading(model: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
@@ -156,15 +170,8 @@ def _answer(model: Model, batch: Batch, hooks: Sequence[Hook], kept: bool = Fals
         inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
         inputs["past_key_values"] = prefix.cache
     with borrowed(model, prefill(model, batch)) if kept else nullcontext(), hooked(model, hooks):
-        return model.hf.generate(
-            **inputs,
-            max_new_tokens=NEW_TOKENS,
-            do_sample=False,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            pad_token_id=model.tokenizer.pad_token_id,
-        )[:, batch.real.shape[1] :]
+        output = decode(model.hf, model.tokenizer, inputs, Decoding(NEW_TOKENS))
+    return output[:, batch.real.shape[1] :]
 
 
 @contextmanager

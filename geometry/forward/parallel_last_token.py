@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from regap.geometry.forward.finite import check_finite
 from regap.geometry.forward.hooks import Hook, hooked
 from regap.geometry.forward.prefix import Prefix, borrowed, prefill, run_last_token
 from regap.geometry.models.model import Model
@@ -102,6 +103,7 @@ def _run_packed(
             logits_to_keep=count,
         )
     logits = output.logits[:, -count:].float().cpu().transpose(0, 1)
+    check_finite(model.name, logits.amax(-1), "under its hooks", "logits")
     return ParallelPasses(places, reader.coordinates(len(ids), count), logits)
 
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from regap.geometry.forward.finite import check_finite, under
 from regap.geometry.forward.hooks import Edit, Hook, Reader, hooked
 from regap.geometry.forward.image_features import seen_inputs
 from regap.geometry.forward.kv_cache import comes_back, never_comes_back, record_windows
@@ -71,16 +72,22 @@ def run(model: Model, batch: Batch, layers: Sequence[int], edits: Sequence[Edit]
     An edited layer is read after its edit.
     """
     hooks = [hook for edit in edits for hook in edit.hooks(model, batch)]
-    return run_last_token(model, whole_prompts(model, batch), layers, hooks)
+    return run_last_token(model, whole_prompts(model, batch), layers, hooks, under(edits))
 
 
 @torch.inference_mode()
 def run_last_token(
-    model: Model, prefix: Prefix, layers: Sequence[int], hooks: Sequence[Hook] = ()
+    model: Model, prefix: Prefix, layers: Sequence[int], hooks: Sequence[Hook] = (), told: str = ""
 ) -> LastToken:
-    """Return what `run` returns, by running only the part that is left; the hooks must edit only the last token."""
-    states, logits = _run(model, prefix, layers, hooks)
-    return LastToken(states, logits[:, -1].float().cpu())
+    """Return what `run` returns, by running only the part that is left; the hooks must edit only the last token.
+
+    `told` names the edits in messages. Raises ModelError if states or logits are not finite.
+    """
+    told = told or ("under its hooks" if hooks else "")
+    states, logits = _run(model, prefix, layers, hooks, told)
+    last = logits[:, -1].float().cpu()
+    check_finite(model.name, last.amax(-1), told, "logits")  # some models rule out tokens by minus infinity
+    return LastToken(states, last)
 
 
 @torch.inference_mode()
@@ -88,14 +95,18 @@ def read_last_token(
     model: Model, prefix: Prefix, layers: Sequence[int], hooks: Sequence[Hook] = ()
 ) -> Float[Tensor, "prompt layer d_model"]:
     """Return only the states of `run_last_token`; no logits are copied."""
-    return _run(model, prefix, layers, hooks)[0]
+    return _run(model, prefix, layers, hooks, "under its hooks" if hooks else "")[0]
 
 
-def _run(model: Model, prefix: Prefix, layers: Sequence[int], hooks: Sequence[Hook]) -> tuple[Tensor, Tensor]:
+def _run(
+    model: Model, prefix: Prefix, layers: Sequence[int], hooks: Sequence[Hook], told: str
+) -> tuple[Tensor, Tensor]:
     reader = Reader(model, layers)
     logits = prefix.run(model, hooks, reader.hooks).logits
     states = reader.states() if reader.layers else torch.empty(logits.shape[0], 0, 0)
-    return states.to("cpu", torch.float32), logits
+    states = states.to("cpu", torch.float32)
+    check_finite(model.name, states, told)
+    return states, logits
 
 
 def whole_prompts(model: Model, batch: Batch) -> Prefix:

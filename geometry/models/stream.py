@@ -1,5 +1,6 @@
 """A short pass that shows whether the blocks of a model carry one residual stream of [prompt, token, d_model]."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -37,10 +38,15 @@ def check_stream(model: Model) -> None:
         pass
     finally:
         handle.remove()
-    expected = (*tokens.shape, model.width)
-    if seen and seen[0] != expected:
+    if seen:
+        require_stream(model, seen[0], tokens)
+
+
+def require_stream(model: Model, shape: Sequence[int], tokens: Tensor) -> None:
+    """Raise ModelError unless what a block wrote for these tokens has the shape of one residual stream."""
+    if tuple(shape) != (*tokens.shape, model.width):
         raise ModelError(
-            f"model {model.name}: its blocks hold {list(seen[0])} for {tokens.shape[1]} tokens of width {model.width}, "
+            f"model {model.name}: its blocks hold {list(shape)} for {tokens.shape[1]} tokens of width {model.width}, "
             "and not one residual stream of [prompt, token, d_model], so that its states cannot be read or edited; "
             "choose another model"
         )

@@ -18,6 +18,7 @@ from regap.geometry.forward.kv_cache import can_be_cropped
 from regap.geometry.models.decoder import check_not_compiled
 from regap.geometry.models.model import Model
 from regap.geometry.models.stream import two_tokens
+from regap.interventions.decoding import OTHER_TOKENS, Decoding, decode
 from regap.interventions.edits.regap import ReGap
 from regap.interventions.plain_models.calls import (
     Call,
@@ -29,20 +30,6 @@ from regap.interventions.plain_models.calls import (
 )
 from regap.interventions.plain_models.reach import check_reaches_logits, reuses_cache
 
-REFUSED = {
-    "assistant_model": None,
-    "assistant_early_exit": None,
-    "prompt_lookup_num_tokens": None,
-    "use_mtp": False,
-    "custom_generate": None,
-    "token_healing": False,
-    "guidance_scale": 1.0,
-    "penalty_alpha": 0.0,
-    "dola_layers": None,
-    "constraints": None,
-    "force_words_ids": None,
-}
-"""Settings of `generate` that are refused, with their neutral values: they run other tokens than prompt and answer."""
 REPLACED = ("forward", "generate", "generate_batch")
 IN_PARTS = "the gate reads whole prompts, and this one comes in parts; leave out prefill_chunk_size and past_key_values"
 
@@ -235,7 +222,7 @@ class Attached:
 
     def _refuse(self, given: dict[str, Any]) -> None:
         configs = [given.get("generation_config"), self.hf.generation_config]
-        for name, neutral in REFUSED.items():
+        for name, neutral in OTHER_TOKENS.items():
             settings = [given.get(name), *(getattr(config, name, None) for config in configs)]
             chosen = next((value for value in settings if value is not None), neutral)
             if chosen != neutral:
@@ -316,13 +303,7 @@ def check_generates_here(attached: Attached) -> None:
     if not getattr(hf, "can_generate", lambda: False)():
         return
     tokens = two_tokens(attached.model)
-    hf.generate(
-        input_ids=tokens,
-        attention_mask=torch.ones_like(tokens),
-        max_new_tokens=1,
-        do_sample=False,
-        pad_token_id=0,
-    )
+    decode(hf, None, {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}, Decoding(1))
     attached.last.answering = None
     if attached.calls == before:
         raise ModelError(

@@ -9,7 +9,7 @@ from regap.errors import ModelError, first_line
 from regap.geometry.forward.hooks import Hook, hooked
 from regap.geometry.forward.kv_cache import comes_back, never_comes_back, record_windows
 from regap.geometry.models.model import Model
-from regap.geometry.models.stream import check_stream, two_tokens
+from regap.geometry.models.stream import require_stream, two_tokens
 
 
 @torch.no_grad()
@@ -18,7 +18,6 @@ def check_reaches_logits(model: Model) -> None:
 
     A model that was already compiled, or that calls another module in its place, may run without our hooks.
     """
-    check_stream(model)
     asked = signature(model.decoder.forward).parameters
     if "cache_params" in asked and "past_key_values" not in asked:
         raise ModelError(
@@ -26,10 +25,10 @@ def check_reaches_logits(model: Model) -> None:
             "edit it with generate(load(model, processor=...), ..., edits=...)"
         )
     tokens = two_tokens(model)
-    seen: list[int] = []
+    seen: list[torch.Size] = []
 
     def change(residual: Tensor) -> Tensor:
-        seen.append(1)
+        seen.append(residual.shape)
         noise = torch.linspace(-1, 1, residual.shape[-1], device=residual.device, dtype=residual.dtype)
         return residual + noise * residual.abs().mean().clamp_min(1e-2)
 
@@ -46,6 +45,8 @@ def check_reaches_logits(model: Model) -> None:
             f"model {model.name} cannot be run to test whether an edit reaches its logits ({said}); give the model "
             "itself, not compiled and not wrapped"
         ) from error
+    if seen:
+        require_stream(model, seen[0], tokens)
     if not seen or torch.equal(before, after):
         raise ModelError(
             f"an edit of block {layer} does not reach the logits of model {model.name}: it was compiled, or its work "
