@@ -15,6 +15,7 @@ from torch import Tensor
 
 from regap.analyses.self_test.comparison import Check, Kind, close, same
 from regap.analyses.self_test.hook_names import check_all_hooks, check_parts, check_patterns, full_model
+from regap.analyses.self_test.template import check_template
 from regap.errors import ModelError, first_line
 from regap.geometry.data.pairs import Picture, Prompt
 from regap.geometry.forward.hooks import Hook, hooked
@@ -36,6 +37,7 @@ def self_tests(model: Model) -> Iterator[Check]:
     available = isinstance(full, Model)
     yield Check("hooks", True, "blocks and all" if available else f"blocks; not all: {full}")
     yield _decoding(model)
+    yield from check_template(model)
     for kind in kinds:
         try:
             batch = collate(model, prompts_of(kind), range(len(TEXTS)))
@@ -66,7 +68,7 @@ def _decoding(model: Model) -> Check:
         if left
         else "nothing is left out"
     )
-    return Check("answers are decoded greedily", True, told)
+    return Check("answers are decoded greedily", True, told, noted=bool(left))
 
 
 def prompts_of(kind: Kind) -> list[Prompt]:
@@ -246,15 +248,16 @@ def check_environment() -> list[Check]:
 
 
 def in_one_line(checks: Sequence[Check]) -> str:
-    """Return a line with the failed checks, and the hooks that the model can be loaded with."""
-    failed = [check.name for check in checks if not check.passed]
+    """Return whether results of this model can be trusted, and why; and the hooks that it can be loaded with."""
+    failed = [check for check in checks if not check.passed]
     hooks = next((check.detail.partition(";")[0] for check in checks if check.name == "hooks"), "unknown")
-    found = (
-        "all checks passed"
-        if not failed
-        else f"{len(failed)} of {len(checks)} checks failed: {'; '.join(failed)}"
-    )
-    return f"{found}; hooks available: {hooks}"
+    if failed:
+        why = "; ".join(f"{check.name} ({check.detail})" for check in failed[:3])
+        more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
+        return f"do not trust it: {len(failed)} of {len(checks)} checks failed: {why}{more}; hooks available: {hooks}"
+    noted = "; ".join(check.detail for check in checks if check.noted)
+    told = f"; keep in mind: {noted}" if noted else ""
+    return f"trust it: all {len(checks)} checks passed{told}; hooks available: {hooks}"
 
 
 def shown_prompt(model: Model) -> str:

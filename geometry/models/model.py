@@ -35,6 +35,8 @@ class Model:
     hooks: Hooks = "blocks"
     """Which hooks the bridge has."""
 
+    template: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Options of the chat template, such as enable_thinking, and the date that it writes."""
     plain: Any = field(default=None, repr=False)
     """The Hugging Face model itself if there is no bridge."""
 
@@ -100,6 +102,21 @@ class Model:
         """
         text = self.hf.config.get_text_config()
         return not (getattr(text, "use_bidirectional_attention", None) or self.crossing)
+
+    def rope_group(self, length: int) -> int:
+        """Return a number that is equal for prompts whose rotary frequencies are the same.
+
+        Some models rotate all prompts of a batch by other frequencies if its longest prompt is over a limit.
+        """
+        found = getattr(self.hf.config.get_text_config(), "rope_parameters", None) or {}
+        kinds = [found, *(each for each in found.values() if isinstance(each, dict))]
+        for each in kinds:
+            limit = each.get("original_max_position_embeddings") or self.longest_prompt
+            if limit is not None and length > limit and each.get("rope_type") == "longrope":
+                return 1
+            if limit is not None and length > limit and each.get("rope_type") == "dynamic":
+                return length
+        return 0
 
     @cached_property
     def image_numbering(self) -> Any:
