@@ -42,7 +42,8 @@ def read_configuration(found: str, options: dict[str, Any]) -> Any:
         raise ModelError(f"model {found}: {_said(error)}{hint}") from None
     for note in dict.fromkeys(said):
         warnings.warn(f"model {found}: {note}", stacklevel=3)
-    return config, processor
+    # Models that also talk keep the part that reads and writes text in a configuration of its own.
+    return getattr(config, "thinker_config", None) or config, processor
 
 
 def read_weights(source: str, found: str, config: Any, options: dict[str, Any]) -> Any:

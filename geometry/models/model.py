@@ -101,7 +101,8 @@ class Model:
         image (Mllama).
         """
         text = self.hf.config.get_text_config()
-        return not (getattr(text, "use_bidirectional_attention", None) or self.crossing)
+        both_ways = getattr(text, "use_bidirectional_attention", None)
+        return both_ways in (None, False, "vision") and not self.crossing  # images end before the last token
 
     def rope_group(self, length: int) -> int:
         """Return a number that is equal for prompts whose rotary frequencies are the same.

@@ -77,7 +77,13 @@ def without_video(kind: Any) -> Any:
     if "video_processor" not in attributes:
         return kind
 
-    class Still(kind):
+    class Fewer(ProcessorMixin):
+        def __init__(self, *given: Any, **named: Any):
+            named |= dict(zip(attributes, given, strict=False))
+            named.pop("video_processor", None)
+            super().__init__(**named)
+
+    class Still(kind, Fewer):
         apply_chat_template = (
             ProcessorMixin.apply_chat_template
         )  # some classes read the frame rate from the missing part
@@ -123,10 +129,24 @@ def _read(found: str, config: Any, options: dict[str, Any]) -> Any:
         tower = getattr(config, "vision_config", None)
         if getattr(tower, "model_type", None) == "pixtral":
             return pixtral_processor().from_pretrained(found, **options)
-        kind = PROCESSOR_MAPPING.get(type(config), None)
+        kind = _class_of(found, config, options)
         if kind is None or without_video(kind) is kind:
             raise
-        return without_video(kind).from_pretrained(found, **options)
+        try:
+            return without_video(kind).from_pretrained(found, **options)
+        except AttributeError:  # some classes use their video part for images too
+            pass
+        raise
+
+
+def _class_of(found: str, config: Any, options: dict[str, Any]) -> Any:
+    """Return the class of processor of a configuration, or else the one that is named beside it; None if unknown."""
+    known = PROCESSOR_MAPPING.get(type(config), None)
+    if known is not None:
+        return known
+    where = {name: value for name, value in options.items() if name in ("revision", "local_files_only")}
+    named, _ = ProcessorMixin.get_processor_dict(found, **where)
+    return getattr(importlib.import_module("transformers"), str(named.get("processor_class")), None)
 
 
 def _no_words(number: int) -> str:
