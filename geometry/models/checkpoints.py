@@ -95,6 +95,8 @@ def _said(error: Exception) -> str:
         return (
             "it needs Python code from the checkpoint, which runs only with load(..., trust_remote_code=True)"
         )
+    if "torchvision" in str(error).lower():
+        return "its processor needs torchvision; install the version that belongs to the installed torch"
     damaged = "; a weight file is damaged, download it again" if isinstance(error, SafetensorError) else ""
     return first_line(error) + damaged
 

@@ -57,6 +57,8 @@ def read_processor(found: str, config: Any, options: dict[str, Any]) -> Any:
     try:
         return as_processor(_read(found, config, options))
     except ImportError as error:
+        if "torchvision" in str(error).lower():
+            raise  # said by the caller
         said = " ".join(str(error).split())[:300]
         raise ModelError(
             f"model {found}: its processor needs a package; install it: {said or type(error).__name__}"

@@ -14,8 +14,17 @@ from regap.geometry.models.processors import without_video
 
 
 def aya_vision() -> Family:
-    marks = ["<|START_OF_IMG|>", "<|END_OF_IMG|>", "<|IMG_PATCH|>", "<|IMG_LINE_BREAK|>", "TILE", "TILE_GLOBAL"]
-    words: Any = tokenizer("chatml", [*marks, *(f"TILE_{tile}" for tile in range(1, 5))], {"image_token": "<image>"})
+    marks = [
+        "<|START_OF_IMG|>",
+        "<|END_OF_IMG|>",
+        "<|IMG_PATCH|>",
+        "<|IMG_LINE_BREAK|>",
+        "TILE",
+        "TILE_GLOBAL",
+    ]
+    words: Any = tokenizer(
+        "chatml", [*marks, *(f"TILE_{tile}" for tile in range(1, 5))], {"image_token": "<image>"}
+    )
     images = GotOcr2ImageProcessorPil(size={"height": SIDE, "width": SIDE}, min_patches=1, max_patches=2)
     processor = hf.AyaVisionProcessor(
         images,
@@ -72,7 +81,12 @@ def gemma4() -> Family:
     images = Gemma4ImageProcessorPil(patch_size=PATCH, max_soft_tokens=70, pooling_kernel_size=3)
     sound = hf.Gemma4AudioFeatureExtractor()
     processor = without_video(hf.Gemma4Processor)(
-        sound, images, words, None, chat_template=chat_template("gemma", "<image_soft_token>"), image_seq_length=4
+        sound,
+        images,
+        words,
+        None,
+        chat_template=chat_template("gemma", "<image_soft_token>"),
+        image_seq_length=4,
     )
     text = text_config(
         hf.Gemma4TextConfig,
@@ -110,7 +124,11 @@ def gemma4() -> Family:
 def gemma3n() -> Family:
     """Refused: its blocks carry several streams."""
     more: dict[str, Any] = {"head_dim": 16, "layer_types": WINDOWS, "sliding_window": 16, "laurel_rank": 4}
-    more |= {"hidden_size_per_layer_input": 8, "num_kv_shared_layers": 0, "activation_sparsity_pattern": [0.0] * LAYERS}
+    more |= {
+        "hidden_size_per_layer_input": 8,
+        "num_kv_shared_layers": 0,
+        "activation_sparsity_pattern": [0.0] * LAYERS,
+    }
     made = tokenizer("gemma")
     more["vocab_size_per_layer_input"] = len(made)
     return decoder(hf.Gemma3nTextConfig, hf.Gemma3nForCausalLM, "gemma", **more)
@@ -140,7 +158,12 @@ def _omni(processor: Any, patch: int) -> tuple[Any, Any, dict[str, int]]:
 
 
 ROPE: dict[str, Any] = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10_000.0}
-SOUND: dict[str, Any] = {"num_mel_bins": 16, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}
+SOUND: dict[str, Any] = {
+    "num_mel_bins": 16,
+    "encoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "encoder_ffn_dim": 32,
+}
 SOUND |= {"d_model": WIDTH, "output_dim": WIDTH, "max_source_positions": 32}
 
 
@@ -153,7 +176,9 @@ def qwen2_5_omni() -> Family:
         audio_config=SOUND,
         vision_config=vision,
         text_config=text_config(
-            hf.models.qwen2_5_omni.configuration_qwen2_5_omni.Qwen2_5OmniTextConfig, words, rope_parameters=ROPE
+            hf.models.qwen2_5_omni.configuration_qwen2_5_omni.Qwen2_5OmniTextConfig,
+            words,
+            rope_parameters=ROPE,
         ).to_dict(),
         image_token_index=ids["image_token"],
         video_token_index=ids["video_token"],
@@ -174,11 +199,19 @@ def qwen3_omni() -> Family:
     experts: dict[str, Any] = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
     experts |= {"decoder_sparse_step": 1, "mlp_only_layers": [], "head_dim": 16}
     package = hf.models.qwen3_omni_moe.configuration_qwen3_omni_moe
-    sound = {**SOUND, "downsample_hidden_size": 16, "n_window": 10, "n_window_infer": 20, "conv_chunksize": 50}
+    sound = {
+        **SOUND,
+        "downsample_hidden_size": 16,
+        "n_window": 10,
+        "n_window_infer": 20,
+        "conv_chunksize": 50,
+    }
     config = package.Qwen3OmniMoeThinkerConfig(
         audio_config=sound,
         vision_config={"patch_size": 16, **vision},
-        text_config=text_config(package.Qwen3OmniMoeTextConfig, words, rope_parameters=ROPE, **experts).to_dict(),
+        text_config=text_config(
+            package.Qwen3OmniMoeTextConfig, words, rope_parameters=ROPE, **experts
+        ).to_dict(),
         image_token_id=ids["image_token"],
         video_token_id=ids["video_token"],
         audio_token_id=ids["audio_token"],
