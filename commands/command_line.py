@@ -2,8 +2,9 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Collection
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -91,6 +92,7 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Spinning threads make a busy machine many times slower. The variable is read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    warnings.showwarning = _note
     try:
         application(sys.argv[1:])()
     except SystemExit as end:
@@ -101,6 +103,10 @@ def main() -> None:
         if debug:
             raise
         _stop(str(error) or type(error).__name__, 2 if isinstance(error, ValueError) else 1)
+
+
+def _note(message: Warning | str, *_: Any) -> None:
+    errors.print(f"[yellow]note:[/] {escape(str(message))}", soft_wrap=True)
 
 
 def _stop(message: str, code: int) -> None:

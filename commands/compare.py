@@ -34,6 +34,7 @@ Methods = Annotated[
     "layers",
     "strengths",
     "max_new_tokens",
+    "decoding",
     "false_refusals",
     "judge",
     "seed",

@@ -57,7 +57,7 @@ def check_run(folder: Path) -> None:
         raise ValueError(f"run folder {folder} does not hold a run; name a folder that `regap run` made")
 
 
-LOADING = ("device", "dtype", "device_map", "quantize", "attention", "revision", "download")
+LOADING = ("device", "dtype", "device_map", "quantize", "attention", "template", "revision", "download")
 """How a model is loaded."""
 LIMITS = ("batch_size", "batch_tokens")
 """How much a model processes at once."""

@@ -36,6 +36,7 @@ def demo(**flags: Any) -> None:
     "layers",
     "strengths",
     "max_new_tokens",
+    "decoding",
     "false_refusals",
     "judge",
     "seed",

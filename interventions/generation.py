@@ -1,7 +1,6 @@
 """Generate answers under edits, with Hugging Face's own generate and the bridge's hooks."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
@@ -13,12 +12,14 @@ from regap.errors import ConfigError, StoreError
 from regap.geometry.data.pairs import Pair, Pairs, Prompt
 from regap.geometry.files import opened_json, sealed_json, write_whole
 from regap.geometry.forward.batches import BatchSplitter, batch_rows
+from regap.geometry.forward.finite import under
 from regap.geometry.forward.hooks import Edit, as_edits, hooked
 from regap.geometry.forward.prefix import Prefix, borrowed, prefill
 from regap.geometry.forward.runner import Runner
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, prompt_digest, render
 from regap.geometry.states.store import digest_of
+from regap.interventions.decoding import Decoding, Sampling, decode, end_tokens
 
 
 @dataclass(frozen=True)
@@ -42,70 +43,6 @@ class Completion:
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """Settings to sample answers instead of greedy decoding; equal seed, prompts and limits give equal answers."""
-
-    temperature: float = 1.0
-    """Above 0; lower values favour likelier tokens."""
-    top_p: float = 1.0
-    """Tokens are drawn from the likeliest ones with this total probability; 1 draws from all."""
-    seed: int = 0
-    draws: int = 1
-    """Number of answers for each prompt."""
-
-    def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(
-                f"temperature is {self.temperature}; give a number above 0, or leave sampling out"
-            )
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p is {self.top_p}; give a share above 0 and at most 1")
-        if self.draws < 1:
-            raise ValueError(f"draws is {self.draws}; give at least 1")
-
-
-@dataclass(frozen=True)
-class _Decoding:
-    """Everything but model, prompts and edits that decides an answer."""
-
-    budget: int
-    sampling: Sampling | None = None
-    draw: int = 0
-
-    @property
-    def key(self) -> list[Any]:
-        drawn = self.sampling
-        return [self.budget] if drawn is None else [self.budget, drawn.temperature, drawn.top_p, self.seed]
-
-    @property
-    def seed(self) -> int:
-        """The seed of this draw; each draw has its own."""
-        return 0 if self.sampling is None else int(digest_of([self.sampling.seed, self.draw])[:8], 16)
-
-    def options(self, model: Model) -> dict[str, Any]:
-        """Return the settings of Hugging Face's generate, in place of the checkpoint's own."""
-        options = {
-            "max_new_tokens": self.budget,
-            "pad_token_id": model.tokenizer.pad_token_id,
-            "use_cache": True,
-        }
-        if self.sampling is None:
-            return options | {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-        drawn = {"temperature": self.sampling.temperature, "top_p": self.sampling.top_p, "top_k": 0}
-        return options | {"do_sample": True, **drawn}
-
-    @contextmanager
-    def seeded(self) -> Iterator[None]:
-        """Use the seed of this draw; afterwards torch's random state is restored."""
-        if self.sampling is None:
-            yield
-            return
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
-            yield
-
-
-@dataclass(frozen=True)
 class _Answer:
     text: str
     tokens: int
@@ -124,7 +61,8 @@ def generate(
 ) -> tuple[Completion, ...]:
     """Return the completion of every pair in the arm under the edits, in the order of the pairs.
 
-    Decoding is greedy unless `sampling` is given; all draws of a pair are next to one another.
+    Decoding is greedy unless `sampling` is given, and uses no setting of the checkpoint's generation_config.json but
+    its end tokens; all draws of a pair are next to one another.
     """
     return generate_each(
         model, pairs, arm, {"": as_edits(edits)}, max_new_tokens=max_new_tokens, sampling=sampling
@@ -159,7 +97,7 @@ def generate_each(
     for rows in batch_rows(runner.model, prompts, runner.limits.answers, runner.limits.tokens):
         group = _Group(fitting, [prompts[row] for row in rows], runner.folder)
         for (name, edits), draw in product(conditions.items(), range(draws)):
-            answers = group.answers(edits, _Decoding(max_new_tokens, sampling, draw))
+            answers = group.answers(edits, Decoding(max_new_tokens, sampling, draw))
             for row, answer in zip(rows, answers, strict=True):
                 pair = having[row]
                 found[name][row * draws + draw] = Completion(
@@ -177,7 +115,7 @@ class _Group:
         self.prompts, self.store = prompts, store
         self.batches: list[Batch] = []
 
-    def answers(self, edits: Sequence[Edit], decoding: _Decoding) -> list[_Answer]:
+    def answers(self, edits: Sequence[Edit], decoding: Decoding) -> list[_Answer]:
         if self.store is None:
             return self._compute(edits, decoding)
         path = self.store / f"{self._digest(edits, decoding)}.json"
@@ -189,17 +127,18 @@ class _Group:
         write_whole(path, sealed_json(told, path.stem, indent=None))
         return answers
 
-    def _digest(self, edits: Sequence[Edit], decoding: _Decoding) -> str:
+    def _digest(self, edits: Sequence[Edit], decoding: Decoding) -> str:
         prompts = [prompt_digest(render(self.model, prompt), prompt) for prompt in self.prompts]
-        return digest_of([self.model.fingerprint, [edit.identity for edit in edits], prompts, *decoding.key])
+        key = decoding.key(self.model.hf, self.model.tokenizer)
+        return digest_of([self.model.fingerprint, [edit.identity for edit in edits], prompts, *key])
 
-    def _compute(self, edits: Sequence[Edit], decoding: _Decoding) -> list[_Answer]:
+    def _compute(self, edits: Sequence[Edit], decoding: Decoding) -> list[_Answer]:
         rows = range(len(self.prompts))
         if len(self.batches) != min(self.fitting.parts, len(rows)):
             self.batches = self.fitting.collate(self.prompts, rows)
 
         def answers(batch: Batch) -> list[_Answer]:
-            if self.model.one_token_passes and all(edit.only_last for edit in edits):
+            if all(edit.only_last for edit in edits):
                 prefix = prefill(self.model, batch)
                 if not prefix.whole:
                     return list(_continue(self.model, prefix, edits, decoding))
@@ -218,24 +157,20 @@ def _read(path: Path, expected: int) -> list[_Answer] | None:
 
 
 @torch.inference_mode()
-def _from_start(model: Model, batch: Batch, edits: Sequence[Edit], decoding: _Decoding) -> Iterator[_Answer]:
-    with hooked(model, _hooks(model, batch, edits)), decoding.seeded():
-        output = model.hf.generate(**batch.inputs, **decoding.options(model))
+def _from_start(model: Model, batch: Batch, edits: Sequence[Edit], decoding: Decoding) -> Iterator[_Answer]:
+    with hooked(model, _hooks(model, batch, edits)):
+        output = decode(model.hf, model.tokenizer, batch.inputs, decoding, under(edits))
     return _answers(model, batch, output)
 
 
 @torch.inference_mode()
-def _continue(model: Model, prefix: Prefix, edits: Sequence[Edit], decoding: _Decoding) -> Iterator[_Answer]:
+def _continue(model: Model, prefix: Prefix, edits: Sequence[Edit], decoding: Decoding) -> Iterator[_Answer]:
     """Generate from the prefix's keys and values, and restore them afterwards."""
-    inputs = prefix.batch.inputs
+    inputs = {name: prefix.batch.inputs[name] for name in ("input_ids", "attention_mask")}
     hooks = _hooks(model, prefix.batch, edits)
-    with borrowed(model, prefix), hooked(model, hooks), decoding.seeded():
-        output = model.hf.generate(
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
-            past_key_values=prefix.cache,
-            **decoding.options(model),
-        )
+    with borrowed(model, prefix), hooked(model, hooks):
+        inputs["past_key_values"] = prefix.cache
+        output = decode(model.hf, model.tokenizer, inputs, decoding, under(edits))
     return _answers(model, prefix.batch, output)
 
 
@@ -244,8 +179,7 @@ def _hooks(model: Model, batch: Batch, edits: Sequence[Edit]) -> list[Any]:
 
 
 def _answers(model: Model, batch: Batch, output: torch.Tensor) -> Iterator[_Answer]:
-    ends = model.hf.generation_config.eos_token_id
-    ends = set(ends if isinstance(ends, list) else [ends])
+    ends = set(end_tokens(model.hf, model.tokenizer))
     for tokens in output[:, batch.inputs["input_ids"].shape[1] :].tolist():
         stop = next((i for i, token in enumerate(tokens) if token in ends), None)
         kept = tokens if stop is None else tokens[: stop + 1]

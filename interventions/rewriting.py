@@ -8,6 +8,7 @@ from regap.geometry.data.pairs import Pair, Pairs, Prompt
 from regap.geometry.forward.runner import Runner, silent
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import prompt_digest, render
+from regap.interventions.decoding import Sampling
 from regap.interventions.generation import Completion, generate
 
 Ask = Callable[[Sequence[Prompt], int], Sequence[str]]
@@ -49,15 +50,17 @@ def generate_rewritten(
     rewrite: Rewrite,
     *,
     max_new_tokens: int = 64,
+    sampling: Sampling | None = None,
 ) -> Rewritten:
-    """Return the greedy completion of every pair in the arm, after rewriting its prompt, in the order of the pairs.
+    """Return the completion of every pair in the arm, after rewriting its prompt, in the order of the pairs.
 
-    A runner with a store does not generate answers again for the same model, prompts and budget.
+    Decoding is greedy unless `sampling` is given. A runner with a store does not generate answers again for the same
+    model, prompts, budget and sampling.
     """
     having = list(pairs.where(arm=arm))
     runner = Runner.of(model)
     advance = runner.track(f"answers, {arm}", len(having))
-    asking = _Asking(replace(runner, track=silent))
+    asking = _Asking(replace(runner, track=silent), sampling)
     prompts = [pair.prompts[arm] for pair in having]
     rewritten = rewrite(prompts, asking.texts, max_new_tokens)
     if len(rewritten) != len(prompts):
@@ -76,6 +79,7 @@ class _Asking:
     """Asks the unedited model; answers are kept by prompt and budget."""
 
     runner: Runner
+    sampling: Sampling | None = None
     known: dict[tuple[str, int], Completion] = field(default_factory=dict)
 
     def texts(self, prompts: Sequence[Prompt], budget: int) -> list[str]:
@@ -92,6 +96,8 @@ class _Asking:
                 Pair(key, "harmless", "asked", prompt.text, "test", {"text": prompt})
                 for key, prompt in new.items()
             ]
-            answers = generate(self.runner, Pairs(tuple(asked)), "text", max_new_tokens=budget)
+            answers = generate(
+                self.runner, Pairs(tuple(asked)), "text", max_new_tokens=budget, sampling=self.sampling
+            )
             self.known |= {(answer.pair_id, budget): answer for answer in answers}
         return [self.known[key, budget] for key in keys]

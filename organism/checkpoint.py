@@ -20,6 +20,7 @@ from transformers import (
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from regap.geometry.models.checkpoints import read_whole
 from regap.organism import vocabulary
 
 PIXEL_MEAN, PIXEL_SPREAD = 0.5, 0.5
@@ -167,7 +168,9 @@ def save_checkpoint(model: LlavaForConditionalGeneration, architecture: Architec
 
 def load_checkpoint(folder: Path) -> LlavaForConditionalGeneration:
     """The model of a checkpoint folder in float32, ready to answer."""
-    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    model = read_whole(
+        AutoModelForImageTextToText, str(folder), str(folder), dtype=torch.float32, local_files_only=True
+    )
     if not isinstance(model, LlavaForConditionalGeneration):
         raise TypeError(
             f"{folder} holds a {type(model).__name__}; an organism is a LlavaForConditionalGeneration"

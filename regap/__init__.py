@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from regap.geometry.prompts.batch import inputs as inputs
     from regap.geometry.separability import separability as separability
     from regap.geometry.states.index import read_activations as read_activations
+    from regap.interventions.decoding import Sampling as Sampling
     from regap.interventions.edits.function import edit as edit
     from regap.interventions.edits.regap import calibrate_regap as calibrate_regap
     from regap.interventions.edits.shift import shift as shift
     from regap.interventions.edits.site import Site as Site
     from regap.interventions.edits.stored import load_edit as load_edit
-    from regap.interventions.generation import Sampling as Sampling
     from regap.interventions.generation import generate as generate
     from regap.interventions.packs.protection import protect as protect
     from regap.interventions.packs.protection import protected as protected
@@ -76,7 +76,7 @@ _HOMES = {
     "read_pairs": "geometry.data.pair_files",
     "refusal_direction": "geometry.directions",
     "Runner": "geometry.forward.runner",
-    "Sampling": "interventions.generation",
+    "Sampling": "interventions.decoding",
     "separability": "geometry.separability",
     "shift": "interventions.edits.shift",
     "Site": "interventions.edits.site",

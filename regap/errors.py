@@ -22,5 +22,7 @@ class StoreError(OSError):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of another library's message, or its kind if it has no message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """Return the first line of another library's message, with the next one if it ends in a colon; without a
+    message, the kind of error."""
+    first, *more = (str(error).strip() or type(error).__name__).splitlines()
+    return f"{first} {more[0].strip()}" if more and first.endswith(":") else first

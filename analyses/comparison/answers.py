@@ -8,7 +8,7 @@ from time import perf_counter
 from regap.analyses.comparison.choice import ChosenDefence
 from regap.analyses.judges.verdicts import Judged, judge_all
 from regap.analyses.runs.captions import with_captions
-from regap.analyses.runs.measured import Measured
+from regap.analyses.runs.measured import Measured, sampling_of
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.forward.runner import Runner
 from regap.interventions.generation import generate
@@ -58,7 +58,8 @@ def relative_times(seen: Measured, chosen: Sequence[ChosenDefence]) -> dict[str,
         if one.rewrite:
             _rewritten(seen, unkept, one.rewrite, asked)
         else:
-            generate(unkept, asked, seen.image_arm, one.edits, max_new_tokens=seen.config.max_new_tokens)
+            budget, sampling = seen.config.max_new_tokens, sampling_of(seen.config)
+            generate(unkept, asked, seen.image_arm, one.edits, max_new_tokens=budget, sampling=sampling)
         return perf_counter() - start
 
     seconds(chosen[0])
@@ -67,8 +68,10 @@ def relative_times(seen: Measured, chosen: Sequence[ChosenDefence]) -> dict[str,
 
 
 def _rewritten(seen: Measured, runner: Runner, rewrite: Rewrite, asked: Pairs) -> Rewritten:
-    budget = seen.config.max_new_tokens
-    return generate_rewritten(runner, asked, seen.image_arm, rewrite, max_new_tokens=budget)
+    budget, sampling = seen.config.max_new_tokens, sampling_of(seen.config)
+    return generate_rewritten(
+        runner, asked, seen.image_arm, rewrite, max_new_tokens=budget, sampling=sampling
+    )
 
 
 def _without_captions(pairs: Pairs) -> Pairs:

@@ -13,8 +13,10 @@ from regap.analyses.judges.registry import NamedJudge
 from regap.analyses.judges.verdicts import Judged, JudgeReading, judged_by
 from regap.errors import ConfigError, first_line
 from regap.geometry.data.pairs import Pair
-from regap.geometry.models.identity import digest_of_folder
+from regap.geometry.models.checkpoint_files import check_files, digest_of_folder
+from regap.geometry.models.checkpoints import NO_CODE, read_whole
 from regap.geometry.states.store import digest_of
+from regap.interventions.decoding import Decoding, decode
 from regap.interventions.generation import Completion
 
 LEAST_GRADED = 0.5
@@ -71,16 +73,7 @@ class ModelJudge:
 
     @torch.inference_mode()
     def _written(self, inputs: dict[str, torch.Tensor], thinks: int) -> str:
-        pad = self.tokenizer.pad_token_id
-        output = self.hf.generate(
-            **inputs,
-            max_new_tokens=self.prompt.budget + thinks,
-            pad_token_id=self.tokenizer.eos_token_id if pad is None else pad,
-            do_sample=False,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-        )
+        output = decode(self.hf, self.tokenizer, inputs, Decoding(self.prompt.budget + thinks))
         said = self.tokenizer.decode(
             output[0, inputs["input_ids"].shape[1] :]
         )  # marks of thinking may be special
@@ -127,8 +120,9 @@ def model_judge(named: str, device: str = "cpu") -> NamedJudge:
         )
     models = AutoModelForImageTextToText if prompt.sees_pictures else AutoModelForCausalLM
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        hf: Any = models.from_pretrained(folder, local_files_only=True, dtype="auto")
+        check_files(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **NO_CODE)
+        hf = read_whole(models, str(folder), str(folder), local_files_only=True, dtype="auto")
     except (OSError, ValueError) as error:
         raise ConfigError(f"model judge {name}: {first_line(error)}") from None
     judge = ModelJudge(prompt, hf.eval().to(device), tokenizer)

@@ -4,6 +4,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -105,6 +106,10 @@ class RunConfig(BaseModel):
     attention: str | None = Field(
         None, description="sdpa, eager or flash_attention_2; the model's own by default."
     )
+    template: tuple[str, ...] = Field(
+        (),
+        description="Option of the chat template as NAME=VALUE, such as enable_thinking=false or date=2026-01-31.",
+    )
     revision: str | None = Field(None, description="Revision of a hub id.")
     download: bool = Field(False, description="Allow the download of a missing model or benchmark.")
     batch_size: int | None = Field(
@@ -114,6 +119,10 @@ class RunConfig(BaseModel):
         16384, ge=1, description="Most tokens in one forward pass; batches are split if the memory runs out."
     )
     max_new_tokens: int = Field(64, ge=1, description="Most tokens of an answer.")
+    decoding: str = Field(
+        "greedy",
+        description="How answers are written: greedy, checkpoint (its own settings), or a temperature such as 0.7.",
+    )
     strengths: tuple[float, ...] = Field(
         (0.5, 1.0, 1.5, 2.0, 3.0), description="Multiples of the drift to try, including 1, such as 0.5,1,2."
     )
@@ -148,10 +157,28 @@ class RunConfig(BaseModel):
             raise ValueError("give strengths above 0, including 1.0 (the whole drift)")
         return tuple(sorted(set(strengths)))
 
+    @field_validator("decoding")
+    @classmethod
+    def _decoding_is_known(cls, given: str) -> str:
+        try:
+            known = given in ("greedy", "checkpoint") or 0 < float(given) < float("inf")
+        except ValueError:
+            known = False
+        if not known:
+            raise ValueError("write greedy, checkpoint, or a temperature above 0 such as 0.7")
+        return given
+
     @field_validator("layers", mode="before")
     @classmethod
     def _layers_in_text(cls, given: object) -> object:
         return read_layers(given) if isinstance(given, str) else given
+
+    @field_validator("template")
+    @classmethod
+    def _options_are_named(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        if any("=" not in one for one in given):
+            raise ValueError("write each as NAME=VALUE")
+        return given
 
     @field_validator("columns", "labels", "splits", "arm_names")
     @classmethod
@@ -177,6 +204,15 @@ def read_layers(told: str, name: str = "layers") -> tuple[int, ...]:
 def mapping_of(given: tuple[str, ...]) -> dict[Any, str]:
     """Return settings written as FILE=REGAP as a mapping."""
     return dict(one.split("=", 1) for one in given)
+
+
+def template_of(given: tuple[str, ...]) -> dict[str, Any]:
+    """Return options written as NAME=VALUE as a mapping; a value that is JSON, such as false or 3, is read as that."""
+    found: dict[str, Any] = mapping_of(given)
+    for name, value in found.items():
+        with suppress(ValueError):
+            found[name] = json.loads(value)
+    return found
 
 
 def read_config(path: str | Path | None = None, **flags: Any) -> RunConfig:

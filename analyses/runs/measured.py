@@ -31,6 +31,7 @@ from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.separability import d_prime
 from regap.geometry.states.activations import Activations
+from regap.interventions.decoding import Sampling
 from regap.interventions.generation import Completion, generate_each
 
 
@@ -115,6 +116,7 @@ class Measured:
             arm,
             conditions,
             max_new_tokens=self.config.max_new_tokens,
+            sampling=sampling_of(self.config),
         )
 
     def answers(
@@ -151,6 +153,15 @@ class Measured:
         runner = self.runner.within("answers")
         found = {arm: read_back(runner, self.pairs.test, arm, question=question) for arm in self.states}
         return {arm: readings for arm, readings in found.items() if readings}
+
+
+def sampling_of(config: RunConfig) -> Sampling | None:
+    """Return how answers are sampled by these settings; None for greedy answers."""
+    if config.decoding == "greedy":
+        return None
+    if config.decoding == "checkpoint":
+        return Sampling(seed=config.seed, checkpoint=True)
+    return Sampling(temperature=float(config.decoding), seed=config.seed)
 
 
 def measure_model(model: Model | Runner, pairs: Pairs, config: RunConfig) -> Measured:

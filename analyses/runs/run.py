@@ -9,7 +9,7 @@ from typing import Any
 from regap.analyses.judges.registry import judge_for
 from regap.analyses.runs.calibrated import Calibrated, calibrate
 from regap.analyses.runs.captions import with_captions
-from regap.analyses.runs.config import EXECUTION, PLACES, RunConfig
+from regap.analyses.runs.config import EXECUTION, PLACES, RunConfig, template_of
 from regap.analyses.runs.contrasts import AskedPairs, asked_of
 from regap.analyses.runs.folder import (
     begin_folder,
@@ -148,6 +148,7 @@ def runner_of(config: RunConfig, source: str, store: Path | None = None, track: 
         device_map=config.device_map,
         quantize=config.quantize,
         attention=config.attention,
+        template=template_of(config.template),
         revision=config.revision if source == config.model else None,
         download=config.download,
     )

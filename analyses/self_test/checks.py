@@ -15,12 +15,14 @@ from torch import Tensor
 
 from regap.analyses.self_test.comparison import Check, Kind, close, same
 from regap.analyses.self_test.hook_names import check_all_hooks, check_parts, check_patterns, full_model
+from regap.analyses.self_test.template import check_template
 from regap.errors import ModelError, first_line
 from regap.geometry.data.pairs import Picture, Prompt
 from regap.geometry.forward.hooks import Hook, hooked
 from regap.geometry.forward.prefix import borrowed, prefill, run, run_last_token
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, Positions, collate, describe
+from regap.interventions.decoding import Decoding, decode, settings_left_out
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site
 
@@ -34,6 +36,8 @@ def self_tests(model: Model) -> Iterator[Check]:
     full = full_model(model)
     available = isinstance(full, Model)
     yield Check("hooks", True, "blocks and all" if available else f"blocks; not all: {full}")
+    yield _decoding(model)
+    yield from check_template(model)
     for kind in kinds:
         try:
             batch = collate(model, prompts_of(kind), range(len(TEXTS)))
@@ -55,6 +59,18 @@ def self_tests(model: Model) -> Iterator[Check]:
         yield _mixed(model)
 
 
+def _decoding(model: Model) -> Check:
+    """Return a check that names the generation settings of the checkpoint that answers do not use."""
+    left = settings_left_out(model.hf)
+    named = ", ".join(f"{name}={value!r}" for name, value in left.items())
+    told = (
+        f"left out of the checkpoint's: {named}; Sampling(checkpoint=True) uses them"
+        if left
+        else "nothing is left out"
+    )
+    return Check("answers are decoded greedily", True, told, noted=bool(left))
+
+
 def prompts_of(kind: Kind) -> list[Prompt]:
     """Return three prompts of different lengths, as text or each with an image."""
     if kind == "text":
@@ -70,18 +86,20 @@ def _picture(colour: str) -> Picture:
 
 
 def _holds(model: Model, batch: Batch, kind: Kind) -> Check:
-    seen = run(model, batch, range(model.layers))
-    finite = bool(torch.isfinite(seen.states).all() and torch.isfinite(seen.logits).all())
     name = f"{kind}: {str(model.hf.dtype).removeprefix('torch.')} holds every number"
-    return Check(
-        name, finite, "all finite" if finite else "infinities or NaN; load with dtype float32 or bfloat16"
-    )
+    try:
+        run(model, batch, range(model.layers))
+    except ModelError:
+        return Check(name, False, "infinities or NaN; load with dtype float32 or bfloat16")
+    return Check(name, True, "all finite")
 
 
 def _reading(model: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
     layers = range(model.layers)
     plain = run(model, batch, layers)
     theirs = _hidden(model, batch)
+    if len(theirs) == model.layers + 1 and not torch.equal(theirs[0], _entering(model, batch)):
+        theirs.insert(0, theirs[0])  # some lists of hidden states begin after the first block
     ours = [layer for layer in layers if len(theirs) == model.layers + 1 or layer not in model.crossing]
     states = torch.stack(theirs[1:-1], 1)  # the last hidden state is after the norm
     yield close(
@@ -90,11 +108,21 @@ def _reading(model: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
     singles = [run(model, collate(model, [prompt], [0]), layers) for prompt in prompts_of(kind)]
     alone = torch.cat([single.states for single in singles])
     yield close(model, f"{kind}: a padded batch equals single prompts", alone, plain.states)
-    name = f"{kind}: one-token passes equal full passes"
-    if model.one_token_passes:
-        yield close(model, name, run_last_token(model, prefill(model, batch), layers).states, plain.states)
+    name = f"{kind}: one-token passes equal full passes, each time the KV cache is used"
+    if prefill(model, batch).whole:
+        yield Check(name, True, "not for this model: its KV cache cannot be put back, so full passes are run")
     else:
-        yield Check(name, True, "not for this model: its KV cache cannot be reused, so full passes are run")
+        twice = [run_last_token(model, prefill(model, batch), layers) for _ in range(2)]
+        found = torch.cat([each.states.flatten(1) for each in twice])
+        yield close(model, name, found, plain.states.flatten(1).repeat(2, 1))
+
+
+def _entering(model: Model, batch: Batch) -> Tensor:
+    """Return what enters the first block, at the last token."""
+    seen: list[Tensor] = []
+    with torch.inference_mode(), hooked(model, [Hook("blocks.0.hook_in", seen.append)]):
+        model.hf(**batch.inputs, use_cache=False)
+    return seen[0][:, -1].float().cpu()
 
 
 @torch.inference_mode()
@@ -124,9 +152,10 @@ def _writing(model: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
             _edited(model, batch, shift),
             expected,
         )
-        if positions == "last" and model.one_token_passes and model.hf.dtype == torch.float32:
-            name = f"{kind}: answers from a reused KV cache are equal"
-            yield same(name, _edited(model, batch, shift, kept=True), expected)
+        if positions == "last" and not prefill(model, batch).whole and model.hf.dtype == torch.float32:
+            name = f"{kind}: answers from a reused KV cache are equal, each time it is used"
+            twice = [_edited(model, batch, shift, kept=True) for _ in range(2)]
+            yield same(name, torch.cat(twice), expected.repeat(2, 1))
     off = torch.equal(run(model, batch, ()).logits, plain.logits)
     yield Check(f"{kind}: hooks come off", off, "logits bit-identical" if off else "logits changed")
 
@@ -143,15 +172,8 @@ def _answer(model: Model, batch: Batch, hooks: Sequence[Hook], kept: bool = Fals
         inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
         inputs["past_key_values"] = prefix.cache
     with borrowed(model, prefill(model, batch)) if kept else nullcontext(), hooked(model, hooks):
-        return model.hf.generate(
-            **inputs,
-            max_new_tokens=NEW_TOKENS,
-            do_sample=False,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            pad_token_id=model.tokenizer.pad_token_id,
-        )[:, batch.real.shape[1] :]
+        output = decode(model.hf, model.tokenizer, inputs, Decoding(NEW_TOKENS))
+    return output[:, batch.real.shape[1] :]
 
 
 @contextmanager
@@ -226,15 +248,16 @@ def check_environment() -> list[Check]:
 
 
 def in_one_line(checks: Sequence[Check]) -> str:
-    """Return a line with the failed checks, and the hooks that the model can be loaded with."""
-    failed = [check.name for check in checks if not check.passed]
+    """Return whether results of this model can be trusted, and why; and the hooks that it can be loaded with."""
+    failed = [check for check in checks if not check.passed]
     hooks = next((check.detail.partition(";")[0] for check in checks if check.name == "hooks"), "unknown")
-    found = (
-        "all checks passed"
-        if not failed
-        else f"{len(failed)} of {len(checks)} checks failed: {'; '.join(failed)}"
-    )
-    return f"{found}; hooks available: {hooks}"
+    if failed:
+        why = "; ".join(f"{check.name} ({check.detail})" for check in failed[:3])
+        more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
+        return f"do not trust it: {len(failed)} of {len(checks)} checks failed: {why}{more}; hooks available: {hooks}"
+    noted = "; ".join(check.detail for check in checks if check.noted)
+    told = f"; keep in mind: {noted}" if noted else ""
+    return f"trust it: all {len(checks)} checks passed{told}; hooks available: {hooks}"
 
 
 def shown_prompt(model: Model) -> str:

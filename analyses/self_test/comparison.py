@@ -20,6 +20,8 @@ class Check:
     name: str
     passed: bool
     detail: str
+    noted: bool = False
+    """True for a fact to keep in mind, although nothing is wrong."""
 
 
 def same(name: str, one: Tensor, other: Tensor) -> Check:

@@ -1,5 +1,6 @@
 """Batches of prompts of similar length, split if the memory runs out."""
 
+import re
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-from regap.errors import ModelError
+from regap.errors import ModelError, PairError, first_line
 from regap.geometry.data.pairs import Prompt
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, collate
@@ -45,6 +46,8 @@ BATCH_TOKENS = 16384
 """Most tokens in one forward pass, padding included."""
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 """Parts of torch's messages, for errors without a type of their own."""
+MISMATCH = re.compile("[Ii]mage (features|tokens).*do not match|do not match.*[Ii]mage")
+"""Part of transformers' messages about a processor that is not the model's."""
 Result = TypeVar("Result")
 
 
@@ -74,6 +77,14 @@ class BatchSplitter:
             except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
                 if not _out_of_memory(error):
                     raise
+            except ValueError as error:
+                if isinstance(error, ModelError | PairError) or not MISMATCH.search(str(error)):
+                    raise
+                raise ModelError(
+                    f"model {self.model.name}: {first_line(error)}; its processor counts image tokens in another way "
+                    "than the model, so use the processor that belongs to it, with its own patch_size, "
+                    "image_seq_length and vision_feature_select_strategy"
+                ) from None
             ready = batches = None  # free their memory before the next attempt
             self._shrink(prompts, rows)
 
@@ -158,6 +169,7 @@ def batch_rows(
             and len(last) < size
             and (len(last) + 1) * lengths[last[0]] <= tokens
             and bool(prompts[last[0]].pictures) == bool(prompts[row].pictures)
+            and model.rope_group(lengths[last[0]]) == model.rope_group(lengths[row])
         ):
             last.append(row)
         else:

@@ -57,6 +57,10 @@ def as_edits(given: Any) -> tuple[Any, ...]:
     return found
 
 
+TOKENS = ("input_ids", "inputs_embeds")
+"""What a decoder is called with: token ids, or their embeddings."""
+
+
 class _Columns(local):
     """The first column of this thread's current pass: the number of tokens in its KV cache."""
 
@@ -98,12 +102,27 @@ def first_column(residual: Tensor, columns: int) -> int:
 
 
 def _counting(owner: int) -> Callable[..., None]:
+    ran = [0]
+
     def count(module: Any, args: Any, kwargs: dict[str, Any]) -> None:  # noqa: ARG001 - PyTorch's signature
-        if get_ident() == owner:
-            cache = kwargs.get("past_key_values")
-            _RUNNING.first = 0 if cache is None else int(cache.get_seq_length())
+        if get_ident() != owner:
+            return
+        cache = kwargs.get("past_key_values", kwargs.get("cache_params"))
+        _RUNNING.first = _length(cache, ran[0])
+        given: Any = next((kwargs[name] for name in TOKENS if kwargs.get(name) is not None), None)
+        given = args[0] if given is None and args else given
+        ran[0] = _RUNNING.first + (0 if given is None else given.shape[1])
 
     return count
+
+
+def _length(cache: Any, ran: int) -> int:
+    """Return the number of tokens in a cache; a recurrent state does not say, so there it is the number that ran."""
+    if cache is None:
+        return 0
+    if getattr(cache, "is_linear", None) and all(cache.is_linear):
+        return ran if cache.has_previous_state() else 0
+    return int(cache.get_seq_length())
 
 
 def _own(function: Callable[[Tensor], Tensor | None], owner: int) -> Callable[[Tensor], Tensor | None]:

@@ -75,11 +75,12 @@ def _features(base: Any, shelf: Shelf, pictures: tuple[str, ...], pixels: dict[s
     features = shelf.get(key)
     if features is None:
         features = _kept_part(base.get_image_features(**(fewer or pixels), return_dict=True))
-        if fewer is not None and not _one_each(features, len(distinct)):
-            return _features_of_all(base, shelf, pictures, pixels)
-        shelf.put(key, features)
+        if fewer is None or _one_each(features, len(distinct)):
+            shelf.put(key, features)
     if fewer is None:
         return features
+    if not _one_each(features, len(distinct)):  # also if an earlier batch of these pictures left them here
+        return _features_of_all(base, shelf, pictures, pixels)
     return _spread(features, [distinct.index(picture) for picture in pictures])
 
 

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from regap.geometry.forward.finite import check_finite
 from regap.geometry.forward.hooks import Hook, hooked
 from regap.geometry.forward.prefix import Prefix, borrowed, prefill, run_last_token
 from regap.geometry.models.model import Model
@@ -67,8 +68,9 @@ def run_versions(
 def packs_versions(model: Model, batch: Batch) -> bool:
     """Return True if versions in one pass give the same logits as a single one; tested once for each model."""
     prefix = prefill(model, batch)
-    if prefix.cache is None or model.hf.config._attn_implementation not in ("sdpa", "eager"):
-        return False  # other implementations do not take our mask
+    ours = model.hf.config._attn_implementation in ("sdpa", "eager")  # others do not take our mask
+    if prefix.cache is None or prefix.positions is None or not ours:
+        return False  # without position ids, versions would stand one after the other
     if model not in _PACKS:
         none = torch.empty(0, model.width)
         alone = run_last_token(model, prefix, ()).logits
@@ -88,7 +90,7 @@ def _run_packed(
     directions: Float[Tensor, "layer d_model"],
 ) -> ParallelPasses:
     count, ids = len(versions), prefix.batch.inputs["input_ids"]
-    positions: Any = prefix.positions  # kept with the cache
+    positions: Any = prefix.positions  # known, or versions would not be packed
     reader = _Reader(model, layers, directions)
     hooks = [*side_by_side(versions), *reader.hooks]
     with borrowed(model, prefix), hooked(model, hooks):
@@ -101,6 +103,7 @@ def _run_packed(
             logits_to_keep=count,
         )
     logits = output.logits[:, -count:].float().cpu().transpose(0, 1)
+    check_finite(model.name, logits.amax(-1), "under its hooks", "logits")
     return ParallelPasses(places, reader.coordinates(len(ids), count), logits)
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from regap.errors import ModelError
+from regap.geometry.forward.finite import check_finite, under
 from regap.geometry.forward.hooks import Edit, Hook, Reader, Residual, hooked
 from regap.geometry.forward.image_features import seen_inputs
 from regap.geometry.models.model import Model
@@ -29,11 +30,16 @@ class PendingStates:
     states: States = field(repr=False)
     arrival: "torch.cuda.Event | None" = None
     """Event on the device that ends the copy; None if the states are there."""
+    name: str = ""
+    """The model's name, for messages."""
+    told: str = ""
+    """What the model ran under, for messages."""
 
     def wait(self) -> States:
-        """Return the states, float32, on the CPU."""
+        """Return the states, float32, on the CPU; raises ModelError if they are not finite."""
         if self.arrival is not None:
             self.arrival.synchronize()
+        check_finite(self.name, self.states, self.told)
         return self.states
 
 
@@ -66,7 +72,7 @@ def start_capture(
     stop = Hook(model.hook_name(max(layers)), _stop)
     with suppress(_Read), hooked(model, [*hooks, *reader.hooks, stop]):
         model.hf.base_model(**seen_inputs(model, batch), use_cache=False)
-    return _on_its_way(reader.states())
+    return _on_its_way(reader.states(), model.name, under(edits))
 
 
 def _stop(residual: Residual) -> None:  # noqa: ARG001 - a hook receives the residual stream
@@ -87,11 +93,11 @@ def _tokens(batch: Batch, position: str) -> Bool[Tensor, "prompt token"] | None:
     return tokens
 
 
-def _on_its_way(states: Tensor) -> PendingStates:
+def _on_its_way(states: Tensor, name: str, told: str) -> PendingStates:
     if states.device.type != "cuda":
-        return PendingStates(states.to("cpu", torch.float32))
+        return PendingStates(states.to("cpu", torch.float32), None, name, told)
     kept = torch.empty(states.shape, dtype=torch.float32, pin_memory=True)
     kept.copy_(states.float(), non_blocking=True)
     arrival = torch.cuda.Event()
     arrival.record(torch.cuda.current_stream(states.device))
-    return PendingStates(kept, arrival)
+    return PendingStates(kept, arrival, name, told)

@@ -10,10 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from regap.geometry.forward.finite import check_finite, under
 from regap.geometry.forward.hooks import Edit, Hook, Reader, hooked
 from regap.geometry.forward.image_features import seen_inputs
+from regap.geometry.forward.kv_cache import comes_back, never_comes_back, record_windows
 from regap.geometry.models.model import Model
-from regap.geometry.prompts.batch import Batch
+from regap.geometry.prompts.batch import Batch, position_ids
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +36,7 @@ class Prefix:
     cache: Any = field(default=None, repr=False)
     """Keys and values of all but the last token; None if every pass runs whole prompts."""
     positions: Tensor | None = field(default=None, repr=False)
-    """Position of the last token of each prompt, without padding."""
+    """Position of the last token of each prompt, without padding; None for a model that takes no positions."""
     offsets: Tensor | None = field(default=None, repr=False)
     """Offset of later positions from token counts, for models with two-dimensional image positions."""
 
@@ -56,7 +58,7 @@ class Prefix:
             return model.hf(
                 input_ids=inputs["input_ids"][:, -1:],
                 attention_mask=inputs["attention_mask"],
-                position_ids=self.positions,
+                **({} if self.positions is None else {"position_ids": self.positions}),
                 past_key_values=self.cache,
                 use_cache=True,
                 logits_to_keep=1,
@@ -70,16 +72,22 @@ def run(model: Model, batch: Batch, layers: Sequence[int], edits: Sequence[Edit]
     An edited layer is read after its edit.
     """
     hooks = [hook for edit in edits for hook in edit.hooks(model, batch)]
-    return run_last_token(model, whole_prompts(model, batch), layers, hooks)
+    return run_last_token(model, whole_prompts(model, batch), layers, hooks, under(edits))
 
 
 @torch.inference_mode()
 def run_last_token(
-    model: Model, prefix: Prefix, layers: Sequence[int], hooks: Sequence[Hook] = ()
+    model: Model, prefix: Prefix, layers: Sequence[int], hooks: Sequence[Hook] = (), told: str = ""
 ) -> LastToken:
-    """Return what `run` returns, by running only the part that is left; the hooks must edit only the last token."""
-    states, logits = _run(model, prefix, layers, hooks)
-    return LastToken(states, logits[:, -1].float().cpu())
+    """Return what `run` returns, by running only the part that is left; the hooks must edit only the last token.
+
+    `told` names the edits in messages. Raises ModelError if states or logits are not finite.
+    """
+    told = told or ("under its hooks" if hooks else "")
+    states, logits = _run(model, prefix, layers, hooks, told)
+    last = logits[:, -1].float().cpu()
+    check_finite(model.name, last.amax(-1), told, "logits")  # some models rule out tokens by minus infinity
+    return LastToken(states, last)
 
 
 @torch.inference_mode()
@@ -87,14 +95,18 @@ def read_last_token(
     model: Model, prefix: Prefix, layers: Sequence[int], hooks: Sequence[Hook] = ()
 ) -> Float[Tensor, "prompt layer d_model"]:
     """Return only the states of `run_last_token`; no logits are copied."""
-    return _run(model, prefix, layers, hooks)[0]
+    return _run(model, prefix, layers, hooks, "under its hooks" if hooks else "")[0]
 
 
-def _run(model: Model, prefix: Prefix, layers: Sequence[int], hooks: Sequence[Hook]) -> tuple[Tensor, Tensor]:
+def _run(
+    model: Model, prefix: Prefix, layers: Sequence[int], hooks: Sequence[Hook], told: str
+) -> tuple[Tensor, Tensor]:
     reader = Reader(model, layers)
     logits = prefix.run(model, hooks, reader.hooks).logits
     states = reader.states() if reader.layers else torch.empty(logits.shape[0], 0, 0)
-    return states.to("cpu", torch.float32), logits
+    states = states.to("cpu", torch.float32)
+    check_finite(model.name, states, told)
+    return states, logits
 
 
 def whole_prompts(model: Model, batch: Batch) -> Prefix:
@@ -107,11 +119,11 @@ def whole_prompts(model: Model, batch: Batch) -> Prefix:
 def prefill(model: Model, batch: Batch) -> Prefix:
     """Return the batch with all but its last prompt token run, unedited; this is run once and kept with the batch.
 
-    All of it is left to run if the model's KV cache cannot be reused or cropped.
+    All of it is left to run if the model's KV cache cannot be reused, or put back after a pass.
     """
     if model.fingerprint in batch.kept:
         return batch.kept[model.fingerprint]
-    if not model.one_token_passes:
+    if not model.one_token_passes or never_comes_back(model.hf):
         return Prefix(batch)
     length = batch.inputs["input_ids"].shape[1]
     cut = {
@@ -119,24 +131,15 @@ def prefill(model: Model, batch: Batch) -> Prefix:
         for name, value in seen_inputs(model, batch).items()
     }
     positions, offsets = token_positions(model, batch)
-    cache = model.hf(
-        **cut, position_ids=positions[..., :-1], use_cache=True, logits_to_keep=1
-    ).past_key_values
+    places = {} if positions is None else {"position_ids": positions[..., :-1]}
+    output = model.hf(**{**cut, **places}, use_cache=True, logits_to_keep=1)
+    cache = getattr(output, "past_key_values", None)  # some recurrent models give it another name
     record_windows(cache)
-    found = Prefix(batch, cache, positions[..., -1:], offsets) if can_be_cropped(cache) else Prefix(batch)
+    found = Prefix(batch, cache, None if positions is None else positions[..., -1:], offsets)
+    if not comes_back(model.hf, cache, lambda: found.run(model, []).logits):
+        found = Prefix(batch)
     batch.kept[model.fingerprint] = found
     return found
-
-
-def can_be_cropped(cache: Any) -> bool:
-    """Return True if tokens that a pass adds to a KV cache can be removed; False for static and recurrent caches."""
-    return bool(getattr(cache, "is_croppable", not getattr(cache, "is_compileable", False)))
-
-
-def record_windows(cache: Any) -> None:
-    """Make the sliding windows of a KV cache keep what they drop, so that they can be restored."""
-    if hasattr(cache, "activate_past_recording"):
-        cache.activate_past_recording()
 
 
 @contextmanager
@@ -147,7 +150,7 @@ def borrowed(model: Model, prefix: Prefix) -> Iterator[None]:
     """
     kept = prefix.cache.get_seq_length()
     if prefix.offsets is not None:
-        model.hf.model.rope_deltas = prefix.offsets  # the model keeps the offsets of its last batch
+        model.image_numbering.rope_deltas = prefix.offsets  # the model keeps the offsets of its last batch
     try:
         yield
     except BaseException:
@@ -156,17 +159,17 @@ def borrowed(model: Model, prefix: Prefix) -> Iterator[None]:
     prefix.cache.crop(kept - prefix.cache.get_seq_length())
 
 
-def token_positions(model: Model, batch: Batch) -> tuple[Tensor, Tensor | None]:
+def token_positions(model: Model, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
     """Return position ids as `generate` makes them, without padding, and the offsets of later tokens.
 
-    Models like Qwen-VL number image tokens by height and width; their own function is called.
+    Models like Qwen-VL number image tokens by height and width; their own function is called. Position ids are None
+    for a model that takes none.
     """
-    mask = batch.inputs["attention_mask"]
-    flat = (mask.long().cumsum(-1) - 1).clamp_min(0)
-    decoder = model.hf.model
-    if not hasattr(decoder, "get_rope_index"):
-        return flat, None
+    numbering = model.image_numbering
+    if numbering is None:
+        return batch.inputs.get("position_ids"), None
     if "image_grid_thw" not in batch.inputs:
+        flat = position_ids(batch.inputs["attention_mask"])
         return flat, flat.new_zeros(len(flat), 1)
-    asked = signature(decoder.get_rope_index).parameters
-    return decoder.get_rope_index(**{name: value for name, value in batch.inputs.items() if name in asked})
+    asked = signature(numbering.get_rope_index).parameters
+    return numbering.get_rope_index(**{name: value for name, value in batch.inputs.items() if name in asked})

@@ -8,6 +8,7 @@ from torch import Tensor
 from regap.errors import ModelError, PairError
 from regap.geometry.data.pairs import Pair
 from regap.geometry.forward.batches import run_batches
+from regap.geometry.forward.finite import check_finite, under
 from regap.geometry.forward.hooks import Edit, Hook, hooked
 from regap.geometry.forward.image_features import seen_inputs
 from regap.geometry.forward.runner import Runner
@@ -41,6 +42,7 @@ def capture_every_token(
         for place, row in enumerate(batch.rows):
             real = batch.real[place].cpu()
             states[row] = found[place, real].to(torch.float32)
+            check_finite(model.name, states[row], under(edits))
         tokens.update(zip(batch.rows, named_tokens(model, batch), strict=True))
 
     advance = runner.track(f"states of every token, {model.name}", len(prompts))

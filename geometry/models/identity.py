@@ -2,26 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from transformers import PreTrainedModel
-
-
-def digest_of_folder(folder: Path) -> str:
-    """Return a digest of the configuration, tokenizer and weight files in a checkpoint folder."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in (".json", ".jinja", ".safetensors", ".bin", ".txt", ".model"):
-            digest.update(path.name.encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:32]
 
 
 def digest_of_parameters(model: PreTrainedModel) -> str:
@@ -33,16 +21,17 @@ def digest_of_parameters(model: PreTrainedModel) -> str:
     return f"{digest.hexdigest()[:32]}:{model.dtype}"
 
 
-def digest_of_processor(processor: Any) -> str:
-    """Return a digest of template, tokenizer and image settings, which turn text and images into inputs."""
+def digest_of_processor(processor: Any, template: Mapping[str, Any] | None = None) -> str:
+    """Return a digest of all that turns text and images into inputs: template, its options, tokenizer and settings."""
     backend = getattr(processor.tokenizer, "backend_tokenizer", None)
     words = json.loads(backend.to_str()) if backend is not None else processor.tokenizer.get_vocab()
     words = {
         name: value for name, value in words.items() if name not in ("padding", "truncation")
     }  # of its last use
     images = getattr(processor, "image_processor", None)
-    settings = images.to_dict() if images is not None else {}
-    shown = json.dumps([str(processor.chat_template), words, settings], sort_keys=True, default=str)
+    settings = [images.to_dict() if images is not None else {}, dict(template or {})]
+    own = {name: value for name, value in vars(processor).items() if isinstance(value, str | int | float)}
+    shown = json.dumps([str(processor.chat_template), words, settings, own], sort_keys=True, default=str)
     return hashlib.sha256(shown.encode()).hexdigest()[:16]
 
 

@@ -1,5 +1,6 @@
 """Load a model from a hub id, a checkpoint folder or memory."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -9,7 +10,9 @@ from transformers import PreTrainedModel
 
 from regap.errors import ModelError
 from regap.geometry.models.bridge import bare_copy, bridge
+from regap.geometry.models.checkpoint_files import check_files, digest_of_folder
 from regap.geometry.models.checkpoints import (
+    NO_CODE,
     Quantize,
     commit_of,
     known_device,
@@ -19,9 +22,11 @@ from regap.geometry.models.checkpoints import (
     read_configuration,
     read_weights,
 )
-from regap.geometry.models.identity import digest_of_folder, digest_of_parameters, digest_of_processor
+from regap.geometry.models.identity import digest_of_parameters, digest_of_processor
 from regap.geometry.models.model import Hooks, Model, no_template, weights_in
 from regap.geometry.models.processors import as_processor
+from regap.geometry.models.stream import check_stream
+from regap.geometry.models.template_options import check_options
 
 __all__ = ["Model", "ModelError", "load", "organism_folder"]
 
@@ -44,6 +49,7 @@ def load(
     device_map: str | dict[str, Any] | None = None,
     quantize: Quantize | None = None,
     attention: str | None = None,
+    template: Mapping[str, Any] | None = None,
 ) -> Model:
     """Return a model ready for capture and intervention, in evaluation mode.
 
@@ -56,6 +62,8 @@ def load(
     or "auto". `device_map` ("auto", or a mapping of modules to devices) splits the model over several devices,
     `quantize` loads its weights in 4 or 8 bits, and `attention` chooses the attention implementation (sdpa, eager,
     flash_attention_2). These three, `device` and `dtype` apply to checkpoints only; a model in memory keeps its own.
+    `template` holds options of the chat template, such as {"enable_thinking": False}; its "date" is what templates
+    write as today's date, 2024-07-26 by default, so that prompts are the same every day.
     Raises ModelError for a folder that is not a checkpoint, a missing chat template or package, an unknown layout, or
     an architecture that `hooks="all"` does not have.
     """
@@ -70,7 +78,7 @@ def load(
         if processor is None:
             raise ModelError("processor is missing; give the processor that belongs to the model")
         name = type(source).__name__
-        return _wrap(source, as_processor(processor), name, digest_of_parameters(source), hooks)
+        return _wrap(source, as_processor(processor), name, digest_of_parameters(source), hooks, template)
     if isinstance(source, torch.nn.Module):
         raise ModelError(
             f"source is of type {type(source).__name__}; give the Hugging Face model itself, not a wrapper"
@@ -96,7 +104,7 @@ def load(
         digest_of_folder(Path(found)) if Path(found).is_dir() else f"{found}@{commit_of(found, revision)}"
     )
     digest = f"{digest}:{hf.dtype}{f':{quantize}' if quantize else ''}"
-    return _wrap(hf, chosen, _name(str(source)), digest, hooks)
+    return _wrap(hf, chosen, _name(str(source)), digest, hooks, template)
 
 
 def with_all_hooks(model: Model) -> Model:
@@ -105,7 +113,7 @@ def with_all_hooks(model: Model) -> Model:
     Raises ModelError if TransformerLens has no adapter for the architecture.
     """
     weights = weights_in(model.fingerprint)
-    return _wrap(bare_copy(model.hf), model.processor, model.name, weights, "all")
+    return _wrap(bare_copy(model.hf), model.processor, model.name, weights, "all", model.template)
 
 
 def load_without_weights(
@@ -119,7 +127,7 @@ def load_without_weights(
     config, processor = read_configuration(found, {"revision": revision, "local_files_only": not download})
     number = config.dtype if known_dtype(dtype) == "auto" else getattr(torch, dtype)
     with torch.device("meta"):
-        hf = model_class(source, config).from_config(config, dtype=number)
+        hf = model_class(source, config).from_config(config, dtype=number, **NO_CODE)
     return Model(bridge(hf.eval()), processor, source, "unloaded")
 
 
@@ -134,18 +142,29 @@ def organism_folder(member: str = "") -> Path:
     return folder
 
 
-def _wrap(hf: PreTrainedModel, processor: Any, name: str, digest: str, hooks: Hooks) -> Model:
+def _wrap(
+    hf: PreTrainedModel,
+    processor: Any,
+    name: str,
+    digest: str,
+    hooks: Hooks,
+    template: Mapping[str, Any] | None,
+) -> Model:
+    if template:
+        check_options(name, processor, template)
     processor.tokenizer.padding_side = "left"  # the last token is then the last column of every batch
     if processor.tokenizer.pad_token is None:
         processor.tokenizer.pad_token = processor.tokenizer.eos_token
     plain = _sample_logits(hf.eval(), processor) if hooks == "all" else None
     wrapped = bridge(hf, hooks)
     attention = hf.config._attn_implementation if hooks == "blocks" else "all hooks"
-    digest = f"{digest}:{attention}:{digest_of_processor(processor)}"
+    digest = f"{digest}:{attention}:{digest_of_processor(processor, template)}"
     if plain is not None:
         allowed = ROUNDING if hf.dtype == torch.float32 else 50 * ROUNDING
         _require_equal(name, plain, _sample_logits(hf, processor), allowed)
-    return Model(wrapped, processor, name, digest, hooks)
+    model = Model(wrapped, processor, name, digest, hooks, dict(template or {}))
+    check_stream(model)
+    return model
 
 
 @torch.inference_mode()
@@ -182,6 +201,7 @@ def locate(source: str) -> str:
             raise ModelError(
                 f"model {source}: the folder has no config.json, so it is not a checkpoint; check the path"
             )
+        check_files(path)
         return str(path)
     if source.startswith((".", "/", "~")) or source.count("/") != 1:
         raise ModelError(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from inspect import signature
 from typing import Any, Literal
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from regap.errors import ModelError
 from regap.geometry.models.decoder import find_decoder
+from regap.geometry.models.processors import lock_of
 
 PLAIN = "plain"
 """Fingerprint of a plain model, whose weights are not read."""
@@ -33,6 +35,8 @@ class Model:
     hooks: Hooks = "blocks"
     """Which hooks the bridge has."""
 
+    template: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Options of the chat template, such as enable_thinking, and the date that it writes."""
     plain: Any = field(default=None, repr=False)
     """The Hugging Face model itself if there is no bridge."""
 
@@ -68,6 +72,11 @@ class Model:
         """The processor's tokenizer."""
         return self.processor.tokenizer
 
+    @cached_property
+    def tokenizing(self) -> Any:
+        """The lock to hold while the tokenizer runs, since batches are prepared in another thread."""
+        return lock_of(self.tokenizer)
+
     @property
     def sees_images(self) -> bool:
         """True if prompts may have images, False for a language model."""
@@ -92,7 +101,34 @@ class Model:
         image (Mllama).
         """
         text = self.hf.config.get_text_config()
-        return not (getattr(text, "use_bidirectional_attention", None) or self.crossing)
+        both_ways = getattr(text, "use_bidirectional_attention", None)
+        return both_ways in (None, False, "vision") and not self.crossing  # images end before the last token
+
+    def rope_group(self, length: int) -> int:
+        """Return a number that is equal for prompts whose rotary frequencies are the same.
+
+        Some models rotate all prompts of a batch by other frequencies if its longest prompt is over a limit.
+        """
+        found = getattr(self.hf.config.get_text_config(), "rope_parameters", None) or {}
+        kinds = [found, *(each for each in found.values() if isinstance(each, dict))]
+        for each in kinds:
+            limit = each.get("original_max_position_embeddings") or self.longest_prompt
+            if limit is not None and length > limit and each.get("rope_type") == "longrope":
+                return 1
+            if limit is not None and length > limit and each.get("rope_type") == "dynamic":
+                return length
+        return 0
+
+    @cached_property
+    def image_numbering(self) -> Any:
+        """The module that numbers image tokens by height and width, as in Qwen-VL; None if positions are counts."""
+        return next((one for one in (self.hf.base_model, self.hf) if hasattr(one, "get_rope_index")), None)
+
+    @cached_property
+    def takes_positions(self) -> bool:
+        """True if a pass takes the position of each token; without it, padding on the left would count."""
+        asked = (signature(one.forward).parameters for one in (self.hf, self.hf.base_model))
+        return self.image_numbering is None and all("position_ids" in each for each in asked)
 
     @cached_property
     def crossing(self) -> frozenset[int]:

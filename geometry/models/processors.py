@@ -4,13 +4,25 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
+from threading import RLock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from transformers import AutoProcessor
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.processing_utils import ProcessorMixin
 
 from regap.errors import ModelError
+
+_LOCKS: "WeakKeyDictionary[Any, Any]" = WeakKeyDictionary()
+
+
+def lock_of(tokenizer: Any) -> Any:
+    """Return the lock to hold while this tokenizer runs, always the same one.
+
+    A fast tokenizer keeps padding and truncation as its state, and a background thread pads batches with it.
+    """
+    return _LOCKS.setdefault(tokenizer, RLock())
 
 
 class WordsAlone:
@@ -45,6 +57,8 @@ def read_processor(found: str, config: Any, options: dict[str, Any]) -> Any:
     try:
         return as_processor(_read(found, config, options))
     except ImportError as error:
+        if "torchvision" in str(error).lower():
+            raise  # said by the caller
         said = " ".join(str(error).split())[:300]
         raise ModelError(
             f"model {found}: its processor needs a package; install it: {said or type(error).__name__}"
@@ -65,7 +79,13 @@ def without_video(kind: Any) -> Any:
     if "video_processor" not in attributes:
         return kind
 
-    class Still(kind):
+    class Fewer(ProcessorMixin):
+        def __init__(self, *given: Any, **named: Any):
+            named |= dict(zip(attributes, given, strict=False))
+            named.pop("video_processor", None)
+            super().__init__(**named)
+
+    class Still(kind, Fewer):
         apply_chat_template = (
             ProcessorMixin.apply_chat_template
         )  # some classes read the frame rate from the missing part
@@ -111,10 +131,24 @@ def _read(found: str, config: Any, options: dict[str, Any]) -> Any:
         tower = getattr(config, "vision_config", None)
         if getattr(tower, "model_type", None) == "pixtral":
             return pixtral_processor().from_pretrained(found, **options)
-        kind = PROCESSOR_MAPPING.get(type(config), None)
+        kind = _class_of(found, config, options)
         if kind is None or without_video(kind) is kind:
             raise
-        return without_video(kind).from_pretrained(found, **options)
+        try:
+            return without_video(kind).from_pretrained(found, **options)
+        except AttributeError:  # some classes use their video part for images too
+            pass
+        raise
+
+
+def _class_of(found: str, config: Any, options: dict[str, Any]) -> Any:
+    """Return the class of processor of a configuration, or else the one that is named beside it; None if unknown."""
+    known = PROCESSOR_MAPPING.get(type(config), None)
+    if known is not None:
+        return known
+    where = {name: value for name, value in options.items() if name in ("revision", "local_files_only")}
+    named, _ = ProcessorMixin.get_processor_dict(found, **where)
+    return getattr(importlib.import_module("transformers"), str(named.get("processor_class")), None)
 
 
 def _no_words(number: int) -> str:

@@ -41,7 +41,9 @@ def token_roles(
 
 def _alone_to_whole(model: Model, prompt: Prompt, whole: list[int]) -> list[tuple[int, TokenRole]]:
     """Return the tokens of the processed prompt that belong to a message, with their roles."""
-    encoded = model.tokenizer(render(model, prompt), add_special_tokens=False, return_offsets_mapping=True)
+    text = render(model, prompt)
+    with model.tokenizing:
+        encoded = model.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     said: dict[int, TokenRole] = {
         token: span.role
         for token, (start, end) in enumerate(encoded["offset_mapping"])
@@ -202,9 +204,10 @@ def _processed(model: Model, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
     options: dict[str, Any] = {"add_special_tokens": not (bos and texts[0].startswith(bos))}
     images = {"images": pictures} if any(pictures) else {}
     try:
-        inputs = model.processor(
-            text=texts, **images, padding=True, truncation=False, return_tensors="pt", **options
-        )
+        with model.tokenizing:
+            inputs = model.processor(
+                text=texts, **images, padding=True, truncation=False, return_tensors="pt", **options
+            )
     except (ValueError, TypeError, IndexError, KeyError) as error:
         remedy = "give prompts with and without images apart" if mixed else "use other arms or another model"
         raise ModelError(
@@ -212,7 +215,18 @@ def _processed(model: Model, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
         ) from error
     if mixed:
         _check_words_alone(model, inputs, texts, [not each for each in pictures], options)
-    return {name: _placed(model, value) for name, value in inputs.items() if _is_input(name, value)}
+    found = {name: _placed(model, value) for name, value in inputs.items() if _is_input(name, value)}
+    if model.takes_positions:
+        found["position_ids"] = position_ids(found["attention_mask"])
+    return found
+
+
+def position_ids(mask: Tensor) -> Tensor:
+    """Return the position of each token, padding not counted, as Hugging Face's generate makes them.
+
+    A pass without them counts padding as tokens, which changes models with learned positions.
+    """
+    return (mask.long().cumsum(-1) - 1).clamp_min(0)
 
 
 def _check_words_alone(
@@ -221,7 +235,9 @@ def _check_words_alone(
     """Raise ModelError if a text-only prompt gets other tokens than on its own; some processors expect images."""
     row = alone.index(True)
     found = inputs["input_ids"][row][inputs["attention_mask"][row].bool()].tolist()
-    if found != model.tokenizer(texts[row], **options)["input_ids"]:
+    with model.tokenizing:
+        alone_ids = model.tokenizer(texts[row], **options)["input_ids"]
+    if found != alone_ids:
         raise ModelError(
             f"model {model.name}: its processor changes prompts without an image if others have one; "
             "give prompts with and without images apart"

@@ -3,13 +3,12 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
-from jinja2 import TemplateError
-
-from regap.errors import ModelError
+from regap.errors import ModelError, PairError
 from regap.geometry.data.pairs import IMAGE_SLOT, Prompt, Turn
 from regap.geometry.models.model import Model
+from regap.geometry.prompts.template import Message, apply_template, image_marks
 
 TokenRole = Literal["user", "system", "earlier"]
 """user: the words of the message; system: the system message; earlier: the turns before the message."""
@@ -31,13 +30,14 @@ def render(model: Model, prompt: Prompt) -> str:
     """Return the prompt after the chat template, up to where the answer begins.
 
     Raises ModelError if the prompt has images and the model takes none, and if the template refuses the prompt or
-    leaves out part of its text.
+    leaves out part of its text; PairError for words that the processor would take for an image.
     """
     if prompt.pictures and not model.sees_images:
         raise ModelError(
             f"model {model.name} reads text only; leave out arms with pictures, or give a vision-language model"
         )
     words = prompt.text.split(IMAGE_SLOT)
+    _check_no_marks(model, prompt, words)
     rendered = _apply(model, words, prompt.system, prompt.turns)
     for said in (*words, prompt.system or "", *(turn.text for turn in prompt.turns)):
         if said.strip() not in rendered:
@@ -90,23 +90,18 @@ def _length(rendered: str, cursor: int, said: str, after: str) -> int | None:
 
 
 def _apply(model: Model, words: Sequence[str], system: str | None = None, turns: Sequence[Turn] = ()) -> str:
-    content: list[dict[str, Any]] = []
-    for place, said in enumerate(words):
-        content += [{"type": "image"}] if place else []
-        content += [{"type": "text", "text": said}] if said else []
-    conversation: list[dict[str, Any]] = [
-        {"role": turn.role, "content": [{"type": "text", "text": turn.text}]} for turn in turns
-    ]
-    conversation.append({"role": "user", "content": content})
-    if system is not None:
-        conversation.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})
-    try:
-        return model.processor.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False)
-    except TemplateError as error:
-        if turns:
-            remedy = "ask without earlier turns"
-        else:
-            remedy = "ask without a system message" if system is not None else "set processor.chat_template"
-        raise ModelError(
-            f"model {model.name}: its chat template refuses the prompt ({error}); {remedy}"
-        ) from None
+    opening = [] if system is None else [Message("system", (system,))]
+    earlier = [Message(turn.role, (turn.text,)) for turn in turns]
+    return apply_template(model, [*opening, *earlier, Message("user", tuple(words))])
+
+
+def _check_no_marks(model: Model, prompt: Prompt, words: Sequence[str]) -> None:
+    """Raise PairError for words that the processor would take for an image, or part of one."""
+    marks = image_marks(model)
+    for said in (*words, prompt.system or "", *(turn.text for turn in prompt.turns)):
+        found = next((mark for mark in marks if mark in said), None)
+        if found:
+            raise PairError(
+                f"the prompt {said.strip()[:60]!r} holds {found!r}, which model {model.name} takes for an image and "
+                "not for words; remove it, or leave the pair out"
+            )

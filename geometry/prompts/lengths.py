@@ -26,7 +26,8 @@ def prompt_lengths(model: Model, prompts: Sequence[Prompt]) -> list[int]:
     for start in range(0, len(prompts), AT_ONCE):
         some = prompts[start : start + AT_ONCE]
         texts = [render(model, prompt) for prompt in some]
-        words = model.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        with model.tokenizing:
+            words = model.tokenizer(texts, add_special_tokens=False)["input_ids"]
         for prompt, ids in zip(some, words, strict=True):
             found.append(len(ids) + sum(next(pictures) - 1 for _ in prompt.pictures))
     return found

@@ -15,6 +15,7 @@ from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, collate
 from regap.geometry.states.activations import label_means
 from regap.geometry.states.store import digest_of, digest_of_tensor
+from regap.interventions.decoding import Decoding, decode, end_tokens
 from regap.interventions.defences.adashield import carefully
 from regap.interventions.defences.calibration import DefenceData, Dose
 from regap.interventions.edits.displacement import displaced
@@ -151,19 +152,15 @@ def all_openings(model: Model | Runner, prompts: Sequence[Prompt]) -> Float[Tens
 @torch.inference_mode()
 def openings(model: Model, batch: Batch) -> Float[Tensor, "prompt token_id"]:
     """Return sum_n DECAY^(n-1) y_n over the first STEPS tokens of the greedy answer, up to its end; float64."""
-    output = model.hf.generate(
-        **batch.inputs,
-        max_new_tokens=STEPS,
-        do_sample=False,
-        temperature=None,
-        top_p=None,
-        top_k=None,
-        pad_token_id=model.tokenizer.pad_token_id,
+    output = decode(
+        model.hf,
+        model.tokenizer,
+        batch.inputs,
+        Decoding(STEPS),
         output_logits=True,
         return_dict_in_generate=True,
     )
-    ends = model.hf.generation_config.eos_token_id
-    stops = torch.tensor(ends if isinstance(ends, list) else [ends])
+    stops = torch.tensor(end_tokens(model.hf, model.tokenizer))
     tokens = output.sequences[:, batch.inputs["input_ids"].shape[1] :].cpu()
     going = torch.ones(len(batch), 1, dtype=torch.float64)
     found = torch.zeros(len(batch), output.logits[0].shape[-1], dtype=torch.float64)

@@ -14,9 +14,11 @@ from torch import Tensor
 
 from regap.errors import ModelError
 from regap.geometry.forward.hooks import Edit, Hook, hooked
-from regap.geometry.forward.prefix import can_be_cropped
+from regap.geometry.forward.kv_cache import can_be_cropped
 from regap.geometry.models.decoder import check_not_compiled
 from regap.geometry.models.model import Model
+from regap.geometry.models.stream import two_tokens
+from regap.interventions.decoding import OTHER_TOKENS, Decoding, decode
 from regap.interventions.edits.regap import ReGap
 from regap.interventions.plain_models.calls import (
     Call,
@@ -26,22 +28,8 @@ from regap.interventions.plain_models.calls import (
     columns_of,
     named_arguments,
 )
-from regap.interventions.plain_models.reach import check_reaches_logits, two_tokens
+from regap.interventions.plain_models.reach import check_reaches_logits, reuses_cache
 
-REFUSED = {
-    "assistant_model": None,
-    "assistant_early_exit": None,
-    "prompt_lookup_num_tokens": None,
-    "use_mtp": False,
-    "custom_generate": None,
-    "token_healing": False,
-    "guidance_scale": 1.0,
-    "penalty_alpha": 0.0,
-    "dola_layers": None,
-    "constraints": None,
-    "force_words_ids": None,
-}
-"""Settings of `generate` that are refused, with their neutral values: they run other tokens than prompt and answer."""
 REPLACED = ("forward", "generate", "generate_batch")
 IN_PARTS = "the gate reads whole prompts, and this one comes in parts; leave out prefill_chunk_size and past_key_values"
 
@@ -101,6 +89,8 @@ class Attached:
     last: _Last = field(default_factory=_Last, repr=False)
     state: tuple[Any, ...] = field(default=(), repr=False)
     """`state_of` the model when the edit was attached, to detect changed weights."""
+    reusable: bool = False
+    """True if the model's KV cache can be put back after a pass."""
     model: Model = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -213,7 +203,7 @@ class Attached:
         inputs, mask = call.inputs, call.inputs.get("attention_mask")
         return (
             self.edit.only_last
-            and self.model.one_token_passes
+            and self.reusable
             and call.end == call.prompt
             and inputs.get("use_cache") is True
             and inputs.get("position_ids") is not None
@@ -232,7 +222,7 @@ class Attached:
 
     def _refuse(self, given: dict[str, Any]) -> None:
         configs = [given.get("generation_config"), self.hf.generation_config]
-        for name, neutral in REFUSED.items():
+        for name, neutral in OTHER_TOKENS.items():
             settings = [given.get(name), *(getattr(config, name, None) for config in configs)]
             chosen = next((value for value in settings if value is not None), neutral)
             if chosen != neutral:
@@ -273,6 +263,7 @@ def attach(
         prepare()
         check_not_compiled(hf)
         check_reaches_logits(attached.model)
+        attached.reusable = edit.only_last and reuses_cache(attached.model)
         attached.state = state_of(hf)
         attached.put_on()
         try:
@@ -312,13 +303,7 @@ def check_generates_here(attached: Attached) -> None:
     if not getattr(hf, "can_generate", lambda: False)():
         return
     tokens = two_tokens(attached.model)
-    hf.generate(
-        input_ids=tokens,
-        attention_mask=torch.ones_like(tokens),
-        max_new_tokens=1,
-        do_sample=False,
-        pad_token_id=0,
-    )
+    decode(hf, None, {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}, Decoding(1))
     attached.last.answering = None
     if attached.calls == before:
         raise ModelError(

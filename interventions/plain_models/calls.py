@@ -10,12 +10,12 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from regap.errors import ModelError
-from regap.geometry.forward.hooks import hooked
-from regap.geometry.forward.prefix import Prefix, record_windows
+from regap.geometry.forward.hooks import TOKENS, hooked
+from regap.geometry.forward.kv_cache import record_windows
+from regap.geometry.forward.prefix import Prefix
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, Positions
 
-TOKENS = ("input_ids", "inputs_embeds")
 BY_LAST = ("position_ids", "token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids", "cache_position")
 """Inputs with one entry per token along their last dimension."""
 EVERY_PART = ("attention_mask", "past_key_values", "use_cache", "return_dict", "logits_to_keep")

@@ -1,11 +1,15 @@
-"""A short test that an edit of a block changes the logits of a model."""
+"""Short tests of a plain model: whether an edit of a block changes its logits, and whether its KV cache comes back."""
+
+from inspect import signature
 
 import torch
 from torch import Tensor
 
 from regap.errors import ModelError, first_line
 from regap.geometry.forward.hooks import Hook, hooked
+from regap.geometry.forward.kv_cache import comes_back, never_comes_back, record_windows
 from regap.geometry.models.model import Model
+from regap.geometry.models.stream import require_stream, two_tokens
 
 
 @torch.no_grad()
@@ -14,11 +18,17 @@ def check_reaches_logits(model: Model) -> None:
 
     A model that was already compiled, or that calls another module in its place, may run without our hooks.
     """
+    asked = signature(model.decoder.forward).parameters
+    if "cache_params" in asked and "past_key_values" not in asked:
+        raise ModelError(
+            f"model {model.name} keeps only a recurrent state, which does not say where an answer begins; "
+            "edit it with generate(load(model, processor=...), ..., edits=...)"
+        )
     tokens = two_tokens(model)
-    seen: list[int] = []
+    seen: list[torch.Size] = []
 
     def change(residual: Tensor) -> Tensor:
-        seen.append(1)
+        seen.append(residual.shape)
         noise = torch.linspace(-1, 1, residual.shape[-1], device=residual.device, dtype=residual.dtype)
         return residual + noise * residual.abs().mean().clamp_min(1e-2)
 
@@ -35,6 +45,8 @@ def check_reaches_logits(model: Model) -> None:
             f"model {model.name} cannot be run to test whether an edit reaches its logits ({said}); give the model "
             "itself, not compiled and not wrapped"
         ) from error
+    if seen:
+        require_stream(model, seen[0], tokens)
     if not seen or torch.equal(before, after):
         raise ModelError(
             f"an edit of block {layer} does not reach the logits of model {model.name}: it was compiled, or its work "
@@ -42,15 +54,21 @@ def check_reaches_logits(model: Model) -> None:
         )
 
 
-def two_tokens(model: Model) -> Tensor:
-    """Return two ordinary tokens: neither special nor image tokens."""
-    configs = [model.hf.config, model.hf.config.get_text_config()]
-    special = {
-        value
-        for config in configs
-        for name, value in config.to_dict().items()
-        if name.endswith(("token_id", "token_index")) and isinstance(value, int)
-    }
-    chosen = next(token for token in range(10, 10 + len(special) + 1) if token not in special)
-    device = next((each.device for each in model.hf.parameters() if each.device.type != "meta"), None)
-    return torch.full((1, 2), chosen, dtype=torch.long, device=device)
+@torch.no_grad()
+def reuses_cache(model: Model) -> bool:
+    """Return True if passes can continue from one KV cache of the model again and again, tested with two tokens."""
+    tokens = two_tokens(model)
+    if not model.one_token_passes or never_comes_back(model.hf):
+        return False
+    try:
+        cache = model.hf(input_ids=tokens[:, :1], use_cache=True).past_key_values
+    except (AttributeError, TypeError, ValueError):
+        return False  # it keeps another kind of state
+
+    def once() -> Tensor:
+        logits = model.hf(input_ids=tokens[:, 1:], past_key_values=cache, use_cache=True).logits
+        cache.crop(-1)
+        return logits
+
+    record_windows(cache)
+    return comes_back(model.hf, cache, once)

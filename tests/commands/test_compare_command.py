@@ -136,4 +136,4 @@ def test_states_that_are_no_numbers_are_one_line(regap, pairs_file: Path, tmp_pa
     model.save_pretrained(broken)
     code, error, _ = regap("compare", "--pairs", pairs_file, "--model", broken, "--out", tmp_path / "out")
     assert code == 2
-    assert "residual streams hold infinities or NaN" in error and "Traceback" not in error
+    assert "its states are not finite without any edit" in error and "Traceback" not in error

@@ -7,7 +7,7 @@ import pytest
 import torch
 from parity import SEEN, Subject, difference, subject
 from tiny_llava import llava
-from tiny_models import FAMILIES
+from tiny_models import FAMILIES, WITH_PARTS
 from tiny_parts import LAYERS, WIDTH, awake
 from torch import Tensor
 
@@ -20,16 +20,17 @@ from regap.geometry.models.identity import identity_of
 from regap.geometry.models.loading import load
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, inputs
+from regap.interventions.decoding import Decoding
 from regap.interventions.edits.ablation import Ablation, Constant
 from regap.interventions.edits.components import Component, ComponentKind
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site
-from regap.interventions.generation import _Decoding, _from_start
+from regap.interventions.generation import _from_start
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 NOT_THERE = ("qwen2_vl", "internvl", "smolvlm", "paligemma", "mllama")
 """Families that TransformerLens has no adapter for."""
-THERE = [family for family in FAMILIES if family not in NOT_THERE]
+THERE = [family for family in WITH_PARTS if family not in NOT_THERE]
 SEEING = ["llava", "llava_next", "qwen2_5_vl", "qwen3_vl", "gemma3", "pixtral", "glm4v", "idefics3"]
 EVERY = tuple(range(LAYERS))
 ROUNDED = 1e-5
@@ -113,8 +114,8 @@ def test_parts_are_taken_out_as_under_the_fast_bridge(of: Subject, full: Model) 
 def test_edited_answers_are_those_of_the_fast_bridge(of: Subject, full: Model) -> None:
     batch = of.batch(of.kinds[-1])
     edit = Shift(Site((1,), "all"), VECTOR[None], 1.5, "v")
-    assert list(_from_start(full, batch, [edit], _Decoding(5))) == list(
-        _from_start(of.model, batch, [edit], _Decoding(5))
+    assert list(_from_start(full, batch, [edit], Decoding(5))) == list(
+        _from_start(of.model, batch, [edit], Decoding(5))
     )
 
 

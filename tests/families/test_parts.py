@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from parity import Subject, difference, subject
-from tiny_models import FAMILIES
+from tiny_models import WITH_PARTS
 from tiny_parts import LAYERS, WIDTH
 from torch import Tensor
 
@@ -32,7 +32,7 @@ def each(request: pytest.FixtureRequest) -> Subject:
     return subject(request.param, "float32")
 
 
-every_family = pytest.mark.parametrize("each", list(FAMILIES), indirect=True)
+every_family = pytest.mark.parametrize("each", WITH_PARTS, indirect=True)
 
 
 def layers_of(of: Subject) -> list[int]:

@@ -157,10 +157,10 @@ def test_an_answer_that_fails_spoils_no_later_one(tiny: Model, tiny_pairs: Pairs
     expected = generate(tiny, tiny_pairs, "typographic", max_new_tokens=BUDGET)
     prompts = [pair.prompts["typographic"] for pair in tiny_pairs]
     group = generation._Group(BatchSplitter(tiny), prompts, None)
-    group.answers([], generation._Decoding(BUDGET))
+    group.answers([], generation.Decoding(BUDGET))
     with pytest.raises(RuntimeError, match="in a hook"):
-        group.answers([Failing()], generation._Decoding(BUDGET))
-    assert [answer.text for answer in group.answers([], generation._Decoding(BUDGET))] == texts(expected)
+        group.answers([Failing()], generation.Decoding(BUDGET))
+    assert [answer.text for answer in group.answers([], generation.Decoding(BUDGET))] == texts(expected)
 
 
 def test_answers_end_at_an_end_token_or_are_cut_at_the_budget(

@@ -151,3 +151,17 @@ def test_a_mapping_names_both_sides() -> None:
 def test_a_value_made_in_python_reads_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGAP_SEED", "7")
     assert RunConfig.model_validate({}).seed == 0 and read_config().seed == 7
+
+
+def test_answers_are_decoded_as_asked() -> None:
+    from regap.analyses.runs.measured import sampling_of
+    from regap.interventions.decoding import Sampling
+
+    asked = {"greedy": None, "checkpoint": Sampling(seed=3, checkpoint=True), "0.7": Sampling(0.7, seed=3)}
+    for decoding, expected in asked.items():
+        config = read_config(decoding=decoding, seed=3)
+        assert sampling_of(config) == expected
+        assert config.question()["decoding"] == decoding
+    for odd in ("0", "-1", "hot", "inf", "nan"):
+        with pytest.raises(ConfigError, match="write greedy, checkpoint, or a temperature above 0"):
+            read_config(decoding=odd)
