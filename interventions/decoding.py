@@ -1,5 +1,6 @@
 """How an answer is decoded: by our settings alone, or by the checkpoint's own if that is asked for."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -152,6 +153,22 @@ def end_tokens(hf: Any, tokenizer: Any) -> list[int]:
         if found is not None:
             return [int(each) for each in found] if isinstance(found, Sequence) else [int(found)]
     return []
+
+
+THINKING = re.compile(r"</?\w*think\w*>|\[/?THINK\]|<\|?channel\|?>|<\|\w+_of_thought\|>|◁/?think▷")
+"""Special tokens that mark thinking."""
+IN_CHANNELS = ("<|start|>", "<|message|>", "<|end|>")
+"""Special tokens that belong to the mark <|channel|>; without it, they only end an answer."""
+
+
+def answer_text(tokenizer: Any, tokens: Sequence[int]) -> str:
+    """Return the text of an answer without special tokens; those that mark thinking stay, so that it can be told."""
+    special = {token: str(tokenizer.convert_ids_to_tokens(token)) for token in tokenizer.all_special_ids}
+    marks = {token for token, name in special.items() if THINKING.fullmatch(name)}
+    if any(special.get(token) == "<|channel|>" for token in tokens):
+        marks |= {token for token, name in special.items() if name in IN_CHANNELS}
+    kept = [token for token in tokens if token not in special or token in marks]
+    return tokenizer.decode(kept, skip_special_tokens=False).strip()
 
 
 def settings_left_out(hf: Any) -> dict[str, Any]:

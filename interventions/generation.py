@@ -19,7 +19,7 @@ from regap.geometry.forward.runner import Runner
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, prompt_digest, render
 from regap.geometry.states.store import digest_of
-from regap.interventions.decoding import Decoding, Sampling, decode, end_tokens
+from regap.interventions.decoding import Decoding, Sampling, answer_text, decode, end_tokens
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Completion:
     pair_id: str
     arm: str
     text: str
-    """The answer without special tokens."""
+    """The answer without special tokens; those that mark thinking are kept."""
     tokens: int
     """Number of generated tokens, including the end token."""
     finished: bool
@@ -183,5 +183,4 @@ def _answers(model: Model, batch: Batch, output: torch.Tensor) -> Iterator[_Answ
     for tokens in output[:, batch.inputs["input_ids"].shape[1] :].tolist():
         stop = next((i for i, token in enumerate(tokens) if token in ends), None)
         kept = tokens if stop is None else tokens[: stop + 1]
-        text = model.tokenizer.decode(kept, skip_special_tokens=True).strip()
-        yield _Answer(text, len(kept), stop is not None, tokens[0])
+        yield _Answer(answer_text(model.tokenizer, kept), len(kept), stop is not None, tokens[0])

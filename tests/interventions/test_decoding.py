@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import GenerationConfig
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 from regap.analyses.self_test.checks import _decoding
 from regap.errors import ConfigError, ModelError
@@ -17,7 +20,14 @@ from regap.geometry.forward.prefix import run
 from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model, load
 from regap.geometry.prompts.batch import collate
-from regap.interventions.decoding import Decoding, Sampling, decode, end_tokens, settings_left_out
+from regap.interventions.decoding import (
+    Decoding,
+    Sampling,
+    answer_text,
+    decode,
+    end_tokens,
+    settings_left_out,
+)
 from regap.interventions.defences.ras import openings
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site
@@ -188,3 +198,25 @@ def test_a_fresh_configuration_hides_all_of_the_checkpoints(tiny: Model, own: An
     own.made_up_setting = 5
     found = Decoding(3).settings(tiny.hf, tiny.tokenizer)
     assert not hasattr(found, "made_up_setting")
+
+
+MARKS = ["[THINK]", "[/THINK]", "<|channel|>", "<|message|>", "<|end|>", "<|start|>", "</s>"]
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("[THINK] Let us [/THINK] No </s>", "[THINK] Let us [/THINK] No"),
+        ("No <|end|> </s>", "No"),
+        (
+            "<|channel|> analysis <|message|> Let us <|end|>",
+            "<|channel|> analysis <|message|> Let us <|end|>",
+        ),
+    ],
+)
+def test_special_tokens_that_mark_thinking_are_kept_and_others_are_not(written: str, text: str) -> None:
+    names = ["[UNK]", *MARKS, "Let", "us", "No", "analysis"]
+    words = Tokenizer(WordLevel({name: place for place, name in enumerate(names)}, unk_token="[UNK]"))
+    words.pre_tokenizer = WhitespaceSplit()  # pyright: ignore[reportAttributeAccessIssue]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, additional_special_tokens=MARKS)
+    assert answer_text(tokenizer, tokenizer(written)["input_ids"]) == text  # pyright: ignore[reportArgumentType]
