@@ -10,7 +10,7 @@ from regap.analyses.runs.records import Record
 from regap.figures.drawing import style
 from regap.figures.drawing.heat import heat_map, largest
 from regap.figures.drawing.menus import view_menu, views
-from regap.figures.drawing.wording import INTERVAL, caption_of, counted
+from regap.figures.drawing.style import INTERVAL, caption_of, counted
 
 COMPONENTS = ("attention", "mlp", "block", "state", "refusal", "drift", "head")
 NAMES = {"mlp": "MLP", "refusal": "refusal direction", "drift": "drift direction"}

@@ -10,7 +10,7 @@ from regap.analyses.runs.records import Record, RunRecords
 from regap.figures.drawing import style
 from regap.figures.drawing.marks import line_in_band
 from regap.figures.drawing.menus import measure_menu
-from regap.figures.drawing.wording import INTERVAL, caption_of, counted
+from regap.figures.drawing.style import INTERVAL, caption_of, counted
 
 MEASURES = ("d_prime", "auroc", "usable")
 DASHES = ("solid", "dash", "dot", "dashdot")

@@ -10,7 +10,7 @@ from regap.analyses.runs.records import Record
 from regap.figures.drawing import style
 from regap.figures.drawing.marks import bars
 from regap.figures.drawing.menus import view_menu, views
-from regap.figures.drawing.wording import INTERVAL, caption_of, counted
+from regap.figures.drawing.style import INTERVAL, caption_of, counted
 from regap.figures.outcomes import better
 
 MEASURES = ("attack_success", "over_refusal", "contrast_over_refusal", "utility")

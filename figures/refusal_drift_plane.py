@@ -13,7 +13,7 @@ from regap.figures.drawing import style
 from regap.figures.drawing.items import Items, items_of
 from regap.figures.drawing.marks import clouds, density, groups, rings, sampled, span_of
 from regap.figures.drawing.menus import MenuView, view_menu, views
-from regap.figures.drawing.wording import caption_of
+from regap.figures.drawing.style import caption_of
 
 MOST_POINTS = 3000
 MOST_NUMBERS = 400_000

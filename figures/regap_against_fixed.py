@@ -9,7 +9,7 @@ from regap.analyses.runs.records import Record
 from regap.figures.drawing import style
 from regap.figures.drawing.marks import bars
 from regap.figures.drawing.menus import view_menu, views
-from regap.figures.drawing.wording import INTERVAL, caption_of, counted
+from regap.figures.drawing.style import INTERVAL, caption_of, counted
 
 SYMBOLS = {"none": "x", "baseline": "x", "fixed": "circle", "regap": "star"}
 LABEL_ROOM = 0.09

@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 from regap.analyses.runs.questions import questions_of
 from regap.analyses.runs.records import Interval, RunRecords
 from regap.figures.drawing import style
-from regap.figures.drawing.wording import criteria_of
+from regap.figures.drawing.style import criteria_of
 from regap.figures.examples import Example, examples_of
 from regap.figures.gallery import DrawnFigure, draw_all, part_of
 from regap.figures.opened_run import in_words

@@ -10,7 +10,7 @@ from regap.analyses.runs.records import Record
 from regap.figures.drawing import style
 from regap.figures.drawing.marks import bars, line_in_band
 from regap.figures.drawing.menus import MenuView, view_menu, views
-from regap.figures.drawing.wording import INTERVAL, caption_of, counted
+from regap.figures.drawing.style import INTERVAL, caption_of, counted
 
 MOMENTS = {"z_before": ("before", "dot", "circle-open"), "z_after": ("after", "solid", "circle")}
 

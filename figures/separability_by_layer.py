@@ -8,7 +8,7 @@ from regap.analyses.runs.records import Record
 from regap.figures.drawing import style
 from regap.figures.drawing.marks import line_in_band, marked_at
 from regap.figures.drawing.menus import SEPARABILITY, measure_menu, rows_with, view_menu, views
-from regap.figures.drawing.wording import INTERVAL, caption_of, counted
+from regap.figures.drawing.style import INTERVAL, caption_of, counted
 
 
 def draw(

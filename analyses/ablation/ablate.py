@@ -28,7 +28,7 @@ from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.one_or_several import as_layers, as_names
 from regap.geometry.prompts.batch import collate
-from regap.interventions.edits.patching import require_parts_add_up
+from regap.interventions.edits.ablation import require_parts_add_up
 
 JUDGED = (
     ("harmful", "attack_success"),

@@ -11,10 +11,17 @@ from regap.errors import ConfigError
 from regap.geometry.models.loading import Model
 from regap.geometry.models.submodule_hooks import heads_of
 from regap.geometry.prompts.batch import Positions
-from regap.interventions.edits.ablation import Ablation, Constant, Control, Replacement, Resampled
+from regap.interventions.edits.ablation import (
+    Ablation,
+    Constant,
+    Control,
+    FromArm,
+    Replacement,
+    Resampled,
+    component_bank,
+)
 from regap.interventions.edits.components import Component
 from regap.interventions.edits.other_arm import OtherArms
-from regap.interventions.edits.patching import FromArm, component_bank
 from regap.interventions.edits.site import Site
 
 Replaced = Literal["zero", "mean", "resample", "patch-text", "patch-image"]

@@ -24,10 +24,9 @@ from regap.analyses.outcomes import difference, outcomes, share_draws
 from regap.analyses.runs.calibrated import Calibrated
 from regap.analyses.runs.measured import Measured
 from regap.analyses.runs.records import Record
-from regap.geometry.drift import Drift
+from regap.geometry.drift import Drift, random_orthogonal, shuffled_pairs, towards_refusal
 from regap.geometry.estimates import Resamples, estimate, estimates
 from regap.geometry.separability import auroc, d_prime, gap, usable
-from regap.interventions.edits.controls import random_orthogonal, shuffled_pairs, towards_refusal
 from regap.interventions.edits.shift import Shift, fixed_correction
 from regap.interventions.sweep import sweep
 

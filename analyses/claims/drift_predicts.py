@@ -20,7 +20,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from regap.analyses.claims.claim import Claim, Finding, above, below, verdict_of
-from regap.analyses.claims.drift_size import drift_norm_draws
+from regap.analyses.claims.collapse import drift_norm_draws
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.runs.measured import Measured
 from regap.analyses.runs.records import Record

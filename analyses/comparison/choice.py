@@ -7,7 +7,6 @@ neither.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from regap.analyses.organism.wording import wording_for
 from regap.analyses.runs.calibrated import (
     choose_corrections,
     correctable,
@@ -16,13 +15,15 @@ from regap.analyses.runs.calibrated import (
 )
 from regap.analyses.runs.measured import Measured, are_harmful, are_refusals
 from regap.errors import ConfigError
-from regap.geometry.data.pairs import Pairs
+from regap.geometry.data.pairs import IMAGE_SLOT, Pairs
 from regap.geometry.forward.hooks import Edit
 from regap.interventions.defences.calibration import DefenceData
 from regap.interventions.defences.catalogue import METHODS, DefenceEntry
 from regap.interventions.edits.site import Site
 from regap.interventions.rewriting import Rewrite
 from regap.interventions.sweep import sweep
+from regap.interventions.wording import PLAIN, Wording
+from regap.organism import sentences
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,3 +143,25 @@ def _candidates(seen: Measured, calibration: DefenceData, name: str) -> list[Cho
         for strength in entry.strengths or seen.config.strengths:
             found.append(ChosenDefence(name, entry, site, strength, dose(strength)))
     return found
+
+
+def _with(carrier: str, slot: str) -> str:
+    return sentences.fill(carrier, slot)
+
+
+ORGANISM = Wording(
+    name="the organism's own sentences, the warning in English",
+    careful=PLAIN.careful,  # it was taught no such sentence, and does not know most of these words
+    judge=_with(sentences.NATURE_CARRIERS[1], "{answer}"),
+    cleared=sentences.CALM,
+    describe=_with(sentences.READING_CARRIERS[1], IMAGE_SLOT).replace(IMAGE_SLOT, "{images}"),
+    description=_with(sentences.READING_ANSWER, "{caption}"),
+    described=sentences.caption("{caption}"),
+    in_place=True,
+)
+"""The organism judges the nature of the thing in its answer, not harm; it describes a picture by its text."""
+
+
+def wording_for(model: str) -> Wording:
+    """Return the wording for the model of this name: the organism's sentences for its family, else English."""
+    return ORGANISM if model.split(":")[0] == "organism" else PLAIN

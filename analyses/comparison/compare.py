@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from regap.analyses.comparison.answers import answers_of, relative_times
 from regap.analyses.comparison.choice import (
     ChosenDefence,
     available,
@@ -19,15 +18,17 @@ from regap.analyses.comparison.choice import (
     lacking,
 )
 from regap.analyses.comparison.tables import (
+    answers_of,
     category_table,
     gaps_table,
     outcome_table,
+    relative_times,
     settings_table,
     times_table,
 )
 from regap.analyses.runs.config import RunConfig
-from regap.analyses.runs.contrasts import AskedPairs, asked_of
 from regap.analyses.runs.measured import Measured, image_arm_of, measure_model, require_image_arm
+from regap.analyses.runs.pairs import AskedPairs, asked_of
 from regap.analyses.runs.questions import Question, save_answer
 from regap.analyses.runs.records import Record
 from regap.analyses.runs.run import captioned, runner_of, start_run

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from regap.analyses.claims.drift_size import drift_norm_draws
+from regap.analyses.claims.collapse import drift_norm_draws
 from regap.analyses.judges.verdicts import exact_answer, judge_all
 from regap.analyses.outcomes import outcomes
 from regap.analyses.runs.config import RunConfig, read_config

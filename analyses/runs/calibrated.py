@@ -8,14 +8,16 @@ from torch import Tensor
 
 from regap.analyses.calibration.choice import (
     Choice,
+    Evidence,
+    Removals,
     SignalReadings,
     best_fixed,
     candidates,
     choose,
     further_removals,
+    gather,
     read_all,
 )
-from regap.analyses.calibration.evidence import Evidence, Removals, gather
 from regap.analyses.judges.first_token import judged_by_first_token
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.runs.measured import Measured

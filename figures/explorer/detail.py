@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from dash import dcc, html
 
 from regap.figures.drawing import style
-from regap.figures.drawing.theme import on_paper
+from regap.figures.drawing.style import on_paper
 from regap.figures.examples import HARMFUL_LETTERS, shortened
 from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.prompts import Asked

@@ -13,9 +13,8 @@ from PIL.PngImagePlugin import PngInfo
 from regap.analyses.runs.records import RunRecords
 from regap.figures import across_runs
 from regap.figures.gallery import ALL, DrawnFigure, FigureOptions, draw_all
-from regap.figures.print.export import FORMATS, Page, export_all
 from regap.figures.print.printed_tables import as_latex, as_markdown, tables_of
-from regap.figures.print.printing import Printed, PrintStyle, print_style, printed
+from regap.figures.print.printing import FORMATS, Page, Printed, PrintStyle, export_all, print_style, printed
 from regap.geometry.files import write_whole
 
 PNG_SCALE = 300 / 96

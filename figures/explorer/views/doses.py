@@ -10,7 +10,7 @@ from regap.analyses.runs.records import Record
 from regap.figures import dose_response
 from regap.figures.drawing import style
 from regap.figures.drawing.marks import clouds, rings, sampled, span_of
-from regap.figures.drawing.theme import dressed
+from regap.figures.drawing.style import dressed
 from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.query import Query
 from regap.figures.explorer.views.plane import asked, ringed

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from regap.analyses.runs.records import RunRecords
-from regap.figures.drawing.wording import caption_of
+from regap.figures.drawing.style import caption_of
 from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.query import Query
 from regap.figures.explorer.views.view import Shown, View

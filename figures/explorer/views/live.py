@@ -13,13 +13,12 @@ from plotly.subplots import make_subplots
 
 from regap.analyses.live.question import Live, LiveAnswer, LivePicture, LiveQuestion, LiveState
 from regap.figures.drawing import style
-from regap.figures.drawing.theme import dressed
+from regap.figures.drawing.style import dressed
 from regap.figures.examples import HARMFUL_LETTERS, shortened
 from regap.figures.explorer.detail import folded
 from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.prompts import safe
-from regap.figures.explorer.run.query import Query
-from regap.figures.explorer.run.selection import as_the_run
+from regap.figures.explorer.run.query import Query, as_the_run
 from regap.figures.explorer.views.view import Shown, View
 
 LONGEST = 280
