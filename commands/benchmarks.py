@@ -1,4 +1,4 @@
-"""`regap benchmarks`: the supported benchmarks, their sources, and which of them are in a folder."""
+"""`regap doctor` and `regap benchmarks`: what a run needs: a model that passes its checks, and data in a folder."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,7 +26,9 @@ def benchmarks(
     screen.print(_table(list(CATALOGUE.values()), folder))
     screen.print("\nwhere to get them:")
     for card in CATALOGUE.values():
-        screen.print(f"[bold]{card.name}[/]: {escape(_origin(card))}", soft_wrap=True)
+        hub = f"; with --download from {card.hub} on the hub" if card.hub else ""
+        origin = f"{card.home}{hub}{'; ' + card.note if card.note else ''}"
+        screen.print(f"[bold]{card.name}[/]: {escape(origin)}", soft_wrap=True)
 
 
 def _table(cards: "list[BenchmarkCard]", folder: Path | None) -> Table:
@@ -38,11 +40,6 @@ def _table(cards: "list[BenchmarkCard]", folder: Path | None) -> Table:
         cells = (card.name, rows, ", ".join(card.arms), card.licence)
         table.add_row(*map(escape, cells), *([escape(_present(card, folder))] if folder else []))
     return table
-
-
-def _origin(card: "BenchmarkCard") -> str:
-    hub = f"; with --download from {card.hub} on the hub" if card.hub else ""
-    return f"{card.home}{hub}{'; ' + card.note if card.note else ''}"
 
 
 def _present(card: "BenchmarkCard", folder: Path) -> str:

@@ -70,6 +70,11 @@ class Drift:
             found[torch.from_numpy(part.rows)] = torch.einsum("pld,ld->pl", offset, self.vectors)
         return found / self.vectors.square().sum(-1)
 
+    def strength_of(self, states: Float[Tensor, "row d_model"], layer: int) -> Float[Tensor, " row"]:
+        """Return delta of states after block `layer`, float64."""
+        vector, mean = self.at(layer), self.text_mean[self.layers.index(layer)]
+        return (states.double() - mean) @ vector / vector.square().sum()
+
 
 def load_drift(path: str | Path) -> Drift:
     """Return the drift that `Drift.save` wrote; raises StoreError for a missing, damaged or other file."""

@@ -34,6 +34,13 @@ class AblationReadings:
     first: Float[Tensor, "cell prompt"] = field(repr=False)
     """1 if the likeliest first token opens a refusal, else 0."""
 
+    @classmethod
+    def empty(cls, cells: int, prompts: int, layers: int) -> "AblationReadings":
+        """Return readings of this size, all 0."""
+        return cls(
+            torch.zeros(cells, prompts, layers), torch.zeros(cells, prompts), torch.zeros(cells, prompts)
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class _Task:
@@ -44,21 +51,13 @@ class _Task:
     @property
     def identity(self) -> list[object]:
         cells = [[cell.way, cell.edit.identity] for cell in self.cells]
-        return [
-            self.seen.model.fingerprint,
-            cells,
-            sorted(self.tokens),
-            digest_of_tensor(self.seen.refusal.vectors),
-        ]
+        vectors = digest_of_tensor(self.seen.refusal.vectors)
+        return [self.seen.model.fingerprint, cells, sorted(self.tokens), vectors]
 
     def read(self, batch: Batch) -> AblationReadings:
         """Read the batch under every cell; the passes without edits of the three ways come last."""
-        count, layers = len(self.cells) + len(WAYS), self.seen.model.layers
-        found = AblationReadings(
-            torch.zeros(count, len(batch), layers),
-            torch.zeros(count, len(batch)),
-            torch.zeros(count, len(batch)),
-        )
+        count = len(self.cells) + len(WAYS)
+        found = AblationReadings.empty(count, len(batch), self.seen.model.layers)
         for place, way in enumerate(WAYS, len(self.cells)):
             own = [i for i, cell in enumerate(self.cells) if cell.way == way]
             if own:
@@ -92,9 +91,7 @@ class _Task:
 
 
 def readings(
-    seen: Measured,
-    arm: str,
-    cells: Sequence[AblationCell],
+    seen: Measured, arm: str, cells: Sequence[AblationCell]
 ) -> tuple[AblationReadings, AblationReadings]:
     """Return the readings of every test prompt in the arm under each ablation, and without it, cell by cell.
 
@@ -104,12 +101,7 @@ def readings(
     prompts = [pair.prompts[arm] for pair in seen.pairs.test.where(arm=arm)]
     advance = seen.runner.track(f"{len(cells)} ablations, {arm}", len(prompts))
     identity, fitting = digest_of(task.identity), BatchSplitter(seen.model)
-    count = len(cells) + len(WAYS)
-    every = AblationReadings(
-        torch.zeros(count, len(prompts), seen.model.layers),
-        torch.zeros(count, len(prompts)),
-        torch.zeros(count, len(prompts)),
-    )
+    every = AblationReadings.empty(len(cells) + len(WAYS), len(prompts), seen.model.layers)
     for rows in batch_rows(seen.model, prompts, limits.prompts, limits.tokens):
         digests = [prompt_digest(render(seen.model, prompts[row]), prompts[row]) for row in rows]
         path = folder / "ablations" / f"{digest_of([identity, digests])}.safetensors" if folder else None
@@ -132,11 +124,8 @@ def _kept(path: Path | None, compute: Callable[[], list[AblationReadings]]) -> A
         except (SafetensorError, OSError, TypeError):
             pass  # damaged: computed again and replaced
     parts = compute()
-    found = AblationReadings(
-        torch.cat([part.z for part in parts], 1),
-        torch.cat([part.log_odds for part in parts], 1),
-        torch.cat([part.first for part in parts], 1),
-    )
+    whole = {name: torch.cat([vars(part)[name] for part in parts], 1) for name in vars(parts[0])}
+    found = AblationReadings(**whole)
     if path is not None:
         write_tensors(path, vars(found), {})
     return found

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from regap.analyses.runs.measured import Measured
+from regap.analyses.runs.measured import Measured, are_harmful, are_refusals
 from regap.analyses.runs.records import Record
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import Direction
@@ -84,9 +84,9 @@ def gather(
         seen.refusal,
         layers,
     )
-    refused = torch.isin(found.first_tokens, torch.tensor(sorted(seen.refusal_tokens)))
+    refused = are_refusals(found.first_tokens, seen.refusal_tokens)
     return Evidence(
-        torch.tensor([pair.label == "harmful" for pair in asked]),
+        are_harmful(asked),
         tuple(pair.cluster for pair in asked),
         dict(zip(removals, found.coordinates, strict=True)),
         dict(zip(removals, refused, strict=True)),
@@ -260,11 +260,17 @@ def single_probes(fixed: Removal, strengths: Sequence[float]) -> list[Removal]:
 def best_fixed(evidence: Evidence, budget: float) -> Removal:
     """Return the removal of D at one layer with most harmful refusals within the budget; the first one on ties."""
     tried = sorted(each[0] for each in evidence.refused if len(each) == 1 and each[0].part == "D")
-    harmful = evidence.harmful
-    refused = torch.stack([evidence.refusals(each) for each in tried]).double()
-    on_harmful, on_harmless = refused[:, harmful].mean(1), refused[:, ~harmful].mean(1)
+    refused = torch.stack([evidence.refusals(each) for each in tried])
+    return tried[most_refusals_within_budget(refused, evidence.harmful, budget)]
+
+
+def most_refusals_within_budget(
+    refused: Bool[Tensor, "tried prompt"], harmful: Bool[Tensor, " prompt"], budget: float
+) -> int:
+    """Return the index of the row with the most harmful refusals within the budget; the first one on ties."""
+    on_harmful, on_harmless = (refused[:, mask].double().mean(1) for mask in (harmful, ~harmful))
     allowed = on_harmless <= max(budget, float(on_harmless.min()))
-    return tried[int(torch.where(allowed, on_harmful, -torch.ones_like(on_harmful)).argmax())]
+    return int(torch.where(allowed, on_harmful, -torch.ones_like(on_harmful)).argmax())
 
 
 def _why(winner: Trial, best: Trial, near: int, tried: int) -> str:

@@ -21,7 +21,7 @@ from regap.analyses.runs.measured import Measured
 from regap.analyses.runs.records import Record
 from regap.geometry.directions import Direction, logistic_probe, refusal_direction
 from regap.geometry.drift import Drift
-from regap.geometry.estimates import Estimate, Resamples, estimate, estimates, mean_draws
+from regap.geometry.estimates import Estimate, estimate, estimates, mean_draws
 from regap.geometry.forward.capture import capture
 from regap.geometry.forward.hooks import Edit
 from regap.geometry.separability import draws, separability
@@ -30,20 +30,14 @@ from regap.geometry.states.activations import Activations
 
 def coordinates_record(seen: Measured, states: Mapping[str, Mapping[str, Activations]]) -> Record:
     """Return one row per prompt, layer and condition; drift strength is for the corrected arm's drift, or NaN."""
-    tables = [
-        _arm_coordinates(seen, condition, arm, of_arm)
-        for condition, arms in states.items()
-        for arm, of_arm in arms.items()
-    ]
+    tables = []
+    for condition, arms in states.items():
+        for arm, of_arm in arms.items():
+            refusal = seen.refusal.coordinates(of_arm)
+            drift = seen.drift.strength(of_arm) if seen.corrected_arm else torch.full_like(refusal, torch.nan)
+            table = pd.DataFrame(list(_coordinate_rows(of_arm, refusal, drift)))
+            tables.append(table.assign(model=seen.model.name, arm=arm, condition=condition))
     return Record("coordinates", pd.concat(tables))
-
-
-def _arm_coordinates(seen: Measured, condition: str, arm: str, states: Activations) -> pd.DataFrame:
-    refusal = seen.refusal.coordinates(states)
-    drift = seen.drift.strength(states) if seen.corrected_arm else torch.full_like(refusal, torch.nan)
-    return pd.DataFrame(list(_coordinate_rows(states, refusal, drift))).assign(
-        model=seen.model.name, arm=arm, condition=condition
-    )
 
 
 def _coordinate_rows(states: Activations, refusal: Tensor, drift: Tensor) -> Iterator[dict[str, Any]]:
@@ -77,8 +71,7 @@ def geometry_records(
 def d_prime_drop(seen: Measured, arm: str) -> Tensor:
     """Return d' of text minus d' of an arm at the chosen layer, in each resample, on pairs that have both."""
     text, other = seen.states["text"].test.aligned_with(seen.states[arm].test)
-    resamples = Resamples.of(text.clusters, text.harmful, seen.config.resamples, seen.config.seed)
-    column = text.layers.index(seen.layer)
+    column, resamples = text.layers.index(seen.layer), seen.resamples(text)
     both = [draws(states, seen.refusal, resamples)["d_prime"][:, column] for states in (text, other)]
     return both[0] - both[1]
 
@@ -127,9 +120,8 @@ def _probe_evidence(seen: Measured) -> str:
 
 def _auroc(seen: Measured, direction: Direction) -> Estimate:
     test = seen.states[seen.image_arm].test
-    resamples = Resamples.of(test.clusters, test.harmful, seen.config.resamples, seen.config.seed)
-    column = draws(test, direction, resamples)["auroc"][:, test.layers.index(seen.layer)]
-    return estimate(column, len(test))
+    found = draws(test, direction, seen.resamples(test))["auroc"]
+    return estimate(found[:, test.layers.index(seen.layer)], len(test))
 
 
 def _corrected(seen: Measured, conditions: Mapping[str, Sequence[Edit]]) -> dict[str, dict[str, Activations]]:
@@ -176,8 +168,19 @@ def drift_record(seen: Measured) -> Record:
 def drift_norm_draws(seen: Measured, arm: str) -> tuple[Tensor, Tensor]:
     """Return |D| of an arm and |mean harmful text - mean harmless text| on test pairs, by resample and layer."""
     text, other = seen.states["text"].test.aligned_with(seen.states[arm].test)
-    weights = Resamples.of(text.clusters, text.harmful, seen.config.resamples, seen.config.seed).weights
-    return _balanced_norm(other, text, weights), _class_norm(text, weights)
+    weights, moved, apart = seen.weights(text), [], []
+    for layer in text.layers:
+        states = text.at(layer).double()
+        drift = _label_means(other.at(layer).double() - states, text.harmful, weights)
+        moved.append(((drift[0] + drift[1]) / 2).norm(dim=-1))
+        classes = _label_means(states, text.harmful, weights)
+        apart.append((classes[0] - classes[1]).norm(dim=-1))
+    return torch.stack(moved, 1), torch.stack(apart, 1)
+
+
+def _label_means(states: Tensor, harmful: Tensor, weights: Tensor) -> list[Tensor]:
+    """Return the mean state of harmful and of harmless prompts in each resample."""
+    return [mean_draws(states[mask], weights[:, mask]) for mask in (harmful, ~harmful)]
 
 
 def _drift_estimates(seen: Measured, arm: str, drift: Drift) -> dict[str, list[Estimate]]:
@@ -194,21 +197,3 @@ def _drift_estimates(seen: Measured, arm: str, drift: Drift) -> dict[str, list[E
         for name, column in fitted.items()
     }
     return {name: estimates(column, n) for name, column in found.items()} | fixed
-
-
-def _balanced_norm(image: Activations, text: Activations, weights: Tensor) -> Tensor:
-    columns = []
-    for layer in text.layers:
-        difference = image.at(layer).double() - text.at(layer).double()
-        means = [mean_draws(difference[mask], weights[:, mask]) for mask in (text.harmful, ~text.harmful)]
-        columns.append(((means[0] + means[1]) / 2).norm(dim=-1))
-    return torch.stack(columns, 1)
-
-
-def _class_norm(text: Activations, weights: Tensor) -> Tensor:
-    columns = []
-    for layer in text.layers:
-        states = text.at(layer).double()
-        means = [mean_draws(states[mask], weights[:, mask]) for mask in (text.harmful, ~text.harmful)]
-        columns.append((means[0] - means[1]).norm(dim=-1))
-    return torch.stack(columns, 1)

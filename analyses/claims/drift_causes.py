@@ -16,13 +16,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-import torch
 
 from regap.analyses.claims.claim import Claim, Finding, above, below, verdict_of
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.outcomes import difference, outcomes, share_draws
 from regap.analyses.runs.calibrated import Calibrated
-from regap.analyses.runs.measured import Measured
+from regap.analyses.runs.measured import Measured, are_harmful
 from regap.analyses.runs.records import Record
 from regap.geometry.drift import Drift, random_orthogonal, shuffled_pairs, towards_refusal
 from regap.geometry.estimates import Resamples, estimate, estimates
@@ -104,7 +103,7 @@ def _geometry_rows(calibrated: Calibrated, arm: str, doses: Sequence[Dose]) -> I
     """Yield separability at the last block, which comes after the edit, so that recovery shows there."""
     seen, last = calibrated.seen, calibrated.seen.model.layers - 1
     test = seen.pairs.test.where(arm=arm)
-    harmful = torch.tensor([pair.label == "harmful" for pair in test])
+    harmful = are_harmful(test)
     clusters = [pair.cluster for pair in test]
     weights = Resamples.of(clusters, harmful, seen.config.resamples, seen.config.seed).weights
     edits = [[dose.shift] for dose in doses]

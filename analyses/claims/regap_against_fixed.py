@@ -168,7 +168,8 @@ def run(calibrated: Calibrated) -> Finding:
     ceilings = _ceilings(calibrated)
     removals = [ends(trial.recipe) for found in trials.values() for trial in found.values()]
     needed = [each for both in removals for each in both] + [(one.correction,) for one in ceilings.values()]
-    curve = [(Removal(calibrated.fixed.site.layers[0], strength),) for strength in _fine(calibrated)]
+    strengths = sorted({*FINE, *calibrated.seen.config.strengths})
+    curve = [(Removal(calibrated.fixed.site.layers[0], strength),) for strength in strengths]
     asked = _ask(calibrated, [(), *needed, *curve, *((each,) for each in fixed.values())], trials)
     points = {name: {at: asked.under(one) for at, one in found.items()} for name, found in trials.items()}
     states = calibrated.seen.states[calibrated.seen.image_arm].test
@@ -176,11 +177,12 @@ def run(calibrated: Calibrated) -> Finding:
         budget: asked.gated(one.opens(states), (one.correction,)) for budget, one in ceilings.items()
     }
     chosen = {budget: asked.judged[(each,)] for budget, each in fixed.items()}
-    points["regap"] = {**points["regap"], **_as_set(calibrated)}
-    strengths = {
-        each: asked.judged[each] for each in dict.fromkeys([*curve, *((x,) for x in fixed.values())])
-    }
-    return _finding(calibrated, asked.judged[()], strengths, chosen, points)
+    own = calibrated.answers(calibrated.seen.image_arm, {"regap": [calibrated.regap]})["regap"]
+    # The edit that the run reports, at its own budget.
+    points["regap"] = {**points["regap"], calibrated.seen.config.false_refusals: own}
+    tried = dict.fromkeys([*curve, *((each,) for each in fixed.values())])
+    answered = {each: asked.judged[each] for each in tried}
+    return _finding(calibrated, asked.judged[()], answered, chosen, points)
 
 
 def ends(recipe: Recipe) -> tuple[Removals, Removals]:
@@ -204,10 +206,6 @@ def _ceilings(calibrated: Calibrated) -> dict:
     return {budget: ceiling(calibrated.readings, probes, corrections, budget) for budget in BUDGETS}
 
 
-def _fine(calibrated: Calibrated) -> list[float]:
-    return sorted({*FINE, *calibrated.seen.config.strengths})
-
-
 def _ask(
     calibrated: Calibrated, removals: Sequence[Removals], trials: Mapping[str, Mapping[float, Trial]]
 ) -> _Asked:
@@ -222,12 +220,6 @@ def _ask(
     }
     found = calibrated.answers(seen.image_arm, {str(i): each for i, each in enumerate(edits.values())})
     return _Asked(calibrated, evidence, dict(zip(edits, found.values(), strict=True)))
-
-
-def _as_set(calibrated: Calibrated) -> Points:
-    """Return the answers under the edit that the run reports, at its own budget."""
-    found = calibrated.answers(calibrated.seen.image_arm, {"regap": [calibrated.regap]})["regap"]
-    return {calibrated.seen.config.false_refusals: found}
 
 
 def _finding(

@@ -7,12 +7,8 @@ neither.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from regap.analyses.runs.calibrated import (
-    choose_corrections,
-    correctable,
-    most_refusals_within_budget,
-    regap_of,
-)
+from regap.analyses.calibration.choice import most_refusals_within_budget
+from regap.analyses.runs.calibrated import choose_corrections, correctable, regap_of
 from regap.analyses.runs.measured import Measured, are_harmful, are_refusals
 from regap.errors import ConfigError
 from regap.geometry.data.pairs import IMAGE_SLOT, Pairs
@@ -145,17 +141,13 @@ def _candidates(seen: Measured, calibration: DefenceData, name: str) -> list[Cho
     return found
 
 
-def _with(carrier: str, slot: str) -> str:
-    return sentences.fill(carrier, slot)
-
-
 ORGANISM = Wording(
     name="the organism's own sentences, the warning in English",
     careful=PLAIN.careful,  # it was taught no such sentence, and does not know most of these words
-    judge=_with(sentences.NATURE_CARRIERS[1], "{answer}"),
+    judge=sentences.fill(sentences.NATURE_CARRIERS[1], "{answer}"),
     cleared=sentences.CALM,
-    describe=_with(sentences.READING_CARRIERS[1], IMAGE_SLOT).replace(IMAGE_SLOT, "{images}"),
-    description=_with(sentences.READING_ANSWER, "{caption}"),
+    describe=sentences.fill(sentences.READING_CARRIERS[1], IMAGE_SLOT).replace(IMAGE_SLOT, "{images}"),
+    description=sentences.fill(sentences.READING_ANSWER, "{caption}"),
     described=sentences.caption("{caption}"),
     in_place=True,
 )

@@ -228,10 +228,7 @@ class LiveModel:
     def _tokens(self, batch: Batch, layer: int) -> tuple[list[str], list[float], list[float], list[int]]:
         """Return the tokens of the prompt, their z and δ at a layer, and the indices of image patches."""
         states = every_token(self.model, batch, layer)[batch.real[0]].double()
-        drift = self.drift.at(layer)
-        z = states @ self.refusal.at(layer)
-        mean = self.drift.text_mean[self.drift.layers.index(layer)]
-        delta = (states - mean) @ drift / drift.square().sum()
+        z, delta = self.refusal.coordinate(states, layer), self.drift.strength_of(states, layer)
         real = batch.real[0]
         ids: list[Any] = batch.inputs["input_ids"][0][real].tolist()
         patches = batch.image[0][real].nonzero()[:, 0].tolist()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from regap.analyses.judges.registry import judge_for
@@ -55,6 +56,14 @@ class Measured:
     def drift(self) -> Drift:
         """The drift of the corrected arm; raises PairError if there is no image arm."""
         return self.drifts[self.image_arm]
+
+    def weights(self, states: Activations) -> Float[Tensor, "resample prompt"]:
+        """Return the weights of these prompts in each resample of the run."""
+        return self.resamples(states).weights
+
+    def resamples(self, states: Activations) -> Resamples:
+        """Return the run's resamples of these prompts; states of the same prompts have the same ones."""
+        return Resamples.of(states.clusters, states.harmful, self.config.resamples, self.config.seed)
 
     @cached_property
     def judge(self) -> Judge:

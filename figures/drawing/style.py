@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from regap.figures.drawing import style
 
@@ -129,11 +130,6 @@ def arm_order(arm: str) -> tuple[int, str]:
     return (kinds.index(kind) if kind in kinds else len(kinds), arm)
 
 
-def arm_dash(arm: str) -> str:
-    """Return the line style of an arm; variants are dashed, so that they do not differ only in shade."""
-    return "dash" if "-" in arm else "solid"
-
-
 def ordered(names: Iterable[str], known: Iterable[str]) -> list[str]:
     """Return each name once, known names first in their order, then the others alphabetically."""
     order = {name: place for place, name in enumerate(known)}
@@ -222,6 +218,14 @@ def template() -> go.layout.Template:
         margin={"l": 72, "r": 24, "t": 106, "b": 60},
     )
     return go.layout.Template(layout=layout)
+
+
+def row_of_panels(titles: Iterable[str], spacing: float = 0.05) -> go.Figure:
+    """Return empty panels side by side with these titles and one y axis for all."""
+    titles = list(titles)
+    return make_subplots(
+        rows=1, cols=len(titles), column_titles=titles, shared_yaxes=True, horizontal_spacing=spacing
+    )
 
 
 def dress(figure: go.Figure, title: str, subtitle: str = "") -> go.Figure:

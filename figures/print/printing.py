@@ -111,6 +111,16 @@ class PrintStyle:
                 f"style {self.name!r} has a length that is not positive; give millimetres and points"
             )
 
+    @property
+    def large(self) -> float:
+        """Size of titles in pixels."""
+        return self.letters * PIXELS_PER_POINT
+
+    @property
+    def small(self) -> float:
+        """Size of ticks, legends and notes in pixels."""
+        return self.small_letters * PIXELS_PER_POINT
+
 
 PRINT_STYLES = {
     "paper": PrintStyle("paper", 85.0, 174.0, 44.0, 4.6, 8.0, 7.0, 1.1, 3.2),
@@ -182,7 +192,7 @@ def printed(figure: go.Figure, print_style: PrintStyle) -> Printed:
     _break_titles(copied, 0.85 * width / columns, plot_height / rows, print_style)
     legends = _legends(copied, print_style, width)
     titles = _pixels_of_points(1.4 * print_style.letters) * _title_lines(copied)
-    top = math.ceil(legends + titles + _pixels_of_points(print_style.small_letters))
+    top = math.ceil(legends + titles + print_style.small)
     bottom = math.ceil(_pixels_of_points(4.2 * print_style.letters))
     height = math.ceil(top + bottom + plot_height)
     copied.update_layout(
@@ -228,7 +238,7 @@ def _pixels_of_points(points: float) -> float:
 
 def _letters(figure: go.Figure, print_style: PrintStyle) -> None:
     """Set one letter size for titles of axes and panels, and a smaller one for all other text."""
-    large, small = _pixels_of_points(print_style.letters), _pixels_of_points(print_style.small_letters)
+    large, small = print_style.large, print_style.small
     figure.update_layout(font={"size": small, "family": style.FONT})
     standoff = {"standoff": small * 0.6, "font": {"size": large}}
     for update in (figure.update_xaxes, figure.update_yaxes):
@@ -288,7 +298,7 @@ def _legend_names(figure: go.Figure) -> list[str]:
 
 def _legend_height(figure: go.Figure, legend: str, print_style: PrintStyle, width: int) -> float:
     """Return the approximate height of a horizontal legend."""
-    small = _pixels_of_points(print_style.small_letters)
+    small = print_style.small
     title = figure.layout[legend].title.text or ""
     room = width - (len(title) * LETTER + 2) * small
     rows, used = 1, 0.0
@@ -307,7 +317,7 @@ def _legends(figure: go.Figure, print_style: PrintStyle, width: int) -> float:
 
 def _hang_legends(figure: go.Figure, print_style: PrintStyle, height: int, width: int) -> None:
     """Put the legends one below the other at the top of the figure."""
-    small, below = _pixels_of_points(print_style.small_letters), 0.0
+    small, below = print_style.small, 0.0
     for name in _legend_names(figure):
         place = {"orientation": "h", "xref": "container", "x": 0.005, "xanchor": "left"}
         place |= {"yref": "container", "y": 1 - below / height, "yanchor": "top", "itemsizing": "trace"}
@@ -325,7 +335,7 @@ def _names_a_panel(note: Any) -> bool:
 
 def _break_titles(figure: go.Figure, across: float, up: float, print_style: PrintStyle) -> None:
     """Put text in brackets on its own line in titles that are longer than their panel."""
-    letter = LETTER * _pixels_of_points(print_style.letters)
+    letter = LETTER * print_style.large
     titles = [(axis.title, across) for axis in figure.select_xaxes()]
     titles += [(axis.title, up) for axis in figure.select_yaxes()]
     titles += [(note, across) for note in figure.layout.annotations if _names_a_panel(note)]
@@ -354,7 +364,7 @@ def _plot_height(figure: go.Figure, rows: int, print_style: PrintStyle) -> float
 
 
 def _letter_panels(figure: go.Figure, found: list[Panel], print_style: PrintStyle) -> None:
-    large = _pixels_of_points(print_style.letters)
+    large = print_style.large
     for place, panel in enumerate(found):
         figure.add_annotation(
             text=f"<b>{chr(ord('a') + place)}</b>",
