@@ -17,7 +17,6 @@ from regap.commands import (
     draw,
     export,
     judge,
-    model,
     organism,
     run,
     utility,
@@ -40,7 +39,7 @@ COMMANDS = (
     draw.explore,
     draw.figures,
     draw.report,
-    model.doctor,
+    benchmarks.doctor,
     run.plan,
     benchmarks.benchmarks,
 )
