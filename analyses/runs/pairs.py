@@ -16,7 +16,7 @@ from regap.geometry.data.pairs import Label, Pair, Pairs, Split, is_image_arm, n
 from regap.geometry.data.rendering import style_of
 from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
-from regap.interventions.generation import Completion, generate_each
+from regap.interventions.generation import generate_each
 from regap.interventions.wording import PLAIN
 from regap.organism.prompts import HeldOut, contrast_pairs, held_out_pairs
 
@@ -155,35 +155,23 @@ def with_captions(
     )
     if not asking:
         return pairs
-    answers = generate_each(
-        runner.named(f"captions, {runner.model.name}"),
-        Pairs(asking),
-        "picture",
-        {"": []},
-        max_new_tokens=LONGEST,
-    )[""]
-    captions = {answer.pair_id: answer for answer in answers}
-    made = tuple(
-        _captioned(pair, chosen[pair.pair_id] or "", captions[pair.pair_id])
-        if pair.pair_id in captions
-        else pair
-        for pair in pairs
-    )
-    return Pairs(
-        made, (*pairs.notes, f"{len(asking)} caption arms were made by the model {runner.model.name}")
-    )
+    runner = runner.named(f"captions, {runner.model.name}")
+    answers = generate_each(runner, Pairs(asking), "picture", {"": []}, max_new_tokens=LONGEST)[""]
+    captions, made = {answer.pair_id: answer.text for answer in answers}, []
+    for pair in pairs:
+        prompts = dict(pair.prompts)
+        if pair.pair_id in captions:
+            shown = prompts[chosen[pair.pair_id] or ""]
+            prompts["caption"] = PLAIN.without_pictures(shown, captions[pair.pair_id])
+        made.append(replace(pair, prompts=prompts))
+    note = f"{len(asking)} caption arms were made by the model {runner.model.name}"
+    return Pairs(tuple(made), (*pairs.notes, note))
 
 
 def _image_arm(pair: Pair, arm: str | None) -> str | None:
     if "caption" in pair.prompts:
         return None
     return next((name for name in pair.prompts if (name == arm if arm else is_image_arm(name))), None)
-
-
-def _captioned(pair: Pair, arm: str, caption: Completion) -> Pair:
-    """Return the pair with a caption arm: the text of the image arm, followed by the caption."""
-    made = PLAIN.without_pictures(pair.prompts[arm], caption.text)
-    return replace(pair, prompts={**pair.prompts, "caption": made})
 
 
 WORLD = "world"
@@ -271,14 +259,13 @@ def _benchmark(config: RunConfig, pairs: Pairs, image_arm: str) -> Pairs:
         )
     folder = config.contrast_data or config.data
     found = harmless(config.contrast or "", folder, download=config.download, allow_partial=config.partial)
-    worded = Pairs(tuple(_words_alone(pair) for pair in found if "text" in pair.prompts), found.notes)
+    # Only their text arm, since all contrasts are drawn in one style.
+    alone = [
+        replace(pair, prompts={"text": pair.prompts["text"]}) for pair in found if "text" in pair.prompts
+    ]
+    worded = Pairs(tuple(alone), found.notes)
     arms = [arm for arm in dict.fromkeys((*pairs.arms, *config.make)) if arm in MADE and arm != "typographic"]
     return with_arms(worded, ["typographic", *arms], style=drawing_style(config), seed=config.seed)
-
-
-def _words_alone(pair: Pair) -> Pair:
-    """Return the pair with only its text arm, since all contrasts are drawn in one style."""
-    return replace(pair, prompts={"text": pair.prompts["text"]})
 
 
 def _named_apart(contrasts: tuple[Pair, ...], pairs: Pairs) -> tuple[Pair, ...]:

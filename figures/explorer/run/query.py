@@ -109,8 +109,7 @@ def resolved(query: Query, run: ExploredRun) -> Query:
     """Return the query with the run's own layer and arms in place of missing ones."""
     changed = {}
     if query.layer is None:
-        chosen = run.chosen_layer
-        changed["layer"] = chosen if chosen is not None else last_layer(run)
+        changed["layer"] = last_layer(run) if run.summary.layer is None else run.summary.layer
     if query.at is None:
         changed["at"] = edited_layer(run)
     if not query.arm:
@@ -133,7 +132,7 @@ def last_layer(run: ExploredRun) -> int:
 def edited_layer(run: ExploredRun) -> int:
     """Return the layer of the run's fixed correction, or its reported layer if there is none."""
     site = StoredSite.of(run.summary, "fixed")
-    return site.layers[0] if site else run.chosen_layer or 0
+    return site.layers[0] if site else run.summary.layer or 0
 
 
 def as_the_run(query: Query, run: ExploredRun) -> Query | None:
