@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from regap.commands.options import CAPTURING, Again, progress, run_of, screen, table_of, takes, wide
+from regap.commands.options import (
+    CAPTURING,
+    Again,
+    print_note,
+    progress,
+    run_of,
+    screen,
+    table_of,
+    takes,
+    wide,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,6 +132,9 @@ def _draw(folder: Path, answer: Path, name: str, *, again: bool) -> None:
 def _print_largest(table: "pd.DataFrame", count: int = 12) -> None:
     """Print the ablations with the largest changes of the log-odds of a refusal, on harmful prompts."""
     rows = table[(table.measure == "log_odds") & (table.label == "harmful")]
+    if rows.empty:
+        print_note("the model refuses no calibration text, so only changes of z are measured")
+        return
     keys = ["arm", "component", "head", "layers", "replacement", "positions"]
     random = rows[rows.control == "random"].set_index(keys)
     treated = rows[rows.control == "none"]

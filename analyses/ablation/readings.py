@@ -13,6 +13,7 @@ from torch import Tensor
 from regap.analyses.ablation.cells import AblationCell
 from regap.analyses.judges.first_token import log_odds
 from regap.analyses.runs.measured import Measured
+from regap.errors import PairError
 from regap.geometry.forward.batches import BatchSplitter, batch_rows
 from regap.geometry.forward.parallel_last_token import run_versions
 from regap.geometry.forward.prefix import LastToken, prefill, run, run_last_token
@@ -30,7 +31,7 @@ class AblationReadings:
     z: Float[Tensor, "cell prompt layer"] = field(repr=False)
     """Coordinate along the refusal direction, at every layer."""
     log_odds: Float[Tensor, "cell prompt"] = field(repr=False)
-    """Log-odds that the first token opens a refusal, in nats."""
+    """Log-odds that the first token opens a refusal, in nats; 0 if the model refuses nothing."""
     first: Float[Tensor, "cell prompt"] = field(repr=False)
     """1 if the likeliest first token opens a refusal, else 0."""
 
@@ -70,6 +71,8 @@ class _Task:
 
         def put(place: int, coordinates: Tensor, logits: Tensor) -> None:
             found.z[place] = coordinates.float()
+            if not self.tokens:
+                return
             found.log_odds[place] = log_odds(logits, self.tokens).float()
             found.first[place] = torch.isin(logits.argmax(-1), torch.tensor(sorted(self.tokens))).float()
 
@@ -90,6 +93,14 @@ class _Task:
                 put_seen(place, run(model, batch, layers, some))
 
 
+def refusal_tokens(seen: Measured) -> frozenset[int]:
+    """Return the first tokens of refusals; empty if the model refuses nothing, so that only z can be read."""
+    try:
+        return seen.refusal_tokens
+    except PairError:
+        return frozenset()
+
+
 def readings(
     seen: Measured, arm: str, cells: Sequence[AblationCell]
 ) -> tuple[AblationReadings, AblationReadings]:
@@ -97,7 +108,7 @@ def readings(
 
     Stored batches of the same model, prompts and ablations are not run again.
     """
-    task, limits, folder = _Task(seen, cells, seen.refusal_tokens), seen.runner.limits, seen.runner.folder
+    task, limits, folder = _Task(seen, cells, refusal_tokens(seen)), seen.runner.limits, seen.runner.folder
     prompts = [pair.prompts[arm] for pair in seen.pairs.test.where(arm=arm)]
     advance = seen.runner.track(f"{len(cells)} ablations, {arm}", len(prompts))
     identity, fitting = digest_of(task.identity), BatchSplitter(seen.model)
