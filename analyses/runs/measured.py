@@ -127,7 +127,9 @@ def measure_model(model: Model | Runner, pairs: Pairs, config: RunConfig) -> Mea
     refusal = refusal_direction(states["text"].calibration)
     text = states["text"].calibration
     drifts = {arm: modality_drift(text, states[arm].calibration) for arm in arms if arm != "text"}
-    layer = _quoted_layer(text, refusal)
+    one = Resamples.of(text.clusters, text.harmful, count=0).weights
+    separable = d_prime(refusal.coordinates(text), text.harmful, one)[0]
+    layer = text.layers[int(separable[: max(1, int(0.8 * len(text.layers)))].argmax())]
     return Measured(runner, pairs, config, image_arm_of(arms, config), states, refusal, drifts, layer)
 
 
@@ -170,10 +172,3 @@ def are_refusals(first_tokens: Tensor, tokens: frozenset[int]) -> Tensor:
 def are_harmful(pairs: Pairs) -> Tensor:
     """Return True for harmful pairs, in order."""
     return torch.tensor([pair.label == "harmful" for pair in pairs])
-
-
-def _quoted_layer(text: Activations, refusal: Direction) -> int:
-    one = Resamples.of(text.clusters, text.harmful, count=0).weights
-    found = d_prime(refusal.coordinates(text), text.harmful, one)[0]
-    candidates = max(1, int(0.8 * len(text.layers)))
-    return text.layers[int(found[:candidates].argmax())]

@@ -24,6 +24,7 @@ from regap.analyses.tables.columns import (
     Column,
     Schema,
     estimates,
+    keyed,
     one_of,
 )
 
@@ -58,15 +59,15 @@ RUN: Mapping[str, Schema] = {
         ("model", "pair_id", "arm", "condition", "layer"),
         "collapse",
     ),
-    "completions": Schema(
+    "completions": keyed(
+        "outcomes",
         {
-            **dict.fromkeys(("model", "condition", "arm", "pair_id", "text"), TEXT),
+            "text": TEXT,
             "tokens": INTEGER,
             "finished": BOOLEAN,
             "first_token": Column("integer", optional=True),
         },
-        ("model", "condition", "arm", "pair_id"),
-        "outcomes",
+        **dict.fromkeys(("model", "condition", "arm", "pair_id"), TEXT),
     ),
     "verdicts": Schema(
         {
@@ -160,17 +161,13 @@ RUN: Mapping[str, Schema] = {
         "calibrate",
     ),
     "frontier": estimates("regap", model=TEXT, arm=TEXT, method=TEXT, over_refusal=NUMBER),
-    "advantage": Schema(
-        {
-            **dict.fromkeys(("model", "arm", "method"), TEXT),
-            "budget": NUMBER,
-            "measure": one_of("at_equal_over_refusal", "against_chosen_strength", "over_refusal_change"),
-            **ESTIMATE,
-            **dict.fromkeys(("low_all", "high_all"), GAP),
-        },
-        ("model", "arm", "method", "budget", "measure"),
+    "advantage": estimates(
         "regap",
-        (("value", "low", "high"), ("value", "low_all", "high_all")),
+        {"low_all": GAP, "high_all": GAP},
+        (("value", "low_all", "high_all"),),
+        **dict.fromkeys(("model", "arm", "method"), TEXT),
+        budget=NUMBER,
+        measure=one_of("at_equal_over_refusal", "against_chosen_strength", "over_refusal_change"),
     ),
     "adaptive": estimates(
         "regap", model=TEXT, arm=TEXT, method=TEXT, setting=TEXT, measure=one_of(*OUTCOMES)
@@ -192,20 +189,17 @@ RUN: Mapping[str, Schema] = {
 
 
 INTERVENTIONS: Mapping[str, Schema] = {
-    "methods": Schema(
-        {
-            **dict.fromkeys(("model", "arm", "method"), TEXT),
-            "measure": one_of(*OUTCOMES, "contrast_over_refusal"),
-            **ESTIMATE,
-            **dict.fromkeys(("change", "change_low", "change_high", "p", "p_holm", "detectable"), GAP),
-        },
-        ("model", "arm", "method", "measure"),
+    "methods": estimates(
         "compare",
-        (("value", "low", "high"), ("change", "change_low", "change_high")),
+        dict.fromkeys(("change", "change_low", "change_high", "p", "p_holm", "detectable"), GAP),
+        (("change", "change_low", "change_high"),),
+        **dict.fromkeys(("model", "arm", "method"), TEXT),
+        measure=one_of(*OUTCOMES, "contrast_over_refusal"),
     ),
-    "method_settings": Schema(
+    "method_settings": keyed(
+        "compare",
         {
-            **dict.fromkeys(("model", "method", "title"), TEXT),
+            "title": TEXT,
             **dict.fromkeys(("needs", "looks_at"), Column("text", optional=True)),
             "site": TEXT,
             "strength": NUMBER,
@@ -214,8 +208,7 @@ INTERVENTIONS: Mapping[str, Schema] = {
             "answers": NUMBER,
             "wording": Column("text", optional=True),
         },
-        ("model", "method"),
-        "compare",
+        **dict.fromkeys(("model", "method"), TEXT),
     ),
     "methods_by_category": estimates(
         "compare",
@@ -223,12 +216,8 @@ INTERVENTIONS: Mapping[str, Schema] = {
         measure=one_of("attack_success", "over_refusal", "contrast_over_refusal"),
         category=TEXT,
     ),
-    "method_times": Schema(
-        {**dict.fromkeys(("model", "method"), TEXT), "time": NUMBER}, ("model", "method"), "compare"
-    ),
-    "method_gaps": Schema(
-        dict.fromkeys(("model", "method", "title", "reason"), TEXT), ("model", "method"), "compare"
-    ),
+    "method_times": keyed("compare", {"time": NUMBER}, model=TEXT, method=TEXT),
+    "method_gaps": keyed("compare", {"title": TEXT, "reason": TEXT}, model=TEXT, method=TEXT),
     "ablation": estimates(
         "ablate",
         **dict.fromkeys(("model", "arm"), TEXT),
@@ -256,14 +245,10 @@ INTERVENTIONS: Mapping[str, Schema] = {
 
 
 JUDGING: Mapping[str, Schema] = {
-    "first_token": Schema(
-        {
-            **dict.fromkeys(("model", "condition", "arm", "pair_id"), TEXT),
-            "label": LABEL,
-            "log_odds": NUMBER,
-        },
-        ("model", "condition", "arm", "pair_id"),
+    "first_token": keyed(
         "judge",
+        {"label": LABEL, "log_odds": NUMBER},
+        **dict.fromkeys(("model", "condition", "arm", "pair_id"), TEXT),
     ),
     "agreement": estimates(
         "judge",
@@ -284,45 +269,31 @@ JUDGING: Mapping[str, Schema] = {
         ("model", "condition", "arm", "pair_id", "first", "second"),
         "judge",
     ),
-    "comparisons": Schema(
-        {
-            **dict.fromkeys(("model", "judge", "arm", "condition"), TEXT),
-            "measure": one_of(*OUTCOMES),
-            **ESTIMATE,
-            **dict.fromkeys(("p", "p_holm"), NUMBER),
-            **dict.fromkeys(("detectable", "p_equivalent"), GAP),
-        },
-        ("model", "judge", "arm", "condition", "measure"),
+    "comparisons": estimates(
         "judge",
-        TRIPLE,
+        {"p": NUMBER, "p_holm": NUMBER, "detectable": GAP, "p_equivalent": GAP},
+        **dict.fromkeys(("model", "judge", "arm", "condition"), TEXT),
+        measure=one_of(*OUTCOMES),
     ),
     "utility": estimates(
         "utility",
         **dict.fromkeys(("model", "benchmark", "arm", "condition", "category"), TEXT),
         measure=one_of(*UTILITY),
     ),
-    "utility_changes": Schema(
-        {
-            **dict.fromkeys(("model", "benchmark", "arm", "condition"), TEXT),
-            "measure": one_of("accuracy", "accuracy_plus", "circular_accuracy"),
-            **ESTIMATE,
-            **dict.fromkeys(("p", "p_holm", "p_equivalent"), NUMBER),
-            "detectable": GAP,
-        },
-        ("model", "benchmark", "arm", "condition", "measure"),
+    "utility_changes": estimates(
         "utility",
-        TRIPLE,
+        {"p": NUMBER, "p_holm": NUMBER, "p_equivalent": NUMBER, "detectable": GAP},
+        **dict.fromkeys(("model", "benchmark", "arm", "condition"), TEXT),
+        measure=one_of("accuracy", "accuracy_plus", "circular_accuracy"),
     ),
-    "utility_answers": Schema(
+    "utility_answers": keyed(
+        "utility",
         {
-            **dict.fromkeys(
-                ("model", "benchmark", "arm", "condition", "pair_id", "category", "answer"), TEXT
-            ),
+            **dict.fromkeys(("category", "answer"), TEXT),
             **dict.fromkeys(("text", "said"), Column("text", optional=True)),
             **dict.fromkeys(("right", "refused"), BOOLEAN),
         },
-        ("model", "benchmark", "arm", "condition", "pair_id"),
-        "utility",
+        **dict.fromkeys(("model", "benchmark", "arm", "condition", "pair_id"), TEXT),
     ),
 }
 
