@@ -76,14 +76,8 @@ def gather(
     asked = pairs.where(arm=seen.image_arm)
     edits = [[each.shift(seen.drift, seen.refusal) for each in listed] for listed in removals]
     layers = range(seen.model.layers)
-    found = sweep(
-        seen.runner.named(told or "reading prompts under removals"),
-        asked,
-        seen.image_arm,
-        edits,
-        seen.refusal,
-        layers,
-    )
+    runner = seen.runner.named(told or "reading prompts under removals")
+    found = sweep(runner, asked, seen.image_arm, edits, seen.refusal, layers)
     refused = are_refusals(found.first_tokens, seen.refusal_tokens)
     return Evidence(
         are_harmful(asked),

@@ -26,6 +26,7 @@ from regap.analyses.runs.records import Record
 from regap.geometry.drift import Drift, random_orthogonal, shuffled_pairs, towards_refusal
 from regap.geometry.estimates import Resamples, estimate, estimates
 from regap.geometry.separability import auroc, d_prime, gap, usable
+from regap.interventions.edits.recipe import parts_of
 from regap.interventions.edits.shift import Shift, fixed_correction
 from regap.interventions.sweep import sweep
 
@@ -80,9 +81,7 @@ def vectors_of(seen: Measured) -> dict[str, Drift]:
     seed = seen.config.seed
     text, image = seen.states["text"].calibration, seen.states[seen.image_arm].calibration
     return {
-        "D": seen.drift,
-        "D_along": seen.drift.along(seen.refusal),
-        "D_across": seen.drift.across(seen.refusal),
+        **parts_of(seen.drift, seen.refusal),
         "random": random_orthogonal(seen.drift, seen.refusal, seed),
         "shuffled": shuffled_pairs(seen.drift, text, image, seed),
         "refusal": towards_refusal(seen.drift, seen.refusal),

@@ -92,14 +92,12 @@ def _block_rows(calibrated: Calibrated, weights: Tensor) -> Iterator[dict[str, o
         for name in ("D", "random")
         for block in blocks
     }
-    found = sweep(
+    runner, edits = (
         seen.runner.named("self-rectification by block"),
-        seen.pairs.test,
-        seen.image_arm,
-        [[], *([shift] for shift in shifts.values())],
-        seen.refusal,
-        range(seen.model.layers),
-    ).coordinates
+        [[], *([one] for one in shifts.values())],
+    )
+    every = range(seen.model.layers)
+    found = sweep(runner, seen.pairs.test, seen.image_arm, edits, seen.refusal, every).coordinates
     for (name, block), after in zip(shifts, found[1:], strict=True):
         rho = (after - found[0])[:, block + 1 :].mean(1, keepdim=True)
         for measure, of in (("gap", gap), ("auroc", auroc)):

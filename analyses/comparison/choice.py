@@ -106,14 +106,11 @@ def choose(seen: Measured, calibration: DefenceData, name: str) -> ChosenDefence
     if len(candidates) == 1:
         return candidates[0]
     asked = seen.pairs.calibration.where(arm=seen.image_arm)
-    found = sweep(
+    runner, edits = (
         seen.runner.named(f"choosing layer and strength, {name}"),
-        asked,
-        seen.image_arm,
         [one.edits for one in candidates],
-        seen.refusal,
-        [seen.model.layers - 1],
     )
+    found = sweep(runner, asked, seen.image_arm, edits, seen.refusal, [seen.model.layers - 1])
     refused = are_refusals(found.first_tokens, seen.refusal_tokens)
     return candidates[most_refusals_within_budget(refused, are_harmful(asked), seen.config.false_refusals)]
 

@@ -34,7 +34,6 @@ from regap.analyses.runs.records import Record
 from regap.analyses.runs.run import captioned, runner_of, start_run
 from regap.analyses.utility.tables import Scored, scored, utility_records
 from regap.errors import PairError
-from regap.geometry.data.pairs import Pairs
 from regap.geometry.forward.runner import Tracker, silent
 from regap.interventions.defences.calibration import DefenceData
 
@@ -52,7 +51,9 @@ def compare(
     asked = asked_of(config)
     known = (*(config.arms or asked.pairs.arms), *config.make)
     require_image_arm(image_arm_of(known, config), known)
-    shared = tuple(dict.fromkeys(arm for arm in known if _has(asked.contrasts, arm, config)))
+    # A method that uses an arm needs it for every input, contrasts included.
+    there = known if asked.contrasts is None else {*asked.contrasts.arms, *config.make}
+    shared = tuple(dict.fromkeys(arm for arm in known if arm in there))
     chosen = available(names, shared)
     run = start_run(config, track, force=force, asked=asked)
     run.write_directions()
@@ -102,11 +103,6 @@ def _joined(found: Sequence[_Compared], lacking: Mapping[str, str]) -> list[Reco
     records += utility_records([marked for one in found for marked in one.utility], "none")
     gaps = {one.model: {**lacking, **one.gaps} for one in found}
     return [*records, gaps_table(gaps)] if any(gaps.values()) else records
-
-
-def _has(contrasts: Pairs | None, arm: str, config: RunConfig) -> bool:
-    """Return True if contrasts have the arm or will get it; a method that uses an arm needs it for every input."""
-    return contrasts is None or arm in contrasts.arms or arm in config.make
 
 
 def _fitted(

@@ -30,6 +30,7 @@ from regap.geometry.forward.runner import Tracker, silent
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch, collate, render
 from regap.geometry.prompts.patch_grid import patch_grid
+from regap.interventions.edits.recipe import DriftPart, parts_of
 from regap.interventions.edits.regap import ReGap, calibrate_regap
 from regap.interventions.edits.shift import fixed_correction
 from regap.interventions.edits.site import Site
@@ -245,10 +246,8 @@ class LiveModel:
             return fixed_correction(self._part(question.part), site, question.strength)
         return self._regap(question)
 
-    def _part(self, part: str) -> Drift:
-        if part == "D":
-            return self.drift
-        return self.drift.along(self.refusal) if part == "D_along" else self.drift.across(self.refusal)
+    def _part(self, part: DriftPart) -> Drift:
+        return parts_of(self.drift, self.refusal)[part]
 
     def _regap(self, question: LiveQuestion) -> ChosenReGap:
         """Return the run's own ReGap if the question asks for it; else one that is calibrated now."""

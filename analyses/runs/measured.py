@@ -100,14 +100,8 @@ class Measured:
 
         told: the name of this stage in the progress bars.
         """
-        told = told or f"answers, {arm}, {len(conditions)} conditions"
-        return generate_each(
-            self.runner.within("answers").named(told),
-            pairs,
-            arm,
-            conditions,
-            max_new_tokens=self.config.max_new_tokens,
-        )
+        runner = self.runner.within("answers").named(told or f"answers, {arm}, {len(conditions)} conditions")
+        return generate_each(runner, pairs, arm, conditions, max_new_tokens=self.config.max_new_tokens)
 
     def answers(
         self, arm: str, conditions: Mapping[str, Sequence[Edit]], pairs: Pairs | None = None
