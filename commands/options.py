@@ -1,7 +1,7 @@
 """Flags of settings, made from the fields of RunConfig, and the consoles that commands print to."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -178,7 +178,9 @@ def print_notes(folder: Path) -> None:
 
 
 def table_of(
-    rows: Iterable[dict[Any, Any]], columns: "dict[str, str | Callable[[dict[Any, Any]], str]]", **look: Any
+    rows: Iterable[dict[Any, Any]],
+    columns: "Mapping[str, str | Callable[[dict[Any, Any]], str]]",
+    **look: Any,
 ) -> Table:
     """Return a table with a line for each row; a column is named by its heading, a name in the rows or a function."""
     table = Table(*columns, **look)

@@ -69,11 +69,11 @@ def draw(
     shown = [view.thinned(budget) for view in found]
     figure = go.Figure()
 
-    def points(view: PlaneView, visible: bool) -> list[Marks]:
+    def marks(view: PlaneView, visible: bool) -> list[Marks]:
         items, at = view.items, view.items.place(layers[start])
         return [(None, None, clouds(items, view.places, items.drift[at], items.refusal[at], visible=visible))]
 
-    menu = add_views(figure, shown, points)
+    menu = add_views(figure, shown, marks)
     drawn = [(view, at) for view in shown for _, _, at in groups(view.items, view.places)]
     figure.frames = [frame(layer, drawn, threshold) for layer in layers]
     for trace, points in zip(figure.data, figure.frames[start].data, strict=True):
