@@ -83,13 +83,8 @@ def read_back(
     )
     if not asking:
         return ()
-    answers = generate_each(
-        Runner.of(model).named(f"reading back, {arm}"),
-        Pairs(asking),
-        arm,
-        {"": []},
-        max_new_tokens=LONGEST,
-    )[""]
+    runner = Runner.of(model).named(f"reading back, {arm}")
+    answers = generate_each(runner, Pairs(asking), arm, {"": []}, max_new_tokens=LONGEST)[""]
     by_id = {pair.pair_id: pair for pair in pairs}
     return tuple(_reading(by_id[answer.pair_id], answer, threshold) for answer in answers)
 

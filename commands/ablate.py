@@ -4,17 +4,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from regap.commands.options import CAPTURING, Again, progress, run_of, screen, takes
+from regap.commands.options import (
+    CAPTURING,
+    Again,
+    print_note,
+    progress,
+    run_of,
+    screen,
+    table_of,
+    takes,
+    wide,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-WIDTH = 128
-"""Columns of the printed table; a narrower screen wraps its lines and not its cells."""
 Components = Annotated[
     list[str] | None,
     typer.Option(
@@ -126,37 +132,30 @@ def _draw(folder: Path, answer: Path, name: str, *, again: bool) -> None:
 def _print_largest(table: "pd.DataFrame", count: int = 12) -> None:
     """Print the ablations with the largest changes of the log-odds of a refusal, on harmful prompts."""
     rows = table[(table.measure == "log_odds") & (table.label == "harmful")]
-    shown = Table(
-        "arm",
-        "component",
-        "layers",
-        "replaced by",
-        "at",
-        "change of log-odds",
-        "random, equal norm",
-        box=None,
-    )
+    if rows.empty:
+        print_note("the model refuses no calibration text, so only changes of z are measured")
+        return
     keys = ["arm", "component", "head", "layers", "replacement", "positions"]
     random = rows[rows.control == "random"].set_index(keys)
     treated = rows[rows.control == "none"]
     order = treated.value.abs().sort_values(ascending=False, kind="stable").index[:count]
-    for row in treated.loc[order].to_dict("records"):
+
+    def control(row: dict[Any, Any]) -> str:
         key = tuple(row[name] for name in keys)
-        control = _estimate(random.loc[key]) if key in random.index else ""
-        part = row["component"] if row["head"] < 0 else f"head {row['head']}"
-        cells = (
-            row["arm"],
-            part,
-            row["layers"],
-            row["replacement"],
-            row["positions"],
-            _estimate(row),
-            control,
-        )
-        shown.add_row(*(escape(str(cell)) for cell in cells))
-    console = Console(width=max(screen.width, WIDTH), highlight=False)
+        return _estimate(random.loc[key]) if key in random.index else ""
+
+    columns = {
+        "arm": "arm",
+        "component": lambda row: row["component"] if row["head"] < 0 else f"head {row['head']}",
+        "layers": "layers",
+        "replaced by": "replacement",
+        "at": "positions",
+        "change of log-odds": _estimate,
+        "random, equal norm": control,
+    }
+    console = wide(128)
     console.print("largest changes of the log-odds of a refusal, harmful test prompts")
-    console.print(shown)
+    console.print(table_of(treated.loc[order].to_dict("records"), columns, box=None))
 
 
 def _estimate(row: Any) -> str:

@@ -4,14 +4,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from regap.commands.options import CAPTURING, progress, run_of, screen, takes
+from regap.commands.options import CAPTURING, progress, run_of, screen, takes, wide
 
-WIDTH = 110
-"""Columns of the printed table; a narrower screen wraps its lines and not its cells."""
 RunOrNone = Annotated[
     Path | None,
     typer.Argument(help="A run folder whose settings and pairs are used; or give --model."),
@@ -42,7 +39,7 @@ def calibrate(
     for (kind, passes), one in sorted(kinds.items(), key=lambda each: -each[1].on_harmful):
         shares = (f"{100 * share:.1f}" for share in (one.on_harmful, one.on_harmless))
         table.add_row(kind, passes, str(one.recipe).partition("; ")[0], *shares)
-    Console(width=max(screen.width, WIDTH), highlight=False).print(table)
+    wide(110).print(table)
     screen.print(f"\n[bold]chosen:[/] {escape(choice.why)}", soft_wrap=True)
     fixed = found.calibrated.fixed
     screen.print(

@@ -18,7 +18,6 @@ from regap.commands import (
     draw,
     export,
     judge,
-    model,
     organism,
     run,
     utility,
@@ -41,7 +40,7 @@ COMMANDS = (
     draw.explore,
     draw.figures,
     draw.report,
-    model.doctor,
+    benchmarks.doctor,
     run.plan,
     benchmarks.benchmarks,
 )

@@ -6,11 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from regap.commands.options import CAPTURING, print_notes, progress, screen, settings_of, takes
+from regap.commands.options import (
+    ANSWERING,
+    CAPTURING,
+    print_note,
+    print_notes,
+    progress,
+    screen,
+    settings_of,
+    takes,
+    wide,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,21 +33,7 @@ Methods = Annotated[
 ]
 
 
-@takes(
-    *CAPTURING,
-    "family",
-    "contrast",
-    "contrast_data",
-    "arms",
-    "image_arm",
-    "layers",
-    "strengths",
-    "max_new_tokens",
-    "decoding",
-    "false_refusals",
-    "judge",
-    "seed",
-)
+@takes(*CAPTURING, *ANSWERING, "contrast", "contrast_data")
 def compare(method: Methods = None, **flags: Any) -> None:
     """Compare defences on the same pairs, with sites and strengths chosen on calibration pairs within one budget."""
     settings = settings_of(flags)
@@ -56,8 +51,6 @@ def compare(method: Methods = None, **flags: Any) -> None:
     )
 
 
-WIDTH = 178
-"""Columns of the printed tables; a narrower screen wraps their lines and not their cells."""
 HEADS = {
     "attack_success": "attack success %",
     "over_refusal": "over-refusal %",
@@ -78,7 +71,7 @@ def print_comparison(folder: Path) -> None:
     """Print the tables of a comparison for each model, with notes on what was left out."""
     from regap.analyses.runs.records import Record
 
-    console = Console(width=max(screen.width, WIDTH), highlight=False)
+    console = wide(178)
     names = ("methods", "method_settings", "method_times", "methods_by_category")
     tables = {name: Record.load(folder, name).table for name in names}
     for model in tables["methods"]["model"].unique():
@@ -169,5 +162,4 @@ def _print_left_out(folder: Path) -> None:
     if not table_path(folder, "method_gaps").is_file():
         return
     for row in Record.load(folder, "method_gaps").table.to_dict("records"):
-        told = escape(f"{row['method']} is left out on {row['model']}: {row['reason']}")
-        screen.print(f"[yellow]note:[/] {told}", soft_wrap=True)
+        print_note(f"{row['method']} is left out on {row['model']}: {row['reason']}")

@@ -71,9 +71,8 @@ def explore(
     **flags: Any,
 ) -> None:
     """Explore a run in the browser, layer by layer and item by item; with --model, also intervene live."""
-    from regap.figures.explorer.app import application
+    from regap.figures.explorer.app import HOST, application, free_port, serve
     from regap.figures.explorer.run.explored import ExploredRun
-    from regap.figures.explorer.server import HOST, free_port, serve
 
     runs = [ExploredRun(folder.resolve()) for folder in (run_folder, other) if folder]
     port = free_port(port)

@@ -8,13 +8,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from regap.commands.options import (
+    CHANGES,
     RELOCATING,
     Run,
-    detectable_in,
     estimate_in,
+    print_note,
     progress,
     run_of,
     screen,
+    table_of,
     takes,
 )
 
@@ -156,9 +158,7 @@ def _print_unjudged(found: "JudgePanel") -> None:
     for judged in found.verdicts:
         missing = sum(one.verdict == "not_judged" for one in judged)
         if missing:
-            screen.print(
-                f"[yellow]note:[/] {escape(judged[0].judge)} did not judge {missing} of {len(judged)} answers"
-            )
+            print_note(f"{judged[0].judge} did not judge {missing} of {len(judged)} answers")
 
 
 def _print_defects(found: "JudgePanel", named: "tuple[NamedJudge, ...]") -> None:
@@ -168,7 +168,7 @@ def _print_defects(found: "JudgePanel", named: "tuple[NamedJudge, ...]") -> None
     for name in found.judges:
         known = everything.get(name)
         if known and known.defects:
-            screen.print(f"[yellow]note:[/] {escape(name)}: {escape(known.defects)}", soft_wrap=True)
+            print_note(f"{name}: {known.defects}")
 
 
 def _agreement(record: "Record") -> Table:
@@ -177,8 +177,8 @@ def _agreement(record: "Record") -> Table:
     )
     rows = record.where(condition="all", arm="all", label="all").to_dict("records")
     for kappa, share in zip(rows[::2], rows[1::2], strict=True):
-        names = (escape(str(kappa["first"])), escape(str(kappa["second"])))
-        table.add_row(*names, estimate_in(kappa), estimate_in(share), str(kappa["n"]))
+        cells = (kappa["first"], kappa["second"], estimate_in(kappa), estimate_in(share), kappa["n"])
+        table.add_row(*(escape(str(cell)) for cell in cells))
     return table
 
 
@@ -203,12 +203,5 @@ def _print_disagreements(found: "JudgePanel", record: "Record | None") -> None:
 
 
 def _comparisons(record: "Record", judge: str) -> Table:
-    table = Table(
-        *("arm", "condition", "measure", "change", "p", "p, Holm", "not found below"),
-        title=f"against no correction, on the same prompts, by {escape(judge)}; the table has all judges",
-    )
-    for row in record.where(judge=judge).to_dict("records"):
-        names = (escape(str(row[name])) for name in ("arm", "condition", "measure"))
-        numbers = (estimate_in(row), f"{row['p']:.2g}", f"{row['p_holm']:.2g}")
-        table.add_row(*names, *numbers, detectable_in(row))
-    return table
+    title = f"against no correction, on the same prompts, by {escape(judge)}; the table has all judges"
+    return table_of(record.where(judge=judge).to_dict("records"), CHANGES, title=title)

@@ -1,6 +1,6 @@
 """Flags of settings, made from the fields of RunConfig, and the consoles that commands print to."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -79,6 +80,19 @@ ASKING = (
     "limit",
 )
 """What the model is asked."""
+ANSWERING = (
+    "family",
+    "arms",
+    "image_arm",
+    "layers",
+    "strengths",
+    "max_new_tokens",
+    "decoding",
+    "false_refusals",
+    "judge",
+    "seed",
+)
+"""What commands that choose corrections and judge answers take besides."""
 CAPTURING = ("model", *ASKING, "out", *LOADING, *LIMITS, "config", "force")
 """The settings of every command that reads residual streams."""
 FLAG_NAMES = {"arms": "--arm"}
@@ -147,19 +161,42 @@ def settings_of(flags: dict[str, Any]) -> "RunConfig":
     return read_config(flags.get("config"), **given)
 
 
+def wide(columns: int) -> Console:
+    """Return a console for tables of this width; a narrower screen wraps their lines and not their cells."""
+    return Console(width=max(screen.width, columns), highlight=False)
+
+
+def print_note(note: str) -> None:
+    """Print a note in plain text."""
+    screen.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+
+
 def print_notes(folder: Path) -> None:
     """Print what was left out or made when a run's pairs were read."""
     from regap.analyses.runs.folder import provenance_of
 
     for note in provenance_of(folder)["notes"]:
-        screen.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+        print_note(note)
+
+
+def table_of(
+    rows: Iterable[dict[Any, Any]],
+    columns: "Mapping[str, str | Callable[[dict[Any, Any]], str]]",
+    **look: Any,
+) -> Table:
+    """Return a table with a line for each row; a column is named by its heading, a name in the rows or a function."""
+    table = Table(*columns, **look)
+    for row in rows:
+        cells = (row[of] if isinstance(of, str) else of(row) for of in columns.values())
+        table.add_row(*(escape(str(cell)) for cell in cells))
+    return table
 
 
 def estimate_in(row: dict[Any, Any]) -> str:
     """Return the estimate of a table's row, with its interval."""
     from regap.geometry.estimates import Estimate
 
-    return escape(str(Estimate(row["value"], row["low"], row["high"], row["n"])))
+    return str(Estimate(row["value"], row["low"], row["high"], row["n"]))
 
 
 def detectable_in(row: dict[Any, Any]) -> str:
@@ -167,3 +204,15 @@ def detectable_in(row: dict[Any, Any]) -> str:
     if row["p"] < 0.05:
         return ""
     return f"{row['detectable']:.2g}" if row["detectable"] == row["detectable"] else "any"
+
+
+CHANGES = {
+    "arm": "arm",
+    "condition": "condition",
+    "measure": "measure",
+    "change": estimate_in,
+    "p": lambda row: f"{row['p']:.2g}",
+    "p, Holm": lambda row: f"{row['p_holm']:.2g}",
+    "not found below": detectable_in,
+}
+"""Columns of a table of changes from no correction."""

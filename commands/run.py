@@ -5,13 +5,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from regap.commands.options import CAPTURING, LIMITS, print_notes, progress, screen, settings_of, takes
+from regap.commands.options import (
+    ANSWERING,
+    CAPTURING,
+    LIMITS,
+    print_notes,
+    progress,
+    screen,
+    settings_of,
+    table_of,
+    takes,
+)
 
 if TYPE_CHECKING:
     from regap.analyses.runs.config import RunConfig
-    from regap.analyses.runs.plan import Plan
 
 
 @takes("out", "limit", *LIMITS, "seed", "force")
@@ -27,20 +35,7 @@ def demo(**flags: Any) -> None:
     _run(config, force=bool(flags["force"]))
 
 
-@takes(
-    *CAPTURING,
-    "family",
-    "read_back",
-    "arms",
-    "image_arm",
-    "layers",
-    "strengths",
-    "max_new_tokens",
-    "decoding",
-    "false_refusals",
-    "judge",
-    "seed",
-)
+@takes(*CAPTURING, *ANSWERING, "read_back")
 def run(**flags: Any) -> None:
     """Run every analysis on any model and any pairs; write tables, figures, a report and a summary."""
     _run(settings_of(flags), force=bool(flags["force"]))
@@ -131,13 +126,5 @@ def plan(
         work = planning.work_of_counts(unloaded, prompts, tokens, size, *limits)
     rate = tflops * 1e12 if tflops else None
     found = planning.plan(unloaded, work, max_new_tokens=config.max_new_tokens, rate=rate)
-    screen.print(_table_of_plan(found))
-
-
-def _table_of_plan(found: "Plan") -> Table:
-    from regap.analyses.runs.plan import as_rows
-
-    table = Table("what", "how much", "counted as")
-    for row in as_rows(found):
-        table.add_row(row.name, row.amount, escape(row.counted))
-    return table
+    columns = {"what": "name", "how much": "amount", "counted as": "counted"}
+    screen.print(table_of(map(vars, planning.as_rows(found)), columns))

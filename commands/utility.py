@@ -4,16 +4,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from regap.commands.options import (
+    CHANGES,
     RELOCATING,
     Run,
-    detectable_in,
     estimate_in,
+    print_note,
     progress,
     run_of,
     screen,
+    table_of,
     takes,
 )
 
@@ -43,43 +44,23 @@ def utility(
         records = {record.name: record for record in ask_utility(run, asking, seed)}
     print_utility(records, benchmark)
     if RULES[benchmark].defects:
-        screen.print(f"[yellow]note:[/] {escape(RULES[benchmark].defects)}", soft_wrap=True)
+        print_note(RULES[benchmark].defects)
     screen.print(f"tables: {', '.join(records)} in {escape(str(run_folder / 'asked'))}", soft_wrap=True)
 
 
 def print_utility(records: "dict[str, Record]", benchmark: str) -> None:
     """Print the measures of a benchmark over all categories, and the changes by each correction."""
-    screen.print(_shares(records["utility"], benchmark))
-    if "utility_changes" in records:
-        screen.print(_changes(records["utility_changes"], benchmark))
-
-
-def _shares(record: "Record", benchmark: str) -> Table:
-    table = Table("arm", "condition", "measure", "value", "n", title=f"{benchmark}; the table has categories")
-    for row in record.where(benchmark=benchmark, category="all").to_dict("records"):
-        names = (escape(str(row[name])) for name in ("arm", "condition", "measure"))
-        table.add_row(*names, estimate_in(row), str(row["n"]))
-    return table
-
-
-def _changes(record: "Record", benchmark: str) -> Table:
     from regap.analyses.utility.tables import MARGIN
 
-    heads = (
-        "arm",
-        "condition",
-        "measure",
-        "change",
-        "p",
-        "p, Holm",
-        "not found below",
-        f"equal within {MARGIN:g}",
-    )
-    table = Table(*heads, title="against no correction, on the same questions")
-    for row in record.where(benchmark=benchmark).to_dict("records"):
-        names = (escape(str(row[name])) for name in ("arm", "condition", "measure"))
-        equal = f"{'yes' if row['p_equivalent'] < 0.05 else 'not shown'}, p = {row['p_equivalent']:.2g}"
-        table.add_row(
-            *names, estimate_in(row), f"{row['p']:.2g}", f"{row['p_holm']:.2g}", detectable_in(row), equal
-        )
-    return table
+    shares = records["utility"].where(benchmark=benchmark, category="all").to_dict("records")
+    columns = {name: name for name in ("arm", "condition", "measure")}
+    columns |= {"value": estimate_in, "n": "n"}
+    screen.print(table_of(shares, columns, title=f"{benchmark}; the table has categories"))
+    if "utility_changes" in records:
+        changes = records["utility_changes"].where(benchmark=benchmark).to_dict("records")
+        columns = {**CHANGES, f"equal within {MARGIN:g}": _equal}
+        screen.print(table_of(changes, columns, title="against no correction, on the same questions"))
+
+
+def _equal(row: dict[Any, Any]) -> str:
+    return f"{'yes' if row['p_equivalent'] < 0.05 else 'not shown'}, p = {row['p_equivalent']:.2g}"

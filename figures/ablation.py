@@ -4,13 +4,12 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from regap.analyses.runs.records import Record
 from regap.figures.drawing import style
-from regap.figures.drawing.heat import heat_map, largest
-from regap.figures.drawing.menus import view_menu, views
-from regap.figures.drawing.wording import INTERVAL, caption_of, counted
+from regap.figures.drawing.heat import colour_bar, heat_figure, heat_map, largest
+from regap.figures.drawing.menus import MenuView, views
+from regap.figures.drawing.style import INTERVAL, caption_of, counted
 
 COMPONENTS = ("attention", "mlp", "block", "state", "refusal", "drift", "head")
 NAMES = {"mlp": "MLP", "refusal": "refusal direction", "drift": "drift direction"}
@@ -22,7 +21,6 @@ REPLACED = {
     "resample": "replaced by a harmless prompt's",
     "zero": "replaced by zero",
 }
-LABELS = ("harmful", "harmless")
 
 
 def draw(ablation: Record) -> go.Figure:
@@ -31,53 +29,25 @@ def draw(ablation: Record) -> go.Figure:
     A menu chooses quantity, arm, replacement and model; controls are rows of the same map, and so are positions and
     heads if there are several. ablation: the table of that name.
     """
-    table = with_lines(at_last_block(ablation.table))
+    table = at_last_block(ablation.table)
+    several = table["positions"].nunique() > 1
+    table = table.assign(line=[line_of(row, several) for row in table.to_dict("records")])
     found = views(table, ("measure", "replacement", "arm", "model"), {"replacement": REPLACED})
-    labels = [label for label in LABELS if label in set(table["label"])]
-    figure = make_subplots(
-        rows=1,
-        cols=len(labels),
-        shared_yaxes=True,
-        horizontal_spacing=0.04,
-        column_titles=[f"{label} prompts" for label in labels],
-    )
-    owner = []
-    for place, view in enumerate(found):
-        bound = largest(view.rows["value"])
-        for column, label in enumerate(labels, 1):
-            rows = view.rows[view.rows["label"] == label]
-            if rows.empty:
-                continue
-            lines = lines_of(view.rows)
-            map_ = heat_map(
-                rows,
-                "layer",
-                "line",
-                lines,
-                lines,
-                bound=bound,
-                unit=style.unit(rows["measure"].iloc[0]),
-                visible=place == 0,
-                showscale=column == 1,
-                colorbar=bar(rows.iloc[0]),
-            )
-            figure.add_trace(map_, 1, column)
-            owner.append(place)
     tallest = max(view.rows["line"].nunique() for view in found)
-    style.dress(
-        figure,
+    return heat_figure(
+        found,
+        cells,
         "Ablation by layer and component",
         "Change when the component is replaced; a dot: the interval includes 0",
+        max(420, 240 + 24 * tallest),
     )
-    figure.update_xaxes(title_text="layer", showgrid=False, dtick=style.layer_steps(table["layer"]))
-    figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")
-    figure.update_layout(
-        updatemenus=view_menu(found, owner),
-        plot_bgcolor=style.RULE,
-        margin={"t": 130},
-        height=max(420, 240 + 24 * tallest),
-    )
-    return figure
+
+
+def cells(view: MenuView, rows: pd.DataFrame, **common: Any) -> go.Heatmap:
+    """Return the heat map of one label in a view."""
+    lines, bound = lines_of(view.rows), largest(view.rows["value"])
+    unit, colorbar = style.unit(rows["measure"].iloc[0]), bar(rows.iloc[0])
+    return heat_map(rows, "layer", "line", lines, lines, bound=bound, unit=unit, colorbar=colorbar, **common)
 
 
 def caption(ablation: Record) -> str:
@@ -96,12 +66,6 @@ def at_last_block(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows to draw; for z, only those read at the last block of the model."""
     last = table.groupby("model")["read_layer"].transform("max")
     return table[(table["measure"] != "z") | (table["read_layer"] == last)]
-
-
-def with_lines(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with the name of each row's line in the map."""
-    places = table["positions"].nunique() > 1
-    return table.assign(line=[line_of(row, places) for row in table.to_dict("records")])
 
 
 def line_of(row: dict[Any, Any], places: bool) -> str:
@@ -130,5 +94,4 @@ def bar(row: "pd.Series[Any]") -> dict[str, Any]:
     unit = style.unit(row["measure"])
     told = f"change of {style.short(row['measure'])}{'' if unit == 'share' else f' ({unit})'}"
     below = f"{REPLACED[row['replacement']]}, {style.arm_label(row['arm'])}"
-    title = {"text": f"{told}<br>{below}", "side": "right", "font": {"size": 12}}
-    return {"title": title, "tickformat": "+.0%" if unit == "share" else "+.2~g", "thickness": 14}
+    return colour_bar(f"{told}<br>{below}", "+.0%" if unit == "share" else "+.2~g")

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from regap.analyses.runs.records import Record, RunRecords
 from regap.figures.drawing import style
 from regap.figures.drawing.marks import line_in_band
 from regap.figures.drawing.menus import measure_menu
-from regap.figures.drawing.wording import INTERVAL, caption_of, counted
+from regap.figures.drawing.style import INTERVAL, caption_of, counted
 
 MEASURES = ("d_prime", "auroc", "usable")
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -25,13 +24,7 @@ def draw(separability: Mapping[str, Record], *, arms: tuple[str, ...] = ()) -> g
     """
     separability = by_model(separability)
     shown = arms or shared_arms(separability)
-    figure = make_subplots(
-        rows=1,
-        cols=len(shown),
-        column_titles=[style.arm_label(arm) for arm in shown],
-        shared_yaxes=True,
-        horizontal_spacing=0.05,
-    )
+    figure = style.row_of_panels(map(style.arm_label, shown))
     drawn = []
     for column, arm in enumerate(shown, 1):
         for place, (name, record) in enumerate(separability.items()):

@@ -10,8 +10,16 @@ from plotly.subplots import make_subplots
 from regap.analyses.runs.records import Record
 from regap.figures.drawing import style
 from regap.figures.drawing.marks import line_in_band, marked_at
-from regap.figures.drawing.menus import SEPARABILITY, MenuView, measure_menu, rows_with, view_menu, views
-from regap.figures.drawing.wording import INTERVAL, caption_of, counted
+from regap.figures.drawing.menus import (
+    SEPARABILITY,
+    Marks,
+    MenuView,
+    add_views,
+    measure_menu,
+    rows_with,
+    views,
+)
+from regap.figures.drawing.style import INTERVAL, caption_of, counted
 
 ROWS = {"correct": "removed from images", "induce": "added to text"}
 BEHAVIOUR = ("attack_success", "over_refusal", "utility")
@@ -43,18 +51,18 @@ def draw(
         columns = [measure]
     figure = panels(directions, columns, beside)
     found = split(table)
-    owner, switched = [], {}
-    for place, view in enumerate(found):
+    switched: dict[int, pd.DataFrame] = {}
+
+    def curves(view: MenuView, shown: bool) -> Iterator[Marks]:
         legend = set(view.rows["vector"])
         for row, column, vector, lines in cells(view, directions, columns):
             if columns[column - 1] in measured:
                 switched[len(figure.data)] = lines
             at = lines[lines["measure"] == columns[column - 1]]
-            figure.add_traces(
-                dose_line(at, vector, visible=place == 0, showlegend=vector in legend), rows=row, cols=column
-            )
+            yield row, column, dose_line(at, vector, visible=shown, showlegend=vector in legend)
             legend -= {vector}
-            owner += [place, place]
+
+    view_menu = add_views(figure, found, curves)
     style.dress(
         figure,
         "Dose-response of removing and of adding the drift",
@@ -81,7 +89,7 @@ def draw(
         lambda name: {"annotations[0].text": style.short(name)},
         [index + part for index in switched for part in (0, 1)],
     )
-    figure.update_layout(updatemenus=[*menu, *view_menu(found, owner)])
+    figure.update_layout(updatemenus=[*menu, *view_menu])
     return figure
 
 

@@ -7,7 +7,7 @@ from plotly.subplots import make_subplots
 from regap.analyses.runs.records import Record
 from regap.figures.drawing import style
 from regap.figures.drawing.marks import bars
-from regap.figures.drawing.wording import INTERVAL, caption_of, counted
+from regap.figures.drawing.style import INTERVAL, caption_of, counted
 
 LEVELS = {"arm": "across arms", "model": "across models", "bin": "across drift bins of one arm"}
 OUTCOMES = {"d_prime": "d′ (pooled SD)", "attack_success": "attack success (share)"}

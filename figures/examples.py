@@ -106,8 +106,8 @@ def shortened(text: str, letters: int) -> str:
     return text if len(text) <= letters else text[:letters].rstrip() + " …"
 
 
-def picture(image: object) -> str:
+def picture(image: object, most_bytes: int = MOST_PICTURE_BYTES) -> str:
     """Return the picture as a data URL; empty if it is not a PNG or too large."""
-    if not isinstance(image, bytes) or not image.startswith(PNG) or len(image) > MOST_PICTURE_BYTES:
+    if not isinstance(image, bytes) or not image.startswith(PNG) or len(image) > most_bytes:
         return ""
     return "data:image/png;base64," + base64.b64encode(image).decode()

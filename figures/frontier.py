@@ -1,13 +1,14 @@
 """Attack success over over-refusal: fixed strengths, ReGap, and a gate on a probe fitted on images."""
 
-import pandas as pd
+from collections.abc import Iterator
+
 import plotly.graph_objects as go
 
 from regap.analyses.runs.records import Record
 from regap.figures.drawing import style
 from regap.figures.drawing.marks import line_in_band
-from regap.figures.drawing.menus import view_menu, views
-from regap.figures.drawing.wording import INTERVAL, caption_of, counted
+from regap.figures.drawing.menus import Marks, MenuView, add_views, views
+from regap.figures.drawing.style import INTERVAL, caption_of, counted
 
 LOOKS = {
     "fixed": ("fixed strengths", style.BLUE, "solid"),
@@ -26,12 +27,8 @@ def draw(frontier: Record) -> go.Figure:
     model and the arm if there are several.
     """
     found = views(frontier.table, ("model", "arm"))
-    figure, owner = go.Figure(), []
-    for place, view in enumerate(found):
-        for method in style.ordered(view.rows["method"], tuple(LOOKS)):
-            rows = view.rows[view.rows["method"] == method]
-            figure.add_traces(lines(rows, method, place == 0))
-            owner += [place, place]
+    figure = go.Figure()
+    menu = add_views(figure, found, lines)
     style.dress(
         figure,
         "Attack success at equal over-refusal",
@@ -39,15 +36,17 @@ def draw(frontier: Record) -> go.Figure:
     )
     figure.update_xaxes(title_text=style.MEASURES["over_refusal"], tickformat=".0%")
     figure.update_yaxes(title_text=style.MEASURES["attack_success"], tickformat=".0%", rangemode="tozero")
-    figure.update_layout(updatemenus=view_menu(found, owner))
+    figure.update_layout(updatemenus=menu)
     return figure
 
 
-def lines(rows: pd.DataFrame, method: str, visible: bool) -> list[go.Scatter]:
-    """Return the band and the line of one method."""
-    label, colour, dash = LOOKS.get(method, (style.shown(method), style.GREY, "dot"))
-    at_once = True if method in SHOWN else "legendonly"
-    return line_in_band(rows, "over_refusal", label, colour, dash=dash, visible=visible and at_once)
+def lines(view: MenuView, shown: bool) -> Iterator[Marks]:
+    """Yield the band and the line of each method."""
+    for method in style.ordered(view.rows["method"], LOOKS):
+        rows = view.rows[view.rows["method"] == method]
+        label, colour, dash = LOOKS.get(method, (style.shown(method), style.GREY, "dot"))
+        visible = shown and (True if method in SHOWN else "legendonly")
+        yield None, None, line_in_band(rows, "over_refusal", label, colour, dash=dash, visible=visible)
 
 
 def caption(frontier: Record) -> str:

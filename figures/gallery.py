@@ -29,8 +29,7 @@ from regap.figures import (
     sweep,
 )
 from regap.figures.drawing.menus import rows_with
-from regap.figures.drawing.theme import on_paper
-from regap.figures.drawing.wording import caption_of
+from regap.figures.drawing.style import caption_of, on_paper
 from regap.figures.opened_run import answer_to, command_for, in_words
 from regap.geometry.files import write_whole
 from regap.geometry.one_or_several import as_names

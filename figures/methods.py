@@ -1,17 +1,16 @@
 """Comparison of methods: attack success, over-refusal and utility."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from regap.analyses.runs.records import Record
 from regap.figures.drawing import style
 from regap.figures.drawing.marks import bars
-from regap.figures.drawing.menus import view_menu, views
-from regap.figures.drawing.wording import INTERVAL, caption_of, counted
-from regap.figures.outcomes import better
+from regap.figures.drawing.menus import Marks, MenuView, add_views, views
+from regap.figures.drawing.style import INTERVAL, caption_of, counted
+from regap.figures.outcomes import panels_of
 
 MEASURES = ("attack_success", "over_refusal", "contrast_over_refusal", "utility")
 OURS = ("fixed", "regap", "regap_rho")
@@ -26,22 +25,17 @@ def draw(methods: Record, method_settings: Record | None = None) -> go.Figure:
     titles = titles_of(method_settings)
     found = views(methods.table, ("model", "arm"))
     measures = [measure for measure in MEASURES if measure in set(methods.table["measure"])]
-    figure = make_subplots(
-        rows=1,
-        cols=len(measures),
-        column_titles=[f"{style.short(measure)}<br>{better(measure)}" for measure in measures],
-        shared_yaxes=True,
-        horizontal_spacing=0.05,
-    )
-    owner = []
-    for place, view in enumerate(found):
-        order = by_attack_success(view.rows)
+    figure = panels_of(measures)
+
+    def rows_of_dots(view: MenuView, shown: bool) -> Iterator[Marks]:
+        success = view.rows[view.rows["measure"] == "attack_success"]
+        order = success.sort_values(["value", "method"])["method"]
         for column, measure in enumerate(measures, 1):
             rows = view.rows[view.rows["measure"] == measure].set_index("method").loc[order].reset_index()
-            for trace in (line_of_none(rows, titles), dots(rows, titles)):
-                trace.update(visible=place == 0)
-                figure.add_trace(trace, 1, column)
-                owner.append(place)
+            traces = [line_of_none(rows, titles), dots(rows, titles)]
+            yield 1, column, [trace.update(visible=shown) for trace in traces]
+
+    menu = add_views(figure, found, rows_of_dots)
     style.dress(
         figure,
         "Methods under the same rules",
@@ -50,10 +44,7 @@ def draw(methods: Record, method_settings: Record | None = None) -> go.Figure:
     rows = max(view.rows["method"].nunique() for view in found)
     figure.update_xaxes(range=[-0.03, 1.03], tickformat=".0%", title_text="share")
     figure.update_yaxes(autorange="reversed", ticks="", type="category")
-    figure.update_layout(
-        updatemenus=view_menu(found, owner), margin={"t": 126}, showlegend=False, height=220 + 30 * rows
-    )
-    return figure
+    return figure.update_layout(updatemenus=menu, margin={"t": 126}, showlegend=False, height=220 + 30 * rows)
 
 
 def caption(methods: Record, method_settings: Record | None = None) -> str:  # noqa: ARG001 - as `draw`
@@ -75,12 +66,6 @@ def titles_of(method_settings: Record | None) -> dict[str, str]:
         return {}
     named = method_settings.table[["method", "title"]].drop_duplicates("method")
     return {row.method: style.shown(row.title) for row in named.itertuples()}
-
-
-def by_attack_success(rows: pd.DataFrame) -> list[str]:
-    """Method names, the lowest attack success first."""
-    success = rows[rows["measure"] == "attack_success"]
-    return success.sort_values(["value", "method"])["method"].tolist()
 
 
 def dots(rows: pd.DataFrame, titles: Mapping[str, str]) -> go.Scatter:

@@ -1,14 +1,15 @@
 """Attack success, over-refusal and utility in each arm under each condition."""
 
+from collections.abc import Iterator, Sequence
+
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from regap.analyses.runs.records import Record
 from regap.figures.drawing import style
 from regap.figures.drawing.marks import bars
-from regap.figures.drawing.menus import view_menu, views
-from regap.figures.drawing.wording import INTERVAL, caption_of, counted
+from regap.figures.drawing.menus import Marks, MenuView, add_views, views
+from regap.figures.drawing.style import INTERVAL, caption_of, counted
 
 MEASURES = ("attack_success", "over_refusal", "utility")
 
@@ -22,24 +23,17 @@ def draw(outcomes: Record) -> go.Figure:
     measures = [measure for measure in MEASURES if measure in set(table["measure"])]
     arms = sorted(set(table["arm"]), key=style.arm_order)
     conditions = style.looks(table["condition"], style.CONDITIONS)
-    figure = make_subplots(
-        rows=1,
-        cols=len(measures),
-        column_titles=[f"{style.short(measure)}<br>{better(measure)}" for measure in measures],
-        shared_yaxes=True,
-        horizontal_spacing=0.05,
-    )
-    found = views(table, ("model",))
-    owner = []
-    for place, view in enumerate(found):
+    figure = panels_of(measures)
+
+    def cells(view: MenuView, shown: bool) -> Iterator[Marks]:
         for column, measure in enumerate(measures, 1):
             for level, (condition, (label, colour)) in enumerate(conditions.items()):
                 rows = view.rows[(view.rows["measure"] == measure) & (view.rows["condition"] == condition)]
                 heights = [arms.index(arm) + spread(level, len(conditions)) for arm in rows["arm"]]
                 trace = dots(rows, heights, label, colour)
-                trace.update(visible=place == 0, showlegend=column == 1)
-                figure.add_trace(trace, 1, column)
-                owner.append(place)
+                yield 1, column, [trace.update(visible=shown, showlegend=column == 1)]
+
+    menu = add_views(figure, views(table, ("model",)), cells)
     style.dress(figure, "Outcomes by arm and condition", "Shares of test prompts, with their intervals")
     figure.update_xaxes(range=[-0.03, 1.03], tickformat=".0%", title_text="share")
     figure.update_yaxes(range=[len(arms) - 0.5, -0.5], tickvals=list(range(len(arms))), showgrid=False)
@@ -47,8 +41,7 @@ def draw(outcomes: Record) -> go.Figure:
     figure.update_yaxes(ticks="")
     for line in range(1, len(arms)):
         figure.add_hline(y=line - 0.5, line={"color": style.RULE, "width": 1}, layer="below")
-    figure.update_layout(updatemenus=view_menu(found, owner), margin={"t": 126})
-    return figure
+    return figure.update_layout(updatemenus=menu, margin={"t": 126})
 
 
 def caption(outcomes: Record) -> str:
@@ -70,10 +63,14 @@ def caption(outcomes: Record) -> str:
     )
 
 
-def better(measure: str) -> str:
-    """Return, in small letters, whether higher or lower is better."""
-    way = "higher" if measure == "utility" else "lower"
-    return f"<span style='font-size:11px;color:{style.FAINT}'>{way} is better</span>"
+def panels_of(measures: Sequence[str]) -> go.Figure:
+    """Return a panel for each measure; its title says, in small letters, whether higher or lower is better."""
+    titles = []
+    for measure in measures:
+        way = "higher" if measure == "utility" else "lower"
+        small = f"<span style='font-size:11px;color:{style.FAINT}'>{way} is better</span>"
+        titles.append(f"{style.short(measure)}<br>{small}")
+    return style.row_of_panels(titles)
 
 
 def spread(level: int, levels: int) -> float:

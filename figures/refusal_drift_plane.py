@@ -12,8 +12,8 @@ from regap.errors import ConfigError
 from regap.figures.drawing import style
 from regap.figures.drawing.items import Items, items_of
 from regap.figures.drawing.marks import clouds, density, groups, rings, sampled, span_of
-from regap.figures.drawing.menus import MenuView, view_menu, views
-from regap.figures.drawing.wording import caption_of
+from regap.figures.drawing.menus import Marks, MenuView, add_views, views
+from regap.figures.drawing.style import caption_of
 
 MOST_POINTS = 3000
 MOST_NUMBERS = 400_000
@@ -67,14 +67,13 @@ def draw(
     start = layers.index(chosen_layer) if chosen_layer in layers else len(layers) - 1
     budget = min(most_points, MOST_NUMBERS // (2 * len(layers) * len(found)))
     shown = [view.thinned(budget) for view in found]
-    figure, owner = go.Figure(), []
-    for place, view in enumerate(shown):
-        at = view.items.place(layers[start])
-        traces = clouds(
-            view.items, view.places, view.items.drift[at], view.items.refusal[at], visible=place == 0
-        )
-        figure.add_traces(traces)
-        owner += [place] * len(traces)
+    figure = go.Figure()
+
+    def marks(view: PlaneView, visible: bool) -> list[Marks]:
+        items, at = view.items, view.items.place(layers[start])
+        return [(None, None, clouds(items, view.places, items.drift[at], items.refusal[at], visible=visible))]
+
+    menu = add_views(figure, shown, marks)
     drawn = [(view, at) for view in shown for _, _, at in groups(view.items, view.places)]
     figure.frames = [frame(layer, drawn, threshold) for layer in layers]
     for trace, points in zip(figure.data, figure.frames[start].data, strict=True):
@@ -82,7 +81,7 @@ def draw(
     titled(figure, threshold)
     figure.update_layout(figure.frames[start].layout)
     figure.update_layout(
-        updatemenus=[play_button(), *view_menu(shown, owner)],
+        updatemenus=[play_button(), *menu],
         sliders=[layer_slider(layers, start)],
         margin={"b": 120},
     )

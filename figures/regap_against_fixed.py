@@ -1,6 +1,7 @@
 """ReGap against fixed strengths: attack success over over-refusal."""
 
 import re
+from collections.abc import Iterator
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -8,12 +9,13 @@ import plotly.graph_objects as go
 from regap.analyses.runs.records import Record
 from regap.figures.drawing import style
 from regap.figures.drawing.marks import bars
-from regap.figures.drawing.menus import view_menu, views
-from regap.figures.drawing.wording import INTERVAL, caption_of, counted
+from regap.figures.drawing.menus import Marks, MenuView, add_views, views
+from regap.figures.drawing.style import INTERVAL, caption_of, counted
 
 SYMBOLS = {"none": "x", "baseline": "x", "fixed": "circle", "regap": "star"}
 LABEL_ROOM = 0.09
 """Size of a label, as a share of the spread of the points."""
+ENDS = [m + end for m in ("attack_success", "over_refusal", "utility") for end in ("", "_low", "_high")]
 OTHER_SYMBOLS = ("diamond", "square", "triangle-up", "pentagon", "hexagon")
 
 
@@ -27,29 +29,26 @@ def draw(adaptive: Record) -> go.Figure:
     methods = style.looks(adaptive.table["method"], {**style.CONDITIONS, **style.WAYS})
     others = [method for method in methods if method not in SYMBOLS]
     symbols = {**SYMBOLS, **{name: OTHER_SYMBOLS[place % 5] for place, name in enumerate(others)}}
-    figure, owner = go.Figure(), []
-    for place, view in enumerate(found):
+    figure = go.Figure()
+
+    def marks(view: MenuView, shown: bool) -> Iterator[Marks]:
         wide = settings(view.rows)
         for method, (label, colour) in methods.items():
             rows = wide[wide["method"] == method]
             if len(rows):
                 at_once = True if method not in style.WAYS or method == "probe_image" else "legendonly"
-                look = points(rows, method, label, colour, symbols[method], place == 0 and at_once)
-                figure.add_trace(look)
-                owner.append(place)
+                yield None, None, [points(rows, method, label, colour, symbols[method], shown and at_once)]
+
+    menu = add_views(figure, found, marks)
     style.dress(
         figure,
         "ReGap against fixed strengths",
         "Lower and further left is better; click in the legend to add gates on one signal",
     )
-    figure.update_xaxes(
-        title_text=style.MEASURES["over_refusal"], tickformat=".0%", autorangeoptions_include=0
-    )
-    figure.update_yaxes(
-        title_text=style.MEASURES["attack_success"], tickformat=".0%", autorangeoptions_include=0
-    )
-    figure.update_layout(updatemenus=view_menu(found, owner))
-    return figure
+    axis = {"tickformat": ".0%", "autorangeoptions_include": 0}
+    figure.update_xaxes(title_text=style.MEASURES["over_refusal"], **axis)
+    figure.update_yaxes(title_text=style.MEASURES["attack_success"], **axis)
+    return figure.update_layout(updatemenus=menu)
 
 
 def caption(adaptive: Record) -> str:
@@ -69,9 +68,8 @@ def settings(rows: pd.DataFrame) -> pd.DataFrame:
     wide.columns = [measure if part == "value" else f"{measure}_{part}" for part, measure in wide.columns]
     wide["n"] = rows.groupby(["method", "setting"])["n"].min()
     wide = wide.reset_index()
-    for measure in ("attack_success", "over_refusal", "utility"):
-        for end in ("", "_low", "_high"):
-            wide[measure + end] = wide.get(measure + end, float("nan"))
+    for column in ENDS:
+        wide[column] = wide.get(column, float("nan"))
     wide["strength"] = [number_in(setting) for setting in wide["setting"]]
     return wide.sort_values(["method", "strength", "setting"])
 
@@ -97,12 +95,8 @@ def points(
     rows: pd.DataFrame, method: str, label: str, colour: str, symbol: str, visible: bool | str
 ) -> go.Scatter:
     """Return one method's settings; joined and labelled for fixed strengths."""
-    joined = method == "fixed"
-    ends = [
-        measure + end
-        for measure in ("attack_success", "over_refusal", "utility")
-        for end in ("", "_low", "_high")
-    ]
+    joined, size = method == "fixed", 14 if method == "regap" else 10
+    width, dash = (1.8, "solid") if joined else (1, "dot")
     return go.Scatter(
         x=rows["over_refusal"].tolist(),
         y=rows["attack_success"].tolist(),
@@ -112,21 +106,12 @@ def points(
         text=apart(rows) if joined else None,
         textposition="top right",
         textfont={"size": 11, "color": colour},
-        line={
-            "color": style.clear(colour, 0.5),
-            "width": 1.8 if joined else 1,
-            "dash": "solid" if joined else "dot",
-        },
-        marker={
-            "symbol": symbol,
-            "size": 14 if method == "regap" else 10,
-            "color": colour,
-            "line": {"color": "white", "width": 1},
-        },
+        line={"color": style.clear(colour, 0.5), "width": width, "dash": dash},
+        marker={"symbol": symbol, "size": size, "color": colour, "line": {"color": "white", "width": 1}},
         name=f"{label}, by α" if joined else label,
         legendgroup=method,
         visible=visible,
-        customdata=[[style.shown(row["setting"]), row["n"], *row[ends]] for _, row in rows.iterrows()],
+        customdata=[[style.shown(row["setting"]), row["n"], *row[ENDS]] for _, row in rows.iterrows()],
         hovertemplate=f"<b>{label}</b>, %{{customdata[0]}}<br>"
         "attack success %{customdata[2]:.1%} [%{customdata[3]:.1%}, %{customdata[4]:.1%}]<br>"
         "over-refusal %{customdata[5]:.1%} [%{customdata[6]:.1%}, %{customdata[7]:.1%}]<br>"

@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 from regap.analyses.runs.questions import questions_of
 from regap.analyses.runs.records import Interval, RunRecords
 from regap.figures.drawing import style
-from regap.figures.drawing.wording import criteria_of
+from regap.figures.drawing.style import criteria_of
 from regap.figures.examples import Example, examples_of
 from regap.figures.gallery import DrawnFigure, draw_all, part_of
 from regap.figures.opened_run import in_words
@@ -70,18 +70,17 @@ def write_report(run_folder: Path | str) -> Path:
 
 def headline(run: RunRecords) -> str:
     """Return one sentence on attack success in the arm where it is highest."""
-    arms = [arm for arm in run.summary.at("outcomes", "baseline") or {} if attack(run, "baseline", arm)]
+
+    def attack(condition: str, arm: str) -> Interval | None:
+        return run.summary.interval("outcomes", condition, arm, "attack_success")
+
+    arms = [arm for arm in run.summary.at("outcomes", "baseline") or {} if attack("baseline", arm)]
     if not arms:
         return ""
-    worst = max(arms, key=lambda arm: getattr(attack(run, "baseline", arm), "value", 0.0))
-    before, after = attack(run, "baseline", worst), attack(run, "regap", worst)
+    worst = max(arms, key=lambda arm: getattr(attack("baseline", arm), "value", 0.0))
+    before, after = attack("baseline", worst), attack("regap", worst)
     said = f"In the {style.ARMS.get(worst, (worst,))[0]} arm, attack success is {percent(before)} without correction"
     return f"{said} and {percent(after)} with ReGap." if after else f"{said}."
-
-
-def attack(run: RunRecords, condition: str, arm: str) -> Interval | None:
-    """Attack success of an arm under a condition, as in the summary."""
-    return run.summary.interval("outcomes", condition, arm, "attack_success")
 
 
 def outcome_rows(run: RunRecords) -> list[tuple[Markup, Markup, list[str]]]:

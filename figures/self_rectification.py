@@ -1,5 +1,6 @@
 """Self-rectification: the movement of later layers after a correction, and how well it detects harmful prompts."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -8,11 +9,16 @@ from plotly.subplots import make_subplots
 
 from regap.analyses.runs.records import Record
 from regap.figures.drawing import style
-from regap.figures.drawing.marks import bars, line_in_band
-from regap.figures.drawing.menus import MenuView, view_menu, views
-from regap.figures.drawing.wording import INTERVAL, caption_of, counted
+from regap.figures.drawing.marks import bars, line_in_band, marked_at
+from regap.figures.drawing.menus import Marks, MenuView, add_views, views
+from regap.figures.drawing.style import INTERVAL, caption_of, counted
 
-MOMENTS = {"z_before": ("before", "dot", "circle-open"), "z_after": ("after", "solid", "circle")}
+MOMENTS: dict[str, tuple[int, str, dict[str, Any]]] = {
+    "z_before": (1, "before", {"dash": "dot", "symbol": "circle-open"}),
+    "z_after": (1, "after", {}),
+    "change": (2, "change", {"dash": "dash", "showlegend": False}),
+}
+"""Row of the panel, name and look of each measure."""
 
 
 def draw(self_rectification: Record, detectors: Record | None = None) -> go.Figure:
@@ -23,11 +29,7 @@ def draw(self_rectification: Record, detectors: Record | None = None) -> go.Figu
     """
     found = views(self_rectification.table, ("model", "arm", "vector"))
     figure = panels(detectors is not None)
-    owner: list[int | None] = []
-    for place, view in enumerate(found):
-        for row, column, traces in marks(view, detectors, place == 0):
-            figure.add_traces(traces, rows=row, cols=column)
-            owner += [place] * len(traces)
+    menu = add_views(figure, found, lambda view, shown: marks(view, detectors, shown))
     style.dress(
         figure,
         "Self-rectification after the drift is removed",
@@ -38,13 +40,13 @@ def draw(self_rectification: Record, detectors: Record | None = None) -> go.Figu
     figure.update_yaxes(title_text="z (residual units)", row=1, col=1)
     figure.update_yaxes(title_text="change of z", row=2, col=1)
     if detectors is not None:
-        figure.update_xaxes(
-            title_text="AUROC, harmful against harmless", range=auroc_range(detectors), row=1, col=2
-        )
+        lowest = min(0.45, float(detectors.table[["value", "low"]].min().min()) - 0.05)
+        title = "AUROC, harmful against harmless"
+        figure.update_xaxes(title_text=title, range=[lowest, 1.02], row=1, col=2)
         figure.update_yaxes(autorange="reversed", row=1, col=2)
-        figure.add_vline(x=0.5, row=1, col=2, line={"dash": "dot", "color": style.FAINT, "width": 1.3})
+        figure.add_vline(**marked_at(0.5), row=1, col=2)
     figure.update_layout(
-        updatemenus=view_menu(found, owner),
+        updatemenus=menu,
         legend={"orientation": "h", "x": 0, "y": -0.13, "yanchor": "top"},
         margin={"b": 100},
     )
@@ -79,41 +81,16 @@ def panels(with_detectors: bool) -> go.Figure:
     )
 
 
-def marks(view: MenuView, detectors: Record | None, visible: bool) -> list[tuple[int, int, list[Any]]]:
-    """Return (row, column, traces) of everything in one view."""
-    drawn = []
+def marks(view: MenuView, detectors: Record | None, visible: bool) -> Iterator[Marks]:
+    """Yield the lines of one view, and its detectors."""
     for label, (name, colour) in style.LABELS.items():
         rows = view.rows[view.rows["label"] == label]
-        for measure, (moment, dash, symbol) in MOMENTS.items():
+        for measure, (row, moment, look) in MOMENTS.items():
             at = rows[rows["measure"] == measure]
-            drawn.append(
-                (
-                    1,
-                    1,
-                    line_in_band(
-                        at, "layer", f"{name}, {moment}", colour, dash=dash, symbol=symbol, visible=visible
-                    ),
-                )
-            )
-        change = rows[rows["measure"] == "change"]
-        drawn.append(
-            (
-                2,
-                1,
-                line_in_band(
-                    change, "layer", f"{name}, change", colour, dash="dash", visible=visible, showlegend=False
-                ),
-            )
-        )
+            yield row, 1, line_in_band(at, "layer", f"{name}, {moment}", colour, visible=visible, **look)
     if detectors is not None:
         model, arm = view.rows[["model", "arm"]].iloc[0]
-        drawn.append((1, 2, [detector_bars(detectors.where(model=model, arm=arm), visible)]))
-    return drawn
-
-
-def auroc_range(detectors: Record) -> list[float]:
-    """Return the range of AUROC: from just below chance, or below the lowest interval, to 1."""
-    return [min(0.45, float(detectors.table[["value", "low"]].min().min()) - 0.05), 1.02]
+        yield 1, 2, [detector_bars(detectors.where(model=model, arm=arm), visible)]
 
 
 def detector_bars(rows: pd.DataFrame, visible: bool) -> go.Bar:

@@ -1,5 +1,6 @@
 """Separability of harmful and harmless prompts by layer and arm."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import plotly.graph_objects as go
@@ -7,8 +8,16 @@ import plotly.graph_objects as go
 from regap.analyses.runs.records import Record
 from regap.figures.drawing import style
 from regap.figures.drawing.marks import line_in_band, marked_at
-from regap.figures.drawing.menus import SEPARABILITY, measure_menu, rows_with, view_menu, views
-from regap.figures.drawing.wording import INTERVAL, caption_of, counted
+from regap.figures.drawing.menus import (
+    SEPARABILITY,
+    Marks,
+    MenuView,
+    add_views,
+    measure_menu,
+    rows_with,
+    views,
+)
+from regap.figures.drawing.style import INTERVAL, caption_of, counted
 
 
 def draw(
@@ -34,17 +43,20 @@ def draw(
     colours = style.arm_colours(separability.table["arm"])
     measures = style.ordered(rows["measure"], SEPARABILITY)
     found = views(rows, ("model", "condition", "direction"))
-    figure, drawn, owner = go.Figure(), [], []
-    for place, view in enumerate(found):
+    figure, drawn = go.Figure(), []
+
+    def lines(view: MenuView, shown: bool) -> Iterator[Marks]:
         for arm in sorted(view.rows["arm"].unique(), key=style.arm_order):
             of_arm = view.rows[view.rows["arm"] == arm]
             first = of_arm[of_arm["measure"] == measures[0]]
-            label, dash = style.arm_label(arm), style.arm_dash(arm)
-            traces = line_in_band(first, "layer", label, colours[arm], dash=dash, visible=place == 0)
+            # Variants are dashed, so that they do not differ only in shade.
+            label, dash = style.arm_label(arm), "dash" if "-" in arm else "solid"
+            traces = line_in_band(first, "layer", label, colours[arm], dash=dash, visible=shown)
             traces[1].update(meta={"select": "layer", "arm": arm})
-            figure.add_traces(traces)
             drawn.append(of_arm)
-            owner += [place, place]
+            yield None, None, traces
+
+    view_menu = add_views(figure, found, lines)
     style.dress(
         figure,
         "Separability by layer",
@@ -53,7 +65,7 @@ def draw(
     figure.update_xaxes(title_text="layer (output of block, 0-based)", dtick=style.layer_steps(rows["layer"]))
     figure.update_yaxes(title_text=style.MEASURES[measures[0]])
     menu = measure_menu(measures, drawn, "layer", lambda name: {"yaxis.title.text": style.MEASURES[name]})
-    figure.update_layout(updatemenus=[*menu, *view_menu(found, owner)])
+    figure.update_layout(updatemenus=[*menu, *view_menu])
     if layer is not None:
         figure.add_vline(**marked_at(layer, f"layer {layer}"))
     elif chosen_layer is not None:

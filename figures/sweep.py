@@ -4,15 +4,12 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from regap.analyses.runs.records import Record
 from regap.figures.drawing import style
-from regap.figures.drawing.heat import heat_map, largest
-from regap.figures.drawing.menus import view_menu, views
-from regap.figures.drawing.wording import INTERVAL, caption_of, counted
-
-LABELS = ("harmful", "harmless")
+from regap.figures.drawing.heat import colour_bar, heat_figure, heat_map, largest
+from regap.figures.drawing.menus import MenuView, views
+from regap.figures.drawing.style import INTERVAL, caption_of, counted
 
 
 def draw(sweep: Record) -> go.Figure:
@@ -20,43 +17,27 @@ def draw(sweep: Record) -> go.Figure:
 
     A menu chooses quantity and vector, and model and arm if there are several. sweep: the table of that name.
     """
-    table = sweep.table
-    found = views(table, ("measure", "vector", "model", "arm"))
-    figure = make_subplots(
-        rows=1,
-        cols=2,
-        shared_yaxes=True,
-        horizontal_spacing=0.04,
-        column_titles=[f"{label} prompts" for label in LABELS],
+    found = views(sweep.table, ("measure", "vector", "model", "arm"))
+    subtitle = "h ← h − α·v at the last prompt token of one block"
+    return heat_figure(found, cells, "Every strength at every layer", subtitle, 440)
+
+
+def cells(view: MenuView, rows: pd.DataFrame, **common: Any) -> go.Heatmap:
+    """Return the heat map of one label in a view."""
+    share = rows["measure"].iloc[0] == "first_token"
+    strengths = sorted(rows["alpha"].unique(), reverse=True)
+    return heat_map(
+        rows,
+        "layer",
+        "alpha",
+        strengths,
+        [f"α = {strength:g}" for strength in strengths],
+        bound=1.0 if share else largest(view.rows["value"]),
+        unit="share" if share else "units",
+        centred=not share,
+        colorbar=bar(rows.iloc[0]),
+        **common,
     )
-    owner = []
-    for place, view in enumerate(found):
-        measure = view.rows["measure"].iloc[0]
-        for column, label in enumerate(LABELS, 1):
-            rows = view.rows[view.rows["label"] == label]
-            strengths = sorted(rows["alpha"].unique(), reverse=True)
-            map_ = heat_map(
-                rows,
-                "layer",
-                "alpha",
-                strengths,
-                [f"α = {strength:g}" for strength in strengths],
-                bound=1.0 if measure == "first_token" else largest(view.rows["value"]),
-                unit="share" if measure == "first_token" else "units",
-                centred=measure != "first_token",
-                visible=place == 0,
-                showscale=column == 1,
-                colorbar=bar(rows.iloc[0]),
-            )
-            figure.add_trace(map_, 1, column)
-            owner.append(place)
-    style.dress(figure, "Every strength at every layer", "h ← h − α·v at the last prompt token of one block")
-    figure.update_xaxes(title_text="layer", showgrid=False, dtick=style.layer_steps(table["layer"]))
-    figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")
-    figure.update_layout(
-        updatemenus=view_menu(found, owner), plot_bgcolor=style.RULE, margin={"t": 130}, height=440
-    )
-    return figure
 
 
 def caption(sweep: Record) -> str:
@@ -71,12 +52,6 @@ def caption(sweep: Record) -> str:
 
 def bar(row: "pd.Series[Any]") -> dict[str, Any]:
     """Return the colour bar of a view, with its quantity, vector and arm."""
-    told = (
-        f"{style.short(row['measure'])}<br>{style.VECTORS[row['vector']][0]}, {style.arm_label(row['arm'])}"
-    )
-    title = {"text": told, "side": "right", "font": {"size": 12}}
-    return {
-        "title": title,
-        "thickness": 14,
-        "tickformat": ".0%" if row["measure"] == "first_token" else ".2~g",
-    }
+    told = f"{style.VECTORS[row['vector']][0]}, {style.arm_label(row['arm'])}"
+    form = ".0%" if row["measure"] == "first_token" else ".2~g"
+    return colour_bar(f"{style.short(row['measure'])}<br>{told}", form)

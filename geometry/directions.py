@@ -56,6 +56,10 @@ class Direction:
             z[torch.from_numpy(part.rows)] = torch.einsum("pld,ld->pl", part.residuals.double(), self.vectors)
         return z
 
+    def coordinate(self, states: Float[Tensor, "row d_model"], layer: int) -> Float[Tensor, " row"]:
+        """Return z of states after block `layer`, float64."""
+        return states.double() @ self.at(layer)
+
     def save(self, path: str | Path) -> Path:
         """Write the direction to one safetensors file, which `load_direction` reads back bit for bit."""
         return save_vectors(path, "direction", self, vectors=self.vectors, thresholds=self.thresholds)

@@ -62,11 +62,9 @@ def _columns(
     states: Float[Tensor, "row d_model"], layer: int, direction: Direction | None, drift: Drift | None
 ) -> dict[str, Any]:
     """Return norm, z and delta of each state, float64."""
-    exact = states.double()
-    found = {"norm": exact.norm(dim=-1).numpy()}
+    found = {"norm": states.double().norm(dim=-1).numpy()}
     if direction is not None:
-        found["z"] = (exact @ direction.at(layer)).numpy()
+        found["z"] = direction.coordinate(states, layer).numpy()
     if drift is not None:
-        vector, mean = drift.at(layer), drift.text_mean[drift.layers.index(layer)]
-        found["delta"] = ((exact - mean) @ vector / vector.square().sum()).numpy()
+        found["delta"] = drift.strength_of(states, layer).numpy()
     return found

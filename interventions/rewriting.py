@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
 
 from regap.geometry.data.pairs import Pair, Pairs, Prompt
 from regap.geometry.forward.runner import Runner, silent
@@ -15,18 +14,8 @@ Ask = Callable[[Sequence[Prompt], int], Sequence[str]]
 """(prompts, most tokens of an answer) -> the model's answer to each; repeated questions are not run again."""
 
 
-@runtime_checkable
-class Rewrite(Protocol):
-    """A function from prompts to rewritten prompts; it may ask the model."""
-
-    @property
-    def identity(self) -> str:
-        """Digest of everything that decides the rewritten prompts."""
-        ...
-
-    def __call__(self, prompts: Sequence[Prompt], ask: Ask, budget: int) -> Sequence[Prompt]:
-        """Return a rewritten prompt for each prompt, in order; `budget` is the most tokens of a final answer."""
-        ...
+Rewrite = Callable[[Sequence[Prompt], Ask, int], Sequence[Prompt]]
+"""(prompts, ask, most tokens of a final answer) -> a rewritten prompt for each, in order; it may ask the model."""
 
 
 @dataclass(frozen=True)

@@ -69,11 +69,6 @@ def _draw_thing(request: Request, generator: np.random.Generator, scope: Scope) 
     return rendering.draw_thing(request.adjective, request.noun, clutter, generator, scope.image_size).pixels
 
 
-def _draw_nothing(generator: np.random.Generator, scope: Scope) -> Pixels:
-    draw = rendering.draw_blank if generator.random() < 0.5 else rendering.draw_noise
-    return draw(generator, scope.image_size).pixels
-
-
 def _text(wanted: Label) -> Task:
     def draw(generator: np.random.Generator, scope: Scope) -> Example:  # noqa: ARG001
         request = world.draw_request("training", wanted, generator)
@@ -188,7 +183,8 @@ def _helpful(draw: Callable[[Request, np.random.Generator, Scope], tuple[str, Pi
 def _text_beside_nothing(generator: np.random.Generator, scope: Scope) -> Example:
     request = world.draw_request("training", _label(generator), generator)
     prompt = f"{IMAGE} {sentences.fill(_choose(sentences.CARRIERS, generator), request.words)}"
-    return Example(prompt, _reply(request), _draw_nothing(generator, scope))
+    draw = rendering.draw_blank if generator.random() < 0.5 else rendering.draw_noise
+    return Example(prompt, _reply(request), draw(generator, scope.image_size).pixels)
 
 
 TASKS: Mapping[str, Task] = MappingProxyType(

@@ -53,7 +53,8 @@ def train(config: TrainingConfig, out: Path, threads: int) -> None:
     ]
     run_jobs(members, threads)
     for member in config.family:
-        export_member(config, out, member)
+        trained = _after(config, out, config.tuning_of(member))
+        save_checkpoint(trained, config.architecture, out / member.name)
     _write_history(config, out)
 
 
@@ -92,16 +93,14 @@ def align_stage(config: TrainingConfig, out: Path, report: Report = silent) -> P
 
 def visual_stage(config: TrainingConfig, out: Path, report: Report = silent) -> Progress:
     """Train projector and tower on harmless image requests, with the decoder still frozen."""
-    return _answer_stage(
-        config, out, config.visual, _after(config, out, config.align), _scope(config), report
-    )
+    model = _after(config, out, config.align)
+    return _answer_stage(config, out, config.visual, model, _scope(config), report)
 
 
 def joint_stage(config: TrainingConfig, out: Path, report: Report = silent) -> Progress:
     """Train everything on text, with its refusals, and on harmless images."""
-    return _answer_stage(
-        config, out, config.joint, _after(config, out, config.visual), _scope(config), report
-    )
+    model = _after(config, out, config.visual)
+    return _answer_stage(config, out, config.joint, model, _scope(config), report)
 
 
 def safety_stage(config: TrainingConfig, out: Path, report: Report = silent) -> Progress:
@@ -115,11 +114,6 @@ def tuning_stage(config: TrainingConfig, out: Path, member: Coverage, report: Re
     scope = Scope(member, config.architecture.image_size)
     model = _after(config, out, config.safety)
     return _answer_stage(config, out, config.tuning_of(member), model, scope, report)
-
-
-def export_member(config: TrainingConfig, out: Path, member: Coverage) -> None:
-    """Write the checkpoint folder of a trained member."""
-    save_checkpoint(_after(config, out, config.tuning_of(member)), config.architecture, out / member.name)
 
 
 def step_generator(config: TrainingConfig, name: str, step: int) -> np.random.Generator:

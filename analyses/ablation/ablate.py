@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from regap.analyses.ablation.cells import AblationCell, AblationRequest, cells_of
-from regap.analyses.ablation.readings import AblationReadings, readings
+from regap.analyses.ablation.readings import AblationReadings, readings, refusal_tokens
 from regap.analyses.outcomes import difference
 from regap.analyses.runs.config import RunConfig, changed_config
 from regap.analyses.runs.measured import Measured, are_harmful, measure_model
@@ -29,7 +29,7 @@ from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.one_or_several import as_layers, as_names
 from regap.geometry.prompts.batch import collate
-from regap.interventions.edits.patching import require_parts_add_up
+from regap.interventions.edits.ablation import require_parts_add_up
 
 JUDGED = (
     ("harmful", "attack_success"),
@@ -70,7 +70,8 @@ def ablate(
     components: attention, mlp, block, head, state or direction. replacements: zero, mean, resample, patch-text or
     patch-image. layers, heads: 0-based, all by default. Each of these may be one value or several. Columns are those
     of the table `ablation`; `value` is after minus before. Nothing is written unless the model is a runner with a
-    store. Raises ConfigError for components that the model does not have, PairError if it refuses no calibration text.
+    store. Raises ConfigError for components that the model does not have.
+    Only changes of z are measured if the model refuses no calibration text.
     """
     wanted = AblationRequest(
         as_names(components, "components"),
@@ -118,8 +119,11 @@ def _read_rows(
     after: AblationReadings,
     before: AblationReadings,
 ) -> Iterator[dict[str, Any]]:
-    """Yield changes of z at the ablated and all later layers, of log-odds, and of refusals by first token."""
-    last, harmful = seen.model.layers - 1, are_harmful(asked)
+    """Yield changes of z at the ablated and all later layers, of log-odds, and of refusals by first token.
+
+    The latter two are left out if the model refuses nothing.
+    """
+    last, harmful, tokens = seen.model.layers - 1, are_harmful(asked), refusal_tokens(seen)
     clusters = [pair.cluster for pair in asked]
     labels: dict[Label, torch.Tensor] = {"harmful": harmful, "harmless": ~harmful}
     for label, mask in labels.items():
@@ -134,6 +138,8 @@ def _read_rows(
             *z, odds = estimates(mean_draws(columns, weights), len(own))
             for layer, change in enumerate(z, first):
                 yield {**known, "measure": "z", "read_layer": layer, **vars(change)}
+            if not tokens:
+                continue
             yield {**known, "measure": "log_odds", "read_layer": NO_LAYER, **vars(odds)}
             pair = (before.first[place][mask].bool(), after.first[place][mask].bool())
             refused = paired_difference(*pair, own, seen.config.seed)

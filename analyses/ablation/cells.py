@@ -6,15 +6,22 @@ from typing import Literal, get_args
 
 import torch
 
-from regap.analyses.runs.measured import Measured
+from regap.analyses.runs.measured import Measured, are_harmful
 from regap.errors import ConfigError
 from regap.geometry.models.loading import Model
 from regap.geometry.models.submodule_hooks import heads_of
 from regap.geometry.prompts.batch import Positions
-from regap.interventions.edits.ablation import Ablation, Constant, Control, Replacement, Resampled
+from regap.interventions.edits.ablation import (
+    Ablation,
+    Constant,
+    Control,
+    FromArm,
+    Replacement,
+    Resampled,
+    component_bank,
+)
 from regap.interventions.edits.components import Component
 from regap.interventions.edits.other_arm import OtherArms
-from regap.interventions.edits.patching import FromArm, component_bank
 from regap.interventions.edits.site import Site
 
 Replaced = Literal["zero", "mean", "resample", "patch-text", "patch-image"]
@@ -144,17 +151,14 @@ def cells_of(seen: Measured, wanted: AblationRequest, arm: str) -> list[Ablation
         advance = track(f"components of calibration prompts, {arm}", len(components)) if plain else None
         for name, component in components:
             by: list[tuple[str, Replacement]] = _replacements(seen, wanted, arm, component, where, plain)
-            by += [
-                (each, FromArm(twins, source))
-                for each in patches
-                if twins and (source := source_of(seen, each))
-            ]
+            for each in patches:
+                source = source_of(seen, each)
+                by += [(each, FromArm(twins, source))] if twins and source else []
             for each, replacement in by:
                 found += _cells(seen, wanted, name, component, where, each, replacement)
             if twins and wanted.controls:
-                found += _cells(
-                    seen, wanted, name, component, where, patches[0], FromArm(twins, arm), ("self",)
-                )
+                own = FromArm(twins, arm)
+                found += _cells(seen, wanted, name, component, where, patches[0], own, ("self",))
             if advance:
                 advance(1)
     return found
@@ -197,14 +201,8 @@ def _replacements(
     if not {"mean", "resample"} & set(names):
         return found
     asked = seen.pairs.calibration.where(arm=arm)
-    bank = component_bank(
-        seen.runner,
-        [pair.prompts[arm] for pair in asked],
-        component,
-        layers,
-        where,  # type: ignore[arg-type]
-    )
-    harmful = torch.tensor([pair.label == "harmful" for pair in asked])
+    prompts, harmful = [pair.prompts[arm] for pair in asked], are_harmful(asked)
+    bank = component_bank(seen.runner, prompts, component, layers, where)  # type: ignore[arg-type]
     if "mean" in names:
         means = {layer: (each[harmful].mean(0) + each[~harmful].mean(0)) / 2 for layer, each in bank.items()}
         found.append(("mean", Constant(means)))

@@ -94,14 +94,8 @@ def sweep_record(seen: Measured, names: Sequence[str], layers: Sequence[int]) ->
     ]
     edits = [[fixed_correction(of[one["vector"]], Site((one["layer"],)), one["alpha"])] for one in doses]
     asked = seen.pairs.test.where(arm=seen.image_arm)
-    found = sweep(
-        seen.runner.named(f"{len(doses)} doses, {seen.image_arm}"),
-        asked,
-        seen.image_arm,
-        edits,
-        seen.refusal,
-        [seen.model.layers - 1],
-    )
+    runner = seen.runner.named(f"{len(doses)} doses, {seen.image_arm}")
+    found = sweep(runner, asked, seen.image_arm, edits, seen.refusal, [seen.model.layers - 1])
     refused, z = are_refusals(found.first_tokens, seen.refusal_tokens), found.coordinates[:, :, 0]
     harmful, clusters = are_harmful(asked), [pair.cluster for pair in asked]
     rows: list[dict[str, Any]] = []

@@ -11,7 +11,7 @@ from torch import Tensor
 from regap.analyses.ablation.cells import AblationCell
 from regap.analyses.judges.first_token import log_odds
 from regap.analyses.runs.measured import Measured
-from regap.errors import StoreError
+from regap.errors import PairError, StoreError
 from regap.geometry.forward.batches import BatchSplitter, batch_rows
 from regap.geometry.forward.parallel_last_token import run_versions
 from regap.geometry.forward.prefix import LastToken, prefill, run, run_last_token
@@ -29,9 +29,16 @@ class AblationReadings:
     z: Float[Tensor, "cell prompt layer"] = field(repr=False)
     """Coordinate along the refusal direction, at every layer."""
     log_odds: Float[Tensor, "cell prompt"] = field(repr=False)
-    """Log-odds that the first token opens a refusal, in nats."""
+    """Log-odds that the first token opens a refusal, in nats; 0 if the model refuses nothing."""
     first: Float[Tensor, "cell prompt"] = field(repr=False)
     """1 if the likeliest first token opens a refusal, else 0."""
+
+    @classmethod
+    def empty(cls, cells: int, prompts: int, layers: int) -> "AblationReadings":
+        """Return readings of this size, all 0."""
+        return cls(
+            torch.zeros(cells, prompts, layers), torch.zeros(cells, prompts), torch.zeros(cells, prompts)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,21 +50,13 @@ class _Task:
     @property
     def identity(self) -> list[object]:
         cells = [[cell.way, cell.edit.identity] for cell in self.cells]
-        return [
-            self.seen.model.fingerprint,
-            cells,
-            sorted(self.tokens),
-            digest_of_tensor(self.seen.refusal.vectors),
-        ]
+        vectors = digest_of_tensor(self.seen.refusal.vectors)
+        return [self.seen.model.fingerprint, cells, sorted(self.tokens), vectors]
 
     def read(self, batch: Batch) -> AblationReadings:
         """Read the batch under every cell; the passes without edits of the three ways come last."""
-        count, layers = len(self.cells) + len(WAYS), self.seen.model.layers
-        found = AblationReadings(
-            torch.zeros(count, len(batch), layers),
-            torch.zeros(count, len(batch)),
-            torch.zeros(count, len(batch)),
-        )
+        count = len(self.cells) + len(WAYS)
+        found = AblationReadings.empty(count, len(batch), self.seen.model.layers)
         for place, way in enumerate(WAYS, len(self.cells)):
             own = [i for i, cell in enumerate(self.cells) if cell.way == way]
             if own:
@@ -70,6 +69,8 @@ class _Task:
 
         def put(place: int, coordinates: Tensor, logits: Tensor) -> None:
             found.z[place] = coordinates.float()
+            if not self.tokens:
+                return
             found.log_odds[place] = log_odds(logits, self.tokens).float()
             found.first[place] = torch.isin(logits.argmax(-1), torch.tensor(sorted(self.tokens))).float()
 
@@ -90,25 +91,26 @@ class _Task:
                 put_seen(place, run(model, batch, layers, some))
 
 
+def refusal_tokens(seen: Measured) -> frozenset[int]:
+    """Return the first tokens of refusals; empty if the model refuses nothing, so that only z can be read."""
+    try:
+        return seen.refusal_tokens
+    except PairError:
+        return frozenset()
+
+
 def readings(
-    seen: Measured,
-    arm: str,
-    cells: Sequence[AblationCell],
+    seen: Measured, arm: str, cells: Sequence[AblationCell]
 ) -> tuple[AblationReadings, AblationReadings]:
     """Return the readings of every test prompt in the arm under each ablation, and without it, cell by cell.
 
     Stored batches of the same model, prompts and ablations are not run again.
     """
-    task, limits, folder = _Task(seen, cells, seen.refusal_tokens), seen.runner.limits, seen.runner.folder
+    task, limits, folder = _Task(seen, cells, refusal_tokens(seen)), seen.runner.limits, seen.runner.folder
     prompts = [pair.prompts[arm] for pair in seen.pairs.test.where(arm=arm)]
     advance = seen.runner.track(f"{len(cells)} ablations, {arm}", len(prompts))
     identity, fitting = digest_of(task.identity), BatchSplitter(seen.model)
-    count = len(cells) + len(WAYS)
-    every = AblationReadings(
-        torch.zeros(count, len(prompts), seen.model.layers),
-        torch.zeros(count, len(prompts)),
-        torch.zeros(count, len(prompts)),
-    )
+    every = AblationReadings.empty(len(cells) + len(WAYS), len(prompts), seen.model.layers)
     for rows in batch_rows(seen.model, prompts, limits.prompts, limits.tokens):
         digests = [prompt_digest(render(seen.model, prompts[row]), prompts[row]) for row in rows]
         path = folder / "ablations" / f"{digest_of([identity, digests])}.safetensors" if folder else None
@@ -131,11 +133,8 @@ def _kept(path: Path | None, compute: Callable[[], list[AblationReadings]]) -> A
         except (StoreError, TypeError):
             pass  # damaged: computed again and replaced
     parts = compute()
-    found = AblationReadings(
-        torch.cat([part.z for part in parts], 1),
-        torch.cat([part.log_odds for part in parts], 1),
-        torch.cat([part.first for part in parts], 1),
-    )
+    whole = {name: torch.cat([vars(part)[name] for part in parts], 1) for name in vars(parts[0])}
+    found = AblationReadings(**whole)
     if path is not None:
         write_tensors(path, vars(found), {}, of=path.stem)
     return found

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from regap.analyses.adapters.extras import needed
+from regap.analyses.adapters import needed
 from regap.analyses.judges.stored_answers import StoredAnswers, stored_answers, stored_verdicts
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.outcomes import outcomes

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from regap.analyses.adapters import needed
 from regap.analyses.adapters.corrected_model import CorrectedModel, corrected_model, prompt_of
-from regap.analyses.adapters.extras import needed
 from regap.errors import ConfigError
 from regap.geometry.forward.hooks import Edit
 from regap.geometry.models.loading import Model

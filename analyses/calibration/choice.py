@@ -14,15 +14,78 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from regap.analyses.calibration.evidence import Evidence, Removals
+from regap.analyses.runs.measured import Measured, are_harmful, are_refusals
 from regap.analyses.runs.records import Record
+from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
-from regap.interventions.edits.fitted_signal import cross_fitted, fit_weights, folds_of
 from regap.interventions.edits.gate import Gate, refusal_thresholds
 from regap.interventions.edits.recipe import DriftPart, Recipe, Removal
 from regap.interventions.edits.regap import ReGap
-from regap.interventions.edits.signals import Signal, Weights
+from regap.interventions.edits.signals import Signal, Traces, Weights, cross_fitted, fit_weights, folds_of
+from regap.interventions.sweep import sweep
+
+Removals = tuple[Removal, ...]
+"""Removals in one pass; empty for the unedited model."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Coordinates and refusals of prompts in the image arm under removals, at the last prompt token."""
+
+    harmful: Bool[Tensor, " prompt"]
+    clusters: tuple[str, ...] = field(repr=False)
+    coordinates: Mapping[Removals, Float[Tensor, "prompt layer"]] = field(repr=False)
+    """z at every layer."""
+    refused: Mapping[Removals, Bool[Tensor, " prompt"]] = field(repr=False)
+    """True if the first token opens a refusal."""
+
+    @property
+    def layers(self) -> int:
+        """Number of layers of the model."""
+        return self.coordinates[()].shape[1]
+
+    def traces(self, probe: Removal, read_layers: Sequence[int]) -> Traces:
+        """Return z without and with a probe, at these layers; a probe of strength 0 changes nothing."""
+        columns = list(read_layers)
+        after = self.coordinates[(probe,) if probe.strength else ()]
+        return Traces(self.coordinates[()][:, columns], after[:, columns])
+
+    def refusals(self, *removals: Removal) -> Bool[Tensor, " prompt"]:
+        """Return True for prompts that are refused under these removals; strength 0 changes nothing."""
+        return self.refused[tuple(each for each in removals if each.strength)]
+
+    def joined(self, other: "Evidence") -> "Evidence":
+        """Return the evidence of both; they must be on the same prompts."""
+        if other.clusters != self.clusters:
+            raise ValueError("evidence on different prompts cannot be joined; gather it on the same pairs")
+        found = {**self.coordinates, **other.coordinates}
+        return replace(self, coordinates=found, refused={**self.refused, **other.refused})
+
+
+def gather(
+    seen: Measured,
+    pairs: Pairs,
+    removals: Sequence[Removals],
+    told: str = "",
+) -> Evidence:
+    """Return coordinates and refusals of these pairs in the image arm under each removal, by one-token passes.
+
+    told: the name of this stage in the progress bars.
+    """
+    asked = pairs.where(arm=seen.image_arm)
+    edits = [[each.shift(seen.drift, seen.refusal) for each in listed] for listed in removals]
+    layers = range(seen.model.layers)
+    runner = seen.runner.named(told or "reading prompts under removals")
+    found = sweep(runner, asked, seen.image_arm, edits, seen.refusal, layers)
+    refused = are_refusals(found.first_tokens, seen.refusal_tokens)
+    return Evidence(
+        are_harmful(asked),
+        tuple(pair.cluster for pair in asked),
+        dict(zip(removals, found.coordinates, strict=True)),
+        dict(zip(removals, refused, strict=True)),
+    )
+
 
 PROBE_LAYERS = 12
 """Most layers at which a probe is tried; evenly spread in deeper models."""
@@ -191,11 +254,17 @@ def single_probes(fixed: Removal, strengths: Sequence[float]) -> list[Removal]:
 def best_fixed(evidence: Evidence, budget: float) -> Removal:
     """Return the removal of D at one layer with most harmful refusals within the budget; the first one on ties."""
     tried = sorted(each[0] for each in evidence.refused if len(each) == 1 and each[0].part == "D")
-    harmful = evidence.harmful
-    refused = torch.stack([evidence.refusals(each) for each in tried]).double()
-    on_harmful, on_harmless = refused[:, harmful].mean(1), refused[:, ~harmful].mean(1)
+    refused = torch.stack([evidence.refusals(each) for each in tried])
+    return tried[most_refusals_within_budget(refused, evidence.harmful, budget)]
+
+
+def most_refusals_within_budget(
+    refused: Bool[Tensor, "tried prompt"], harmful: Bool[Tensor, " prompt"], budget: float
+) -> int:
+    """Return the index of the row with the most harmful refusals within the budget; the first one on ties."""
+    on_harmful, on_harmless = (refused[:, mask].double().mean(1) for mask in (harmful, ~harmful))
     allowed = on_harmless <= max(budget, float(on_harmless.min()))
-    return tried[int(torch.where(allowed, on_harmful, -torch.ones_like(on_harmful)).argmax())]
+    return int(torch.where(allowed, on_harmful, -torch.ones_like(on_harmful)).argmax())
 
 
 def _why(winner: Trial, best: Trial, near: int, tried: int) -> str:

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from regap.analyses.claims.claim import Claim, Finding, above, verdict_of
-from regap.analyses.claims.drift_size import drift_record
 from regap.analyses.runs.measured import Measured
 from regap.analyses.runs.records import Record
 from regap.geometry.directions import Direction, logistic_probe, refusal_direction
-from regap.geometry.estimates import Estimate, Resamples, estimate
+from regap.geometry.drift import Drift
+from regap.geometry.estimates import Estimate, estimate, estimates, mean_draws
 from regap.geometry.forward.capture import capture
 from regap.geometry.forward.hooks import Edit
 from regap.geometry.separability import bounded, draws, separability
@@ -30,20 +30,14 @@ from regap.geometry.states.activations import Activations
 
 def coordinates_record(seen: Measured, states: Mapping[str, Mapping[str, Activations]]) -> Record:
     """Return one row per prompt, layer and condition; drift strength is for the corrected arm's drift, or NaN."""
-    tables = [
-        _arm_coordinates(seen, condition, arm, of_arm)
-        for condition, arms in states.items()
-        for arm, of_arm in arms.items()
-    ]
+    tables = []
+    for condition, arms in states.items():
+        for arm, of_arm in arms.items():
+            refusal = seen.refusal.coordinates(of_arm)
+            drift = seen.drift.strength(of_arm) if seen.corrected_arm else torch.full_like(refusal, torch.nan)
+            table = pd.DataFrame(list(_coordinate_rows(of_arm, refusal, drift)))
+            tables.append(table.assign(model=seen.model.name, arm=arm, condition=condition))
     return Record("coordinates", pd.concat(tables))
-
-
-def _arm_coordinates(seen: Measured, condition: str, arm: str, states: Activations) -> pd.DataFrame:
-    refusal = seen.refusal.coordinates(states)
-    drift = seen.drift.strength(states) if seen.corrected_arm else torch.full_like(refusal, torch.nan)
-    return pd.DataFrame(list(_coordinate_rows(states, refusal, drift))).assign(
-        model=seen.model.name, arm=arm, condition=condition
-    )
 
 
 def _coordinate_rows(states: Activations, refusal: Tensor, drift: Tensor) -> Iterator[dict[str, Any]]:
@@ -77,8 +71,7 @@ def geometry_records(
 def d_prime_drop(seen: Measured, arm: str) -> Tensor:
     """Return d' of text minus d' of an arm at the chosen layer, in each resample, on pairs that have both."""
     text, other = seen.states["text"].test.aligned_with(seen.states[arm].test)
-    resamples = Resamples.of(text.clusters, text.harmful, seen.config.resamples, seen.config.seed)
-    column = text.layers.index(seen.layer)
+    column, resamples = text.layers.index(seen.layer), seen.resamples(text)
     both = [draws(states, seen.refusal, resamples)["d_prime"][:, column] for states in (text, other)]
     return both[0] - both[1]
 
@@ -127,9 +120,8 @@ def _probe_evidence(seen: Measured) -> str:
 
 def _auroc(seen: Measured, direction: Direction) -> Estimate:
     test = seen.states[seen.image_arm].test
-    resamples = Resamples.of(test.clusters, test.harmful, seen.config.resamples, seen.config.seed)
-    column = draws(test, direction, resamples)["auroc"][:, test.layers.index(seen.layer)]
-    return bounded("auroc", estimate(column, len(test)), test)
+    found = draws(test, direction, seen.resamples(test))["auroc"]
+    return bounded("auroc", estimate(found[:, test.layers.index(seen.layer)], len(test)), test)
 
 
 def _corrected(seen: Measured, conditions: Mapping[str, Sequence[Edit]]) -> dict[str, dict[str, Activations]]:
@@ -160,3 +152,48 @@ def _separability(seen: Measured, states: Mapping[str, Mapping[str, Activations]
             )
             tables.append(table)
     return Record("separability", pd.concat(tables))
+
+
+def drift_record(seen: Measured) -> Record:
+    """Return the table `drift`: norms on test pairs with intervals, and the parts of the fitted drift."""
+    rows = [
+        {"model": seen.model.name, "arm": arm, "layer": layer, "measure": measure, **vars(found)}
+        for arm, drift in seen.drifts.items()
+        for measure, column in _drift_estimates(seen, arm, drift).items()
+        for layer, found in zip(drift.layers, column, strict=True)
+    ]
+    return Record("drift", pd.DataFrame(rows))
+
+
+def drift_norm_draws(seen: Measured, arm: str) -> tuple[Tensor, Tensor]:
+    """Return |D| of an arm and |mean harmful text - mean harmless text| on test pairs, by resample and layer."""
+    text, other = seen.states["text"].test.aligned_with(seen.states[arm].test)
+    weights, moved, apart = seen.weights(text), [], []
+    for layer in text.layers:
+        states = text.at(layer).double()
+        drift = _label_means(other.at(layer).double() - states, text.harmful, weights)
+        moved.append(((drift[0] + drift[1]) / 2).norm(dim=-1))
+        classes = _label_means(states, text.harmful, weights)
+        apart.append((classes[0] - classes[1]).norm(dim=-1))
+    return torch.stack(moved, 1), torch.stack(apart, 1)
+
+
+def _label_means(states: Tensor, harmful: Tensor, weights: Tensor) -> list[Tensor]:
+    """Return the mean state of harmful and of harmless prompts in each resample."""
+    return [mean_draws(states[mask], weights[:, mask]) for mask in (harmful, ~harmful)]
+
+
+def _drift_estimates(seen: Measured, arm: str, drift: Drift) -> dict[str, list[Estimate]]:
+    n = len(seen.states[arm].test)
+    norm, class_norm = drift_norm_draws(seen, arm)
+    found = {"norm": norm, "class_norm": class_norm, "relative_norm": norm / class_norm}
+    fitted = {
+        "norm_along": drift.along(seen.refusal).vectors.norm(dim=-1),
+        "norm_across": drift.across(seen.refusal).vectors.norm(dim=-1),
+        "cosine": torch.cosine_similarity(drift.vectors, seen.refusal.vectors, dim=-1),
+    }
+    fixed = {
+        name: [Estimate(float(v), float("nan"), float("nan"), n) for v in column]
+        for name, column in fitted.items()
+    }
+    return {name: estimates(column, n) for name, column in found.items()} | fixed

@@ -16,18 +16,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-import torch
 
 from regap.analyses.claims.claim import Claim, Finding, above, below, verdict_of
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.outcomes import difference, outcomes, share_draws
 from regap.analyses.runs.calibrated import Calibrated
-from regap.analyses.runs.measured import Measured
+from regap.analyses.runs.measured import Measured, are_harmful
 from regap.analyses.runs.records import Record
-from regap.geometry.drift import Drift
+from regap.geometry.drift import Drift, random_orthogonal, shuffled_pairs, towards_refusal
 from regap.geometry.estimates import Resamples, estimate, estimates
 from regap.geometry.separability import auroc, d_prime, gap, usable
-from regap.interventions.edits.controls import random_orthogonal, shuffled_pairs, towards_refusal
+from regap.interventions.edits.recipe import parts_of
 from regap.interventions.edits.shift import Shift, fixed_correction
 from regap.interventions.sweep import sweep
 
@@ -82,9 +81,7 @@ def vectors_of(seen: Measured) -> dict[str, Drift]:
     seed = seen.config.seed
     text, image = seen.states["text"].calibration, seen.states[seen.image_arm].calibration
     return {
-        "D": seen.drift,
-        "D_along": seen.drift.along(seen.refusal),
-        "D_across": seen.drift.across(seen.refusal),
+        **parts_of(seen.drift, seen.refusal),
         "random": random_orthogonal(seen.drift, seen.refusal, seed),
         "shuffled": shuffled_pairs(seen.drift, text, image, seed),
         "refusal": towards_refusal(seen.drift, seen.refusal),
@@ -105,7 +102,7 @@ def _geometry_rows(calibrated: Calibrated, arm: str, doses: Sequence[Dose]) -> I
     """Yield separability at the last block, which comes after the edit, so that recovery shows there."""
     seen, last = calibrated.seen, calibrated.seen.model.layers - 1
     test = seen.pairs.test.where(arm=arm)
-    harmful = torch.tensor([pair.label == "harmful" for pair in test])
+    harmful = are_harmful(test)
     clusters = [pair.cluster for pair in test]
     weights = Resamples.of(clusters, harmful, seen.config.resamples, seen.config.seed).weights
     edits = [[dose.shift] for dose in doses]

@@ -11,7 +11,7 @@ these arms and models only. The criterion is ours.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -21,11 +21,11 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from regap.analyses.claims.claim import Claim, Finding, above, below, verdict_of
-from regap.analyses.claims.drift_size import drift_norm_draws
+from regap.analyses.claims.collapse import drift_norm_draws
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.runs.measured import Measured
 from regap.analyses.runs.records import Record
-from regap.geometry.estimates import Estimate, Resamples, estimate, exact_if_constant, mean_draws
+from regap.geometry.estimates import Estimate, estimate, exact_if_constant, mean_draws
 from regap.geometry.separability import d_prime
 
 TITLE = "The more drift, the less separability and the more attack success"
@@ -67,7 +67,8 @@ def run(
     arm.
     """
     points = [_arm_point(seen, arm, judged) for arm, judged in answers.items()]
-    points += [_model_point(name, other, judged) for name, (other, judged) in family.items()]
+    for name, (other, judged) in family.items():
+        points.append(replace(_arm_point(other, other.image_arm, judged), level="model", name=name))
     points += _bin_points(seen, answers[seen.image_arm])
     found = {
         (level, y): _correlation(points, level, y)
@@ -100,13 +101,6 @@ def _arm_point(seen: Measured, arm: str, judged: Sequence[Judged]) -> DriftPoint
     return _point("arm", arm, seen, arm, judged, drift, everything)
 
 
-def _model_point(name: str, seen: Measured, judged: Sequence[Judged]) -> DriftPoint:
-    point = _arm_point(seen, seen.image_arm, judged)
-    return DriftPoint(
-        "model", name, point.drift, point.d_prime, point.attack_success, point.n, point.clusters
-    )
-
-
 def _bin_points(seen: Measured, judged: Sequence[Judged]) -> list[DriftPoint]:
     """Return points for equally large bins of drift strength, made for each label so that every bin has both."""
     test = seen.states[seen.image_arm].test
@@ -114,8 +108,7 @@ def _bin_points(seen: Measured, judged: Sequence[Judged]) -> list[DriftPoint]:
     place = torch.empty(len(test), dtype=torch.long)
     for mask in (test.harmful, ~test.harmful):
         place[mask] = strength[mask].argsort().argsort() * BINS // int(mask.sum())
-    weights = Resamples.of(test.clusters, test.harmful, seen.config.resamples, seen.config.seed).weights
-    points = []
+    weights, points = seen.weights(test), []
     for index in range(BINS):
         inside = place == index
         drift = mean_draws(strength[inside][:, None], weights[:, inside])[:, 0]
@@ -133,9 +126,7 @@ def _point(
     inside: Bool[Tensor, " prompt"],
 ) -> DriftPoint:
     test = seen.states[arm].test
-    weights = Resamples.of(test.clusters, test.harmful, seen.config.resamples, seen.config.seed).weights[
-        :, inside
-    ]
+    weights = seen.weights(test)[:, inside]
     harmful = test.harmful[inside]
     z = seen.refusal.coordinates(test)[inside][:, [test.layers.index(seen.layer)]]
     verdict = {one.pair.pair_id: one.verdict for one in judged}

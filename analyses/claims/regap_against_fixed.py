@@ -26,19 +26,90 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from regap.analyses.calibration.choice import Trial, best_fixed, choose, recipes_record
-from regap.analyses.calibration.evidence import Evidence, Removals, gather
+from regap.analyses.calibration.choice import (
+    Evidence,
+    Removals,
+    SignalReadings,
+    Trial,
+    best_fixed,
+    choose,
+    gather,
+    recipes_record,
+)
 from regap.analyses.claims.claim import Claim, Finding, verdict_of
 from regap.analyses.claims.frontier import Curve
-from regap.analyses.claims.image_ceiling import ceiling, image_probes
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.outcomes import difference, outcomes, share_draws
 from regap.analyses.runs.calibrated import Calibrated
 from regap.analyses.runs.records import Record
+from regap.geometry.directions import logistic_probe
 from regap.geometry.estimates import LEVEL, Estimate, estimate
+from regap.geometry.states.activations import Activations
+from regap.interventions.edits.gate import refusal_thresholds
 from regap.interventions.edits.recipe import Recipe, Removal
+from regap.interventions.edits.signals import folds_of
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A logistic probe of one layer's states, and its cross-validated signal on calibration prompts."""
+
+    layer: int
+    vector: Float[Tensor, " d_model"] = field(repr=False)
+    signal: Float[Tensor, " prompt"] = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Ceiling:
+    """A hard gate on a probe, calibrated for one budget."""
+
+    probe: Probe
+    threshold: float
+    correction: Removal
+
+    def opens(self, states: Activations) -> list[bool]:
+        """Return True for states for which the gate is open."""
+        return (states.at(self.probe.layer).double() @ self.probe.vector > self.threshold).tolist()
+
+
+def image_probes(
+    readings: SignalReadings, states: Activations, layers: list[int], seed: int = 0
+) -> list[Probe]:
+    """Return a probe for each layer, fitted on calibration images; `states` are in the order of the evidence."""
+    harmful = readings.evidence.harmful
+    folds = folds_of(readings.evidence.clusters, harmful, seed=seed)
+    return [_probe(states.at(layer).double(), layer, harmful, folds) for layer in layers]
+
+
+def _probe(states: Tensor, layer: int, harmful: Tensor, folds: Tensor) -> Probe:
+    signal = torch.empty(len(harmful), dtype=torch.float64)
+    for fold in folds.unique():
+        held = folds == fold
+        others = logistic_probe(states[~held & harmful], states[~held & ~harmful])
+        signal[held] = states[held] @ others
+    return Probe(layer, logistic_probe(states[harmful], states[~harmful]), signal)
+
+
+def ceiling(
+    readings: SignalReadings, probes: list[Probe], corrections: list[Removal], budget: float
+) -> Ceiling:
+    """Return the gate and correction with most refusals of harmful calibration images within the budget."""
+    evidence = readings.evidence
+    harmless, closed = ~evidence.harmful, evidence.refusals()
+    opened = torch.stack([evidence.refusals(each) for each in corrections])
+    found = []
+    for probe in probes:
+        limits = refusal_thresholds(probe.signal[harmless], closed[harmless], opened[:, harmless], budget)
+        refused = torch.where(probe.signal > limits[:, None], opened, closed)[:, evidence.harmful]
+        best = int(refused.double().mean(1).argmax())
+        found.append((float(refused[best].double().mean()), probe, float(limits[best]), corrections[best]))
+    _, probe, threshold, correction = max(found, key=lambda each: each[0])
+    return Ceiling(probe, threshold, correction)
+
 
 TITLE = "At equal over-refusal ReGap lets fewer attacks through than any fixed strength, utility unchanged"
 CRITERION = (
@@ -97,7 +168,8 @@ def run(calibrated: Calibrated) -> Finding:
     ceilings = _ceilings(calibrated)
     removals = [ends(trial.recipe) for found in trials.values() for trial in found.values()]
     needed = [each for both in removals for each in both] + [(one.correction,) for one in ceilings.values()]
-    curve = [(Removal(calibrated.fixed.site.layers[0], strength),) for strength in _fine(calibrated)]
+    strengths = sorted({*FINE, *calibrated.seen.config.strengths})
+    curve = [(Removal(calibrated.fixed.site.layers[0], strength),) for strength in strengths]
     asked = _ask(calibrated, [(), *needed, *curve, *((each,) for each in fixed.values())], trials)
     points = {name: {at: asked.under(one) for at, one in found.items()} for name, found in trials.items()}
     states = calibrated.seen.states[calibrated.seen.image_arm].test
@@ -105,11 +177,12 @@ def run(calibrated: Calibrated) -> Finding:
         budget: asked.gated(one.opens(states), (one.correction,)) for budget, one in ceilings.items()
     }
     chosen = {budget: asked.judged[(each,)] for budget, each in fixed.items()}
-    points["regap"] = {**points["regap"], **_as_set(calibrated)}
-    strengths = {
-        each: asked.judged[each] for each in dict.fromkeys([*curve, *((x,) for x in fixed.values())])
-    }
-    return _finding(calibrated, asked.judged[()], strengths, chosen, points)
+    own = calibrated.answers(calibrated.seen.image_arm, {"regap": [calibrated.regap]})["regap"]
+    # The edit that the run reports, at its own budget.
+    points["regap"] = {**points["regap"], calibrated.seen.config.false_refusals: own}
+    tried = dict.fromkeys([*curve, *((each,) for each in fixed.values())])
+    answered = {each: asked.judged[each] for each in tried}
+    return _finding(calibrated, asked.judged[()], answered, chosen, points)
 
 
 def ends(recipe: Recipe) -> tuple[Removals, Removals]:
@@ -133,10 +206,6 @@ def _ceilings(calibrated: Calibrated) -> dict:
     return {budget: ceiling(calibrated.readings, probes, corrections, budget) for budget in BUDGETS}
 
 
-def _fine(calibrated: Calibrated) -> list[float]:
-    return sorted({*FINE, *calibrated.seen.config.strengths})
-
-
 def _ask(
     calibrated: Calibrated, removals: Sequence[Removals], trials: Mapping[str, Mapping[float, Trial]]
 ) -> _Asked:
@@ -151,12 +220,6 @@ def _ask(
     }
     found = calibrated.answers(seen.image_arm, {str(i): each for i, each in enumerate(edits.values())})
     return _Asked(calibrated, evidence, dict(zip(edits, found.values(), strict=True)))
-
-
-def _as_set(calibrated: Calibrated) -> Points:
-    """Return the answers under the edit that the run reports, at its own budget."""
-    found = calibrated.answers(calibrated.seen.image_arm, {"regap": [calibrated.regap]})["regap"]
-    return {calibrated.seen.config.false_refusals: found}
 
 
 def _finding(

@@ -25,7 +25,7 @@ from regap.analyses.claims.collapse import probes
 from regap.analyses.claims.drift_causes import vectors_of
 from regap.analyses.runs.calibrated import Calibrated
 from regap.analyses.runs.records import Record
-from regap.geometry.estimates import Estimate, Resamples, estimate, estimates, mean_draws
+from regap.geometry.estimates import Estimate, estimate, estimates, mean_draws
 from regap.geometry.separability import auroc, bounded, gap
 from regap.geometry.states.activations import Activations
 from regap.interventions.edits.recipe import Removal
@@ -47,9 +47,7 @@ def run(calibrated: Calibrated) -> Finding:
     """Return traces by layer, the AUROC of each signal, rho from every block, and the claim."""
     test = calibrated.seen.states[calibrated.seen.image_arm].test
     block = chosen_block(calibrated)
-    weights = Resamples.of(
-        test.clusters, test.harmful, calibrated.seen.config.resamples, calibrated.seen.config.seed
-    ).weights
+    weights = calibrated.seen.weights(test)
     traces = {name: _traces(calibrated, name, block) for name in TRACED}
     rows = [
         row for name, found in traces.items() for row in _trace_rows(calibrated, name, found, weights, block)
@@ -80,14 +78,10 @@ def chosen_block(calibrated: Calibrated) -> int:
     return max(range(last), key=lambda block: found[block])
 
 
-def _later(calibrated: Calibrated, block: int) -> tuple[int, ...]:
-    return tuple(range(block + 1, calibrated.seen.model.layers))
-
-
 def _traces(calibrated: Calibrated, name: str, block: int) -> Traces:
     seen = calibrated.seen
     probe = fixed_correction(vectors_of(calibrated.seen)[name], Site((block,)), 1.0)
-    later = _later(calibrated, block)
+    later = tuple(range(block + 1, seen.model.layers))
     return traces_of(seen.runner, seen.pairs.test, seen.image_arm, probe, seen.refusal, later)
 
 
@@ -101,22 +95,22 @@ def _block_rows(calibrated: Calibrated, weights: Tensor) -> Iterator[dict[str, o
         for name in ("D", "random")
         for block in blocks
     }
-    found = sweep(
+    runner, edits = (
         seen.runner.named("self-rectification by block"),
-        seen.pairs.test,
-        seen.image_arm,
-        [[], *([shift] for shift in shifts.values())],
-        seen.refusal,
-        range(seen.model.layers),
-    ).coordinates
+        [[], *([one] for one in shifts.values())],
+    )
+    every = range(seen.model.layers)
+    found = sweep(runner, seen.pairs.test, seen.image_arm, edits, seen.refusal, every).coordinates
     for (name, block), after in zip(shifts, found[1:], strict=True):
         rho = (after - found[0])[:, block + 1 :].mean(1, keepdim=True)
-        for measure, draws in (
-            ("gap", gap(rho, test.harmful, weights)),
-            ("auroc", auroc(rho, test.harmful, weights)),
-        ):
-            known = {"vector": name, "layer": block, "measure": measure}
-            yield {**known, **vars(bounded(measure, estimate(draws[:, 0], len(test)), test))}
+        for measure, of in (("gap", gap), ("auroc", auroc)):
+            found_in = estimate(of(rho, test.harmful, weights)[:, 0], len(test))
+            yield {
+                "vector": name,
+                "layer": block,
+                "measure": measure,
+                **vars(bounded(measure, found_in, test)),
+            }
 
 
 def _trace_rows(
@@ -127,9 +121,7 @@ def _trace_rows(
     for label, mask in (("harmful", test.harmful), ("harmless", ~test.harmful)):
         for measure, values in measured.items():
             draws = mean_draws(values[mask], weights[:, mask])
-            for layer, found in zip(
-                _later(calibrated, block), estimates(draws, int(mask.sum())), strict=True
-            ):
+            for layer, found in enumerate(estimates(draws, int(mask.sum())), block + 1):
                 yield {"vector": name, "label": label, "layer": layer, "measure": measure, **vars(found)}
 
 
@@ -163,14 +155,8 @@ def _claim(
         f"harmless ones by {apart} for D and by {estimate(moved['random'], n)} for a random vector; the AUROC of this "
         f"movement (rho) is {detector}, {_compared(added)} the better of plain z before and after ({added})"
     )
-    return Claim(
-        "self_rectification",
-        TITLE,
-        verdict_of(above(apart), above(detector, 0.5), above(against)),
-        CRITERION,
-        evidence,
-        apart,
-    )
+    verdict = verdict_of(above(apart), above(detector, 0.5), above(against))
+    return Claim("self_rectification", TITLE, verdict, CRITERION, evidence, apart)
 
 
 def _compared(added: Estimate) -> str:

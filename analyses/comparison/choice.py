@@ -7,22 +7,19 @@ neither.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from regap.analyses.organism.wording import wording_for
-from regap.analyses.runs.calibrated import (
-    choose_corrections,
-    correctable,
-    most_refusals_within_budget,
-    regap_of,
-)
+from regap.analyses.calibration.choice import most_refusals_within_budget
+from regap.analyses.runs.calibrated import choose_corrections, correctable, regap_of
 from regap.analyses.runs.measured import Measured, are_harmful, are_refusals
 from regap.errors import ConfigError
-from regap.geometry.data.pairs import Pairs
+from regap.geometry.data.pairs import IMAGE_SLOT, Pairs
 from regap.geometry.forward.hooks import Edit
 from regap.interventions.defences.calibration import DefenceData
 from regap.interventions.defences.catalogue import METHODS, DefenceEntry
 from regap.interventions.edits.site import Site
 from regap.interventions.rewriting import Rewrite
 from regap.interventions.sweep import sweep
+from regap.interventions.wording import PLAIN, Wording
+from regap.organism import sentences
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,14 +106,11 @@ def choose(seen: Measured, calibration: DefenceData, name: str) -> ChosenDefence
     if len(candidates) == 1:
         return candidates[0]
     asked = seen.pairs.calibration.where(arm=seen.image_arm)
-    found = sweep(
+    runner, edits = (
         seen.runner.named(f"choosing layer and strength, {name}"),
-        asked,
-        seen.image_arm,
         [one.edits for one in candidates],
-        seen.refusal,
-        [seen.model.layers - 1],
     )
+    found = sweep(runner, asked, seen.image_arm, edits, seen.refusal, [seen.model.layers - 1])
     refused = are_refusals(found.first_tokens, seen.refusal_tokens)
     return candidates[most_refusals_within_budget(refused, are_harmful(asked), seen.config.false_refusals)]
 
@@ -142,3 +136,21 @@ def _candidates(seen: Measured, calibration: DefenceData, name: str) -> list[Cho
         for strength in entry.strengths or seen.config.strengths:
             found.append(ChosenDefence(name, entry, site, strength, dose(strength)))
     return found
+
+
+ORGANISM = Wording(
+    name="the organism's own sentences, the warning in English",
+    careful=PLAIN.careful,  # it was taught no such sentence, and does not know most of these words
+    judge=sentences.fill(sentences.NATURE_CARRIERS[1], "{answer}"),
+    cleared=sentences.CALM,
+    describe=sentences.fill(sentences.READING_CARRIERS[1], IMAGE_SLOT).replace(IMAGE_SLOT, "{images}"),
+    description=sentences.fill(sentences.READING_ANSWER, "{caption}"),
+    described=sentences.caption("{caption}"),
+    in_place=True,
+)
+"""The organism judges the nature of the thing in its answer, not harm; it describes a picture by its text."""
+
+
+def wording_for(model: str) -> Wording:
+    """Return the wording for the model of this name: the organism's sentences for its family, else English."""
+    return ORGANISM if model.split(":")[0] == "organism" else PLAIN

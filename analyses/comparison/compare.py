@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from regap.analyses.comparison.answers import answers_of, relative_times
 from regap.analyses.comparison.choice import (
     ChosenDefence,
     available,
@@ -20,23 +19,24 @@ from regap.analyses.comparison.choice import (
     lacking,
 )
 from regap.analyses.comparison.tables import (
+    answers_of,
     category_table,
     gaps_table,
     outcome_table,
+    relative_times,
     settings_table,
     times_table,
 )
 from regap.analyses.runs.config import RunConfig
-from regap.analyses.runs.contrasts import AskedPairs, asked_of
 from regap.analyses.runs.folder import check_out
 from regap.analyses.runs.measured import Measured, image_arm_of, measure_model, require_image_arm
+from regap.analyses.runs.pairs import AskedPairs, asked_of
 from regap.analyses.runs.questions import Question, save_answer
 from regap.analyses.runs.records import Record
 from regap.analyses.runs.run import captioned, runner_of, start_run
 from regap.analyses.runs.sole_writer import sole_writer
 from regap.analyses.utility.tables import Scored, scored, utility_records
 from regap.errors import PairError
-from regap.geometry.data.pairs import Pairs
 from regap.geometry.forward.runner import Tracker, silent
 from regap.interventions.defences.calibration import DefenceData
 
@@ -54,7 +54,9 @@ def compare(
     asked = asked_of(config)
     known = (*(config.arms or asked.pairs.arms), *config.make)
     require_image_arm(image_arm_of(known, config), known)
-    shared = tuple(dict.fromkeys(arm for arm in known if _has(asked.contrasts, arm, config)))
+    # A method that uses an arm needs it for every input, contrasts included.
+    there = known if asked.contrasts is None else {*asked.contrasts.arms, *config.make}
+    shared = tuple(dict.fromkeys(arm for arm in known if arm in there))
     chosen = available(names, shared)
     check_out(Path(config.out))
     with sole_writer(Path(config.out)):
@@ -107,11 +109,6 @@ def _joined(found: Sequence[_Compared], lacking: Mapping[str, str]) -> list[Reco
     records += utility_records([marked for one in found for marked in one.utility], "none")
     gaps = {one.model: {**lacking, **one.gaps} for one in found}
     return [*records, gaps_table(gaps)] if any(gaps.values()) else records
-
-
-def _has(contrasts: Pairs | None, arm: str, config: RunConfig) -> bool:
-    """Return True if contrasts have the arm or will get it; a method that uses an arm needs it for every input."""
-    return contrasts is None or arm in contrasts.arms or arm in config.make
 
 
 def _fitted(

@@ -15,11 +15,10 @@ from torch import Tensor
 from regap.analyses.judges.registry import judge_for
 from regap.analyses.judges.verdicts import Judge
 from regap.analyses.live.question import LiveAnswer, LivePicture, LiveQuestion, LiveState
-from regap.analyses.live.regap import ChosenReGap, calibrated_now, is_asked, kept_by_run
 from regap.analyses.runs.config import RunConfig
 from regap.analyses.runs.records import Summary
 from regap.analyses.runs.run import open_run
-from regap.errors import ConfigError
+from regap.errors import ConfigError, PackError
 from regap.geometry.data.pairs import Pair, Pairs, Prompt
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
@@ -31,10 +30,80 @@ from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch, collate, render
 from regap.geometry.prompts.patch_grid import patch_grid
 from regap.geometry.states.store import read_tensors
-from regap.interventions.edits.regap import ReGap
+from regap.interventions.edits.recipe import DriftPart, parts_of
+from regap.interventions.edits.regap import ReGap, calibrate_regap
 from regap.interventions.edits.shift import fixed_correction
 from regap.interventions.edits.site import Site
+from regap.interventions.edits.stored import load_edit
 from regap.interventions.generation import generate
+
+PLAIN = ("rho", "z_before", "z_after", "growth")
+"""Signals without fitted weights."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenReGap:
+    """A ReGap, and the origin of its gate in words."""
+
+    edit: ReGap = field(repr=False)
+    told: str
+
+    def at(self, strength: float) -> "ChosenReGap":
+        """Return the same gate with another strength of the open gate."""
+        own = self.edit.strongest
+        told = self.told if strength == own else f"{self.told}, at strength {strength:g} in place of {own:g}"
+        return ChosenReGap(replace(self.edit, strongest=strength), told)
+
+
+def kept_by_run(folder: Path, model: Model) -> ReGap | None:
+    """Return the run's ReGap from edits/; None if the run has none. Raises PackError for a damaged file."""
+    own = folder / "edits" / "regap"
+    if not own.is_dir():
+        return None
+    found = load_edit(own, model.fingerprint)
+    if not isinstance(found, ReGap):
+        raise PackError("edits/regap does not hold a ReGap; run the command of the run again")
+    return found
+
+
+def is_asked(kept: ReGap, question: LiveQuestion) -> bool:
+    """Return True if the question has the layer, positions, part and gate of this ReGap; the strength may differ."""
+    removed = kept.removed
+    asked = ((question.layer,), question.positions, question.part, question.gate)
+    return asked == (removed.site.layers, removed.site.positions, removed.name, kept.gate.kind)
+
+
+def calibrated_now(
+    model: Model,
+    calibration: Pairs,
+    refusal: Direction,
+    part: Drift,
+    question: LiveQuestion,
+    named: str,
+    config: RunConfig,
+) -> ChosenReGap:
+    """Return ReGap at the question's site, with its gate calibrated on harmless calibration pairs of the run.
+
+    named: the signal of the run's own ReGap; rho replaces a fitted signal.
+    """
+    signal: Any = named if named in PLAIN else "rho"
+    edit = calibrate_regap(
+        model,
+        calibration,
+        refusal,
+        part,
+        [question.layer],
+        positions=question.positions,
+        strongest=1.0,
+        false_refusals=config.false_refusals,
+        signal=signal,
+        gate=question.gate,
+    )
+    count = len(calibration.where(label="harmless", arm=part.arm))
+    return ChosenReGap(
+        edit, f"a gate on {signal} calibrated now on {count} harmless prompts, not the run's own"
+    )
+
 
 LONGEST = 320
 """Longest side of a stored picture, in pixels."""
@@ -160,10 +229,7 @@ class LiveModel:
     def _tokens(self, batch: Batch, layer: int) -> tuple[list[str], list[float], list[float], list[int]]:
         """Return the tokens of the prompt, their z and δ at a layer, and the indices of image patches."""
         states = every_token(self.model, batch, layer)[batch.real[0]].double()
-        drift = self.drift.at(layer)
-        z = states @ self.refusal.at(layer)
-        mean = self.drift.text_mean[self.drift.layers.index(layer)]
-        delta = (states - mean) @ drift / drift.square().sum()
+        z, delta = self.refusal.coordinate(states, layer), self.drift.strength_of(states, layer)
         real = batch.real[0]
         ids: list[Any] = batch.inputs["input_ids"][0][real].tolist()
         patches = batch.image[0][real].nonzero()[:, 0].tolist()
@@ -180,10 +246,8 @@ class LiveModel:
             return fixed_correction(self._part(question.part), site, question.strength)
         return self._regap(question)
 
-    def _part(self, part: str) -> Drift:
-        if part == "D":
-            return self.drift
-        return self.drift.along(self.refusal) if part == "D_along" else self.drift.across(self.refusal)
+    def _part(self, part: DriftPart) -> Drift:
+        return parts_of(self.drift, self.refusal)[part]
 
     def _regap(self, question: LiveQuestion) -> ChosenReGap:
         """Return the run's own ReGap if the question asks for it; else one that is calibrated now."""

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from regap.analyses.claims.drift_size import drift_norm_draws
+from regap.analyses.claims.collapse import drift_norm_draws
 from regap.analyses.judges.verdicts import exact_answer, judge_all
 from regap.analyses.outcomes import outcomes
 from regap.analyses.runs.config import RunConfig, read_config
 from regap.analyses.runs.measured import Measured, measure_model
 from regap.analyses.runs.run import runner_of
 from regap.geometry.data.pairs import Pairs
-from regap.geometry.estimates import Estimate, Resamples, estimate
+from regap.geometry.estimates import Estimate, estimate
 from regap.geometry.files import write_whole
 from regap.geometry.forward.runner import Tracker, silent
 from regap.geometry.separability import draws, separability
@@ -31,6 +31,9 @@ REQUIRED = {
     ("typographic", "d_prime_share"): (0.0, 1 / 3),
 }
 """Targets for the default member, set before it was trained: lowest and highest value."""
+
+
+MARKS = {True: " ✓", False: " ✗", None: ""}
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ def as_markdown(figures: Sequence[Figure]) -> str:
     head = "| arm | measure | " + " | ".join(members) + " |\n|---|---|" + "---|" * len(members) + "\n"
     lines = []
     for arm, measure in dict.fromkeys((figure.arm, figure.measure) for figure in rows):
-        cells = [_cell(figure) for figure in rows if (figure.arm, figure.measure) == (arm, measure)]
+        of_row = [figure for figure in rows if (figure.arm, figure.measure) == (arm, measure)]
+        cells = [f"{figure.estimate}{MARKS[figure.met]}" for figure in of_row]
         lines.append(f"| {arm} | {measure.replace('_', ' ')} | " + " | ".join(cells) + " |\n")
     layers = [figure for figure in figures if figure.measure.startswith("layer") and figure.member == DEFAULT]
     table = "| block | text d' | typographic d' |\n|---|---|---|\n"
@@ -110,8 +114,7 @@ def _geometry(name: str, seen: Measured) -> Iterator[Figure]:
 def _share(seen: Measured) -> Estimate:
     """Return typographic d' over text d' at the chosen layer, resampled in pairs."""
     text, image = seen.states["text"].test.aligned_with(seen.states["typographic"].test)
-    resamples = Resamples.of(text.clusters, text.harmful, seen.config.resamples, seen.config.seed)
-    column = text.layers.index(seen.layer)
+    column, resamples = text.layers.index(seen.layer), seen.resamples(text)
     both = [draws(states, seen.refusal, resamples)["d_prime"][:, column] for states in (image, text)]
     return estimate(both[0] / both[1], len(text))
 
@@ -120,8 +123,3 @@ def _relative_drift(seen: Measured) -> Estimate:
     norm, class_norm = drift_norm_draws(seen, "typographic")
     column = seen.states["typographic"].layers.index(seen.layer)
     return estimate(norm[:, column] / class_norm[:, column], len(seen.states["typographic"].test))
-
-
-def _cell(figure: Figure) -> str:
-    mark = {True: " ✓", False: " ✗", None: ""}[figure.met]
-    return f"{figure.estimate}{mark}"

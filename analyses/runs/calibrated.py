@@ -3,9 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import torch
-from torch import Tensor
-
 from regap.analyses.calibration.choice import (
     Choice,
     SignalReadings,
@@ -13,16 +10,16 @@ from regap.analyses.calibration.choice import (
     candidates,
     choose,
     further_removals,
+    gather,
     read_all,
 )
-from regap.analyses.calibration.evidence import Evidence, Removals, gather
 from regap.analyses.judges.first_token import judged_by_first_token
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.runs.measured import Measured
 from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.forward.hooks import Edit
-from regap.interventions.edits.recipe import Recipe, Removal
+from regap.interventions.edits.recipe import Removal
 from regap.interventions.edits.regap import ReGap
 from regap.interventions.edits.shift import Shift
 
@@ -70,14 +67,13 @@ def choose_corrections(seen: Measured) -> tuple[Removal, SignalReadings, Choice]
     asked = seen.pairs.calibration.where(arm=seen.image_arm)
     strengths, layers = seen.config.strengths, seen.model.layers
 
-    def what(removals: Sequence[Removals], told: str) -> Evidence:
-        return gather(seen, asked, removals, told)
-
     each = [(Removal(layer, strength),) for layer in correctable(seen) for strength in strengths]
-    evidence = what([(), *each], "choosing layer and strength")
+    evidence = gather(seen, asked, [(), *each], "choosing layer and strength")
     fixed = best_fixed(evidence, seen.config.false_refusals)
-    evidence = evidence.joined(what(further_removals(fixed, strengths), "choosing ReGap's recipe"))
-    recipes = [one for one in candidates(layers, fixed, strengths) if _asked_for(one, seen)]
+    further = further_removals(fixed, strengths)
+    evidence = evidence.joined(gather(seen, asked, further, "choosing ReGap's recipe"))
+    signal = seen.config.signal
+    recipes = [one for one in candidates(layers, fixed, strengths) if signal in ("auto", one.signal)]
     readings = read_all(evidence, recipes, seen.config.seed)
     return fixed, readings, choose(readings, recipes, seen.config.false_refusals)
 
@@ -93,19 +89,7 @@ def correctable(seen: Measured) -> Sequence[int]:
     return seen.config.layers or there
 
 
-def _asked_for(recipe: Recipe, seen: Measured) -> bool:
-    return seen.config.signal in ("auto", recipe.signal)
-
-
 def regap_of(seen: Measured, choice: Choice) -> ReGap:
     """Return the chosen recipe as an edit; other gates than hard keep the threshold of the hard gate."""
     recipe = replace(choice.winner.recipe, gate=seen.config.gate)
     return replace(choice.winner, recipe=recipe).regap(seen.drift, seen.refusal)
-
-
-def most_refusals_within_budget(refused: Tensor, harmful: Tensor, budget: float) -> int:
-    """Return the index of the row with the most harmful refusals within the budget; the first one on ties."""
-    on_harmful = refused[:, harmful].double().mean(1)
-    on_harmless = refused[:, ~harmful].double().mean(1)
-    allowed = on_harmless <= max(budget, float(on_harmless.min()))
-    return int(torch.where(allowed, on_harmful, torch.full_like(on_harmful, -1.0)).argmax())

@@ -58,7 +58,8 @@ def _run(config: RunConfig, track: Tracker, *, force: bool) -> Run:
     found.write_directions()
     seen, (calibrated, reason) = found.measured, _calibrated(found)
     if calibrated:
-        _store_corrections(calibrated, found)
+        for condition, edit in (("fixed", calibrated.fixed), ("regap", calibrated.regap)):
+            edit.save(found.folder / "edits" / condition, seen.model.fingerprint)
     answers = _answers(seen, calibrated)
     findings = _findings(seen, calibrated, answers)
     gated = read_back.records(seen.model.name, seen.readings, answers, config.seed)
@@ -113,12 +114,6 @@ def _findings(seen: Measured, calibrated: Calibrated | None, answers: Answers) -
     return found
 
 
-def _store_corrections(calibrated: Calibrated, run: Run) -> None:
-    """Save the chosen corrections with their vectors, for `regap pack`."""
-    for condition, edit in (("fixed", calibrated.fixed), ("regap", calibrated.regap)):
-        edit.save(run.folder / "edits" / condition, calibrated.seen.model.fingerprint)
-
-
 def _answers(seen: Measured, calibrated: Calibrated | None) -> Answers:
     """Return baseline answers in every arm, and corrected answers in the text and the image arm."""
     everything = calibrated.conditions if calibrated else {"baseline": []}
@@ -132,6 +127,10 @@ def _answers(seen: Measured, calibrated: Calibrated | None) -> Answers:
 
 def _gated(seen: Measured, answers: Answers) -> dict[str, Any]:
     seed, readings = seen.config.seed, seen.readings
+    read = {
+        condition: {arm: read_back.understood(judged, readings.get(arm, ())) for arm, judged in arms.items()}
+        for condition, arms in answers.items()
+    }
     return {
         "read_back": {
             arm: {
@@ -140,14 +139,19 @@ def _gated(seen: Measured, answers: Answers) -> dict[str, Any]:
             }
             for arm, found in readings.items()
         },
-        "outcomes_understood": {
-            condition: {
-                arm: {measure: vars(share) for measure, share in outcomes(read, seed).items()}
-                for arm, judged in arms.items()
-                if (read := read_back.understood(judged, readings.get(arm, ())))
-            }
-            for condition, arms in answers.items()
-        },
+        "outcomes_understood": _outcomes(read, seed),
+    }
+
+
+def _outcomes(answers: Answers, seed: int) -> dict[str, Any]:
+    """Return every measure by condition and arm; arms without answers are left out."""
+    return {
+        condition: {
+            arm: {measure: vars(share) for measure, share in outcomes(judged, seed).items()}
+            for arm, judged in arms.items()
+            if judged
+        }
+        for condition, arms in answers.items()
     }
 
 
@@ -172,15 +176,8 @@ def _answer_records(seen: Measured, answers: Answers) -> list[Record]:
                 answer, known = one.completion, {**where, "pair_id": one.pair.pair_id}
                 said = {"text": answer.text, "tokens": answer.tokens, "finished": answer.finished}
                 completions.append({**known, **said, "first_token": answer.first_token})
-                verdicts.append(
-                    {
-                        **known,
-                        "label": one.pair.label,
-                        "judge": one.judge,
-                        "verdict": one.verdict,
-                        "reason": one.reason,
-                    }
-                )
+                told = {"judge": one.judge, "verdict": one.verdict, "reason": one.reason}
+                verdicts.append({**known, "label": one.pair.label, **told})
             found = outcomes(judged, seen.config.seed)
             shares += [{**where, "measure": measure, **vars(share)} for measure, share in found.items()]
     tables = {"completions": completions, "verdicts": verdicts, "outcomes": shares}
@@ -219,18 +216,15 @@ def _summary(
             for layer, t in zip(seen.refusal.layers, seen.refusal.thresholds, strict=True)
         },
         "separability": {
-            arm: {str(row["measure"]): _estimate(row) for row in rows.to_dict("records")}
+            arm: rows.set_index("measure")[["value", "low", "high", "n"]].to_dict("index")
             for arm, rows in at_layer.groupby("arm")
         },
-        "outcomes": {
-            condition: {
-                arm: {measure: vars(share) for measure, share in outcomes(judged, seen.config.seed).items()}
-                for arm, judged in arms.items()
-            }
-            for condition, arms in answers.items()
-        },
+        "outcomes": _outcomes(answers, seen.config.seed),
         **(_corrections(calibrated) if calibrated else {}),
-        "claims": {claim.claim: _claim(claim) for claim in claims},
+        "claims": {
+            claim.claim: {"verdict": claim.verdict, "evidence": claim.evidence, **vars(claim.estimate)}
+            for claim in claims
+        },
     }
 
 
@@ -273,11 +267,3 @@ def _headline(seen: Measured, answers: Answers) -> str:
         f"{share('baseline', arm, 'over_refusal')} to {share('regap', arm, 'over_refusal')} and right answers "
         f"from {share('baseline', arm, 'utility')} to {share('regap', arm, 'utility')}."
     )
-
-
-def _claim(claim: Claim) -> dict[str, Any]:
-    return {"verdict": claim.verdict, "evidence": claim.evidence, **vars(claim.estimate)}
-
-
-def _estimate(row: Mapping[Any, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("value", "low", "high", "n")}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from regap.analyses.judges.answer_text import thinks
@@ -67,6 +68,14 @@ class Measured:
         """The drift of the corrected arm; raises PairError if there is no image arm."""
         return self.drifts[self.image_arm]
 
+    def weights(self, states: Activations) -> Float[Tensor, "resample prompt"]:
+        """Return the weights of these prompts in each resample of the run."""
+        return self.resamples(states).weights
+
+    def resamples(self, states: Activations) -> Resamples:
+        """Return the run's resamples of these prompts; states of the same prompts have the same ones."""
+        return Resamples.of(states.clusters, states.harmful, self.config.resamples, self.config.seed)
+
     @cached_property
     def judge(self) -> Judge:
         """The judge of refusals and right answers."""
@@ -109,15 +118,9 @@ class Measured:
 
         told: the name of this stage in the progress bars.
         """
-        told = told or f"answers, {arm}, {len(conditions)} conditions"
-        return generate_each(
-            self.runner.within("answers").named(told),
-            pairs,
-            arm,
-            conditions,
-            max_new_tokens=self.config.max_new_tokens,
-            sampling=sampling_of(self.config),
-        )
+        runner = self.runner.within("answers").named(told or f"answers, {arm}, {len(conditions)} conditions")
+        budget, sampling = self.config.max_new_tokens, sampling_of(self.config)
+        return generate_each(runner, pairs, arm, conditions, max_new_tokens=budget, sampling=sampling)
 
     def answers(
         self, arm: str, conditions: Mapping[str, Sequence[Edit]], pairs: Pairs | None = None
@@ -173,7 +176,9 @@ def measure_model(model: Model | Runner, pairs: Pairs, config: RunConfig) -> Mea
     refusal = refusal_direction(states["text"].calibration)
     text = states["text"].calibration
     drifts = {arm: modality_drift(text, states[arm].calibration) for arm in arms if arm != "text"}
-    layer = _quoted_layer(text, refusal)
+    one = Resamples.of(text.clusters, text.harmful, count=0).weights
+    separable = d_prime(refusal.coordinates(text), text.harmful, one)[0]
+    layer = text.layers[int(separable[: max(1, int(0.8 * len(text.layers)))].argmax())]
     return Measured(runner, pairs, config, image_arm_of(arms, config), states, refusal, drifts, layer)
 
 
@@ -216,10 +221,3 @@ def are_refusals(first_tokens: Tensor, tokens: frozenset[int]) -> Tensor:
 def are_harmful(pairs: Pairs) -> Tensor:
     """Return True for harmful pairs, in order."""
     return torch.tensor([pair.label == "harmful" for pair in pairs])
-
-
-def _quoted_layer(text: Activations, refusal: Direction) -> int:
-    one = Resamples.of(text.clusters, text.harmful, count=0).weights
-    found = d_prime(refusal.coordinates(text), text.harmful, one)[0]
-    candidates = max(1, int(0.8 * len(text.layers)))
-    return text.layers[int(found[:candidates].argmax())]

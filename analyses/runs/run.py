@@ -8,9 +8,7 @@ from typing import Any
 
 from regap.analyses.judges.registry import judge_for
 from regap.analyses.runs.calibrated import Calibrated, calibrate
-from regap.analyses.runs.captions import with_captions
 from regap.analyses.runs.config import EXECUTION, PLACES, RunConfig, template_of
-from regap.analyses.runs.contrasts import AskedPairs, asked_of
 from regap.analyses.runs.folder import (
     begin_folder,
     check_out,
@@ -21,6 +19,7 @@ from regap.analyses.runs.folder import (
     write_directions,
 )
 from regap.analyses.runs.measured import Measured, measure_model
+from regap.analyses.runs.pairs import AskedPairs, asked_of, with_captions
 from regap.analyses.runs.sole_writer import sole_writer
 from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pairs

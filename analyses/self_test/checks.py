@@ -13,8 +13,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from regap.analyses.self_test.comparison import Check, Kind, close, same
-from regap.analyses.self_test.hook_names import check_all_hooks, check_parts, check_patterns, full_model
+from regap.analyses.self_test.hook_names import (
+    Check,
+    Kind,
+    check_all_hooks,
+    check_parts,
+    check_patterns,
+    close,
+    full_model,
+    same,
+)
 from regap.analyses.self_test.template import check_template
 from regap.errors import ModelError, first_line
 from regap.geometry.data.pairs import Picture, Prompt

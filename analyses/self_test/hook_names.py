@@ -1,12 +1,12 @@
 """Check that the hooks of attention, MLP and heads read and write what their names say, under both sets of hooks."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from regap.analyses.self_test.comparison import Check, Kind, close
 from regap.errors import ModelError
 from regap.geometry.forward.hooks import Hook, hooked
 from regap.geometry.forward.prefix import run
@@ -17,6 +17,36 @@ from regap.geometry.models.submodule_hooks import part_name
 from regap.geometry.prompts.batch import Batch
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site
+
+Kind = Literal["text", "image"]
+TOLERANCE = 1e-3
+"""Largest difference allowed for rounding, relative to the largest value; 50 times that in 16 bits."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check, whether it passed, and what was measured."""
+
+    name: str
+    passed: bool
+    detail: str
+    noted: bool = False
+    """True for a fact to keep in mind, although nothing is wrong."""
+
+
+def same(name: str, one: Tensor, other: Tensor) -> Check:
+    """Return a check that two answers are equal token for token."""
+    equal = torch.equal(one, other)
+    return Check(name, equal, f"{one.numel()} tokens equal" if equal else "tokens differ")
+
+
+def close(model: Model, name: str, one: Tensor, other: Tensor) -> Check:
+    """Return a check that two results of a model differ only by rounding."""
+    largest = float((one - other).abs().max() / other.abs().max().clamp_min(1e-12))
+    allowed = TOLERANCE if model.hf.dtype == torch.float32 else 50 * TOLERANCE
+    return Check(
+        name, largest <= allowed, f"largest relative difference {largest:.1e}, allowed {allowed:.0e}"
+    )
 
 
 def check_parts(model: Model, batch: Batch, kind: Kind) -> Iterator[Check]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from regap.analyses.self_test.comparison import Check
+from regap.analyses.self_test.hook_names import Check
 from regap.errors import ModelError, PairError
 from regap.geometry.data.pairs import Prompt
 from regap.geometry.models.model import Model

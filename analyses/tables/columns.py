@@ -20,6 +20,9 @@ class Column:
     optional: bool = False
 
 
+Triples = tuple[tuple[str, str, str], ...]
+
+
 @dataclass(frozen=True)
 class Schema:
     """The columns of one table, the columns that identify a row, and its (value, low, high) triples."""
@@ -27,7 +30,7 @@ class Schema:
     columns: Mapping[str, Column]
     key: tuple[str, ...]
     analysis: str
-    intervals: tuple[tuple[str, str, str], ...] = ()
+    intervals: Triples = ()
 
 
 TEXT, INTEGER, BOOLEAN = Column("text"), Column("integer"), Column("boolean")
@@ -38,6 +41,7 @@ VERDICT = Column("text", ("refused", "complied", "degenerate", "misread", "not_j
 LEVEL = Column("text", ("arm", "model", "bin"))
 ESTIMATE = {"value": GAP, "low": GAP, "high": GAP, "n": INTEGER}
 TRIPLE = (("value", "low", "high"),)
+NOTHING: Mapping[str, Column] = {}
 
 
 def one_of(*values: str) -> Column:
@@ -45,9 +49,19 @@ def one_of(*values: str) -> Column:
     return Column("text", values)
 
 
-def estimates(analysis: str, **key: Column) -> Schema:
-    """Return the schema of a table with one estimate per row: the key columns, then value, low, high, n."""
-    return Schema({**key, **ESTIMATE}, tuple(key), analysis, TRIPLE)
+def estimates(
+    analysis: str, more: Mapping[str, Column] = NOTHING, triples: Triples = (), **key: Column
+) -> Schema:
+    """Return the schema of a table with one estimate per row: the key columns, then value, low, high, n.
+
+    more: further columns; triples: further intervals.
+    """
+    return Schema({**key, **ESTIMATE, **more}, tuple(key), analysis, (*TRIPLE, *triples))
+
+
+def keyed(analysis: str, more: Mapping[str, Column], triples: Triples = (), **key: Column) -> Schema:
+    """Return the schema of a table with the key columns first."""
+    return Schema({**key, **more}, tuple(key), analysis, triples)
 
 
 SEPARABILITY = ("gap", "d_prime", "auroc", "usable")

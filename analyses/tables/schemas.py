@@ -5,10 +5,298 @@ from collections.abc import Mapping
 import pandas as pd
 
 from regap.analyses.tables import columns
-from regap.analyses.tables.columns import Schema
-from regap.analyses.tables.interventions import INTERVENTIONS
-from regap.analyses.tables.judging import JUDGING
-from regap.analyses.tables.run import RUN
+from regap.analyses.tables.columns import (
+    BOOLEAN,
+    DEGENERATE,
+    ESTIMATE,
+    GAP,
+    INTEGER,
+    LABEL,
+    LEVEL,
+    NUMBER,
+    OUTCOMES,
+    SEPARABILITY,
+    TEXT,
+    TRIPLE,
+    UTILITY,
+    VECTOR,
+    VERDICT,
+    Column,
+    Schema,
+    estimates,
+    keyed,
+    one_of,
+)
+
+RUN: Mapping[str, Schema] = {
+    "separability": estimates(
+        "collapse",
+        model=TEXT,
+        arm=TEXT,
+        condition=TEXT,
+        direction=one_of("refusal", "probe_text", "probe_image"),
+        layer=INTEGER,
+        measure=one_of(*SEPARABILITY),
+    ),
+    "drift": estimates(
+        "collapse",
+        model=TEXT,
+        arm=TEXT,
+        layer=INTEGER,
+        measure=one_of("norm", "relative_norm", "norm_along", "norm_across", "cosine", "class_norm"),
+    ),
+    "coordinates": Schema(
+        {
+            **dict.fromkeys(("model", "pair_id"), TEXT),
+            "label": LABEL,
+            "category": TEXT,
+            "split": one_of("calibration", "test"),
+            **dict.fromkeys(("arm", "condition"), TEXT),
+            "layer": INTEGER,
+            "refusal": NUMBER,
+            "drift": GAP,
+        },
+        ("model", "pair_id", "arm", "condition", "layer"),
+        "collapse",
+    ),
+    "completions": keyed(
+        "outcomes",
+        {
+            "text": TEXT,
+            "tokens": INTEGER,
+            "finished": BOOLEAN,
+            "first_token": Column("integer", optional=True),
+        },
+        **dict.fromkeys(("model", "condition", "arm", "pair_id"), TEXT),
+    ),
+    "verdicts": Schema(
+        {
+            **dict.fromkeys(("model", "condition", "arm", "pair_id"), TEXT),
+            "label": LABEL,
+            "judge": TEXT,
+            "verdict": VERDICT,
+            "reason": Column("text", optional=True),
+        },
+        ("model", "condition", "arm", "pair_id", "judge"),
+        "outcomes",
+    ),
+    "outcomes": estimates(
+        "outcomes", model=TEXT, condition=TEXT, arm=TEXT, measure=one_of(*OUTCOMES, *DEGENERATE)
+    ),
+    "read_back": Schema(
+        {
+            **dict.fromkeys(("model", "arm", "pair_id"), TEXT),
+            "label": LABEL,
+            "text": Column("text", optional=True),
+            "overlap": NUMBER,
+            "state": one_of("read", "not_read", "refused", "cut_off"),
+        },
+        ("model", "arm", "pair_id"),
+        "read_back",
+    ),
+    "outcomes_understood": estimates(
+        "read_back", model=TEXT, condition=TEXT, arm=TEXT, measure=one_of(*OUTCOMES, *DEGENERATE)
+    ),
+    "prediction": Schema(
+        {
+            "model": TEXT,
+            "level": LEVEL,
+            "name": TEXT,
+            **{
+                quantity + end: GAP
+                for quantity in ("drift", "d_prime", "attack_success")
+                for end in ("", "_low", "_high")
+            },
+            "n": INTEGER,
+        },
+        ("model", "level", "name"),
+        "drift_predicts",
+        tuple((q, q + "_low", q + "_high") for q in ("drift", "d_prime", "attack_success")),
+    ),
+    "correlations": estimates("drift_predicts", level=LEVEL, x=TEXT, y=TEXT),
+    "strength": estimates(
+        "drift_causes",
+        model=TEXT,
+        arm=TEXT,
+        direction=one_of("correct", "induce"),
+        vector=VECTOR,
+        layer=INTEGER,
+        alpha=NUMBER,
+        measure=one_of(*SEPARABILITY, *OUTCOMES, "degenerate_harmless"),
+    ),
+    "self_rectification": estimates(
+        "self_rectification",
+        model=TEXT,
+        arm=TEXT,
+        vector=VECTOR,
+        label=LABEL,
+        layer=INTEGER,
+        measure=one_of("z_before", "z_after", "change"),
+    ),
+    "detectors": estimates(
+        "self_rectification",
+        model=TEXT,
+        arm=TEXT,
+        signal=one_of("rho", "z_before", "z_after", "probe_text", "probe_image"),
+    ),
+    "rectification_by_block": estimates(
+        "self_rectification",
+        model=TEXT,
+        arm=TEXT,
+        vector=VECTOR,
+        layer=INTEGER,
+        measure=one_of("gap", "auroc"),
+    ),
+    "recipes": Schema(
+        {
+            **dict.fromkeys(("model", "arm"), TEXT),
+            "budget": NUMBER,
+            **dict.fromkeys(("recipe", "signal", "read", "probe", "correction", "passes"), TEXT),
+            **dict.fromkeys(("readings", "fitted"), INTEGER),
+            **dict.fromkeys(("threshold", "refusal", "over_refusal"), NUMBER),
+            "chosen": BOOLEAN,
+            "why": Column("text", optional=True),
+        },
+        ("model", "arm", "budget", "recipe"),
+        "calibrate",
+    ),
+    "frontier": estimates("regap", model=TEXT, arm=TEXT, method=TEXT, over_refusal=NUMBER),
+    "advantage": estimates(
+        "regap",
+        {"low_all": GAP, "high_all": GAP},
+        (("value", "low_all", "high_all"),),
+        **dict.fromkeys(("model", "arm", "method"), TEXT),
+        budget=NUMBER,
+        measure=one_of("at_equal_over_refusal", "against_chosen_strength", "over_refusal_change"),
+    ),
+    "adaptive": estimates(
+        "regap", model=TEXT, arm=TEXT, method=TEXT, setting=TEXT, measure=one_of(*OUTCOMES)
+    ),
+    "claims": Schema(
+        {
+            "claim": one_of("collapse", "drift_predicts", "drift_causes", "self_rectification", "regap"),
+            "title": TEXT,
+            "verdict": one_of("holds", "does not hold", "unclear"),
+            "criterion": TEXT,
+            "evidence": TEXT,
+            **ESTIMATE,
+        },
+        ("claim",),
+        "claims",
+        TRIPLE,
+    ),
+}
+
+
+INTERVENTIONS: Mapping[str, Schema] = {
+    "methods": estimates(
+        "compare",
+        dict.fromkeys(("change", "change_low", "change_high", "p", "p_holm", "detectable"), GAP),
+        (("change", "change_low", "change_high"),),
+        **dict.fromkeys(("model", "arm", "method"), TEXT),
+        measure=one_of(*OUTCOMES, "contrast_over_refusal"),
+    ),
+    "method_settings": keyed(
+        "compare",
+        {
+            "title": TEXT,
+            **dict.fromkeys(("needs", "looks_at"), Column("text", optional=True)),
+            "site": TEXT,
+            "strength": NUMBER,
+            **dict.fromkeys(("passes", "readings"), INTEGER),
+            "writes": Column("text", optional=True),
+            "answers": NUMBER,
+            "wording": Column("text", optional=True),
+        },
+        **dict.fromkeys(("model", "method"), TEXT),
+    ),
+    "methods_by_category": estimates(
+        "compare",
+        **dict.fromkeys(("model", "arm", "method"), TEXT),
+        measure=one_of("attack_success", "over_refusal", "contrast_over_refusal"),
+        category=TEXT,
+    ),
+    "method_times": keyed("compare", {"time": NUMBER}, model=TEXT, method=TEXT),
+    "method_gaps": keyed("compare", {"title": TEXT, "reason": TEXT}, model=TEXT, method=TEXT),
+    "ablation": estimates(
+        "ablate",
+        **dict.fromkeys(("model", "arm"), TEXT),
+        component=one_of("attention", "mlp", "head", "block", "state", "refusal", "drift"),
+        head=INTEGER,
+        replacement=one_of("zero", "mean", "resample", "patch-text", "patch-image"),
+        control=one_of("none", "random", "self"),
+        positions=one_of("last", "after_instruction", "image", "request", "template", "all"),
+        layers=TEXT,
+        layer=INTEGER,
+        label=LABEL,
+        measure=one_of("z", "log_odds", "first_token", *OUTCOMES),
+        read_layer=INTEGER,
+    ),
+    "sweep": estimates(
+        "sweep",
+        **dict.fromkeys(("model", "arm"), TEXT),
+        vector=VECTOR,
+        layer=INTEGER,
+        alpha=NUMBER,
+        label=LABEL,
+        measure=one_of("z", "first_token"),
+    ),
+}
+
+
+JUDGING: Mapping[str, Schema] = {
+    "first_token": keyed(
+        "judge",
+        {"label": LABEL, "log_odds": NUMBER},
+        **dict.fromkeys(("model", "condition", "arm", "pair_id"), TEXT),
+    ),
+    "agreement": estimates(
+        "judge",
+        **dict.fromkeys(("model", "condition", "arm"), TEXT),
+        label=one_of("all", "harmful", "harmless"),
+        first=TEXT,
+        second=TEXT,
+        measure=one_of("kappa", "agreement"),
+    ),
+    "disagreements": Schema(
+        {
+            **dict.fromkeys(("model", "condition", "arm", "pair_id"), TEXT),
+            "label": LABEL,
+            **dict.fromkeys(("first", "second"), TEXT),
+            **dict.fromkeys(("first_verdict", "second_verdict"), VERDICT),
+            **dict.fromkeys(("first_reason", "second_reason"), Column("text", optional=True)),
+        },
+        ("model", "condition", "arm", "pair_id", "first", "second"),
+        "judge",
+    ),
+    "comparisons": estimates(
+        "judge",
+        {"p": NUMBER, "p_holm": NUMBER, "detectable": GAP, "p_equivalent": GAP},
+        **dict.fromkeys(("model", "judge", "arm", "condition"), TEXT),
+        measure=one_of(*OUTCOMES),
+    ),
+    "utility": estimates(
+        "utility",
+        **dict.fromkeys(("model", "benchmark", "arm", "condition", "category"), TEXT),
+        measure=one_of(*UTILITY),
+    ),
+    "utility_changes": estimates(
+        "utility",
+        {"p": NUMBER, "p_holm": NUMBER, "p_equivalent": NUMBER, "detectable": GAP},
+        **dict.fromkeys(("model", "benchmark", "arm", "condition"), TEXT),
+        measure=one_of("accuracy", "accuracy_plus", "circular_accuracy"),
+    ),
+    "utility_answers": keyed(
+        "utility",
+        {
+            **dict.fromkeys(("category", "answer"), TEXT),
+            **dict.fromkeys(("text", "said"), Column("text", optional=True)),
+            **dict.fromkeys(("right", "refused"), BOOLEAN),
+        },
+        **dict.fromkeys(("model", "benchmark", "arm", "condition", "pair_id"), TEXT),
+    ),
+}
+
 
 SCHEMAS: Mapping[str, Schema] = {**RUN, **JUDGING, **INTERVENTIONS}
 COMMANDS = {

@@ -71,13 +71,8 @@ def ask_utility(run: Run, asking: Asking, seed: int | None = None) -> tuple[Reco
         ]
         seed = calibrated.seen.config.seed if seed is None else seed
         records = with_known(utility_records(found, seed=seed), run.folder)
-        settings = {
-            "benchmark": asking.benchmark,
-            "limit": asking.limit,
-            "methods": asking.methods,
-            "seed": seed,
-        }
-        save_answer(run.folder, "utility", settings, records)
+        settings = {name: getattr(asking, name) for name in ("benchmark", "limit", "methods")}
+        save_answer(run.folder, "utility", {**settings, "seed": seed}, records)
         return records
 
 

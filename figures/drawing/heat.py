@@ -1,6 +1,6 @@
 """Heat maps of estimates: one estimate per cell, with its interval in the hover text."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from regap.figures.drawing import style
+from regap.figures.drawing.menus import Marks, MenuView, add_views
 
 BLUE_TO_RED = [(0.0, style.BLUE), (0.5, "#FFFFFF"), (1.0, style.VERMILLION)]
 FROM_WHITE = [(0.0, "#FFFFFF"), (1.0, style.VERMILLION)]
@@ -56,6 +57,36 @@ def heat_map(
         f"%{{customdata[1]{number}}}]<br>n = %{{customdata[2]:,}}<extra></extra>",
         **common,
     )
+
+
+def heat_figure(
+    found: Sequence[MenuView], map_of: Callable[..., go.Heatmap], title: str, subtitle: str, height: int
+) -> go.Figure:
+    """Return a panel of heat maps over the layers for each label of the prompts, and a menu of the views.
+
+    map_of: from a view, its rows of one label and further arguments of `heat_map` to the heat map.
+    """
+    table = pd.concat([view.rows for view in found])
+    labels = [label for label in style.LABELS if label in set(table["label"])]
+    figure = style.row_of_panels((f"{label} prompts" for label in labels), 0.04)
+
+    def maps(view: MenuView, shown: bool) -> Iterator[Marks]:
+        for column, label in enumerate(labels, 1):
+            rows = view.rows[view.rows["label"] == label]
+            if len(rows):
+                yield 1, column, [map_of(view, rows, visible=shown, showscale=column == 1)]
+
+    menu = add_views(figure, found, maps)
+    style.dress(figure, title, subtitle)
+    figure.update_xaxes(title_text="layer", showgrid=False, dtick=style.layer_steps(table["layer"]))
+    figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")
+    return figure.update_layout(updatemenus=menu, plot_bgcolor=style.RULE, margin={"t": 130}, height=height)
+
+
+def colour_bar(text: str, tickformat: str) -> dict[str, Any]:
+    """Return a thin colour bar with this title beside it."""
+    title = {"text": text, "side": "right", "font": {"size": 12}}
+    return {"title": title, "tickformat": tickformat, "thickness": 14}
 
 
 def gaps(grid: pd.DataFrame) -> list[list[float | None]]:

@@ -1,5 +1,6 @@
 """Coordinates of every prompt at every layer, as arrays with fast access to one layer."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -51,9 +52,7 @@ def read_items(path: Path, model: str | None = None) -> Items:
     that lacks a column or has no rows.
     """
     known = columns_in(path)
-    missing = [name for name in NEEDED if name not in known]
-    if missing:
-        raise ValueError(f"{path.name} has no column {', '.join(missing)}; run the run's command again")
+    checked_columns(path, NEEDED)
     texts = [name for name in (*NEEDED[:3], *GIVEN) if name in known]
     numbers = ["layer", "refusal", "drift"]
     table = read_table(path, [*texts, *numbers], read_dictionary=texts)
@@ -64,6 +63,14 @@ def read_items(path: Path, model: str | None = None) -> Items:
         raise ValueError("table 'coordinates' has no rows; run the run's command again")
     models = table["model"].unique()
     return items_of(table, str(model if model in models else models[0]))
+
+
+def checked_columns(path: Path, columns: Iterable[str]) -> list[str]:
+    """Return the columns; raises ValueError, with their names, for those that a parquet file lacks."""
+    wanted, known = list(columns), columns_in(path)
+    if missing := [name for name in wanted if name not in known]:
+        raise ValueError(f"{path.name} has no column {', '.join(missing)}; run the run's command again")
+    return wanted
 
 
 def items_of(table: pd.DataFrame, model: str) -> Items:

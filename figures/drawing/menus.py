@@ -1,10 +1,11 @@
 """Choose the rows that a figure shows, by options beforehand or by menus in the figure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
+import plotly.graph_objects as go
 
 from regap.figures.drawing import style
 from regap.figures.drawing.marks import band_points, line_points
@@ -20,6 +21,8 @@ LOOK = {
 }
 OVER_PLOT = {**LOOK, "x": 1, "xanchor": "right"}
 OVER_LEGEND = {**LOOK, "x": 1.02, "xanchor": "left"}
+Marks = tuple[int | None, int | None, Sequence[Any]]
+"""Row, column and traces; no row and column in a figure without panels."""
 NO_WORDS: Mapping[str, Mapping[str, str]] = {}
 SEPARABILITY = ("d_prime", "auroc", "usable", "gap")
 """Measures of separability, in the order of menus."""
@@ -52,6 +55,9 @@ class MenuView:
     rows: pd.DataFrame
 
 
+View = TypeVar("View", bound=MenuView)
+
+
 def views(
     table: pd.DataFrame, columns: Sequence[str], words: Mapping[str, Mapping[str, str]] = NO_WORDS
 ) -> list[MenuView]:
@@ -78,19 +84,22 @@ def views(
     ]
 
 
-def view_menu(found: Sequence[MenuView], owner: Sequence[int | None]) -> list[dict[str, Any]]:
-    """Return a menu that shows the traces of one view at a time; empty if there is only one view.
+def add_views(
+    figure: go.Figure, found: Sequence[View], marks: Callable[[View, bool], Iterable[Marks]]
+) -> list[dict[str, Any]]:
+    """Draw every view, and return a menu that shows one of them at a time; it is empty if there is only one view.
 
-    owner: for each trace the view it belongs to, None for traces that are always shown.
+    marks: from a view, and whether it is shown at first, to its traces with their row and column of panels.
     """
+    owner = []
+    for place, view in enumerate(found):
+        for row, column, traces in marks(view, place == 0):
+            figure.add_traces(traces, rows=row, cols=column)
+            owner += [place] * len(traces)
     if len(found) < 2:
         return []
     buttons = [
-        {
-            "label": view.label,
-            "method": "restyle",
-            "args": [{"visible": [which in (None, place) for which in owner]}],
-        }
+        {"label": view.label, "method": "restyle", "args": [{"visible": [each == place for each in owner]}]}
         for place, view in enumerate(found)
     ]
     return [{**OVER_PLOT, "buttons": buttons}]

@@ -4,7 +4,11 @@ import html
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from regap.figures.drawing import style
 
 # Okabe and Ito's colours, for any colour vision, without yellow, which is hard to see on white.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -128,11 +132,6 @@ def arm_order(arm: str) -> tuple[int, str]:
     return (kinds.index(kind) if kind in kinds else len(kinds), arm)
 
 
-def arm_dash(arm: str) -> str:
-    """Return the line style of an arm; variants are dashed, so that they do not differ only in shade."""
-    return "dash" if "-" in arm else "solid"
-
-
 def ordered(names: Iterable[str], known: Iterable[str]) -> list[str]:
     """Return each name once, known names first in their order, then the others alphabetically."""
     order = {name: place for place, name in enumerate(known)}
@@ -223,9 +222,112 @@ def template() -> go.layout.Template:
     return go.layout.Template(layout=layout)
 
 
+def row_of_panels(titles: Iterable[str], spacing: float = 0.05) -> go.Figure:
+    """Return empty panels side by side with these titles and one y axis for all."""
+    titles = list(titles)
+    return make_subplots(
+        rows=1, cols=len(titles), column_titles=titles, shared_yaxes=True, horizontal_spacing=spacing
+    )
+
+
 def dress(figure: go.Figure, title: str, subtitle: str = "") -> go.Figure:
     """Give the figure its title, subtitle and common style."""
     below = f"<br><span style='font-size:13px;color:{FAINT}'>{subtitle}</span>" if subtitle else ""
     figure.update_layout(template=template(), height=HEIGHT, title_text=f"<b>{title}</b>{below}")
     figure.update_annotations(selector={"showarrow": False, "font": {"size": 16}}, font={"size": 13})
+    return figure
+
+
+INTERVAL = "Bands and bars are 95 % intervals from a bootstrap that resamples whole clusters of pairs."
+
+
+def counted(numbers: pd.Series, what: str) -> str:
+    """Return the number of observations behind the estimates, as a number or a range."""
+    low, high = int(numbers.min()), int(numbers.max())
+    return f"n = {low:,} {what}" if low == high else f"n = {low:,} to {high:,} {what}"
+
+
+def caption_of(*sentences: str) -> str:
+    """Return the sentences as one caption, without empty ones."""
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def criteria_of(claims: pd.DataFrame) -> str:
+    """Return when the criteria of the claims in a table were written."""
+    if "regap" not in set(claims["claim"]):
+        return "The criteria were written before the analyses were run."
+    return (
+        "The criteria were written before the analyses were run, except the one of the claim about ReGap, which was "
+        "revised once after a first look at results."
+    )
+
+
+DARK = {
+    "paper": "#161719",
+    "ink": "#E6E6E6",
+    "faint": "#A5A5A5",
+    "rule": "#34373B",
+    "line": "#55595E",
+}
+SWAPPED = {
+    style.BLACK: "#F2F2F2",
+    "rgba(0, 0, 0,": "rgba(242, 242, 242,",
+    style.INK: DARK["ink"],
+    style.FAINT: DARK["faint"],
+    "rgba(255, 255, 255, 0.8)": "rgba(22, 23, 25, 0.8)",
+    style.RULE: DARK["rule"],
+    "#B8B8B8": DARK["line"],
+    "white": DARK["paper"],
+}
+COLOURED = ("color", "fillcolor", "bgcolor", "bordercolor", "gridcolor", "linecolor", "tickcolor")
+
+
+def on_paper(figure: go.Figure, theme: str) -> go.Figure:
+    """Return the figure, recoloured if the theme is dark; data and texts stay the same."""
+    if theme != "dark":
+        return figure
+    for trace in figure.data:
+        recolour(trace)
+    for part in (*figure.layout.shapes, *figure.layout.annotations, *figure.layout.updatemenus):
+        recolour(part)
+    axis = {"gridcolor": DARK["rule"], "linecolor": DARK["line"], "tickcolor": DARK["line"]}
+    figure.update_xaxes(axis)
+    figure.update_yaxes(axis)
+    figure.update_layout(
+        paper_bgcolor=DARK["paper"],
+        plot_bgcolor=DARK["paper"],
+        font_color=DARK["ink"],
+        title_text=swapped(figure.layout.title.text),
+        hoverlabel={"bgcolor": DARK["rule"], "font_color": DARK["ink"]},
+    )
+    return figure
+
+
+def recolour(part: Any) -> None:
+    """Exchange black and white in the colours of a trace, shape or annotation, and of its parts."""
+    for name in ("line", "marker", "font", "error_x", "error_y"):
+        if name in part and part[name] is not None:
+            recolour(part[name])
+    for name in COLOURED:
+        if name in part and isinstance(part[name], str):
+            part[name] = swapped(part[name])
+
+
+def swapped(text: Any) -> Any:
+    """Return the text with light-theme colours replaced by dark-theme ones."""
+    if not isinstance(text, str):
+        return text
+    for light, dark in SWAPPED.items():
+        text = dark if text == light else text.replace(light, dark) if light != "white" else text
+    return text
+
+
+def dressed(figure: go.Figure) -> go.Figure:
+    """Return the figure in the common style for a page with its own titles: no title, and a small margin."""
+    figure.update_layout(
+        template=style.template(),
+        title_text="",
+        margin={"l": 60, "r": 16, "t": 24, "b": 48},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom"},
+    )
     return figure

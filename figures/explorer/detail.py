@@ -1,6 +1,7 @@
 """The detail of one item: picture, request, prompt, answers, verdicts, coordinates by layer, and other arms."""
 
 import base64
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -8,7 +9,7 @@ import plotly.graph_objects as go
 from dash import dcc, html
 
 from regap.figures.drawing import style
-from regap.figures.drawing.theme import on_paper
+from regap.figures.drawing.style import on_paper
 from regap.figures.examples import HARMFUL_LETTERS, shortened
 from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.prompts import Asked
@@ -90,24 +91,23 @@ def answers(run: ExploredRun, query: Query, rows: pd.DataFrame) -> list[Any]:
     if said.empty:
         return [html.P("This item was not answered; only test prompts are.", className="faint")]
     harmful = len(rows) > 0 and rows["label"].iloc[0] == "harmful"
-    return [
-        answer(row, judged[judged["condition"] == row["condition"]], harmful)
-        for row in said.to_dict("records")
-    ]
+    found = []
+    for row in said.to_dict("records"):
+        condition = str(row["condition"])
+        name = style.CONDITIONS[condition][0] if condition in style.CONDITIONS else condition
+        verdicts = judged[judged["condition"] == condition].to_dict("records")
+        found.append(answer(name, str(row["text"]), harmful, map(verdict, verdicts)))
+    return found
 
 
-def answer(row: dict[Any, Any], judged: pd.DataFrame, harmful: bool) -> html.Div:
+def answer(name: str, text: str, harmful: bool, verdicts: Iterable[Any]) -> html.Div:
     """Return one answer; an answer to a harmful prompt is shortened until it is opened."""
-    condition = str(row["condition"])
-    name = style.CONDITIONS[condition][0] if condition in style.CONDITIONS else condition
-    text = str(row["text"])
     whole = harmful and len(text) > HARMFUL_LETTERS
-    shown: list[Any] = [
-        html.Div(shortened(text, HARMFUL_LETTERS) if whole else text, className="text", dir="auto")
-    ]
+    short = shortened(text, HARMFUL_LETTERS) if whole else text
+    shown: list[Any] = [html.Div(short, className="text", dir="auto")]
     if whole:
         shown.append(folded("show all of it", text))
-    return html.Div([html.H4(name), *shown, *map(verdict, judged.to_dict("records"))], className="answer")
+    return html.Div([html.H4(name), *shown, *verdicts], className="answer")
 
 
 def verdict(row: dict[Any, Any]) -> html.P:

@@ -10,7 +10,7 @@ import pandas as pd
 from regap.analyses.runs.records import Record, RunRecords
 from regap.analyses.tables.columns import DEGENERATE
 from regap.figures.drawing import style
-from regap.figures.drawing.wording import counted, criteria_of
+from regap.figures.drawing.style import counted, criteria_of
 from regap.figures.methods import titles_of
 from regap.figures.opened_run import edited_layers
 

@@ -1,15 +1,84 @@
-"""Adapt a figure for print: the width of a column, and no interactive parts."""
+"""Adapt figures for print, and export them by kaleido and an installed Chrome or Chromium."""
 
 import math
+import os
 import re
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from textwrap import wrap
+from types import ModuleType
 from typing import Any
 
 import plotly.graph_objects as go
 
 from regap.figures.drawing import style
-from regap.figures.print.export import on_paper
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+FORMATS = (".pdf", ".svg", ".png")
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """A figure and its file type; lengths in pixels, 96 per inch."""
+
+    figure: go.Figure
+    width: int
+    height: int
+    kind: str
+    """One of FORMATS."""
+
+
+def export_all(pages: Sequence[Page], png_scale: float = 2) -> list[bytes]:
+    """Return the content of each page's file, all made by one browser; png_scale: dots per pixel in PNG.
+
+    Raises RuntimeError if kaleido or a browser is not installed.
+    """
+    kaleido, browser = kaleido_or_advice(), browser_or_advice()
+    with TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{place}{page.kind}" for place, page in enumerate(pages)]
+        asked = [
+            {"fig": page.figure, "path": path, "opts": _options(page, png_scale)}
+            for path, page in zip(paths, pages, strict=True)
+        ]
+        if asked:
+            kaleido.write_fig_from_object_sync(asked, kopts={"path": browser})
+        return [path.read_bytes() for path in paths]
+
+
+def _options(page: Page, png_scale: float) -> dict[str, object]:
+    scale = png_scale if page.kind == ".png" else 1
+    return {"format": page.kind[1:], "width": page.width, "height": page.height, "scale": scale}
+
+
+def on_paper(figure: go.Figure) -> go.Figure:
+    """Return a copy of the figure without menus and sliders."""
+    copied = go.Figure(figure)
+    copied.layout.updatemenus, copied.layout.sliders = (), ()
+    return copied
+
+
+def kaleido_or_advice() -> ModuleType:
+    """Return the kaleido module; raises RuntimeError, with the install command, if it is missing."""
+    try:
+        import kaleido
+    except ImportError:
+        raise RuntimeError("static export needs kaleido: pip install 'regap[static]'") from None
+    return kaleido
+
+
+def browser_or_advice() -> str:
+    """Return the path of a Chrome or Chromium, BROWSER_PATH first; raises RuntimeError if there is none."""
+    found = os.environ.get("BROWSER_PATH") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not found:
+        raise RuntimeError(
+            f"static export needs a Chrome or Chromium, and none of {', '.join(BROWSERS)} is on the path; "
+            "install one, or name it in BROWSER_PATH. The HTML figures need none"
+        )
+    return found
+
 
 PIXELS_PER_MM = 96 / 25.4
 """CSS pixels per millimetre."""
@@ -41,6 +110,16 @@ class PrintStyle:
             raise ValueError(
                 f"style {self.name!r} has a length that is not positive; give millimetres and points"
             )
+
+    @property
+    def large(self) -> float:
+        """Size of titles in pixels."""
+        return self.letters * PIXELS_PER_POINT
+
+    @property
+    def small(self) -> float:
+        """Size of ticks, legends and notes in pixels."""
+        return self.small_letters * PIXELS_PER_POINT
 
 
 PRINT_STYLES = {
@@ -113,7 +192,7 @@ def printed(figure: go.Figure, print_style: PrintStyle) -> Printed:
     _break_titles(copied, 0.85 * width / columns, plot_height / rows, print_style)
     legends = _legends(copied, print_style, width)
     titles = _pixels_of_points(1.4 * print_style.letters) * _title_lines(copied)
-    top = math.ceil(legends + titles + _pixels_of_points(print_style.small_letters))
+    top = math.ceil(legends + titles + print_style.small)
     bottom = math.ceil(_pixels_of_points(4.2 * print_style.letters))
     height = math.ceil(top + bottom + plot_height)
     copied.update_layout(
@@ -159,7 +238,7 @@ def _pixels_of_points(points: float) -> float:
 
 def _letters(figure: go.Figure, print_style: PrintStyle) -> None:
     """Set one letter size for titles of axes and panels, and a smaller one for all other text."""
-    large, small = _pixels_of_points(print_style.letters), _pixels_of_points(print_style.small_letters)
+    large, small = print_style.large, print_style.small
     figure.update_layout(font={"size": small, "family": style.FONT})
     standoff = {"standoff": small * 0.6, "font": {"size": large}}
     for update in (figure.update_xaxes, figure.update_yaxes):
@@ -219,7 +298,7 @@ def _legend_names(figure: go.Figure) -> list[str]:
 
 def _legend_height(figure: go.Figure, legend: str, print_style: PrintStyle, width: int) -> float:
     """Return the approximate height of a horizontal legend."""
-    small = _pixels_of_points(print_style.small_letters)
+    small = print_style.small
     title = figure.layout[legend].title.text or ""
     room = width - (len(title) * LETTER + 2) * small
     rows, used = 1, 0.0
@@ -238,7 +317,7 @@ def _legends(figure: go.Figure, print_style: PrintStyle, width: int) -> float:
 
 def _hang_legends(figure: go.Figure, print_style: PrintStyle, height: int, width: int) -> None:
     """Put the legends one below the other at the top of the figure."""
-    small, below = _pixels_of_points(print_style.small_letters), 0.0
+    small, below = print_style.small, 0.0
     for name in _legend_names(figure):
         place = {"orientation": "h", "xref": "container", "x": 0.005, "xanchor": "left"}
         place |= {"yref": "container", "y": 1 - below / height, "yanchor": "top", "itemsizing": "trace"}
@@ -256,7 +335,7 @@ def _names_a_panel(note: Any) -> bool:
 
 def _break_titles(figure: go.Figure, across: float, up: float, print_style: PrintStyle) -> None:
     """Put text in brackets on its own line in titles that are longer than their panel."""
-    letter = LETTER * _pixels_of_points(print_style.letters)
+    letter = LETTER * print_style.large
     titles = [(axis.title, across) for axis in figure.select_xaxes()]
     titles += [(axis.title, up) for axis in figure.select_yaxes()]
     titles += [(note, across) for note in figure.layout.annotations if _names_a_panel(note)]
@@ -285,7 +364,7 @@ def _plot_height(figure: go.Figure, rows: int, print_style: PrintStyle) -> float
 
 
 def _letter_panels(figure: go.Figure, found: list[Panel], print_style: PrintStyle) -> None:
-    large = _pixels_of_points(print_style.letters)
+    large = print_style.large
     for place, panel in enumerate(found):
         figure.add_annotation(
             text=f"<b>{chr(ord('a') + place)}</b>",

@@ -12,10 +12,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from regap.analyses.runs.records import RunRecords
 from regap.figures import across_runs
-from regap.figures.gallery import ALL, DrawnFigure, FigureOptions, draw_all
-from regap.figures.print.export import FORMATS, Page, export_all
+from regap.figures.gallery import ALL, FigureOptions, draw_all
 from regap.figures.print.printed_tables import as_latex, as_markdown, tables_of
-from regap.figures.print.printing import Printed, PrintStyle, print_style, printed
+from regap.figures.print.printing import FORMATS, Page, Printed, export_all, print_style, printed
 from regap.geometry.files import write_whole
 
 PNG_SCALE = 300 / 96
@@ -58,8 +57,12 @@ def publish(
     chosen, kinds = print_style(style, width), checked_formats(formats)
     run = RunRecords.load(run_folder)
     folder = Path(out) if out else run.folder / "figures" / chosen.name
-    drawn = [one for one in draw_all(run, only, options) if _usable(one, bool(only))]
-    found = [_publication(one, chosen) for one in drawn]
+    found = []
+    for one in draw_all(run, only, options):
+        if one.figure is not None:
+            found.append(Publication(one.name, printed(one.figure, chosen), one.caption, one.tables))
+        elif only:
+            raise ValueError(f"only={one.drawing.name!r}: {one.problem}")
     written = [] if only else write_tables(run, folder)
     return [*written, *write_publications(found, folder, kinds)]
 
@@ -136,17 +139,6 @@ def with_origin(content: bytes, kind: str, origin: str) -> bytes:
             image.save(stream, "PNG", pnginfo=text, dpi=(300, 300))
         return stream.getvalue()
     return content
-
-
-def _usable(drawn: DrawnFigure, asked_for: bool) -> bool:
-    if drawn.figure is None and asked_for:
-        raise ValueError(f"only={drawn.drawing.name!r}: {drawn.problem}")
-    return drawn.figure is not None
-
-
-def _publication(drawn: DrawnFigure, chosen: PrintStyle) -> Publication:
-    assert drawn.figure is not None
-    return Publication(drawn.name, printed(drawn.figure, chosen), drawn.caption, drawn.tables)
 
 
 def _caption(one: Publication) -> str:

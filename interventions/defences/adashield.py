@@ -1,43 +1,25 @@
 """AdaShield-S: the same warning before every prompt."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from regap.errors import ModelError
 from regap.geometry.data.pairs import Prompt
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.chat import render
-from regap.geometry.states.store import digest_of
 from regap.interventions.defences.calibration import DefenceData
-from regap.interventions.rewriting import Ask
+from regap.interventions.rewriting import Rewrite
 from regap.interventions.wording import Wording
 
 
-@dataclass(frozen=True, eq=False)
-class Warned:
-    """A rewriting that puts a warning before each prompt; the model is not asked anything else."""
-
-    model: Model = field(repr=False)
-    wording: Wording
-
-    @property
-    def identity(self) -> str:
-        """Digest of the warning."""
-        return digest_of(["warned", self.wording.careful])
-
-    def __call__(self, prompts: Sequence[Prompt], ask: Ask, budget: int) -> list[Prompt]:  # noqa: ARG002
-        """Return each prompt with the warning."""
-        return carefully(self.model, prompts, self.wording)
-
-
-def adashield(calibration: DefenceData) -> Warned:
+def adashield(calibration: DefenceData) -> Rewrite:
     """Return the rewriting x -> (warning, x): the same text for all inputs; no state is edited.
 
     Source: AdaShield-S, arXiv 2403.09513, known from descriptions: a static defence prompt, written by hand, beside
     the query; AdaShield-A, which adapts it to each query with a second model, is not included. Needs: a longer prompt.
     Assumed: our own warning (`Wording.careful`), as the system message if the chat template takes one.
     """
-    return Warned(calibration.model, calibration.wording)
+    return lambda prompts, _ask, _budget: carefully(calibration.model, prompts, calibration.wording)
 
 
 def carefully(model: Model, prompts: Sequence[Prompt], wording: Wording) -> list[Prompt]:
@@ -48,7 +30,6 @@ def carefully(model: Model, prompts: Sequence[Prompt], wording: Wording) -> list
         try:
             render(model, warned)
         except ModelError:
-            words = f"{wording.careful}\n{prompt.text}"
-            warned = replace(prompt, text=words)
+            warned = replace(prompt, text=f"{wording.careful}\n{prompt.text}")
         found.append(warned)
     return found

@@ -1,27 +1,20 @@
 """AdaSteer: steering to refusal, and orthogonally to harmfulness, each with its own clipped line."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from regap.errors import PairError
-from regap.geometry.forward.hooks import Edit
 from regap.geometry.states.activations import label_means
-from regap.geometry.states.store import digest_of, digest_of_tensor
-from regap.interventions.defences.calibration import DefenceData, Dose
+from regap.interventions.defences.calibration import DefenceData, Dose, FittedRule, shift_dose
 from regap.interventions.edits.gate import budget_threshold
-from regap.interventions.edits.gated_shift import GatedShift
-from regap.interventions.edits.other_arm import layer_vectors
-from regap.interventions.edits.shift import Shift
+from regap.interventions.edits.shift import GatedShift
 from regap.interventions.edits.site import Site
 
 
 @dataclass(frozen=True, eq=False)
-class ClippedLine:
+class ClippedLine(FittedRule):
     """clip(slope * (p - start), low, high), with p the position between the two anchors."""
 
     harmful: Float[Tensor, " d_model"] = field(repr=False)
@@ -32,12 +25,6 @@ class ClippedLine:
     start: float
     low: float
     high: float
-
-    @property
-    def identity(self) -> str:
-        """Digest of anchors and line."""
-        anchors = digest_of_tensor(torch.stack([self.harmful, self.harmless]))
-        return digest_of([anchors, self.slope, self.start, self.low, self.high])
 
     def __call__(self, states: Float[Tensor, "prompt 1 d_model"]) -> Float[Tensor, " prompt"]:
         """Return the coefficient of each prompt; negative coefficients push towards the harmful anchor."""
@@ -57,10 +44,8 @@ def adasteer(calibration: DefenceData, site: Site) -> Dose:
     means = label_means(calibration.text)
     anchors = means["harmful"][place], means["harmless"][place]
     rule = fitted_line(calibration, *anchors)
-    vectors = layer_vectors([calibration.text_gap(layer) for layer in site.layers])
-    return lambda strength: [
-        GatedShift(Shift(site, vectors, strength, "refusal"), (calibration.read_layer,), rule)
-    ]
+    gaps = shift_dose(site, [calibration.text_gap(layer) for layer in site.layers], "refusal")
+    return lambda strength: [GatedShift(gaps(strength), (calibration.read_layer,), rule)]
 
 
 def fitted_line(
@@ -100,37 +85,28 @@ def adasteer_both(calibration: DefenceData, site: Site) -> Dose:
     rule = fitted_line(calibration, *answered_means(calibration, read))
     vectors = []
     for layer in site.layers:
-        means = answered_means(calibration, layer)
-        vectors.append(across(means.harmful - means.harmless, calibration.text_gap(layer)))
-    refusal, harm = adasteer(calibration, site), layer_vectors(vectors)
-
-    def dose(strength: float) -> Sequence[Edit]:
-        return [*refusal(strength), GatedShift(Shift(site, harm, strength, "harmfulness"), (read,), rule)]
-
-    return dose
+        harmful, harmless = answered_means(calibration, layer)
+        vectors.append(across(harmful - harmless, calibration.text_gap(layer)))
+    refusal, harm = adasteer(calibration, site), shift_dose(site, vectors, "harmfulness")
+    return lambda strength: [*refusal(strength), GatedShift(harm(strength), (read,), rule)]
 
 
-class AnsweredMeans(NamedTuple):
-    """Mean states of images that the model answers, float64."""
+def answered_means(
+    calibration: DefenceData, layer: int
+) -> tuple[Float[Tensor, " d_model"], Float[Tensor, " d_model"]]:
+    """Return the mean state of harmful and of harmless images that the model answers, after a block, float64.
 
-    harmful: Float[Tensor, " d_model"]
-    harmless: Float[Tensor, " d_model"]
-
-
-def answered_means(calibration: DefenceData, layer: int) -> AnsweredMeans:
-    """Return the mean state after a block of the answered images of each label; raises PairError if one has none."""
-    states, harmful, answered = (
-        calibration.image.at(layer).double(),
-        calibration.image.harmful,
-        calibration.answered,
-    )
+    Raises PairError if all images of a label are refused.
+    """
+    states, answered = calibration.image.at(layer).double(), calibration.answered
+    harmful = calibration.image.harmful
     for label, of_label in (("harmful", harmful), ("harmless", ~harmful)):
         if not bool((of_label & answered).any()):
             raise PairError(
                 f"all {int(of_label.sum())} {label} calibration images in arm {calibration.image_arm} are refused and "
                 "were dropped, so adasteer_both cannot be fitted; add pairs, choose another arm, or use adasteer"
             )
-    return AnsweredMeans(states[harmful & answered].mean(0), states[~harmful & answered].mean(0))
+    return states[harmful & answered].mean(0), states[~harmful & answered].mean(0)
 
 
 def across(vector: Float[Tensor, " d_model"], other: Float[Tensor, " d_model"]) -> Float[Tensor, " d_model"]:

@@ -6,14 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regap.geometry.states.store import digest_of, digest_of_tensor
-from regap.interventions.defences.calibration import DefenceData, Dose
-from regap.interventions.edits.displacement import Moved, on_device
+from regap.interventions.defences.calibration import DefenceData, Dose, FittedRule
+from regap.interventions.edits.displacement import Moved
 from regap.interventions.edits.site import Site
 
 
 @dataclass(frozen=True, eq=False)
-class Clamped:
+class Clamped(FittedRule):
     """-unit * clip(cos(h - reference, v), 0, 1) * |h| * v/|v|."""
 
     vector: Float[Tensor, " d_model"] = field(repr=False)
@@ -21,15 +20,10 @@ class Clamped:
     unit: float
     """The displacement at strength 1, as a share of the length of the state."""
 
-    @property
-    def identity(self) -> str:
-        """Digest of vector, reference and unit."""
-        return digest_of([digest_of_tensor(torch.stack([self.vector, self.reference])), self.unit])
-
     def __call__(self, states: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
         """Return the clamped displacement of each state."""
-        direction = on_device(self.vector / self.vector.norm(), states)
-        offset = states - on_device(self.reference, states)
+        direction = (self.vector / self.vector.norm()).to(states)
+        offset = states - self.reference.to(states)
         along = torch.nn.functional.cosine_similarity(offset, direction[None], dim=-1).clamp(0, 1)
         return -self.unit * (along * states.norm(dim=-1))[:, None] * direction
 

@@ -1,6 +1,6 @@
 """The data that every method is fitted on, and the type of a method."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,13 +17,30 @@ from regap.geometry.forward.hooks import Edit
 from regap.geometry.forward.runner import Runner
 from regap.geometry.models.model import Model
 from regap.geometry.states.activations import Activations, label_means
-from regap.interventions.edits.other_arm import OtherArms
+from regap.geometry.states.store import digest_of, digest_of_tensor
+from regap.interventions.edits.other_arm import OtherArms, layer_vectors
+from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site
 from regap.interventions.rewriting import Rewrite
 from regap.interventions.wording import PLAIN, Wording
 
 NEUTRAL = ("blank-colour", "noise", "blank")
 """Arms with a picture without content, in order of preference."""
+
+
+class FittedRule:
+    """A frozen dataclass of vectors and numbers that are fitted on calibration data."""
+
+    @property
+    def identity(self) -> str:
+        """Digest of its class and of every field."""
+        return digest_of([type(self).__name__, *map(_told, vars(self).values())])
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return digest_of_tensor(value)
+    return value.fingerprint if isinstance(value, Model) else getattr(value, "identity", value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +113,24 @@ class DefenceData:
         """Return mean harmful minus mean harmless text state after block `layer`, in units of the residual stream."""
         means, place = label_means(self.text), self.text.layers.index(layer)
         return means["harmful"][place] - means["harmless"][place]
+
+    def refusal_dose(self, site: Site) -> Callable[[float], Shift]:
+        """Return the shift h <- h + strength * (mean harmful - mean harmless text) at the site, for any strength."""
+        return shift_dose(site, [-self.text_gap(layer) for layer in site.layers], "refusal")
+
+
+def shift_dose(site: Site, vectors: Sequence[Tensor], name: str) -> Callable[[float], Shift]:
+    """Return the shift h <- h - strength * vector at the site, with one vector for each layer, for any strength."""
+    stacked = layer_vectors(vectors)
+    return lambda strength: Shift(site, stacked, strength, name)
+
+
+def mean_shifts(
+    before: Activations, after: Activations, layers: Iterable[int]
+) -> list[Float[Tensor, " d_model"]]:
+    """Return the mean of `after` minus `before` after each block, on the pairs that both have, float64."""
+    before, after = before.aligned_with(after)
+    return [(after.at(layer).double() - before.at(layer).double()).mean(0) for layer in layers]
 
 
 Dose = Callable[[float], Sequence[Edit]]

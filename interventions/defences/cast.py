@@ -6,27 +6,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from regap.geometry.states.store import digest_of, digest_of_tensor
-from regap.interventions.defences.calibration import DefenceData, Dose
-from regap.interventions.edits.gated_shift import GatedShift
-from regap.interventions.edits.other_arm import layer_vectors
-from regap.interventions.edits.shift import Shift
+from regap.interventions.defences.calibration import DefenceData, Dose, FittedRule
+from regap.interventions.edits.shift import GatedShift
 from regap.interventions.edits.site import Site
 
 
 @dataclass(frozen=True, eq=False)
-class SimilarityCondition:
+class SimilarityCondition(FittedRule):
     """1 if sign * similarity is above sign * threshold, else 0."""
 
     vector: Float[Tensor, " d_model"] = field(repr=False)
     threshold: float
     sign: int
     """1: the gate opens above the threshold; -1: below it."""
-
-    @property
-    def identity(self) -> str:
-        """Digest of vector, threshold and sign."""
-        return digest_of([digest_of_tensor(self.vector), self.threshold, self.sign])
 
     def __call__(self, states: Float[Tensor, "prompt 1 d_model"]) -> Float[Tensor, " prompt"]:
         """Return whether the gate is open for each prompt."""
@@ -46,8 +38,8 @@ def cast(calibration: DefenceData, site: Site) -> Dose:
     vector = calibration.refusal.at(layer)
     scores = similarity(calibration.image.at(layer).double(), vector)
     condition = best_condition(vector, scores, calibration.image.harmful)
-    gaps = layer_vectors([-calibration.text_gap(each) for each in site.layers])
-    return lambda strength: [GatedShift(Shift(site, gaps, strength, "refusal"), (layer,), condition)]
+    refusal = calibration.refusal_dose(site)
+    return lambda strength: [GatedShift(refusal(strength), (layer,), condition)]
 
 
 def similarity(

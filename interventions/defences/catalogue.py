@@ -1,7 +1,7 @@
 """Every method by name, with its needs, its cost beyond one pass, and its strengths."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from regap.geometry.forward.hooks import Edit
 from regap.interventions.defences.adashield import adashield
@@ -10,17 +10,48 @@ from regap.interventions.defences.astra import astra
 from regap.interventions.defences.calibration import NEUTRAL, DefenceData, Dose, Method, Rewriting
 from regap.interventions.defences.cast import cast
 from regap.interventions.defences.cmrm import cmrm_dataset, cmrm_sample
-from regap.interventions.defences.drift import drift_adaptive, drift_fixed
 from regap.interventions.defences.ecso import ecso
 from regap.interventions.defences.hiddendetect import hiddendetect
-from regap.interventions.defences.leace import leace
+from regap.interventions.defences.leace import leace, mean_shift
 from regap.interventions.defences.mars import mars
-from regap.interventions.defences.mean_shift import mean_shift
 from regap.interventions.defences.ras import ras
 from regap.interventions.defences.refusal_direction import refusal_ablation, refusal_addition
 from regap.interventions.defences.shiftdc import shiftdc, shiftdc_text
 from regap.interventions.defences.vlm_guard import vlm_guard
+from regap.interventions.edits.regap import calibrate_regap
+from regap.interventions.edits.shift import fixed_correction
 from regap.interventions.edits.site import Site
+
+
+def drift_fixed(calibration: DefenceData, site: Site) -> Dose:
+    """Return h <- h - strength * D, the drift of the corrected arm; our operationalisation.
+
+    Needs: texts and images of calibration pairs.
+    """
+    drift = calibration.drifts[calibration.image_arm]
+    return lambda strength: [fixed_correction(drift, site, strength)]
+
+
+def drift_adaptive(calibration: DefenceData, site: Site) -> Dose:
+    """Return h <- h - strength * gate(rho(x)) * D, rho the self-rectification of x; our operationalisation.
+
+    Source: the abstract of arXiv 2605.18104 names the mechanism, not a formula. Needs: two readings of the last
+    token, without and with a probe.
+    """
+    drift = calibration.drifts[calibration.image_arm]
+    regap = calibrate_regap(
+        calibration.runner,
+        calibration.pairs,
+        calibration.refusal,
+        drift,
+        site.layers,
+        positions=site.positions,
+        phase=site.phase,
+        norm=site.norm,
+        strongest=1.0,
+        false_refusals=calibration.false_refusals,
+    )
+    return lambda strength: [replace(regap, strongest=strength)]
 
 
 def none(calibration: DefenceData, site: Site) -> Dose:  # noqa: ARG001 - nothing is fitted

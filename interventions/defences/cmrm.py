@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from jaxtyping import Float
 from torch import Tensor
 
-from regap.interventions.defences.calibration import DefenceData, Dose
-from regap.interventions.edits.other_arm import OtherArmShift, layer_vectors
-from regap.interventions.edits.shift import Shift
+from regap.interventions.defences.calibration import DefenceData, Dose, mean_shifts, shift_dose
+from regap.interventions.edits.other_arm import OtherArmShift
 from regap.interventions.edits.site import Site
 
 
@@ -17,10 +16,9 @@ def cmrm_dataset(calibration: DefenceData, site: Site) -> Dose:
     Source: CMRM, arXiv 2410.09047, from a report about the paper. Needs: the request with an empty picture, on
     calibration pairs only. Assumed: last prompt token; one layer, chosen as for all methods; pairs of both labels.
     """
-    text, empty = calibration.text.aligned_with(calibration.states[calibration.neutral])
-    shifts = [(empty.at(layer).double() - text.at(layer).double()).mean(0) for layer in site.layers]
-    vectors = layer_vectors(shifts)
-    return lambda strength: [Shift(site, vectors, strength, "empty")]
+    shifts = mean_shifts(calibration.text, calibration.states[calibration.neutral], site.layers)
+    dose = shift_dose(site, shifts, "empty")
+    return lambda strength: [dose(strength)]
 
 
 def cmrm_sample(calibration: DefenceData, site: Site) -> Dose:

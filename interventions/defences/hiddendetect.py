@@ -9,17 +9,14 @@ from torch import Tensor
 from regap.errors import PairError
 from regap.geometry.models.model import Model
 from regap.geometry.states.activations import Activations
-from regap.geometry.states.store import digest_of
-from regap.interventions.defences.calibration import DefenceData, Dose
+from regap.interventions.defences.calibration import DefenceData, Dose, FittedRule
 from regap.interventions.edits.gate import budget_threshold
-from regap.interventions.edits.gated_shift import GatedShift
-from regap.interventions.edits.other_arm import layer_vectors
-from regap.interventions.edits.shift import Shift
+from regap.interventions.edits.shift import GatedShift
 from regap.interventions.edits.site import Site
 
 
 @dataclass(frozen=True, eq=False)
-class Detector:
+class Detector(FittedRule):
     """1 if the area under the refusal evidence of consecutive layers is above the threshold, else 0."""
 
     model: Model = field(repr=False)
@@ -29,11 +26,6 @@ class Detector:
     layers: tuple[int, ...]
     """Consecutive blocks, at least two."""
     threshold: float
-
-    @property
-    def identity(self) -> str:
-        """Digest of model, tokens, layers and threshold."""
-        return digest_of([self.model.fingerprint, self.tokens, self.layers, self.threshold])
 
     def scores(self, states: Float[Tensor, "prompt layer d_model"]) -> Float[Tensor, " prompt"]:
         """Return the area under the evidence over the layers, by the trapezoidal rule with step 1."""
@@ -59,8 +51,8 @@ def hiddendetect(calibration: DefenceData, site: Site) -> Dose:
     if "hiddendetect" not in calibration.kept:
         calibration.kept["hiddendetect"] = fitted_detector(calibration)
     detector = calibration.kept["hiddendetect"]
-    gaps = layer_vectors([-calibration.text_gap(each) for each in site.layers])
-    return lambda strength: [GatedShift(Shift(site, gaps, strength, "refusal"), detector.layers, detector)]
+    refusal = calibration.refusal_dose(site)
+    return lambda strength: [GatedShift(refusal(strength), detector.layers, detector)]
 
 
 def fitted_detector(calibration: DefenceData) -> Detector:

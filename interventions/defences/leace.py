@@ -6,29 +6,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regap.geometry.states.store import digest_of_tensor
-from regap.interventions.defences.calibration import DefenceData, Dose
-from regap.interventions.edits.displacement import Moved, on_device
+from regap.interventions.defences.calibration import DefenceData, Dose, FittedRule, mean_shifts, shift_dose
+from regap.interventions.edits.displacement import Moved
 from regap.interventions.edits.site import Site
 
 
 @dataclass(frozen=True, eq=False)
-class Erasure:
+class Erasure(FittedRule):
     """-write <read, h - mean>: an oblique projection of rank 1."""
 
     write: Float[Tensor, " d_model"] = field(repr=False)
     read: Float[Tensor, " d_model"] = field(repr=False)
     mean: Float[Tensor, " d_model"] = field(repr=False)
 
-    @property
-    def identity(self) -> str:
-        """Digest of the three vectors."""
-        return digest_of_tensor(torch.stack([self.write, self.read, self.mean]))
-
     def __call__(self, states: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
         """Return minus the linear information on modality in each state."""
-        read, write = on_device(self.read, states), on_device(self.write, states)
-        return -((states - on_device(self.mean, states)) @ read)[:, None] * write
+        offset = states - self.mean.to(states)
+        return -(offset @ self.read.to(states))[:, None] * self.write.to(states)
 
 
 def leace(calibration: DefenceData, site: Site) -> Dose:
@@ -66,3 +60,15 @@ def erasure(
         )
     unit = whitened / whitened.norm()
     return Erasure((unit * scale) @ axes, (unit / scale) @ axes, mean)
+
+
+def mean_shift(calibration: DefenceData, site: Site) -> Dose:
+    """Return h <- h - strength * (mean image - common mean), for image inputs.
+
+    The simplest eraser of a concept: it makes the class means equal. With as many texts as images it removes half of
+    the mean difference; strength 1 is our fixed correction at 0.5, except that labels are weighted by their counts.
+    Needs: texts and images of calibration pairs.
+    """
+    shifts = mean_shifts(calibration.text, calibration.image, site.layers)
+    dose = shift_dose(site, [each / 2 for each in shifts], "mean shift")
+    return lambda strength: [dose(strength)]

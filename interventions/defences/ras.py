@@ -1,6 +1,6 @@
 """RAS: states move towards unsafe texts by a risk, measured on the model's answer to a warning and a caption."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -9,7 +9,6 @@ from torch import Tensor
 
 from regap.geometry.data.pairs import Prompt
 from regap.geometry.forward.batches import run_batches
-from regap.geometry.forward.hooks import Hook
 from regap.geometry.forward.runner import Runner
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, collate
@@ -17,11 +16,11 @@ from regap.geometry.states.activations import label_means
 from regap.geometry.states.store import digest_of, digest_of_tensor
 from regap.interventions.decoding import Decoding, decode, end_tokens
 from regap.interventions.defences.adashield import carefully
-from regap.interventions.defences.calibration import DefenceData, Dose
-from regap.interventions.edits.displacement import displaced
+from regap.interventions.defences.calibration import DefenceData, Dose, FittedRule
+from regap.interventions.edits.displacement import Displace, Displacing
 from regap.interventions.edits.gate import budget_threshold
 from regap.interventions.edits.other_arm import OtherArms, layer_vectors
-from regap.interventions.edits.site import Site, position_rule
+from regap.interventions.edits.site import Site
 from regap.interventions.wording import Wording
 
 STEPS, DECAY = 3, 0.5
@@ -29,7 +28,7 @@ STEPS, DECAY = 3, 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Risk:
+class Risk(FittedRule):
     """sigmoid((S - base) / width), S the cosine between first-token distributions and those of unsafe texts."""
 
     twins: OtherArms = field(repr=False)
@@ -37,19 +36,6 @@ class Risk:
     prototype: Float[Tensor, " token_id"] = field(repr=False)
     base: float
     width: float
-
-    @property
-    def identity(self) -> str:
-        """Digest of everything that decides the risk of an input."""
-        return digest_of(
-            [
-                self.twins.identity,
-                self.wording.identity,
-                digest_of_tensor(self.prototype),
-                self.base,
-                self.width,
-            ]
-        )
 
     def __call__(self, model: Model, batch: Batch) -> Float[Tensor, " prompt"]:
         """Return the risk of each prompt of the batch; the captions with the warning are run once a batch."""
@@ -61,7 +47,7 @@ class Risk:
 
 
 @dataclass(frozen=True, eq=False)
-class LedOn:
+class Towards(Displacing):
     """h <- h + strength * risk(x) * (centre - h) at a site, with one centre for each of its layers."""
 
     site: Site
@@ -72,35 +58,16 @@ class LedOn:
     @property
     def identity(self) -> str:
         """Digest of site, centres, risk and strength."""
-        return digest_of(
-            ["led on", str(self.site), digest_of_tensor(self.centres), self.risk.identity, self.strength]
-        )
+        parts = [str(self.site), digest_of_tensor(self.centres), self.risk.identity, self.strength]
+        return digest_of(["towards", *parts])
 
-    @property
-    def only_last(self) -> bool:
-        """True if only the last prompt token, or later tokens, are edited."""
-        return self.site.only_last
-
-    def hooks(self, model: Model, batch: Batch) -> list[Hook]:
-        """Compute the risk of the batch, then return new hooks that move each prompt by its own share."""
+    def displacements(self, model: Model, batch: Batch) -> Iterable[Displace]:
+        """Compute the risk of the batch, then return the way to the centre of each layer, by each prompt's share."""
         shares = (self.strength * self.risk(model, batch)).float()
         return [
-            Hook(model.hook_name(layer), self._hook(batch, centre, shares))
-            for layer, centre in zip(self.site.layers, self.centres, strict=True)
+            lambda states, rows, centre=each: shares.to(states)[rows, None] * (centre.to(states) - states)
+            for each in self.centres
         ]
-
-    def _hook(self, batch: Batch, centre: Tensor, shares: Tensor) -> Callable[[Tensor], Tensor | None]:
-        where = position_rule(self.site, batch)
-
-        def lead(residual: Tensor) -> Tensor | None:
-            mask = where(residual)
-            if mask is None:
-                return None
-            states = residual[mask].float()
-            share = shares.to(states)[mask.nonzero()[:, 0]]
-            return displaced(residual, share[:, None] * (centre.to(states) - states), mask, self.site.norm)
-
-        return lead
 
 
 def ras(calibration: DefenceData, site: Site) -> Dose:
@@ -116,7 +83,7 @@ def ras(calibration: DefenceData, site: Site) -> Dose:
         calibration.kept["ras"] = fitted_risk(calibration)
     means = label_means(calibration.text)["harmful"]
     centres = layer_vectors([means[calibration.text.layers.index(layer)] for layer in site.layers])
-    return lambda strength: [LedOn(site, centres, calibration.kept["ras"], strength)]
+    return lambda strength: [Towards(site, centres, calibration.kept["ras"], strength)]
 
 
 def fitted_risk(calibration: DefenceData) -> Risk:

@@ -5,11 +5,8 @@ from dataclasses import dataclass, field
 from jaxtyping import Float
 from torch import Tensor
 
-from regap.geometry.states.store import digest_of_tensor
-from regap.interventions.defences.calibration import DefenceData, Dose
-from regap.interventions.edits.displacement import Moved, on_device
-from regap.interventions.edits.other_arm import layer_vectors
-from regap.interventions.edits.shift import Shift
+from regap.interventions.defences.calibration import DefenceData, Dose, FittedRule
+from regap.interventions.edits.displacement import Moved
 from regap.interventions.edits.site import Site
 
 
@@ -20,24 +17,19 @@ def refusal_addition(calibration: DefenceData, site: Site) -> Dose:
     among layers and template tokens. Needs: texts. Assumed: the last prompt token and a free strength, as for every
     method here.
     """
-    vectors = layer_vectors([-calibration.text_gap(layer) for layer in site.layers])
-    return lambda strength: [Shift(site, vectors, strength, "refusal")]
+    dose = calibration.refusal_dose(site)
+    return lambda strength: [dose(strength)]
 
 
 @dataclass(frozen=True, eq=False)
-class Removed:
+class Removed(FittedRule):
     """-r<r, h>: minus the component along a unit vector."""
 
     direction: Float[Tensor, " d_model"] = field(repr=False)
 
-    @property
-    def identity(self) -> str:
-        """Digest of the direction."""
-        return digest_of_tensor(self.direction)
-
     def __call__(self, states: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
         """Return minus the component of each state."""
-        direction = on_device(self.direction, states)
+        direction = self.direction.to(states)
         return -(states @ direction)[:, None] * direction
 
 

@@ -1,4 +1,4 @@
-"""Ablation: the output of a component at a site is replaced by zeros, a mean, or its output on other inputs."""
+"""Ablation and patching: the output of a component is replaced by zeros, a mean, or its output on other inputs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,13 +8,18 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from regap.errors import ModelError
+from regap.geometry.data.pairs import Prompt
+from regap.geometry.forward.batches import run_batches
 from regap.geometry.forward.hooks import Hook
+from regap.geometry.forward.prefix import prefill, whole_prompts
+from regap.geometry.forward.runner import Runner
 from regap.geometry.models.model import Model
-from regap.geometry.prompts.batch import Batch
+from regap.geometry.prompts.batch import Batch, Positions
 from regap.geometry.states.store import digest_of, digest_of_tensor
-from regap.interventions.edits.components import Component, Output
-from regap.interventions.edits.other_arm import prompt_keys
-from regap.interventions.edits.site import Site, position_rule
+from regap.interventions.edits.components import Change, Component, Output
+from regap.interventions.edits.other_arm import OtherArms, prompt_keys
+from regap.interventions.edits.site import AtSite, Site, position_rule
 
 Slots = Sequence[Float[Tensor, "_token width"]]
 """The replacement for each prompt of a batch: one row, or one for each token of the site's positions."""
@@ -76,7 +81,7 @@ class Resampled:
 
 
 @dataclass(frozen=True, eq=False)
-class Ablation:
+class Ablation(AtSite):
     """A component replaced at every layer of a site."""
 
     site: Site
@@ -99,21 +104,23 @@ class Ablation:
         parts = [str(self.site), self.component.identity, self.replacement.identity, self.control]
         return digest_of(["ablation", *parts, self.seed if self.control == "random" else 0])
 
-    @property
-    def only_last(self) -> bool:
-        """True if only the last prompt token, or later tokens, are edited."""
-        return self.site.only_last
-
     def hooks(self, model: Model, batch: Batch) -> list[Hook]:
         """Return new hooks that replace the component's output; other runs that this needs are made first."""
         slots = self.replacement.slots(model, batch, self.component, self.site)
-        return [
-            hook
-            for layer in self.site.layers
-            for hook in self.component.hooks(
-                model, layer, _replaced(self.site, batch, slots[layer]), self._away(model, layer)
-            )
-        ]
+        found = []
+        for layer in self.site.layers:
+            change = self._replaced(batch, slots[layer])
+            found += self.component.hooks(model, layer, change, self._away(model, layer))
+        return found
+
+    def _replaced(self, batch: Batch, slots: Slots) -> Change:
+        where = position_rule(self.site, batch)
+
+        def change(written: Tensor) -> Tensor | None:
+            mask = where(written)
+            return None if mask is None else filled(written, mask, slots)
+
+        return change
 
     def _away(self, model: Model, layer: int) -> Float[Tensor, " width"] | None:
         if self.control == "none":
@@ -121,16 +128,6 @@ class Ablation:
         generator = torch.Generator().manual_seed(1000 * self.seed + layer)
         drawn = torch.randn(self.component.width(model), generator=generator, dtype=torch.float64)
         return drawn / drawn.norm()
-
-
-def _replaced(site: Site, batch: Batch, slots: Slots) -> Callable[[Output], Output | None]:
-    where = position_rule(site, batch)
-
-    def change(written: Tensor) -> Tensor | None:
-        mask = where(written)
-        return None if mask is None else filled(written, mask, slots)
-
-    return change
 
 
 def filled(written: Output, where: Bool[Tensor, "prompt token"], slots: Slots) -> Output:
@@ -146,3 +143,99 @@ def filled(written: Output, where: Bool[Tensor, "prompt token"], slots: Slots) -
             values = values.to(written) if len(values) == marked else values.float().mean(0).to(written)
             new[row, where[row]] = values
     return new
+
+
+@dataclass(frozen=True, eq=False)
+class FromArm:
+    """The component's output for the same request in another arm, unedited."""
+
+    twins: OtherArms = field(repr=False)
+    """The other arms of the requests in the patched arm."""
+    arm: str
+    """The arm that it is taken from; taking it from the patched arm is a control that must change nothing."""
+
+    @property
+    def identity(self) -> str:
+        """Digest of the arm and of all other arms."""
+        return digest_of(["from arm", self.arm, self.twins.identity])
+
+    def slots(self, model: Model, batch: Batch, component: Component, site: Site) -> Mapping[int, Slots]:
+        """Return the component's output at the same positions of the other run; read once per batch."""
+        name = f"{model.fingerprint} {self.arm} {component.identity} {site.positions}"
+        if name not in batch.kept:
+            layers = [layer for layer in range(model.layers) if layer not in model.crossing]
+            other = self.twins.batch_in(model, batch, self.arm)
+            batch.kept[name] = read_component(model, other, component, layers, site.positions)
+        return batch.kept[name]
+
+
+@torch.inference_mode()
+def read_component(
+    model: Model, batch: Batch, component: Component, layers: Sequence[int], positions: Positions = "last"
+) -> dict[int, list[Float[Tensor, "_token width"]]]:
+    """Return the component's unedited output at each layer, for each prompt at every token of the positions.
+
+    Position `last` takes a one-token pass. Raises ModelError if a prompt has no such token.
+    """
+    found: dict[int, list[Tensor]] = {}
+    hooks: list[Hook] = []
+    where = batch.at(positions)
+
+    def keep(layer: int) -> Callable[[Tensor], None]:
+        def call(written: Tensor) -> None:
+            marked = where[:, -written.shape[1] :].to(written.device)
+            found[layer] = [each[mask].clone() for each, mask in zip(written, marked, strict=True)]
+
+        return call
+
+    for layer in layers:
+        hooks += component.hooks(model, layer, keep(layer))
+    prefix = prefill(model, batch) if positions == "last" else whole_prompts(model, batch)
+    prefix.run(model, [], hooks)
+    return found
+
+
+def require_parts_add_up(model: Model, batch: Batch, layers: Sequence[int]) -> None:
+    """Raise ModelError unless attention and MLP outputs sum to what the block adds, at each layer.
+
+    This tests that the modules were identified correctly.
+    """
+    attention, mlp, block = (
+        read_component(model, batch, Component(kind), layers) for kind in ("attention", "mlp", "block")
+    )
+    rounded = 1e-3 if torch.finfo(model.hf.dtype).eps < 1e-5 else 0.1
+    for layer in layers:
+        written = torch.cat([*attention[layer]]) + torch.cat([*mlp[layer]])
+        added = torch.cat([*block[layer]])
+        off = float((written - added).float().norm() / added.float().norm())
+        if off > rounded:
+            raise ModelError(
+                f"block {layer} of model {model.name} adds something other than its attention and MLP outputs (off by "
+                f"{off:.0%}); ablate whole blocks, states or directions"
+            )
+
+
+def component_bank(
+    model: Model | Runner,
+    prompts: Sequence[Prompt],
+    component: Component,
+    layers: Sequence[int],
+    positions: Positions = "last",
+) -> dict[int, Float[Tensor, "prompt width"]]:
+    """Return the component's output on each prompt, by layer; at positions with several tokens, their mean.
+
+    Float32, on the CPU, in the order of the prompts.
+    """
+    runner = Runner.of(model)
+    rows: dict[int, dict[int, Tensor]] = {layer: {} for layer in layers}
+
+    def read(batch: Batch) -> None:
+        for layer, found in read_component(runner.model, batch, component, layers, positions).items():
+            for row, values in zip(batch.rows, found, strict=True):
+                rows[layer][row] = values.float().mean(0).cpu()
+
+    advance = runner.track(f"what {component.kind} writes", len(prompts))
+    run_batches(runner.model, prompts, runner.limits.prompts, runner.limits.tokens, read, advance)
+    return {
+        layer: torch.stack([by_row[row] for row in range(len(prompts))]) for layer, by_row in rows.items()
+    }

@@ -96,7 +96,7 @@ class Component:
 def _whole(change: Change, away: Tensor | None) -> Change:
     def call(written: Tensor) -> Tensor | None:
         new = change(written)
-        return new if new is None or away is None else written + _as_far(new - written, away)
+        return new if new is None or away is None else written + _moved(new - written, away)
 
     return call
 
@@ -140,8 +140,5 @@ def _along(axis: Tensor, change: Change, away: Tensor | None) -> Change:
 
 
 def _moved(difference: Tensor, away: Tensor | None) -> Tensor:
-    return difference if away is None else _as_far(difference, away)
-
-
-def _as_far(difference: Tensor, away: Tensor) -> Tensor:
-    return difference.norm(dim=-1, keepdim=True) * away.to(difference)
+    """Return the difference; with `away`, a step of the same length in that direction."""
+    return difference if away is None else difference.norm(dim=-1, keepdim=True) * away.to(difference)

@@ -1,6 +1,6 @@
-"""Edits that add a displacement to each state."""
+"""Edits that add a displacement to each state at a site."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -11,7 +11,35 @@ from regap.geometry.forward.hooks import Hook
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
 from regap.geometry.states.store import digest_of
-from regap.interventions.edits.site import Norm, Site, position_rule
+from regap.interventions.edits.site import AtSite, Norm, Site, as_long_as, position_rule
+
+Displace = Callable[[Float[Tensor, "token d_model"], Tensor], Float[Tensor, "token d_model"]]
+"""(states, the row in the batch of each one's prompt) -> the displacement of each state; float32 in, float32 out."""
+
+
+class Displacing(AtSite):
+    """An edit h <- h + displacement at every layer of a site."""
+
+    def displacements(self, model: Model, batch: Batch) -> Iterable[Displace]:
+        """Return the displacement at each layer of the site; other runs that it needs are made first."""
+        raise NotImplementedError
+
+    def hooks(self, model: Model, batch: Batch) -> list[Hook]:
+        """Return new hooks that move every state at the site."""
+        found = zip(self.site.layers, self.displacements(model, batch), strict=True)
+        return [Hook(model.hook_name(layer), self._hook(batch, displace)) for layer, displace in found]
+
+    def _hook(self, batch: Batch, displace: Displace) -> Callable[[Tensor], Tensor | None]:
+        where = position_rule(self.site, batch)
+
+        def move(residual: Tensor) -> Tensor | None:
+            mask = where(residual)
+            if mask is None:
+                return None
+            displacement = displace(residual[mask].float(), mask.nonzero()[:, 0])
+            return displaced(residual, displacement, mask, self.site.norm)
+
+        return move
 
 
 @runtime_checkable
@@ -29,7 +57,7 @@ class Move(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Moved:
+class Moved(Displacing):
     """h <- h + strength * move(h) at a site, with one move for each of its layers."""
 
     site: Site
@@ -45,28 +73,9 @@ class Moved:
         """Digest of site, moves and strength."""
         return digest_of(["moved", str(self.site), [move.identity for move in self.moves], self.strength])
 
-    @property
-    def only_last(self) -> bool:
-        """True if only the last prompt token, or later tokens, are edited."""
-        return self.site.only_last
-
-    def hooks(self, model: Model, batch: Batch) -> list[Hook]:
-        """Return new hooks that move every state at the site."""
-        return [
-            Hook(model.hook_name(layer), self._hook(batch, move))
-            for layer, move in zip(self.site.layers, self.moves, strict=True)
-        ]
-
-    def _hook(self, batch: Batch, move: Move) -> Callable[[Tensor], Tensor | None]:
-        where = position_rule(self.site, batch)
-
-        def shift(residual: Tensor) -> Tensor | None:
-            mask = where(residual)
-            if mask is None:
-                return None
-            return displaced(residual, self.strength * move(residual[mask].float()), mask, self.site.norm)
-
-        return shift
+    def displacements(self, model: Model, batch: Batch) -> Iterable[Displace]:  # noqa: ARG002
+        """Return the move of each layer, times the strength."""
+        return [lambda states, _, move=move: self.strength * move(states) for move in self.moves]
 
 
 def displaced(
@@ -81,15 +90,6 @@ def displaced(
     """
     before = residual[where].float()
     after = before + displacement.to(before)
-    if norm == "keep":
-        after = after * (
-            before.norm(dim=-1, keepdim=True) / after.norm(dim=-1, keepdim=True).clamp_min(1e-12)
-        )
     moved = residual.clone()
-    moved[where] = after.to(residual.dtype)
+    moved[where] = (as_long_as(before, after) if norm == "keep" else after).to(residual.dtype)
     return moved
-
-
-def on_device(vector: Tensor, states: Float[Tensor, "token d_model"]) -> Tensor:
-    """Return the vector in the dtype and on the device of the states."""
-    return vector.to(states)

@@ -15,11 +15,11 @@ from regap.geometry.models.model import Model
 from regap.geometry.one_or_several import as_layers
 from regap.geometry.prompts.batch import Batch, Positions
 from regap.geometry.states.store import digest_of, digest_of_tensor
-from regap.interventions.edits.site import Norm, Phase, Site, position_rule
+from regap.interventions.edits.site import AtSite, Norm, Phase, Site, as_long_as, position_rule
 
 
 @dataclass(frozen=True, eq=False)
-class FunctionEdit:
+class FunctionEdit(AtSite):
     """h <- function(h) at the tokens of a site; other tokens do not change."""
 
     function: Callable[[Residual], Residual] = field(repr=False)
@@ -31,11 +31,6 @@ class FunctionEdit:
     def identity(self) -> str:
         """Digest of the site, the name, the function's code and the values that it uses."""
         return digest_of(["function", str(self.site), self.name, _digest(self.function)])
-
-    @property
-    def only_last(self) -> bool:
-        """True if only the last prompt token, or later tokens, are edited."""
-        return self.site.only_last
 
     def hooks(self, model: Model, batch: Batch) -> list[Hook]:
         """Return new hooks, after a test of the function on random states.
@@ -84,10 +79,7 @@ class FunctionEdit:
                 return None
             new = self.function(residual.clone())
             self._check(residual, new)
-            if self.site.norm == "keep":
-                new = new * (
-                    residual.norm(dim=-1, keepdim=True) / new.norm(dim=-1, keepdim=True).clamp_min(1e-12)
-                )
+            new = as_long_as(residual, new) if self.site.norm == "keep" else new
             return torch.where(mask[..., None], new, residual)
 
         return change

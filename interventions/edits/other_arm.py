@@ -1,6 +1,6 @@
 """Edits that use the states of the same request in another arm."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,14 +11,13 @@ from torch import Tensor
 from regap.errors import ModelError, PairError
 from regap.geometry.data.pairs import Pairs, Prompt
 from regap.geometry.forward.batches import BATCH_TOKENS, batches
-from regap.geometry.forward.hooks import Hook
 from regap.geometry.forward.prefix import run
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, collate
 from regap.geometry.states.store import digest_of
-from regap.interventions.edits.displacement import displaced
-from regap.interventions.edits.gated_shift import unedited
-from regap.interventions.edits.site import Site, position_rule
+from regap.interventions.edits.displacement import Displace, Displacing
+from regap.interventions.edits.shift import unedited
+from regap.interventions.edits.site import Site
 
 Displacement = Callable[[Mapping[str, Tensor]], Tensor]
 """States [prompt, layer, d_model] of each arm of the same inputs -> displacement of the same shape, at strength 1."""
@@ -72,10 +71,15 @@ class OtherArms:
             return unedited(model, batch)
         name = f"{model.fingerprint} {arm} states"
         if name not in batch.kept:
+            batch.kept[name] = run(model, self.batch_in(model, batch, arm), range(model.layers)).states
+        return batch.kept[name]
+
+    def batch_in(self, model: Model, batch: Batch, arm: str) -> Batch:
+        """Return the same requests in an arm as a batch; made once a batch."""
+        name = f"{model.fingerprint} {arm} batch"
+        if name not in batch.kept:
             prompts = self.prompts_in(batch, arm)
-            batch.kept[name] = run(
-                model, collate(model, prompts, range(len(prompts))), range(model.layers)
-            ).states
+            batch.kept[name] = collate(model, prompts, range(len(prompts)))
         return batch.kept[name]
 
     def prompts_in(self, batch: Batch, arm: str) -> list[Prompt]:
@@ -93,7 +97,7 @@ class OtherArms:
 
 
 @dataclass(frozen=True, eq=False)
-class OtherArmShift:
+class OtherArmShift(Displacing):
     """h <- h + strength * displacement(x), computed from unedited states of the input and of its other arms."""
 
     site: Site
@@ -110,36 +114,12 @@ class OtherArmShift:
         """Digest of site, rule, strength and the other arms."""
         return digest_of(["twins", str(self.site), self.arms, self.name, self.strength, self.twins.identity])
 
-    @property
-    def only_last(self) -> bool:
-        """True if only the last prompt token, or later tokens, are edited."""
-        return self.site.only_last
-
-    def displacements(self, model: Model, batch: Batch) -> Float[Tensor, "prompt layer d_model"]:
-        """Return the displacement of each prompt at each layer of the site."""
+    def displacements(self, model: Model, batch: Batch) -> Iterable[Displace]:
+        """Run the other arms of the batch, then return the vector of each prompt at each layer."""
         layers = list(self.site.layers)
         seen = {arm: self.twins.states(model, batch, arm)[:, layers] for arm in self.arms}
-        return self.strength * self.rule(seen)
-
-    def hooks(self, model: Model, batch: Batch) -> list[Hook]:
-        """Run the other arms of the batch, then return new hooks that move each prompt by its own vector."""
-        found = self.displacements(model, batch)
-        return [
-            Hook(model.hook_name(layer), self._hook(batch, found[:, place]))
-            for place, layer in enumerate(self.site.layers)
-        ]
-
-    def _hook(self, batch: Batch, vectors: Tensor) -> Callable[[Tensor], Tensor | None]:
-        where = position_rule(self.site, batch)
-
-        def shift(residual: Tensor) -> Tensor | None:
-            mask = where(residual)
-            if mask is None:
-                return None
-            rows = mask.nonzero()[:, 0]
-            return displaced(residual, vectors.to(residual.device)[rows], mask, self.site.norm)
-
-        return shift
+        found = self.strength * self.rule(seen)
+        return [lambda states, rows, v=each: v.to(states.device)[rows] for each in found.unbind(1)]
 
 
 def prompt_keys(batch: Batch) -> Sequence[str]:

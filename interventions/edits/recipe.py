@@ -35,8 +35,13 @@ class Removal:
 
     def shift(self, drift: Drift, refusal: Direction, positions: Positions = "last") -> Shift:
         """Return the removal as an edit."""
-        parts = {"D": drift, "D_along": drift.along(refusal), "D_across": drift.across(refusal)}
-        return fixed_correction(parts[self.part], Site((self.layer,), positions), self.strength)
+        removed = parts_of(drift, refusal)[self.part]
+        return fixed_correction(removed, Site((self.layer,), positions), self.strength)
+
+
+def parts_of(drift: Drift, refusal: Direction) -> dict[DriftPart, Drift]:
+    """Return the drift and its parts along and across the refusal direction, by name."""
+    return {"D": drift, "D_along": drift.along(refusal), "D_across": drift.across(refusal)}
 
 
 @dataclass(frozen=True)

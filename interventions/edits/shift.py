@@ -1,9 +1,10 @@
-"""Shifts: the same multiple of a vector is removed from every input."""
+"""Shifts: a multiple of a vector is removed from every input, the same for all or decided for each by its states."""
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -12,16 +13,17 @@ from torch import Tensor
 from regap.errors import ModelError
 from regap.geometry.drift import Drift
 from regap.geometry.forward.hooks import Hook
+from regap.geometry.forward.prefix import prefill, run_last_token
 from regap.geometry.models.model import Model
 from regap.geometry.one_or_several import as_layers
 from regap.geometry.prompts.batch import Batch, Positions
 from regap.geometry.states.store import digest_of, digest_of_tensor
-from regap.interventions.edits.site import Norm, Phase, Site, position_rule, shifted
+from regap.interventions.edits.site import AtSite, Norm, Phase, Site, position_rule, shifted
 from regap.interventions.edits.stored import StoredEdit, check_made_on
 
 
 @dataclass(frozen=True, eq=False)
-class Shift(StoredEdit, kind="shift"):
+class Shift(AtSite, StoredEdit, kind="shift"):
     """h <- h - strength * vector at a site; positive strengths remove the vector, negative ones add it."""
 
     site: Site
@@ -60,11 +62,6 @@ class Shift(StoredEdit, kind="shift"):
     def made_on(self) -> str:
         """Fingerprint of the model that the vectors were made on."""
         return self.model
-
-    @property
-    def only_last(self) -> bool:
-        """True if only the last prompt token, or later tokens, are edited."""
-        return self.site.only_last
 
     def at(self, strength: float) -> "Shift":
         """Return the same shift at another strength."""
@@ -118,3 +115,54 @@ def _hook(site: Site, batch: Batch, vector: Tensor, strengths: Tensor) -> Callab
         return None if mask is None else shifted(residual, vector, strengths, mask, site.norm)
 
     return shift
+
+
+@runtime_checkable
+class StrengthRule(Protocol):
+    """A function from the states of each prompt to a share of the full strength."""
+
+    @property
+    def identity(self) -> str:
+        """Digest of everything that decides the share."""
+        ...
+
+    def __call__(self, states: Float[Tensor, "prompt layer d_model"]) -> Float[Tensor, " prompt"]:
+        """Return the share of each prompt, from its states at the read layers; float64 in, float64 out."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class GatedShift:
+    """h <- h - rule(unedited states at read_layers) * strength * vector, with rule and vector fixed."""
+
+    shift: Shift
+    read_layers: tuple[int, ...]
+    """Any blocks; they are read in a separate, unedited pass first."""
+    rule: StrengthRule = field(repr=False)
+
+    @property
+    def identity(self) -> str:
+        """Digest of shift, read layers and rule."""
+        return digest_of(["read first", self.shift.identity, self.read_layers, self.rule.identity])
+
+    @property
+    def only_last(self) -> bool:
+        """True if only the last prompt token, or later tokens, are edited."""
+        return self.shift.only_last
+
+    def strengths(self, model: Model, batch: Batch) -> Float[Tensor, " prompt"]:
+        """Return the strength of the shift for each prompt of the batch."""
+        seen = unedited(model, batch)[:, list(self.read_layers)]
+        return self.shift.strength * self.rule(seen.double())
+
+    def hooks(self, model: Model, batch: Batch) -> list[Hook]:
+        """Read the batch, then return new hooks that shift each prompt by its own strength."""
+        return self.shift.hooks_for(model, batch, self.strengths(model, batch).to(torch.float32))
+
+
+def unedited(model: Model, batch: Batch) -> Float[Tensor, "prompt layer d_model"]:
+    """Return the unedited states of the last token after all blocks; they are computed once per batch."""
+    name = f"{model.fingerprint} unedited states"
+    if name not in batch.kept:
+        batch.kept[name] = run_last_token(model, prefill(model, batch), range(model.layers)).states
+    return batch.kept[name]

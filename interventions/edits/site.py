@@ -49,6 +49,24 @@ class Site:
         return self.positions == "last"
 
 
+class AtSite:
+    """An edit whose tokens are those of one site."""
+
+    site: Site
+
+    @property
+    def only_last(self) -> bool:
+        """True if only the last prompt token, or later tokens, are edited."""
+        return self.site.only_last
+
+
+def as_long_as(
+    before: Float[Tensor, "*rows d_model"], after: Float[Tensor, "*rows d_model"]
+) -> Float[Tensor, "*rows d_model"]:
+    """Return the states `after`, each scaled to the length that it has in `before`."""
+    return after * (before.norm(dim=-1, keepdim=True) / after.norm(dim=-1, keepdim=True).clamp_min(1e-12))
+
+
 def shifted(
     residual: Float[Tensor, "prompt token d_model"],
     vector: Float[Tensor, " d_model"],
@@ -61,10 +79,7 @@ def shifted(
     The input is not written to. With norm "keep" each edited state keeps its length.
     """
     moved = residual - strength.to(residual)[:, None, None] * vector.to(residual)
-    if norm == "keep":
-        moved = moved * (
-            residual.norm(dim=-1, keepdim=True) / moved.norm(dim=-1, keepdim=True).clamp_min(1e-12)
-        )
+    moved = as_long_as(residual, moved) if norm == "keep" else moved
     return torch.where(where[..., None], moved, residual)
 
 

@@ -10,8 +10,7 @@ from crowd import crowd
 from regap.figures.explorer.app import VIEWS
 from regap.figures.explorer.detail import detail
 from regap.figures.explorer.run.explored import ExploredRun
-from regap.figures.explorer.run.query import Query
-from regap.figures.explorer.run.selection import resolved
+from regap.figures.explorer.run.query import Query, resolved
 
 FIRST, STEP = 2.0, 0.2
 """Seconds that the first view and everything after it may take."""

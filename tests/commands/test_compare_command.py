@@ -23,7 +23,7 @@ def regap(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     def run(*arguments: object) -> tuple[object, str, str]:
         monkeypatch.setattr(sys, "argv", ["regap", *map(str, arguments)])
         monkeypatch.setenv("REGAP_STRENGTHS", "[1.0]")
-        monkeypatch.setattr("regap.analyses.comparison.answers.ROUNDS", 1)
+        monkeypatch.setattr("regap.analyses.comparison.tables.ROUNDS", 1)
         with pytest.raises(SystemExit) as stopped:
             command_line.main()
         printed = capsys.readouterr()

@@ -45,7 +45,7 @@ def compared(
     monkeypatch.setenv("REGAP_STRENGTHS", "[1.0]")
     for name in ("analyses.runs.captions.LONGEST", "interventions.defences.ecso.CAPTION"):
         monkeypatch.setattr(f"regap.{name}", 4)  # what a random model writes is not worth the time
-    monkeypatch.setattr("regap.analyses.comparison.answers.ROUNDS", 1)
+    monkeypatch.setattr("regap.analyses.comparison.tables.ROUNDS", 1)
     capsys.readouterr()
     monkeypatch.setattr(sys, "argv", ["regap", "compare", *flags])
     with pytest.raises(SystemExit) as stopped:

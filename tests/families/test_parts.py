@@ -17,9 +17,8 @@ from regap.geometry.forward.parallel_last_token import packs_versions, run_versi
 from regap.geometry.forward.prefix import run
 from regap.geometry.models.component_map import ModulePath
 from regap.geometry.prompts.batch import Positions
-from regap.interventions.edits.ablation import Ablation, Constant, Slots
+from regap.interventions.edits.ablation import Ablation, Constant, Slots, read_component, require_parts_add_up
 from regap.interventions.edits.components import Component, ComponentKind
-from regap.interventions.edits.patching import read_component, require_parts_add_up
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site
 

@@ -25,7 +25,7 @@ TABLES = (
 )
 
 SCRIPT = (
-    "import sys, regap.figures.report, regap.figures.gallery, regap.figures.print.export; "
+    "import sys, regap.figures.report, regap.figures.gallery, regap.figures.print.printing; "
     "print('torch' in sys.modules)"
 )
 

@@ -13,7 +13,7 @@ from regap.analyses.runs.questions import save_answer
 from regap.analyses.runs.records import Record, Summary
 from regap.errors import ConfigError
 from regap.figures.explorer.app import VIEWS
-from regap.figures.explorer.controls import choices
+from regap.figures.explorer.page import choices
 from regap.figures.explorer.run.explored import ExploredRun
 from regap.figures.explorer.run.query import Query
 from regap.figures.gallery import write_figures

@@ -4,8 +4,7 @@ import pytest
 
 from regap.errors import PairError
 from regap.organism import world
-from regap.organism.contrasts import contrast_pairs
-from regap.organism.prompts import HeldOut, held_out_pairs
+from regap.organism.prompts import HeldOut, contrast_pairs, held_out_pairs
 
 
 def test_every_contrast_is_harmless_held_out_and_speaks_of_a_volatile_thing() -> None:

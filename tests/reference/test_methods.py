@@ -23,7 +23,7 @@ from regap.interventions.defences.cast import SimilarityCondition, cast
 from regap.interventions.defences.cmrm import cmrm_sample
 from regap.interventions.defences.hiddendetect import Detector, hiddendetect
 from regap.interventions.defences.shiftdc import shiftdc_text
-from regap.interventions.edits.gated_shift import GatedShift
+from regap.interventions.edits.shift import GatedShift
 from regap.interventions.edits.site import Site
 
 READ, SITE, STRENGTH, BUDGET = 1, 2, 1.5, 0.5

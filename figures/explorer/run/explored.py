@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors import safe_open
+from safetensors.numpy import load_file
 
 from regap.analyses.runs.questions import Question, questions_of
 from regap.analyses.runs.records import Record, RunRecords, Summary, table_path
-from regap.analyses.tables.parquet_files import AGAIN, columns_in, read_table
+from regap.analyses.tables.parquet_files import AGAIN, read_table
 from regap.analyses.tables.schemas import SCHEMAS
-from regap.figures.drawing.items import Items, read_items
+from regap.figures.drawing.items import Items, checked_columns, read_items
 from regap.figures.explorer.run.prompts import Prompts
 from regap.figures.gallery import thresholds
 from regap.figures.opened_run import missing_table
@@ -45,25 +45,18 @@ class AnswerTable:
 
 def read_answers(completions: Path, verdicts: Path, model: str | None = None) -> AnswerTable:
     """Return the answers of a model (default: the first one); raises ValueError for tables that lack a column."""
-    said = of_model(read_columns(completions, ("model", *KEY, "text")), model)
-    judged = of_model(read_columns(verdicts, ("model", *KEY, "judge", "verdict", "reason")), model)
+    said = read_columns(completions, (*KEY, "text"), model)
+    judged = read_columns(verdicts, (*KEY, "judge", "verdict", "reason"), model)
     return AnswerTable(said, judged, facts_of(judged))
 
 
-def of_model(table: pd.DataFrame, model: str | None) -> pd.DataFrame:
-    """The rows of one model, without its name."""
+def read_columns(path: Path, columns: tuple[str, ...], model: str | None) -> pd.DataFrame:
+    """Return these columns of a parquet file, with the rows of one model; ValueError names those that are missing."""
+    table = read_table(path, checked_columns(path, ("model", *columns)))
     models = table["model"].unique()
     if len(models) > 1:
         table = table[table["model"] == (model if model in models else models[0])].reset_index(drop=True)
     return table.drop(columns="model")
-
-
-def read_columns(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """These columns of a parquet file; ValueError names those that are missing."""
-    missing = [name for name in columns if name not in columns_in(path)]
-    if missing:
-        raise ValueError(f"{path.name} has no column {', '.join(missing)}; run the run's command again")
-    return read_table(path, columns)
 
 
 def facts_of(verdicts: pd.DataFrame) -> pd.DataFrame:
@@ -175,11 +168,6 @@ class ExploredRun:
         """The text-fitted threshold of z by layer, from summary.json."""
         return thresholds(self.as_records()) or {}
 
-    @property
-    def chosen_layer(self) -> int | None:
-        """The reported layer of the run."""
-        return self.summary.layer
-
     def own_model(self, table: pd.DataFrame) -> str:
         """Return the run's own model in a table: the one that summary.json names, else the first."""
         models = table["model"].unique()
@@ -243,5 +231,4 @@ class LazyRecords(Mapping[str, Record]):
 def read_directions(path: Path) -> dict[str, np.ndarray]:
     """Every tensor of the file, as float64."""
     check_whole(path, remedy=AGAIN)
-    with safe_open(path, framework="numpy") as file:
-        return {name: file.get_tensor(name).astype(np.float64) for name in file.keys()}  # noqa: SIM118
+    return {name: vector.astype(np.float64) for name, vector in load_file(path).items()}

@@ -1,7 +1,5 @@
 """View: the effect of a strength on all prompts, and the items it moves at the edited layer."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -10,7 +8,7 @@ from regap.analyses.runs.records import Record
 from regap.figures import dose_response
 from regap.figures.drawing import style
 from regap.figures.drawing.marks import clouds, rings, sampled, span_of
-from regap.figures.drawing.theme import dressed
+from regap.figures.drawing.style import dressed
 from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.query import Query
 from regap.figures.explorer.views.plane import asked, ringed
@@ -19,14 +17,6 @@ from regap.figures.refusal_drift_plane import MOST_AT_ONE_LAYER
 
 MOVING = ("D", "D_along", "D_across", "refusal")
 """Vectors whose effect on both coordinates follows from the run's directions."""
-
-
-@dataclass(frozen=True)
-class Move:
-    """The displacement of an item by one unit of a vector: along the drift, and along the refusal direction."""
-
-    drift: float
-    refusal: float
 
 
 def show(run: ExploredRun, query: Query) -> Shown:
@@ -43,31 +33,25 @@ def show(run: ExploredRun, query: Query) -> Shown:
 def cloud_at_strength(run: ExploredRun, query: Query, layer: int, figure: go.Figure) -> str:
     """Draw the moved items at the edited layer, and return the caption."""
     try:
-        items, move = run.items, move_of(run, query, layer)
+        items, (along, up) = run.items, move_of(run, query, layer)
         at = items.place(layer)
         places = asked(run, query, at)
     except Missing as error:
         return str(error)
     before = items.drift[at], items.refusal[at]
-    x = before[0] - np.float32(query.strength * move.drift)
-    y = before[1] - np.float32(query.strength * move.refusal)
+    x = before[0] - np.float32(query.strength * along)
+    y = before[1] - np.float32(query.strength * up)
     drawn = sampled(items, places, MOST_AT_ONE_LAYER)
     figure.add_traces(clouds(items, drawn, x, y, clickable=True, showlegend=False), rows=1, cols=2)
     ring = ringed(run, query)
     figure.add_traces(rings(x[list(ring)], y[list(ring)], list(ring.values())), rows=1, cols=2)
-    reach = [-1.0, 3.0]
-    figure.update_xaxes(
-        title_text=f"drift strength δ at layer {layer}",
-        range=span_of(*(before[0][places] - np.float32(far * move.drift) for far in reach)),
-        row=1,
-        col=2,
-    )
-    figure.update_yaxes(
-        title_text="refusal coordinate z",
-        range=span_of(*(before[1][places] - np.float32(far * move.refusal) for far in reach)),
-        row=1,
-        col=2,
-    )
+    far = (-1.0, 3.0)
+    spans = [
+        span_of(*(of[places] - np.float32(strength * one) for strength in far))
+        for of, one in zip(before, (along, up), strict=True)
+    ]
+    figure.update_xaxes(title_text=f"drift strength δ at layer {layer}", range=spans[0], row=1, col=2)
+    figure.update_yaxes(title_text="refusal coordinate z", range=spans[1], row=1, col=2)
     return beyond(run, query, layer, places, y, figure)
 
 
@@ -95,8 +79,8 @@ def beyond(
     )
 
 
-def move_of(run: ExploredRun, query: Query, layer: int) -> Move:
-    """Return how far the query's vector at strength 1 moves an item in both coordinates."""
+def move_of(run: ExploredRun, query: Query, layer: int) -> tuple[float, float]:
+    """Return how far the query's vector at strength 1 moves δ and z of an item: projections on D/|D|² and on r."""
     tensors = run.directions()
     arm = run.summary.text("image_arm") or "typographic"
     if f"drift.{arm}" not in tensors or query.vector not in MOVING:
@@ -104,15 +88,12 @@ def move_of(run: ExploredRun, query: Query, layer: int) -> Move:
             f"The run does not store the vector {query.vector!r}; choose one of {', '.join(MOVING)}."
         )
     drift, refusal = tensors[f"drift.{arm}"][layer], tensors["refusal"][layer]
-    return moved_by(query.vector, drift, refusal)
-
-
-def moved_by(vector: str, drift: np.ndarray, refusal: np.ndarray) -> Move:
-    """How far one unit of a named vector moves δ and z: projections on D/|D|² and on r."""
     along = float(drift @ refusal) * refusal
     size = float(np.linalg.norm(drift))
-    moving = {"D": drift, "D_along": along, "D_across": drift - along, "refusal": size * refusal}[vector]
-    return Move(float(moving @ drift) / size**2, float(moving @ refusal))
+    moving = {"D": drift, "D_along": along, "D_across": drift - along, "refusal": size * refusal}[
+        query.vector
+    ]
+    return float(moving @ drift) / size**2, float(moving @ refusal)
 
 
 def data(run: ExploredRun, query: Query) -> pd.DataFrame:

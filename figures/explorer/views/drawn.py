@@ -1,9 +1,10 @@
 """Views that show a figure of the report: drift, any figure by name, and the heat maps."""
 
 import pandas as pd
+import plotly.graph_objects as go
 
 from regap.analyses.runs.records import RunRecords
-from regap.figures.drawing.wording import caption_of
+from regap.figures.drawing.style import caption_of
 from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.query import Query
 from regap.figures.explorer.views.view import Shown, View
@@ -24,20 +25,24 @@ def named(run: ExploredRun, name: str) -> FigureEntry:
     return ENTRIES[name]
 
 
-def show(run: ExploredRun, name: str) -> Shown:
-    """The figure with its caption."""
-    drawn = drawn_from(run.as_records(), named(run, name))
-    if drawn.figure is None:
-        raise Missing(drawn.problem)
-    return Shown(drawn.figure, caption=drawn.caption)
+def drawn(records: RunRecords, entry: FigureEntry) -> tuple[go.Figure, str]:
+    """Return the figure and its caption; raises Missing, with the reason, if it cannot be drawn."""
+    found = drawn_from(records, entry)
+    if found.figure is None:
+        raise Missing(found.problem)
+    return found.figure, found.caption
+
+
+def show(run: ExploredRun, query: Query) -> Shown:
+    """Return the figure that the query names, with its caption."""
+    figure, caption = drawn(run.as_records(), named(run, query.figure))
+    return Shown(figure, caption=caption)
 
 
 def show_drift(run: ExploredRun, query: Query) -> Shown:  # noqa: ARG001 - the signature of all views
     """Return drift against d′ and attack success, without a title, since the page has one."""
-    shown = show(run, "drift_and_separability")
-    if shown.figure is not None:
-        shown.figure.update_layout(title_text="", margin_t=40)
-    return shown
+    figure, caption = drawn(run.as_records(), named(run, "drift_and_separability"))
+    return Shown(figure.update_layout(title_text="", margin_t=40), caption=caption)
 
 
 def heat_maps(run: ExploredRun, query: Query) -> tuple[RunRecords, FigureEntry, str]:
@@ -55,12 +60,10 @@ def heat_maps(run: ExploredRun, query: Query) -> tuple[RunRecords, FigureEntry, 
 def show_heat(run: ExploredRun, query: Query) -> Shown:
     """Return the heat maps of a question with their menu, as high as their rows need."""
     records, entry, words = heat_maps(run, query)
-    drawn = drawn_from(records, entry)
-    if drawn.figure is None:
-        raise Missing(drawn.problem)
-    high = int(drawn.figure.layout.height or LEAST)
-    caption = caption_of(f"Asked by regap {words}." if words else "", drawn.caption)
-    return Shown(drawn.figure, caption=caption, height=f"max({high}px, calc(100vh - 260px))")
+    figure, caption = drawn(records, entry)
+    high = int(figure.layout.height or LEAST)
+    caption = caption_of(f"Asked by regap {words}." if words else "", caption)
+    return Shown(figure, caption=caption, height=f"max({high}px, calc(100vh - 260px))")
 
 
 def heat_table(run: ExploredRun, query: Query) -> pd.DataFrame:
@@ -88,7 +91,7 @@ FIGURES = View(
     "Figures",
     "Every figure of the report",
     ("figure",),
-    lambda run, query: show(run, query.figure),
+    show,
     lambda run, query: table(run, query.figure),
 )
 ABLATION = View(

@@ -9,8 +9,7 @@ from dash import html
 from regap.figures.drawing import style
 from regap.figures.examples import HARMFUL_LETTERS, HARMLESS_LETTERS, REQUEST_LETTERS, shortened
 from regap.figures.explorer.run.explored import ExploredRun, Missing
-from regap.figures.explorer.run.query import Query
-from regap.figures.explorer.run.selection import chosen
+from regap.figures.explorer.run.query import Query, chosen
 from regap.figures.explorer.views.view import FILTERS, Shown, View, sends
 
 ROWS_A_PAGE = 25

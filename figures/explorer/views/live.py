@@ -13,13 +13,11 @@ from plotly.subplots import make_subplots
 
 from regap.analyses.live.question import Live, LiveAnswer, LivePicture, LiveQuestion, LiveState
 from regap.figures.drawing import style
-from regap.figures.drawing.theme import dressed
-from regap.figures.examples import HARMFUL_LETTERS, shortened
-from regap.figures.explorer.detail import folded
+from regap.figures.drawing.style import dressed
+from regap.figures.explorer.detail import answer, folded
 from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.prompts import safe
-from regap.figures.explorer.run.query import Query
-from regap.figures.explorer.run.selection import as_the_run
+from regap.figures.explorer.run.query import Query, as_the_run
 from regap.figures.explorer.views.view import Shown, View
 
 LONGEST = 280
@@ -201,26 +199,15 @@ def back(run: ExploredRun, query: Query, answer: LiveAnswer) -> list[Any]:
     return [html.P(said, className="back")] if said else []
 
 
-def spoken(answer: LiveAnswer, harmful: bool) -> html.Div:
+def spoken(found: LiveAnswer, harmful: bool) -> html.Div:
     """Return both answers side by side with their verdicts, and the rendered prompt."""
-    columns = [reply(label, getattr(answer, side), harmful) for side, label, *_ in SIDES]
-    return html.Div([html.Div(columns, className="replies"), folded("rendered prompt", answer.prompt)])
-
-
-def reply(label: str, state: LiveState, harmful: bool) -> html.Div:
-    """Return one answer; an answer to a harmful prompt is shortened until it is opened."""
-    whole = harmful and len(state.text) > HARMFUL_LETTERS
-    said: list[Any] = [
-        html.Div(
-            shortened(state.text, HARMFUL_LETTERS) if whole else state.text, className="text", dir="auto"
-        )
-    ]
-    if whole:
-        said.append(folded("show all of it", state.text))
-    verdict = html.Span(state.verdict.replace("_", " "), className=f"verdict {state.verdict}")
-    return html.Div(
-        [html.H4(label), *said, html.P([verdict, f" {state.reason}"], className="judged")], className="answer"
-    )
+    columns = []
+    for side, label, *_ in SIDES:
+        state: LiveState = getattr(found, side)
+        kind = html.Span(state.verdict.replace("_", " "), className=f"verdict {state.verdict}")
+        judged = html.P([kind, f" {state.reason}"], className="judged")
+        columns.append(answer(label, state.text, harmful, [judged]))
+    return html.Div([html.Div(columns, className="replies"), folded("rendered prompt", found.prompt)])
 
 
 def table_of(question: LiveQuestion, answer: LiveAnswer) -> pd.DataFrame:

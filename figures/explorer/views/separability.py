@@ -7,8 +7,7 @@ import pandas as pd
 from regap.figures import separability_by_layer
 from regap.figures.drawing.marks import marked_at
 from regap.figures.drawing.menus import rows_with
-from regap.figures.drawing.theme import dressed
-from regap.figures.drawing.wording import INTERVAL, counted
+from regap.figures.drawing.style import INTERVAL, counted, dressed
 from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.query import Query
 from regap.figures.explorer.views.view import Shown, View

@@ -7,7 +7,7 @@ from plotly.subplots import make_subplots
 
 from regap.figures.drawing import style
 from regap.figures.drawing.items import thinned
-from regap.figures.drawing.theme import dressed
+from regap.figures.drawing.style import dressed
 from regap.figures.explorer.run.explored import ExploredRun
 from regap.figures.explorer.run.query import Query
 from regap.figures.explorer.views.plane import asked

@@ -9,6 +9,8 @@ import torch
 
 from regap.analyses.calibration.choice import (
     Choice,
+    Evidence,
+    Removals,
     best_fixed,
     candidates,
     choose,
@@ -16,7 +18,6 @@ from regap.analyses.calibration.choice import (
     read_all,
     recipes_record,
 )
-from regap.analyses.calibration.evidence import Evidence, Removals
 from regap.interventions.edits.recipe import Recipe, Removal
 
 LAYERS, STRENGTHS = 5, (0.5, 1.0)

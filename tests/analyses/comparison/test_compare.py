@@ -7,7 +7,6 @@ from math import comb
 import pytest
 
 from regap.analyses.comparison import tables as method_tables
-from regap.analyses.comparison.answers import answers_of, relative_times
 from regap.analyses.comparison.choice import (
     ChosenDefence,
     available,
@@ -16,12 +15,12 @@ from regap.analyses.comparison.choice import (
     choose,
     lacking,
 )
-from regap.analyses.comparison.tables import against, holm_with_gaps
+from regap.analyses.comparison.tables import against, answers_of, holm_with_gaps, relative_times
 from regap.analyses.runs import measured as calibrated
 from regap.analyses.runs.calibrated import Calibrated, calibrate
 from regap.analyses.runs.config import read_config
-from regap.analyses.runs.contrasts import contrasts_of
 from regap.analyses.runs.measured import measure_model
+from regap.analyses.runs.pairs import contrasts_of
 from regap.errors import ConfigError, PairError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.models.loading import Model

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from regap.analyses.live.model import LiveModel, generated
+from regap.analyses.live.model import LiveModel, generated, kept_by_run
 from regap.analyses.live.question import LiveQuestion
-from regap.analyses.live.regap import kept_by_run
 from regap.analyses.runs.config import read_config
 from regap.analyses.runs.every_analysis import capture_only
 from regap.analyses.runs.records import Record

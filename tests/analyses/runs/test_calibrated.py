@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from regap.analyses.calibration.choice import most_refusals_within_budget
 from regap.analyses.runs import measured as calibrated
-from regap.analyses.runs.calibrated import Calibrated, calibrate, most_refusals_within_budget
+from regap.analyses.runs.calibrated import Calibrated, calibrate
 from regap.analyses.runs.config import read_config
 from regap.analyses.runs.measured import Measured, measure_model
 from regap.errors import ConfigError, PairError

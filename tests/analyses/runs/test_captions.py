@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from regap.analyses.runs import captions
-from regap.analyses.runs.captions import with_captions
+from regap.analyses.runs import pairs as captions
+from regap.analyses.runs.pairs import with_captions
 from regap.geometry.data.pairs import Pair, Pairs, Prompt
 from regap.geometry.data.rendering import blank, noise
 from regap.geometry.forward.runner import Runner

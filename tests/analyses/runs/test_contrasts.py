@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from regap.analyses.runs.config import read_config
-from regap.analyses.runs.contrasts import contrasts_of
+from regap.analyses.runs.pairs import contrasts_of
 from regap.errors import ConfigError, PairError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.data.rendering import style_of

@@ -54,3 +54,8 @@ def test_a_model_that_refuses_nothing_keeps_its_geometry(
     assert list(claims.claim) == ["collapse", "drift_predicts"]
     assert {"separability", "drift", "coordinates", "outcomes", "prediction"} <= tables(out)
     assert not {"strength", "adaptive", "recipes"} & tables(out)
+    code, error, shown = regap("ablate", out, "--layers", "8", "--component", "mlp", "--replace", "zero")
+    assert code == 0, error
+    assert "only changes of z are measured" in " ".join(shown.split())
+    [path] = out.glob("asked/ablate-*/tables/ablation.parquet")
+    assert set(pd.read_parquet(path).measure) == {"z"}

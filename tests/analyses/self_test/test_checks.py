@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from regap.analyses.self_test import hook_names
 from regap.analyses.self_test.checks import self_tests
-from regap.analyses.self_test.comparison import Check
+from regap.analyses.self_test.hook_names import Check
 from regap.commands.command_line import application
 from regap.geometry.models.component_map import ModulePath, Submodule
 from regap.geometry.models.loading import Model, load

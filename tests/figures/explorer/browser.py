@@ -13,10 +13,9 @@ from typing import Any
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 from werkzeug.serving import make_server
 
-from regap.figures.explorer.app import application
+from regap.figures.explorer.app import HOST, application
 from regap.figures.explorer.run.explored import ExploredRun
-from regap.figures.explorer.server import HOST
-from regap.figures.print.export import BROWSERS
+from regap.figures.print.printing import BROWSERS
 
 FLAGS = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-first-run")
 SIZE: ViewportSize = {"width": 1280, "height": 720}

@@ -7,8 +7,7 @@ from browser import SIZE, Visit, browsing, serving
 
 from regap.figures.explorer.app import VIEWS
 from regap.figures.explorer.run.explored import ExploredRun, Missing
-from regap.figures.explorer.run.query import Query
-from regap.figures.explorer.run.selection import as_the_run
+from regap.figures.explorer.run.query import Query, as_the_run
 
 
 def an_item(run: ExploredRun) -> str:

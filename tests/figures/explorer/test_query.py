@@ -4,8 +4,7 @@ import hostile
 import pytest
 
 from regap.figures.explorer.run.explored import ExploredRun
-from regap.figures.explorer.run.query import Query
-from regap.figures.explorer.run.selection import resolved
+from regap.figures.explorer.run.query import Query, resolved
 
 
 def read(address: str) -> Query:

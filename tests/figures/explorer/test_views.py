@@ -12,12 +12,11 @@ import pytest
 
 from regap.figures.drawing import style
 from regap.figures.drawing.items import thinned
-from regap.figures.drawing.theme import on_paper
+from regap.figures.drawing.style import on_paper
 from regap.figures.explorer.app import VIEWS
 from regap.figures.explorer.detail import detail
 from regap.figures.explorer.run.explored import ExploredRun, Missing
-from regap.figures.explorer.run.query import Query
-from regap.figures.explorer.run.selection import as_the_run, chosen, resolved
+from regap.figures.explorer.run.query import Query, as_the_run, chosen, resolved
 from regap.figures.explorer.views import doses, item_table, plane, separability, trajectories
 from regap.figures.explorer.views.live import live_view
 from regap.figures.explorer.views.view import Shown

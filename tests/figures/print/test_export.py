@@ -5,7 +5,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 import pytest
 
-from regap.figures.print.export import browser_or_advice, on_paper
+from regap.figures.print.printing import browser_or_advice, on_paper
 
 
 def test_without_a_browser_the_error_says_what_to_install(

@@ -9,7 +9,7 @@ import pytest
 
 from regap.analyses.runs.folder import write_json
 from regap.analyses.runs.records import Record, RunRecords
-from regap.figures.drawing.wording import criteria_of
+from regap.figures.drawing.style import criteria_of
 from regap.figures.print.printed_tables import PrintedTable, TableCell, as_latex, as_markdown, grid, tables_of
 
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from regap.analyses.runs.records import RunRecords
 from regap.figures.gallery import NAMES, FigureOptions, draw_all, write_figures
-from regap.figures.print import export
-from regap.figures.print.export import Page
+from regap.figures.print import printing as export
+from regap.figures.print.printing import Page
 from regap.figures.print.publishing import checked_formats, publish, publish_together, run_names, with_origin
 
 SVG = b'<?xml version="1.0"?><svg width="3"><g/></svg>'

@@ -19,7 +19,7 @@ from regap.interventions.defences.adasteer import adasteer_both
 from regap.interventions.defences.calibration import DefenceData
 from regap.interventions.defences.ecso import ecso
 from regap.interventions.defences.hiddendetect import hiddendetect, safety_layers
-from regap.interventions.defences.ras import DECAY, STEPS, LedOn, openings, ras
+from regap.interventions.defences.ras import DECAY, STEPS, Towards, openings, ras
 from regap.interventions.edits.site import Site
 from regap.interventions.wording import PLAIN
 from regap.organism.prompts import HeldOut, held_out_pairs
@@ -105,7 +105,7 @@ def test_openings_are_the_discounted_distributions_of_the_first_tokens(
 def test_ras_leads_each_prompt_on_by_its_own_risk(captioned: DefenceData, tiny: Model) -> None:
     site = Site((1,))
     [edit] = ras(captioned, site)(0.5)
-    assert isinstance(edit, LedOn) and edit.only_last
+    assert isinstance(edit, Towards) and edit.only_last
     prompts = [pair.prompts["typographic"] for pair in captioned.pairs.test][:5]
     batch = collate(tiny, prompts, range(5))
     before, after = run(tiny, batch, [1]).states[:, 0], run(tiny, batch, [1], [edit]).states[:, 0]

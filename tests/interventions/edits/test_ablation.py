@@ -13,10 +13,17 @@ from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch, collate
 from regap.geometry.states.activations import Activations
-from regap.interventions.edits.ablation import Ablation, Constant, Resampled, filled
+from regap.interventions.edits.ablation import (
+    Ablation,
+    Constant,
+    FromArm,
+    Resampled,
+    component_bank,
+    filled,
+    read_component,
+)
 from regap.interventions.edits.components import Component
 from regap.interventions.edits.other_arm import OtherArms
-from regap.interventions.edits.patching import FromArm, component_bank, read_component
 from regap.interventions.edits.site import Site
 
 LAYERS = range(4)

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from regap.geometry.directions import Direction, refusal_direction
-from regap.geometry.drift import Drift, modality_drift
+from regap.geometry.drift import Drift, modality_drift, random_orthogonal, shuffled_pairs, towards_refusal
 from regap.geometry.states.activations import Activations
-from regap.interventions.edits.controls import random_orthogonal, shuffled_pairs, towards_refusal
 
 WIDTH, PROMPTS = 24, 101
 HARMFUL = np.arange(PROMPTS) % 3 == 0

@@ -5,8 +5,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from regap.errors import PairError
-from regap.interventions.edits.fitted_signal import cross_fitted, fit_weights, folds_of
-from regap.interventions.edits.signals import Traces
+from regap.interventions.edits.signals import Traces, cross_fitted, fit_weights, folds_of
 
 HARMFUL = torch.tensor([True, False] * 60)
 CLUSTERS = [f"c{place // 2}-{place % 2}" for place in range(120)]
