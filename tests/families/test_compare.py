@@ -43,7 +43,7 @@ def compared(
     flags += ["--partial", "--make=caption", "--make=blank-colour", "--max-new-tokens=2", "--batch-size=16"]
     flags += [f"--model={model}", f"--out={folder / 'run'}"]
     monkeypatch.setenv("REGAP_STRENGTHS", "[1.0]")
-    for name in ("analyses.runs.captions.LONGEST", "interventions.defences.ecso.CAPTION"):
+    for name in ("analyses.runs.pairs.LONGEST", "interventions.defences.ecso.CAPTION"):
         monkeypatch.setattr(f"regap.{name}", 4)  # what a random model writes is not worth the time
     monkeypatch.setattr("regap.analyses.comparison.tables.ROUNDS", 1)
     capsys.readouterr()
