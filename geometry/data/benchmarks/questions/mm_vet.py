@@ -22,7 +22,7 @@ def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
         question, image = row.text("question"), row.text("imagename")
         yield BenchmarkEntry(
             name, "harmless", question, {"picture": Message(question, (images / Path(image),))},
-            "+".join(sorted(map(str, capabilities))) or "all", row.text("answer"), twins=f"mm-vet {image}",
+            "+".join(sorted(row.written("capability", one) for one in capabilities)) or "all", row.text("answer"), twins=f"mm-vet {image}",
         )  # fmt: skip
 
 
