@@ -7,7 +7,9 @@ LONGEST = 600
 _END = 220
 """How many of them are kept from the end of a longer message, where the remedy stands."""
 _BREAKS = re.compile(r"[ \t]*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+[ \t]*")
-_UNSEEN = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ud800-\udfff\ufeff]")
+_UNSEEN = re.compile(
+    "[\0-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ud800-\udfff\ufeff]"
+)
 """Control characters, marks that turn the direction of writing, and halves of surrogate pairs."""
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
+import torch
 
 from regap.analyses import read_back
 from regap.analyses.claims import (
@@ -20,13 +21,16 @@ from regap.analyses.outcomes import outcomes
 from regap.analyses.read_back import Transcription
 from regap.analyses.runs.calibrated import Calibrated
 from regap.analyses.runs.config import RunConfig
+from regap.analyses.runs.contrasts import asked_of
 from regap.analyses.runs.folder import add_notes, write_summary
-from regap.analyses.runs.measured import Measured, measure_model
+from regap.analyses.runs.measured import Measured, chosen_arms, image_arm_of, measure_model
 from regap.analyses.runs.records import Record
 from regap.analyses.runs.run import Run, runner_of, start_run
 from regap.analyses.utility.tables import scored, utility_records
 from regap.errors import ConfigError, PairError
+from regap.geometry.data.pairs import Label, Pairs
 from regap.geometry.forward.runner import Tracker, silent
+from regap.interventions.edits.fitted_signal import folds_of
 
 Answers = Mapping[str, Mapping[str, Sequence[Judged]]]
 """Judged answers by condition and arm."""
@@ -47,7 +51,9 @@ def run(config: RunConfig, track: Tracker = silent, *, force: bool = False) -> R
             f"position is {config.position!r}, and corrections act at the last token; "
             "read other tokens with `regap capture`"
         )
-    found = start_run(config, track, force=force)
+    asked = asked_of(config)
+    _require_enough(asked.pairs, config)
+    found = start_run(config, track, force=force, asked=asked)
     found.write_directions()
     seen, (calibrated, reason) = found.measured, _calibrated(found)
     if calibrated:
@@ -67,6 +73,24 @@ def run(config: RunConfig, track: Tracker = silent, *, force: bool = False) -> R
     write_summary(found.folder, summary | (_gated(seen, readings, answers) if config.read_back else {}))
     add_notes(found.folder, [reason] if reason else [])
     return found
+
+
+def _require_enough(pairs: Pairs, config: RunConfig) -> None:
+    """Raise PairError if the pairs of the arm to correct are too few to choose a correction, or to test it."""
+    arm = image_arm_of(chosen_arms(pairs, config), config)
+    having = [pair for pair in pairs if arm in pair.prompts]
+    if arm is None or not having:
+        return
+    known = [pair for pair in having if pair.split == "calibration"]
+    harmful = torch.tensor([pair.label == "harmful" for pair in known], dtype=torch.bool)
+    folds_of([pair.cluster for pair in known], harmful)
+    for label in get_args(Label):
+        tested = {pair.cluster for pair in having if (pair.split, pair.label) == ("test", label)}
+        if len(tested) < drift_predicts.FEWEST_BINS:
+            raise PairError(
+                f"{len(tested)} {label} test requests with the arm {arm} are too few to test a correction; give at least "
+                f"{drift_predicts.FEWEST_BINS}, or raise --limit"
+            )
 
 
 def capture_only(config: RunConfig, track: Tracker = silent, *, force: bool = False) -> Run:

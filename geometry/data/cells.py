@@ -54,23 +54,33 @@ def message_of(value: object) -> Message:
         value = value.tolist()
     if not isinstance(value, list | tuple):
         if isinstance(value, dict):
-            raise PairError(f"text is {_told(value)}, not text; write text, or a list of messages such as {MESSAGES}")
+            raise PairError(
+                f"text is {_told(value)}, not text; write text, or a list of messages such as {MESSAGES}"
+            )
         return Message(written("text", value))
     said = [_said(place, each) for place, each in enumerate(value, start=1)]
     system = None
     if said[0][0] == "system":
         system, said = said[0][1], said[1:]
     if not said or said[-1][0] != "user":
-        raise PairError("text is a list of messages that does not end with the user's; end it with what is asked")
+        raise PairError(
+            "text is a list of messages that does not end with the user's; end it with what is asked"
+        )
     *before, (_, text, images) = said
     if any(named for _, _, named in before):
-        raise PairError("text is a list of messages with a picture before the last one; only the last may have pictures")
+        raise PairError(
+            "text is a list of messages with a picture before the last one; only the last may have pictures"
+        )
     return Message(text, system, tuple(Turn(role, words) for role, words, _ in before), tuple(images))  # type: ignore[arg-type]
 
 
 def _said(place: int, given: object) -> tuple[str, str, list[object]]:
     """Return the role of a message, its text with slots, and the pictures that it names."""
-    if not isinstance(given, dict) or is_empty(given.get("content")) or not isinstance(given.get("role"), str):
+    if (
+        not isinstance(given, dict)
+        or is_empty(given.get("content"))
+        or not isinstance(given.get("role"), str)
+    ):
         raise PairError(f"text, message {place} is {_told(given)}; write messages such as {MESSAGES}")
     if given["role"] not in ("system", "user", "assistant") or (given["role"] == "system" and place > 1):
         raise PairError(
@@ -92,7 +102,9 @@ def _part(place: int, part: object) -> tuple[str, object]:
         if len(named) > 1:
             raise PairError(f"text, message {place} names one picture twice: {_told(part)}; keep one name")
         return IMAGE_SLOT, named[0] if named else None
-    raise PairError(f"text, message {place} has the part {_told(part)}; write parts of the types text and image")
+    raise PairError(
+        f"text, message {place} has the part {_told(part)}; write parts of the types text and image"
+    )
 
 
 def turns_of(given: object) -> tuple[Turn, ...]:
@@ -118,7 +130,9 @@ def images_of(row: dict[str, Any], message: Message) -> Sequence[object]:
     """Return the pictures of a row, as it names them: in image, images or its message; raises PairError for two."""
     one, several = row.get("image"), row.get("images")
     given = {"image": [one], "images": several, "text": message.images}
-    found = [name for name, value in zip(given, (one, several, message.images), strict=True) if not is_empty(value)]
+    found = [
+        name for name, value in zip(given, (one, several, message.images), strict=True) if not is_empty(value)
+    ]
     if len(found) > 1:
         raise PairError(f"{' and '.join(found)} are both filled in; keep one of them")
     if not found:

@@ -86,7 +86,11 @@ def json_of(text: str) -> Any:
     """
     try:
         return json.loads(
-            text, parse_int=Written, parse_float=Written, parse_constant=_constant, object_pairs_hook=_each_once
+            text,
+            parse_int=Written,
+            parse_float=Written,
+            parse_constant=_constant,
+            object_pairs_hook=_each_once,
         )
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, " if error.lineno > 1 else ""

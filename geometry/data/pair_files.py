@@ -141,9 +141,7 @@ def _named(path: Path, rows: Sequence[Row], columns: Mapping[str, str | None]) -
         )
     names = {name: columns.get(name, name) for name in there}
     names |= {
-        old: new
-        for old, new in ALSO_CALLED.items()
-        if names.get(old) == old and new not in names.values()
+        old: new for old, new in ALSO_CALLED.items() if names.get(old) == old and new not in names.values()
     }
     found = [name for name in names.values() if name is not None]
     twice = first_repeated(found)
@@ -257,7 +255,9 @@ def _with_requests(path: Path, lines: Sequence[_Line]) -> list[_Line]:
         own = line.prompt.text.replace(IMAGE_SLOT, "").strip()
         request = in_words.get(line.cells["pair_id"], own)
         if not request.strip():
-            raise PairError(f"pairs file {path}, row {line.number}: request is empty; fill it in or remove the row")
+            raise PairError(
+                f"pairs file {path}, row {line.number}: request is empty; fill it in or remove the row"
+            )
         found.append(replace(line, cells={**line.cells, "request": request}))
     return found
 

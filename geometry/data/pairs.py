@@ -15,7 +15,7 @@ Split = Literal["calibration", "test"]
 
 ARMS = ("text", "typographic", "picture", "picture_typographic", "caption", "blank", "noise")
 TEXT_ARMS = ("text", "caption")
-"""Arms without a picture; all others have one."""
+"""Arms without a picture; the others have one."""
 IMAGE_SLOT = "<image>"
 
 
@@ -101,7 +101,13 @@ class Pair:
     """Pairs of one cluster are resampled together in intervals; by default each pair is its own cluster."""
 
     def __post_init__(self) -> None:
-        for name in ("pair_id", "category", "request", "cluster", *(["answer"] if self.answer is not None else [])):
+        for name in (
+            "pair_id",
+            "category",
+            "request",
+            "cluster",
+            *(["answer"] if self.answer is not None else []),
+        ):
             check_words(name, getattr(self, name))
         if not self.request.strip():
             raise PairError(f"pair {self.pair_id!r}: request is empty; give it in words")
@@ -285,18 +291,18 @@ def check_words(name: str, given: object) -> None:
         given.encode()
     except UnicodeEncodeError as error:
         raise PairError(
-            f"{name} holds half of a surrogate pair ({ascii(given[error.start])}), which is no letter; write it again"
+            f"{name} holds half of a surrogate pair ({given[error.start]!a}), which is no letter; write it again"
         ) from None
 
 
 def check_pictures(arm: str, prompt: Prompt) -> None:
-    """Raise PairError for a picture in an arm of text, and for any other arm without one."""
-    in_words = arm.split("-")[0] in TEXT_ARMS
-    if in_words and prompt.pictures:
+    """Raise PairError for a picture in an arm of text, and for an arm of pictures without one."""
+    kind = arm.split("-")[0]
+    if kind in TEXT_ARMS and prompt.pictures:
         raise PairError(
             f"arm {arm} has a picture, but is asked in words; leave the picture (image) out, or name the arm picture"
         )
-    if not in_words and not prompt.pictures:
+    if kind in ARMS and kind not in TEXT_ARMS and not prompt.pictures:
         raise PairError(
             f"arm {arm} has no picture, but is asked with one; give the picture (image), or leave the arm out"
         )

@@ -13,7 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from regap.errors import first_line
-from regap.geometry.data.outside_files import MOST_BYTES, Unreadable, bytes_of, check_regular, json_of, text_of
+from regap.geometry.data.outside_files import (
+    MOST_BYTES,
+    Unreadable,
+    bytes_of,
+    check_regular,
+    json_of,
+    text_of,
+)
 
 Row = dict[str, Any]
 """Cells by column; None for one that is missing. CSV cells are text."""
@@ -134,7 +141,9 @@ def _parquet_rows(file: parquet.ParquetFile) -> list[Row]:
     for batch in file.iter_batches(_AT_ONCE, columns=names):
         rows, size = rows + batch.num_rows, size + batch.nbytes
         if rows > MOST_ROWS or size > MOST_BYTES:
-            raise Unreadable(_too_many() if rows > MOST_ROWS else f"it holds more than {MOST_BYTES:,} bytes; divide it")
+            raise Unreadable(
+                _too_many() if rows > MOST_ROWS else f"it holds more than {MOST_BYTES:,} bytes; divide it"
+            )
         for name in names:
             columns[name] += batch.column(name).to_pylist()
     kinds = {name: file.schema_arrow.field(name).type for name in names}
@@ -156,7 +165,9 @@ def frame_rows(table: pd.DataFrame) -> list[Row]:
     if len(table) > MOST_ROWS:
         raise Unreadable(_too_many(len(table)))
     columns = [table.iloc[:, place] for place in range(len(names))]
-    values = [_numbers([_plain(cell) for cell in column], _kept_precision(column.dtype)) for column in columns]
+    values = [
+        _numbers([_plain(cell) for cell in column], _kept_precision(column.dtype)) for column in columns
+    ]
     return [dict(zip(names, cells, strict=True)) for cells in zip(*values, strict=True)]
 
 
@@ -181,7 +192,12 @@ def _numbers(cells: list[Any], precision: type[np.floating] | None) -> list[Any]
     """
     found = [None if isinstance(cell, float) and cell != cell else cell for cell in cells]
     floats = [cell for cell in found if isinstance(cell, float)]
-    if precision and None in found and floats and all(math.isfinite(each) and each.is_integer() for each in floats):
+    if (
+        precision
+        and None in found
+        and floats
+        and all(math.isfinite(each) and each.is_integer() for each in floats)
+    ):
         large = next((each for each in floats if abs(each) > _EXACT), None)
         if large is not None:
             raise Unreadable(f"the number {large!r} has lost digits in a column with gaps; store it as text")

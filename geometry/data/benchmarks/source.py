@@ -10,6 +10,7 @@ from regap.geometry.data.cells import is_empty, written
 from regap.geometry.data.outside_files import Unreadable, bytes_of, json_of, marked_text
 from regap.geometry.data.table_files import csv_rows, jsonl_rows, parquet_rows
 
+
 @dataclass(frozen=True)
 class SourceRow:
     """One row of a file, with its place for messages."""
@@ -117,7 +118,9 @@ class BenchmarkFiles:
         try:
             records = self._records(path)
         except Unreadable as error:
-            raise PairError(f"{self.name}: {path} cannot be read ({error}); download the file again") from None
+            raise PairError(
+                f"{self.name}: {path} cannot be read ({error}); download the file again"
+            ) from None
         if not records:
             raise PairError(f"{self.name}: {path} has no rows; download the file again")
         for number, values in enumerate(records, start=1):
@@ -149,7 +152,9 @@ class BenchmarkFiles:
         try:
             return json_of(self.text(path))
         except Unreadable as error:
-            raise PairError(f"{self.name}: {path} is not valid JSON ({error}); download the file again") from None
+            raise PairError(
+                f"{self.name}: {path} is not valid JSON ({error}); download the file again"
+            ) from None
 
     def _records(self, path: Path) -> list[Any]:
         kind = path.suffix.lower()
