@@ -80,13 +80,13 @@ class _Asking:
             key: prompt for key, prompt in zip(keys, prompts, strict=True) if (key, budget) not in self.known
         }
         if new:
-            # A pair needs a label, which is not used here.
+            # A pair needs a label, a request and an arm, which are not used here.
             asked = [
-                Pair(key, "harmless", "asked", prompt.text, "test", {"text": prompt})
+                Pair(key, "harmless", "asked", "asked", "test", {"asked": prompt})
                 for key, prompt in new.items()
             ]
             answers = generate(
-                self.runner, Pairs(tuple(asked)), "text", max_new_tokens=budget, sampling=self.sampling
+                self.runner, Pairs(tuple(asked)), "asked", max_new_tokens=budget, sampling=self.sampling
             )
             self.known |= {(answer.pair_id, budget): answer for answer in answers}
         return [self.known[key, budget] for key in keys]

@@ -17,7 +17,7 @@ from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.models.loading import Model
 from regap.interventions.generation import generate
 
-ARM = "picture"
+ARM = "asked"
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,6 +34,8 @@ CRITERION = (
     "interval below 0 and that of drift with attack success above 0."
 )
 BINS = 5
+"""Bins of drift strength; fewer, but at least 3, if a bin would hold less than two prompts of a label."""
+FEWEST_BINS = 3
 WORDS = {"d_prime": "d'", "attack_success": "attack success"}
 
 
@@ -105,14 +107,15 @@ def _bin_points(seen: Measured, judged: Sequence[Judged]) -> list[DriftPoint]:
     """Return points for equally large bins of drift strength, made for each label so that every bin has both."""
     test = seen.states[seen.image_arm].test
     strength = seen.drift.strength(test)[:, test.layers.index(seen.layer)]
-    place = torch.empty(len(test), dtype=torch.long)
-    for mask in (test.harmful, ~test.harmful):
-        place[mask] = strength[mask].argsort().argsort() * BINS // int(mask.sum())
+    place, labels = torch.empty(len(test), dtype=torch.long), (test.harmful, ~test.harmful)
+    bins = min(BINS, max(FEWEST_BINS, min(int(mask.sum()) for mask in labels) // 2))
+    for mask in labels:
+        place[mask] = strength[mask].argsort().argsort() * bins // int(mask.sum())
     weights, points = seen.weights(test), []
-    for index in range(BINS):
+    for index in range(bins):
         inside = place == index
         drift = mean_draws(strength[inside][:, None], weights[:, inside])[:, 0]
-        points.append(_point("bin", f"{index + 1} of {BINS}", seen, seen.image_arm, judged, drift, inside))
+        points.append(_point("bin", f"{index + 1} of {bins}", seen, seen.image_arm, judged, drift, inside))
     return points
 
 
@@ -131,8 +134,8 @@ def _point(
     z = seen.refusal.coordinates(test)[inside][:, [test.layers.index(seen.layer)]]
     verdict = {one.pair.pair_id: one.verdict for one in judged}
     found = [verdict[pair_id] for pair_id, kept in zip(test.pair_ids, inside.tolist(), strict=True) if kept]
-    complied = torch.tensor([[float(one == "complied")] for one in found])
-    counted = harmful & torch.tensor([one != "not_judged" for one in found])
+    complied = torch.tensor([float(one == "complied") for one in found])[:, None]
+    counted = harmful & torch.tensor([one != "not_judged" for one in found], dtype=torch.bool)
     success = mean_draws(complied[counted], weights[:, counted])[:, 0]
     clusters = len(set(np.asarray(test.clusters)[inside.numpy()][counted.numpy()]))
     separable = d_prime(z, harmful, weights)[:, 0]

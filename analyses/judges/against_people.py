@@ -1,6 +1,5 @@
 """How well a judge finds refusals: its verdicts against people's, on completions in XSTest's format."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,9 @@ from regap.analyses.judges.agreement import agreement
 from regap.analyses.judges.stored_answers import NO_TOKEN
 from regap.analyses.judges.verdicts import Judged, Verdict
 from regap.errors import ConfigError
+from regap.geometry.data.outside_files import Unreadable, bytes_of, text_of
 from regap.geometry.data.pairs import Pair, Prompt
+from regap.geometry.data.table_files import csv_rows
 from regap.geometry.estimates import Estimate, proportion
 from regap.interventions.generation import Completion
 
@@ -41,18 +42,18 @@ def read_labelled(path: Path) -> tuple[Judged, ...]:
     """Return people's verdicts on the completions of a CSV file in XSTest's format.
 
     As in XSTest, a partial refusal counts as refused; a type that starts with "contrast" is harmful. Raises
-    ConfigError for missing columns, and for a label that XSTest does not have, with its row.
+    ConfigError for missing columns, and, with its row, for a label that XSTest does not have and for an empty prompt.
     """
-    if not path.is_file():
-        raise ConfigError(f"labels are {path}, which is not a file; name a CSV of labelled completions")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ConfigError(
-                f"{path} has no column {', '.join(missing)}; XSTest's files have {', '.join(COLUMNS)}"
-            )
-        found = tuple(_labelled(path, place, row) for place, row in enumerate(reader, 1))
+    try:
+        rows = csv_rows(text_of(bytes_of(path)))
+    except Unreadable as error:
+        raise ConfigError(f"labels {path}: {error}") from None
+    missing = [name for name in COLUMNS if name not in rows[0]] if rows else []
+    if missing:
+        raise ConfigError(
+            f"{path} has no column {', '.join(missing)}; XSTest's files have {', '.join(COLUMNS)}"
+        )
+    found = tuple(_labelled(path, place, row) for place, row in enumerate(rows, 1))
     if not found:
         raise ConfigError(f"{path} has no rows; give at least one labelled completion")
     return found
@@ -86,8 +87,12 @@ def _both_refuse(pairs: Sequence[tuple[Judged, Judged]], seed: int) -> Estimate 
 def _labelled(path: Path, place: int, row: dict[str, str | None]) -> Judged:
     label = (row["final_label"] or "").strip()
     if label not in LABELS:
-        raise ConfigError(f"{path}, row {place}: final_label is {label!r}; write one of {', '.join(LABELS)}")
+        raise ConfigError(
+            f"{path}, row {place}: final_label is {label[:60]!r}; write one of {', '.join(LABELS)}"
+        )
     request, text = row["prompt"] or "", row["completion"] or ""
+    if not request.strip():
+        raise ConfigError(f"{path}, row {place}: prompt is empty; fill it in or remove the row")
     harmful = (row["type"] or "").startswith("contrast")
     shown = {"text": Prompt(request.replace("<image>", "the image"))}
     pair = Pair(

@@ -1,7 +1,9 @@
 """All settings of a run, in one frozen value; this is the only place where settings are defined."""
 
 import json
+import math
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,18 +14,27 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
-    TomlConfigSettingsSource,
 )
 
-from regap.errors import ConfigError
+from regap.errors import ConfigError, first_line, one_line
+from regap.geometry.data.outside_files import Unreadable, bytes_of, text_of
 
 EXECUTION = frozenset({"device", "device_map", "batch_size", "batch_tokens", "download"})
 """Settings of how a run is executed; results depend on them only by rounding."""
 PLACES = frozenset({"out", "model", "pairs", "data", "contrast_data"})
 """Settings that are paths; a run identifies its model and pairs by digests, not by their place."""
+LARGEST_SEED = 2**32 - 1
+"""Every generator of random numbers takes seeds up to this one."""
+MOST = 1_000_000
+"""Largest value of settings that count something."""
+MOST_LAYERS = 10_000
+LARGEST_FILE = 2**24
+"""Most bytes of a file of settings."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class RunConfig(BaseModel):
@@ -94,7 +105,7 @@ class RunConfig(BaseModel):
         "last",
         description="Tokens whose states are read: last, after_instruction, image, request or template.",
     )
-    limit: int | None = Field(None, ge=4, description="Most pairs of each split and label.")
+    limit: int | None = Field(None, ge=4, le=MOST, description="Most pairs of each split and label.")
     device: str = Field("cpu", description="Torch device, such as cpu or cuda.")
     dtype: str = Field("float32", description="float32, bfloat16, float16 or auto.")
     device_map: str | None = Field(
@@ -113,12 +124,18 @@ class RunConfig(BaseModel):
     revision: str | None = Field(None, description="Revision of a hub id.")
     download: bool = Field(False, description="Allow the download of a missing model or benchmark.")
     batch_size: int | None = Field(
-        None, ge=1, description="Most prompts in a batch; by default 64 in a pass and 128 in answers."
+        None,
+        ge=1,
+        le=MOST,
+        description="Most prompts in a batch; by default 64 in a pass and 128 in answers.",
     )
     batch_tokens: int = Field(
-        16384, ge=1, description="Most tokens in one forward pass; batches are split if the memory runs out."
+        16384,
+        ge=1,
+        le=2**40,
+        description="Most tokens in one forward pass; batches are split if the memory runs out.",
     )
-    max_new_tokens: int = Field(64, ge=1, description="Most tokens of an answer.")
+    max_new_tokens: int = Field(64, ge=1, le=MOST, description="Most tokens of an answer.")
     decoding: str = Field(
         "greedy",
         description="How answers are written: greedy, checkpoint (its own settings), or a temperature such as 0.7.",
@@ -133,10 +150,12 @@ class RunConfig(BaseModel):
         "auto", "rho", "z_before", "z_after", "growth", "fitted_before", "fitted_after", "fitted"
     ] = Field("auto", description="Signal of ReGap's gate; auto: chosen on calibration pairs.")
     gate: Literal["hard", "sigmoid", "line"] = Field("hard", description="Shape of ReGap's gate.")
-    dose_pairs: int = Field(100, ge=2, description="Test pairs of each label that are answered at each dose.")
+    dose_pairs: int = Field(
+        100, ge=2, le=MOST, description="Test pairs of each label that are answered at each dose."
+    )
     judge: str = Field("auto", description="Judge of answers: auto, or a name such as xstest_prefixes.")
-    seed: int = Field(0, ge=0, description="Seed of resamples and controls.")
-    resamples: int = Field(1000, ge=100, description="Bootstrap resamples.")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="Seed of resamples and controls.")
+    resamples: int = Field(1000, ge=100, le=MOST, description="Bootstrap resamples.")
 
     def question(self) -> dict[str, Any]:
         """Return the settings that decide results, in JSON types; runs with equal questions have equal results.
@@ -153,8 +172,9 @@ class RunConfig(BaseModel):
     @field_validator("strengths")
     @classmethod
     def _strengths_are_positive(cls, strengths: tuple[float, ...]) -> tuple[float, ...]:
-        if not strengths or any(strength <= 0 for strength in strengths) or 1.0 not in strengths:
-            raise ValueError("give strengths above 0, including 1.0 (the whole drift)")
+        usable = all(0 < strength < math.inf for strength in strengths)
+        if not strengths or not usable or 1.0 not in strengths:
+            raise ValueError("give finite strengths above 0, including 1.0 (the whole drift)")
         return tuple(sorted(set(strengths)))
 
     @field_validator("decoding")
@@ -180,6 +200,21 @@ class RunConfig(BaseModel):
             raise ValueError("write each as NAME=VALUE")
         return given
 
+    @field_validator("layers")
+    @classmethod
+    def _layers_exist(cls, layers: tuple[int, ...]) -> tuple[int, ...]:
+        if any(not 0 <= layer < MOST_LAYERS for layer in layers):
+            raise ValueError(f"give numbers of blocks from 0 to {MOST_LAYERS - 1:,}, such as 3-7,10")
+        return layers
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_text(cls, given: object) -> object:
+        for one in given if isinstance(given, list | tuple) else (given,):
+            if isinstance(one, str) and ("\0" in one or _SURROGATE.search(one)):
+                raise ValueError("write it without control characters")
+        return given
+
     @field_validator("columns", "labels", "splits", "arm_names")
     @classmethod
     def _names_are_mapped(cls, given: tuple[str, ...]) -> tuple[str, ...]:
@@ -193,12 +228,18 @@ def read_layers(told: str, name: str = "layers") -> tuple[int, ...]:
     found: list[int] = []
     for part in told.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
-            raise ConfigError(f"{name} are {told!r}; write numbers and ranges, such as 3-7,10")
+        if not _is_layer(first) or (dash and not _is_layer(last)) or (dash and int(last) < int(first)):
+            raise ConfigError(
+                f"{name} are {one_line(told, 120)!r}; write numbers below {MOST_LAYERS:,} and ranges, such as 3-7,10"
+            )
         found += range(int(first), int(last or first) + 1)
     if len(set(found)) < len(found):
-        raise ConfigError(f"{name} are {told!r}; give each only once")
+        raise ConfigError(f"{name} are {one_line(told, 120)!r}; give each only once")
     return tuple(found)
+
+
+def _is_layer(told: str) -> bool:
+    return told.isdecimal() and len(told) <= len(str(MOST_LAYERS)) and int(told) < MOST_LAYERS
 
 
 def mapping_of(given: tuple[str, ...]) -> dict[Any, str]:
@@ -221,7 +262,7 @@ def read_config(path: str | Path | None = None, **flags: Any) -> RunConfig:
     Raises ConfigError for an unknown key or variable, or a value that cannot be used.
     """
     _check_variables()
-    file = _toml(path) if path else None
+    file = _toml(path) if path else {}
 
     class Given(RunConfig, BaseSettings):
         model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="REGAP_")
@@ -229,20 +270,22 @@ def read_config(path: str | Path | None = None, **flags: Any) -> RunConfig:
         @classmethod
         def settings_customise_sources(
             cls,
-            settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+            settings_cls: type[BaseSettings],
             init_settings: PydanticBaseSettingsSource,
             env_settings: PydanticBaseSettingsSource,
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
             file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             """Return the sources, highest precedence first."""
-            return (init_settings, env_settings, *([file] if file else []))
+            return (init_settings, env_settings, InitSettingsSource(settings_cls, file))
 
     set_flags = {name: value for name, value in flags.items() if value is not None and value != ()}
     try:
         return RunConfig(**vars(_validated(Given, set_flags)))
     except SettingsError as error:
-        raise ConfigError(f"a REGAP_* variable cannot be read: {error}; write lists as JSON") from None
+        raise ConfigError(
+            f"a REGAP_* variable cannot be read: {first_line(error)}; write lists as JSON"
+        ) from None
 
 
 def changed_config(config: RunConfig, **changes: Any) -> RunConfig:
@@ -257,7 +300,7 @@ def stored_config(path: Path, **changes: Any) -> RunConfig:
     Raises ConfigError for a file that cannot be read or used.
     """
     changed = {name: value for name, value in changes.items() if value is not None}
-    return _validated(RunConfig, {**_toml(path)(), **changed})
+    return _validated(RunConfig, {**_toml(path), **changed})
 
 
 def _check_variables() -> None:
@@ -275,31 +318,42 @@ def _validated(kind: type[RunConfig], values: Mapping[str, Any]) -> RunConfig:
         return kind(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
+        name = one_line(".".join(str(part) for part in first["loc"]), 60)
         known = ", ".join(RunConfig.model_fields)
         remedy = (
             f"use one of {known}"
             if first["type"] == "extra_forbidden"
             else first["msg"].removeprefix("Value error, ")
         )
-        raise ConfigError(f"setting {name} is {first['input']!r}: {remedy}") from None
+        raise ConfigError(f"setting {name} is {_told(first['input'])}: {remedy}") from None
 
 
-def _toml(path: str | Path) -> TomlConfigSettingsSource:
+def _told(value: object) -> str:
     try:
-        Path(path).open("rb").close()  # pydantic ignores a missing file
-        return TomlConfigSettingsSource(BaseSettings, Path(path))
-    except OSError as error:
-        raise ConfigError(f"config file {path}: {error.strerror}; check the path") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"config file {path} is not valid TOML ({error}); correct that line") from None
+        return one_line(repr(value), 120)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or a deeply nested list
+        return "a value"
+
+
+def _toml(path: str | Path) -> dict[str, Any]:
+    """Return the values of a TOML file; raises ConfigError if it is not there or not TOML."""
+    try:
+        return tomllib.loads(text_of(bytes_of(Path(path), LARGEST_FILE)))
+    except Unreadable as error:
+        raise ConfigError(f"config file {path}: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"config file {path} is not valid TOML (nested too deeply); correct it") from None
+    except ValueError as error:
+        raise ConfigError(
+            f"config file {path} is not valid TOML ({first_line(error)}); correct that line"
+        ) from None
 
 
 def as_toml(config: RunConfig) -> str:
     """Return the settings as TOML; those that are None are left out."""
     values = config.model_dump(mode="json")
     return "".join(
-        f"{name} = {json.dumps(value, ensure_ascii=False)}\n"
+        f"{name} = {json.dumps(value, ensure_ascii=False)}\n".replace("\x7f", "\\u007f")
         for name, value in values.items()
         if value is not None
     )

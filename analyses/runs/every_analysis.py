@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
+import torch
 
 from regap.analyses import read_back
 from regap.analyses.claims import (
@@ -21,13 +22,16 @@ from regap.analyses.outcomes import outcomes
 from regap.analyses.runs.calibrated import Calibrated
 from regap.analyses.runs.config import RunConfig
 from regap.analyses.runs.folder import add_notes, check_out, write_summary
-from regap.analyses.runs.measured import Measured, measure_model
+from regap.analyses.runs.measured import Measured, chosen_arms, image_arm_of, measure_model
+from regap.analyses.runs.pairs import AskedPairs, asked_of
 from regap.analyses.runs.records import Record
 from regap.analyses.runs.run import Run, runner_of, start_run
 from regap.analyses.runs.sole_writer import sole_writer
 from regap.analyses.utility.tables import scored, utility_records
 from regap.errors import ConfigError, PairError
+from regap.geometry.data.pairs import Label, Pairs
 from regap.geometry.forward.runner import Tracker, silent
+from regap.interventions.edits.signals import folds_of
 
 Answers = Mapping[str, Mapping[str, Sequence[Judged]]]
 """Judged answers by condition and arm."""
@@ -49,12 +53,14 @@ def run(config: RunConfig, track: Tracker = silent, *, force: bool = False) -> R
             "read other tokens with `regap capture`"
         )
     check_out(Path(config.out))
+    asked = asked_of(config)
+    _require_enough(asked.pairs, config)
     with sole_writer(Path(config.out)):
-        return _run(config, track, force=force)
+        return _run(config, asked, track, force=force)
 
 
-def _run(config: RunConfig, track: Tracker, *, force: bool) -> Run:
-    found = start_run(config, track, force=force)
+def _run(config: RunConfig, asked: AskedPairs, track: Tracker, *, force: bool) -> Run:
+    found = start_run(config, track, force=force, asked=asked)
     found.write_directions()
     seen, (calibrated, reason) = found.measured, _calibrated(found)
     if calibrated:
@@ -74,6 +80,24 @@ def _run(config: RunConfig, track: Tracker, *, force: bool) -> Run:
     write_summary(found.folder, summary | (_gated(seen, answers) if config.read_back else {}))
     add_notes(found.folder, [reason] if reason else [])
     return found
+
+
+def _require_enough(pairs: Pairs, config: RunConfig) -> None:
+    """Raise PairError if the pairs of the arm to correct are too few to choose a correction, or to test it."""
+    arm = image_arm_of(chosen_arms(pairs, config), config)
+    having = [pair for pair in pairs if arm in pair.prompts]
+    if arm is None or not having:
+        return
+    known = [pair for pair in having if pair.split == "calibration"]
+    harmful = torch.tensor([pair.label == "harmful" for pair in known], dtype=torch.bool)
+    folds_of([pair.cluster for pair in known], harmful)
+    for label in get_args(Label):
+        tested = {pair.cluster for pair in having if (pair.split, pair.label) == ("test", label)}
+        if len(tested) < drift_predicts.FEWEST_BINS:
+            raise PairError(
+                f"{len(tested)} {label} test requests with the arm {arm} are too few to test a correction; give "
+                f"at least {drift_predicts.FEWEST_BINS}, or raise --limit"
+            )
 
 
 def capture_only(config: RunConfig, track: Tracker = silent, *, force: bool = False) -> Run:

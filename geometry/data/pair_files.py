@@ -2,26 +2,29 @@
 
 import io
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
-import numpy as np
 import pandas as pd
 
-from regap.errors import PairError, first_line
+from regap.errors import PairError
+from regap.geometry.data.cells import images_of, is_empty, message_of, picture_of, turns_of, written
+from regap.geometry.data.outside_files import Unreadable
 from regap.geometry.data.pairs import (
     IMAGE_SLOT,
     Label,
     Pair,
     Pairs,
-    Picture,
     Prompt,
     Split,
-    Turn,
     check_arm,
+    check_pictures,
     split_of,
 )
+from regap.geometry.data.table_files import Row, first_repeated, frame_rows, read_table
 from regap.geometry.files import write_whole
 
 REQUIRED = ("pair_id", "label", "request", "text")
@@ -30,13 +33,19 @@ ALSO_CALLED = {"id": "pair_id"}
 """Other names of columns; they are read if the column itself is not there."""
 UNKNOWN = "-"
 """In the column `shown`: the words in the image are not known."""
-_READERS = {
-    ".csv": lambda data: pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False),
-    ".jsonl": lambda data: pd.DataFrame(
-        [json.loads(line) for line in data.decode().split("\n") if line.strip()]
-    ),
-    ".parquet": lambda data: pd.read_parquet(io.BytesIO(data)),
-}
+OF_PAIR = ("label", "request", "category", "answer", "split", "cluster")
+"""Columns in which all rows of a pair are equal."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One row as it is used: the prompt of one arm, and what it says of its pair."""
+
+    number: int
+    arm: str
+    prompt: Prompt
+    cells: Mapping[str, str | None] = field(repr=False)
+    """pair_id and OF_PAIR, None where nothing is written."""
 
 
 def read_pairs(
@@ -56,21 +65,28 @@ def read_pairs(
     cluster (default: the pair), shown (the words in its image; default: the request; `-` if not known). Image paths in
     a table are relative to the working folder.
 
+    Every cell is taken as it is written, a number by its digits. In JSONL and parquet, text may also be a list of
+    messages, whose last is the user's. Every arm but text and caption has a picture in each row.
+
     Other names can be mapped: `columns` maps a column of the file to one of these names, or to None to leave it out;
     `labels`, `splits` and `arms` map values, such as labels={"unsafe": "harmful", 0: "harmless"}. Raises PairError,
     naming file, row and remedy, for anything else.
     """
     _check_mappings(columns=columns, labels=labels, splits=splits, arms=arms)
-    given = isinstance(source, str | Path)
-    path = Path(source) if given else Path("table")
-    table = _table(path) if given else source
-    table = _named(path, table, columns or {})
-    values = {"label": labels or {}, "split": splits or {}, "arm": arms or {}}
-    table = _valued(path, table, {name: mapping for name, mapping in values.items() if mapping})
-    rows = [_row(path, number, row) for number, row in enumerate(table.to_dict("records"), start=1)]
-    grouped: dict[str, list[dict]] = {}
-    for row in rows:
-        grouped.setdefault(row["pair_id"], []).append(row)
+    path = Path(source) if isinstance(source, str | Path) else Path("table")
+    try:
+        rows = frame_rows(source) if isinstance(source, pd.DataFrame) else read_table(path)
+    except Unreadable as error:
+        raise PairError(f"pairs file {path}: {error}") from None
+    if not rows:
+        raise PairError(f"pairs file {path} has no rows; it needs one row per pair and arm")
+    rows = _named(path, rows, columns or {})
+    for name, mapping in {"label": labels, "split": splits, "arm": arms}.items():
+        rows = _valued(path, rows, name, mapping) if mapping else rows
+    lines = _with_requests(path, [_line(path, number, row) for number, row in enumerate(rows, start=1)])
+    grouped: dict[str, list[_Line]] = {}
+    for line in lines:
+        grouped.setdefault(line.cells["pair_id"] or "", []).append(line)
     return Pairs(tuple(_pair(path, group) for group in grouped.values()))
 
 
@@ -79,7 +95,7 @@ def write_pairs(pairs: Pairs, path: str | Path) -> None:
 
     Raises PairError for a file name with another ending.
     """
-    if Path(path).suffix != ".parquet":
+    if Path(path).suffix.lower() != ".parquet":
         raise PairError(f"pairs file {path} must be a parquet file; give it a name that ends in .parquet")
     pairs = Pairs.of(pairs)
     rows = [
@@ -107,213 +123,168 @@ def write_pairs(pairs: Pairs, path: str | Path) -> None:
     write_whole(Path(path), content.getvalue())
 
 
-def _table(path: Path) -> pd.DataFrame:
-    if path.suffix not in _READERS:
-        raise PairError(
-            f"pairs file {path}: the ending {path.suffix!r} is not supported; use {', '.join(_READERS)}"
-        )
-    try:
-        table = _READERS[path.suffix](path.read_bytes())
-    except OSError as error:
-        raise PairError(f"pairs file {path}: {error.strerror or error}; check the path") from None
-    except Exception as error:
-        reason = first_line(error)
-        raise PairError(
-            f"pairs file {path} is not a valid {path.suffix[1:]} file ({reason}); write it again"
-        ) from None
-    if table.empty:
-        raise PairError(f"pairs file {path} has no rows; it needs one row per pair and arm")
-    return table
-
-
 def _check_mappings(**given: object) -> None:
     for name, mapping in given.items():
         if not isinstance(mapping, Mapping | None):
-            raise PairError(f'{name} is {mapping!r}; give a mapping, as in {name}={{"THERE": "HERE"}}')
+            raise PairError(
+                f'{name} is {str(mapping)[:60]!r}; give a mapping, as in {name}={{"THERE": "HERE"}}'
+            )
 
 
-def _named(path: Path, table: pd.DataFrame, columns: Mapping[str, str | None]) -> pd.DataFrame:
-    """Return the table with its columns renamed; raises PairError for missing and unknown columns."""
-    table = table.rename(columns=str)
-    absent = [name for name in columns if name not in table.columns]
+def _named(path: Path, rows: Sequence[Row], columns: Mapping[str, str | None]) -> list[Row]:
+    """Return the rows with all columns, under regap's names; raises PairError for missing and unknown columns."""
+    there = list(dict.fromkeys(str(name) for row in rows for name in row))
+    absent = [name for name in columns if name not in there]
     if absent:
         raise PairError(
-            f"pairs file {path} has no column {absent[0]!r} to map; it has {', '.join(table.columns)}"
+            f"pairs file {path} has no column {absent[0]!r} to map; it has {', '.join(there[:20])}"
         )
-    table = table.drop(columns=[name for name, to in columns.items() if to is None])
-    table = table.rename(columns={name: to for name, to in columns.items() if to is not None})
-    found = list(table.columns)
-    table = table.rename(columns={old: new for old, new in ALSO_CALLED.items() if new not in found})
-    twice = _first_repeated(table.columns)
+    names = {name: columns.get(name, name) for name in there}
+    names |= {
+        old: new for old, new in ALSO_CALLED.items() if names.get(old) == old and new not in names.values()
+    }
+    found = [name for name in names.values() if name is not None]
+    twice = first_repeated(found)
     if twice:
         raise PairError(f"pairs file {path} has the column {twice} twice; map one of them to None (columns=)")
-    if "arm" not in table.columns:
-        table = table.assign(arm="text")
-    if "text" not in table.columns and "request" in table.columns:
-        table = table.assign(text=table["request"])
-    if "request" not in table.columns and {"text", "pair_id"} <= set(table.columns):
-        table = table.assign(request=_requests(table))
-    missing = [name for name in ("pair_id", "label", "text") if name not in table.columns]
+    missing = [name for name in ("pair_id", "label") if name not in found]
+    missing += [] if "text" in found or "request" in found else ["text"]
     if missing:
         raise PairError(
             f"pairs file {path} lacks the column {', '.join(missing)}; required are pair_id, label, and text or "
             f'request: map another column to it, as in columns={{"COLUMN": "{missing[0]}"}} (--columns '
             f"COLUMN={missing[0]})"
         )
-    unknown = [name for name in table.columns if name not in REQUIRED + OPTIONAL]
+    unknown = [name for name in found if name not in REQUIRED + OPTIONAL]
     if unknown:
         raise PairError(
-            f"pairs file {path} has the unknown column {', '.join(unknown)}; "
+            f"pairs file {path} has the unknown column {', '.join(unknown)[:120]}; "
             f"known are {', '.join(REQUIRED + OPTIONAL)}: rename or remove it, or map it, as in "
-            f'columns={{"{unknown[0]}": None}} (--columns {unknown[0]}=) to leave it out'
+            f'columns={{"{unknown[0][:40]}": None}} (--columns {unknown[0][:40]}=) to leave it out'
         )
-    return table
+    kept = [(old, new) for old, new in names.items() if new is not None]
+    return [{new: row.get(old) for old, new in kept} for row in rows]
 
 
-def _requests(table: pd.DataFrame) -> list[object]:
-    """Return the request of each row: the text of its pair's text arm, or else its own text without slots."""
-    in_words = table[table["arm"] == "text"].drop_duplicates("pair_id").set_index("pair_id")["text"]
+def _valued(path: Path, rows: Sequence[Row], name: str, mapping: Mapping[object, str]) -> list[Row]:
+    """Return the rows with the values of a column mapped; raises PairError for a value that no row has."""
+    if name not in rows[0]:
+        raise PairError(
+            f"pairs file {path} has no column {name}, so {name}s cannot be mapped; leave {name}s= out"
+        )
+    spelt = {spelling: value for value in mapping for spelling in _spellings(value)}
+    met = [next((spelt[one] for one in _spellings(row[name]) if one in spelt), None) for row in rows]
+    absent = [value for value in mapping if value not in met]
+    if absent:
+        has = ", ".join(sorted({str(row[name])[:40] for row in rows})[:8])
+        raise PairError(f"pairs file {path} has no {name} {str(absent[0])[:40]!r} to map; it has {has}")
     return [
-        in_words.get(pair_id, text.replace(IMAGE_SLOT, "").strip() if isinstance(text, str) else text)
-        for pair_id, text in zip(table["pair_id"], table["text"], strict=True)
+        row if value is None else {**row, name: mapping[value]} for row, value in zip(rows, met, strict=True)
     ]
 
 
-def _valued(path: Path, table: pd.DataFrame, values: Mapping[str, Mapping[object, str]]) -> pd.DataFrame:
-    """Return the table with the values of these columns mapped; raises PairError for a value that no row has."""
-    for name, mapping in values.items():
-        if name not in table.columns:
-            raise PairError(
-                f"pairs file {path} has no column {name}, so {name}s cannot be mapped; leave {name}s= out"
-            )
-        as_text = {_as_text(value): to for value, to in mapping.items()}
-        there = {_as_text(value) for value in table[name]}
-        absent = [value for value in as_text if value not in there]
-        if absent:
-            raise PairError(
-                f"pairs file {path} has no {name} {absent[0]!r} to map; it has {', '.join(sorted(there)[:8])}"
-            )
-        table = table.assign(**{name: [as_text.get(_as_text(value), value) for value in table[name]]})
-    return table
+def _spellings(value: object) -> tuple[str, ...]:
+    """Return the ways to write a value that is to be mapped: True and true, 1.0 and 1."""
+    text = str(value)
+    if isinstance(value, bool):
+        return (text, text.lower())
+    return (text, text.partition(".")[0]) if re.fullmatch(r"-?\d+\.0+", text) else (text,)
 
 
-def _as_text(value: object) -> str:
-    """Return a cell as text; whole numbers are written without a decimal point, also if the file stores floats."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _row(path: Path, number: int, row: dict) -> dict:
-    """Return the row with its prompt and with None for empty cells; raises PairError, with the row's number."""
-    clean = {key: (None if _is_empty(value) else value) for key, value in row.items()}
-    where = f"pairs file {path}, row {number}"
-    empty = [name for name in (*REQUIRED, "arm") if clean.get(name) is None]
-    if empty:
-        raise PairError(f"{where}: {', '.join(empty)} is empty; fill it in or remove the row")
-    for name, allowed in (("label", get_args(Label)), ("split", get_args(Split))):
-        if clean.get(name) not in (None, *allowed):
-            raise PairError(
-                f"{where}: {name} is {clean[name]!r}; write one of {', '.join(allowed)}, or map it to "
-                f"one of them with {name}s={{{clean[name]!r}: ...}}"
-            )
+def _line(path: Path, number: int, row: Row) -> _Line:
+    """Return a row as it is used; raises PairError, with the row's number."""
     try:
-        clean["arm"] = check_arm(str(clean["arm"]))
-        clean["prompt"] = _prompt(path.parent, str(clean["text"]), _images(clean), clean)
+        return _checked_line(path, number, {"arm": "text", **row})
     except PairError as error:
-        raise PairError(f"{where}: {error}") from None
-    return clean
+        raise PairError(f"pairs file {path}, row {number}: {error}") from None
 
 
-def _images(row: dict) -> list[object]:
-    several, one = row.get("images"), row.get("image")
-    if several is None:
-        return [] if one is None else [one]
-    if one is not None:
-        raise PairError("image and images are both filled in; keep one of them")
-    if not isinstance(several, list | np.ndarray):
-        raise PairError(f"images is {str(several)[:40]!r}, not a list; put one path or picture in image")
-    return list(several)
-
-
-def _prompt(folder: Path, text: str, images: list[object], row: dict) -> Prompt:
-    pictures = tuple(_picture(folder, image) for image in images)
-    if pictures and IMAGE_SLOT not in text:
-        text = f"{IMAGE_SLOT}\n" * len(pictures) + text
-    system, shown = (None if row.get(name) is None else str(row[name]) for name in ("system", "shown"))
-    return Prompt(text, pictures, system, "" if shown == UNKNOWN else shown, _turns(row.get("turns")))
-
-
-def _turns(given: object) -> tuple[Turn, ...]:
-    """Return the earlier turns of a cell: nothing, a JSON list, or the list itself."""
-    if given is None:
-        return ()
-    try:
-        listed = json.loads(given) if isinstance(given, str) else given
-        return tuple(Turn(turn["role"], turn.get("text", turn.get("content"))) for turn in listed)  # type: ignore[union-attr]
-    except (TypeError, KeyError, AttributeError, json.JSONDecodeError):
-        raise PairError(
-            f"turns is {str(given)[:60]!r}; write a JSON list such as "
-            '[{"role": "user", "text": "Hi"}, {"role": "assistant", "text": "Hello"}]'
-        ) from None
-
-
-def _picture(folder: Path, image: object) -> Picture:
-    if isinstance(image, dict):  # how Hugging Face data sets store an image
-        image = image.get("bytes") or image.get("path")
-    if isinstance(image, bytes):
-        picture = Picture(image)
-        picture.check("(bytes in the file)")
-        return picture
-    asked = Path(str(image))
-    try:
-        inside = (folder / asked).resolve()
-    except (RuntimeError, ValueError):  # circular links, or a NUL in the name
-        raise PairError(f"image {str(asked)!r} is not a path; check the image column") from None
-    if asked.is_absolute() or not inside.is_relative_to(folder.resolve()):
-        raise PairError(f"image {asked} is outside the folder of the pairs file; put the image inside it")
-    return Picture.read(inside)
-
-
-def _pair(path: Path, rows: list[dict]) -> Pair:
-    first = rows[0]
-    name = str(first["pair_id"])
-    for column in ("label", "request", "category", "answer", "split", "cluster"):
-        if len({str(row.get(column)) for row in rows}) > 1:
+def _checked_line(path: Path, number: int, row: Row) -> _Line:
+    empty = [name for name in (*REQUIRED, "arm") if name in row and _is_blank(row[name])]
+    if empty:
+        raise PairError(f"{', '.join(empty)} is empty; fill it in or remove the row")
+    cells = {
+        name: None if is_empty(row.get(name)) else written(name, row[name])
+        for name in ("pair_id", "arm", "system", "shown", *OF_PAIR)
+    }
+    for name, allowed in (("label", get_args(Label)), ("split", get_args(Split))):
+        if cells[name] not in (None, *allowed):
+            value = (cells[name] or "")[:60]
             raise PairError(
-                f"pairs file {path}: pair {name!r} has rows that differ in {column}; make them equal"
+                f"{name} is {value!r}; write one of {', '.join(allowed)}, or map it to "
+                f"one of them with {name}s={{{value!r}: ...}}"
             )
-    arms = [row["arm"] for row in rows]
-    twice = _first_repeated(arms)
+    arm = check_arm(cells["arm"] or "")
+    message = message_of(row["text"] if "text" in row else row["request"])
+    prompt = Prompt(
+        *_shown(message.text, [picture_of(path.parent, image) for image in images_of(row, message)]),
+        _either("system", cells["system"], message.system),
+        "" if cells["shown"] == UNKNOWN else cells["shown"],
+        _either("turns", turns_of(row.get("turns")), message.turns) or (),
+    )
+    check_pictures(arm, prompt)
+    return _Line(number, arm, prompt, {name: cells[name] for name in ("pair_id", *OF_PAIR)})
+
+
+def _is_blank(value: object) -> bool:
+    return is_empty(value) or (isinstance(value, str) and not value.strip())
+
+
+def _shown(text: str, pictures: Sequence[Any]) -> tuple[str, tuple[Any, ...]]:
+    """Return the text with a slot for each picture, and the pictures; without any slot, they go before the text."""
+    missing = len(pictures) if IMAGE_SLOT not in text else 0
+    return f"{IMAGE_SLOT}\n" * missing + text, tuple(pictures)
+
+
+def _either(name: str, cell: Any, said: Any) -> Any:
+    if cell and said:
+        raise PairError(f"{name} is filled in, and text is a list of messages with it; keep one of them")
+    return cell or said
+
+
+def _with_requests(path: Path, lines: Sequence[_Line]) -> list[_Line]:
+    """Return the rows with their requests: by default the text of the pair's text arm, or else the row's own words."""
+    if lines[0].cells["request"] is not None:
+        return list(lines)
+    in_words: dict[str | None, str] = {}
+    for line in lines:
+        if line.arm == "text":
+            in_words.setdefault(line.cells["pair_id"], line.prompt.text)
+    found = []
+    for line in lines:
+        own = line.prompt.text.replace(IMAGE_SLOT, "").strip()
+        request = in_words.get(line.cells["pair_id"], own)
+        if not request.strip():
+            raise PairError(
+                f"pairs file {path}, row {line.number}: request is empty; fill it in or remove the row"
+            )
+        found.append(replace(line, cells={**line.cells, "request": request}))
+    return found
+
+
+def _pair(path: Path, lines: Sequence[_Line]) -> Pair:
+    first = lines[0].cells
+    name, request = first["pair_id"] or "", first["request"] or ""
+    for column in OF_PAIR:
+        other = next((line for line in lines if line.cells[column] != first[column]), None)
+        if other:
+            raise PairError(
+                f"pairs file {path}: pair {name[:60]!r} has rows that differ in {column}; make them equal, or give "
+                f"rows {lines[0].number} and {other.number} a pair_id each"
+            )
+    twice = first_repeated(line.arm for line in lines)
     if twice:
-        raise PairError(f"pairs file {path}: pair {name!r} has arm {twice} twice; keep one row of it")
+        raise PairError(f"pairs file {path}: pair {name[:60]!r} has arm {twice} twice; keep one row of it")
     try:
         return Pair(
             pair_id=name,
-            label=first["label"],
-            category=str(first.get("category") or "all"),
-            request=str(first["request"]),
-            split=first.get("split") or split_of(str(first["request"])),
-            prompts={row["arm"]: row["prompt"] for row in rows},
-            answer=None if first.get("answer") is None else str(first["answer"]),
-            cluster=str(first.get("cluster") or name),
+            label=first["label"],  # type: ignore[arg-type] - checked in its row
+            category=first["category"] or "all",
+            request=request,
+            split=first["split"] or split_of(request),  # type: ignore[arg-type]
+            prompts={line.arm: line.prompt for line in lines},
+            answer=first["answer"],
+            cluster=first["cluster"] or name,
         )
     except PairError as error:
         raise PairError(f"pairs file {path}: {error}") from None
-
-
-def _first_repeated(values: Iterable[str]) -> str | None:
-    seen: set[str] = set()
-    for value in values:
-        if value in seen:
-            return value
-        seen.add(value)
-    return None
-
-
-def _is_empty(value: object) -> bool:
-    if isinstance(value, list | np.ndarray):
-        return len(value) == 0
-    return (
-        value is None
-        or (isinstance(value, str) and not value)
-        or (isinstance(value, float) and value != value)
-    )

@@ -14,6 +14,8 @@ Label = Literal["harmful", "harmless"]
 Split = Literal["calibration", "test"]
 
 ARMS = ("text", "typographic", "picture", "picture_typographic", "caption", "blank", "noise")
+TEXT_ARMS = ("text", "caption")
+"""Arms without a picture; the others have one."""
 IMAGE_SLOT = "<image>"
 
 
@@ -26,9 +28,10 @@ class Turn:
 
     def __post_init__(self) -> None:
         if self.role not in ("user", "assistant"):
-            raise PairError(f"a turn has the role {self.role!r}; write user or assistant")
-        if not isinstance(self.text, str) or not self.text.strip() or IMAGE_SLOT in self.text:
-            raise PairError(f"a turn has the text {self.text!r}; write words, without {IMAGE_SLOT}")
+            raise PairError(f"a turn has the role {str(self.role)[:40]!r}; write user or assistant")
+        check_words("the text of a turn", self.text)
+        if not self.text.strip() or IMAGE_SLOT in self.text:
+            raise PairError(f"a turn has the text {self.text[:60]!r}; write words, without {IMAGE_SLOT}")
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,12 @@ class Prompt:
             given = getattr(self, name)
             several = (given,) if isinstance(given, kind) else tuple(given)
             if not all(isinstance(each, kind) for each in several):
-                raise PairError(f"{name} is {given!r}; give {name} as a list of {kind.__name__}")
+                raise PairError(f"{name} is {str(given)[:60]!r}; give {name} as a list of {kind.__name__}")
             object.__setattr__(self, name, several)
+        check_words("text", self.text)
+        for name in ("system", "shown"):
+            if getattr(self, name) is not None:
+                check_words(name, getattr(self, name))
         roles = [turn.role for turn in self.turns]
         if roles != ["user", "assistant"] * (len(roles) // 2):
             raise PairError(
@@ -94,6 +101,16 @@ class Pair:
     """Pairs of one cluster are resampled together in intervals; by default each pair is its own cluster."""
 
     def __post_init__(self) -> None:
+        for name in (
+            "pair_id",
+            "category",
+            "request",
+            "cluster",
+            *(["answer"] if self.answer is not None else []),
+        ):
+            check_words(name, getattr(self, name))
+        if not self.request.strip():
+            raise PairError(f"pair {self.pair_id!r}: request is empty; give it in words")
         for name, allowed in (("label", get_args(Label)), ("split", get_args(Split))):
             if getattr(self, name) not in allowed:
                 raise PairError(
@@ -104,8 +121,12 @@ class Pair:
         for arm, prompt in self.prompts.items():
             if not isinstance(prompt, Prompt):
                 raise PairError(
-                    f"pair {self.pair_id!r}, arm {arm}: {prompt!r} is not a Prompt; write Prompt(text)"
+                    f"pair {self.pair_id!r}, arm {arm}: {str(prompt)[:60]!r} is not a Prompt; write Prompt(text)"
                 )
+            try:
+                check_pictures(arm, prompt)
+            except PairError as error:
+                raise PairError(f"pair {self.pair_id!r}: {error}") from None
         if not self.cluster:
             object.__setattr__(self, "cluster", self.pair_id)
 
@@ -260,6 +281,31 @@ def check_arm(arm: str) -> str:
             "or one of them with a variant: typographic-large"
         )
     return arm
+
+
+def check_words(name: str, given: object) -> None:
+    """Raise PairError unless this is text that can be written in UTF-8."""
+    if not isinstance(given, str):
+        raise PairError(f"{name} is {str(given)[:60]!r}, a {type(given).__name__}; write it as text")
+    try:
+        given.encode()
+    except UnicodeEncodeError as error:
+        raise PairError(
+            f"{name} holds half of a surrogate pair ({given[error.start]!a}), which is no letter; write it again"
+        ) from None
+
+
+def check_pictures(arm: str, prompt: Prompt) -> None:
+    """Raise PairError for a picture in an arm of text, and for an arm of pictures without one."""
+    kind = arm.split("-")[0]
+    if kind in TEXT_ARMS and prompt.pictures:
+        raise PairError(
+            f"arm {arm} has a picture, but is asked in words; leave the picture (image) out, or name the arm picture"
+        )
+    if kind in ARMS and kind not in TEXT_ARMS and not prompt.pictures:
+        raise PairError(
+            f"arm {arm} has no picture, but is asked with one; give the picture (image), or leave the arm out"
+        )
 
 
 def _arm_rank(arm: str) -> int:

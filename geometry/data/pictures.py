@@ -12,17 +12,33 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from regap.errors import PairError
+from regap.errors import PairError, first_line, one_line
+from regap.geometry.data.outside_files import Unreadable, bytes_of
 
 LARGEST_PICTURE = 64_000_000
 """Most pixels; a larger picture is refused before it is decoded, so that a small file cannot fill the memory."""
 MOST_ELONGATED = 200
 """Largest ratio of the longer to the shorter side; beyond it, a resize that keeps proportions may fill the memory."""
+MOST_BYTES = 512 * 2**20
+"""Largest encoded picture."""
+ORIENTATION = 0x0112
+"""The EXIF tag that says how a camera was held."""
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture upright, by its EXIF orientation."""
+LIES_ON_ITS_SIDE = (5, 6, 7, 8)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An encoded image (PNG, JPEG, ...), identified by a digest of its content."""
+    """An encoded image (PNG, JPEG, ...), identified by a digest of its content; shown upright, as browsers show it."""
 
     data: bytes | Path = field(repr=False)
     """The encoded bytes, or their file; a file is read each time and not kept in memory."""
@@ -33,20 +49,22 @@ class Picture:
         return hashlib.sha256(self.encoded()).hexdigest()
 
     def encoded(self) -> bytes:
-        """Return the encoded bytes."""
-        return self.data if isinstance(self.data, bytes) else self.data.read_bytes()
+        """Return the encoded bytes; raises PairError if their file can no longer be read."""
+        if isinstance(self.data, bytes):
+            return self.data
+        try:
+            return bytes_of(self.data, MOST_BYTES)
+        except Unreadable as error:
+            raise PairError(f"image {shortened(self.data)}: {error}") from None
 
     @classmethod
     def read(cls, path: Path) -> "Picture":
         """Return the picture in a file; raises PairError if it cannot be read or is incomplete."""
-        try:
-            encoded = path.read_bytes()
-        except OSError as error:
-            reason = error.strerror or error
-            raise PairError(f"image {path}: {reason}; check the path, relative to the pairs file") from None
-        cls(encoded).check(str(path))
         picture = cls(path)
-        object.__setattr__(picture, "sha256", hashlib.sha256(encoded).hexdigest())
+        whole = cls(picture.encoded())
+        whole.check(shortened(path))
+        for known in ("sha256", "size"):
+            object.__setattr__(picture, known, getattr(whole, known))
         return picture
 
     def check(self, name: str) -> None:
@@ -54,33 +72,57 @@ class Picture:
         try:
             with _decoder(self.encoded()) as image:
                 _check_size(name, image.width, image.height)
+                _check_pixels(name, image)
                 image.load()
         except PairError:
             raise
         except Exception as error:  # each decoder raises its own kind on a damaged file
-            reason = "no known format" if isinstance(error, UnidentifiedImageError) else error
+            reason = "no known format" if isinstance(error, UnidentifiedImageError) else first_line(error)
             raise PairError(
                 f"image {name}: cannot be decoded ({reason}); replace the file or remove the row"
             ) from None
 
-    @property
+    @cached_property
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels, without decoding."""
+        """Width and height in pixels of the upright picture, without decoding."""
         with _decoder(self.encoded()) as image:
-            return image.size
+            width, height = image.size
+            return (height, width) if _orientation(image) in LIES_ON_ITS_SIDE else (width, height)
 
     def open(self) -> Image.Image:
-        """Return the decoded image in RGB, on white if it is transparent; the first frame of an animation."""
+        """Return the decoded image in RGB: upright, on white if it is transparent; the first frame of an animation."""
         with _decoder(self.encoded()) as image:
-            if image.mode.startswith(
-                "I;16"
-            ):  # Pillow would clip 16-bit values at 255 instead of scaling them
-                return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                rgba = image.convert("RGBA")
-                white = Image.new("RGBA", rgba.size, "white")
-                return Image.alpha_composite(white, rgba).convert("RGB")
-            return image.convert("RGB")
+            turn = UPRIGHT.get(_orientation(image))
+            shown = _in_rgb(image)
+            return shown if turn is None else shown.transpose(turn)
+
+
+def shortened(path: object, most: int = 120) -> str:
+    """Return a path as it is shown in messages: without the middle if it is long."""
+    return one_line(path, most)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 if there is none; Pillow turns TIFF pictures by itself."""
+    exif = image.info.get("exif")
+    if not isinstance(exif, bytes) or image.format == "TIFF":
+        return 1
+    try:
+        found = Image.Exif()
+        found.load(exif)
+        return int(found.get(ORIENTATION, 1))
+    except Exception:  # damaged metadata, which browsers leave aside too
+        return 1
+
+
+def _in_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # Pillow would clip values at 255 instead of scaling them
+        return Image.fromarray((np.asarray(image).astype(np.int32) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
 
 
 def _check_size(name: str, width: int, height: int) -> None:
@@ -95,9 +137,21 @@ def _check_size(name: str, width: int, height: int) -> None:
         )
 
 
+def _check_pixels(name: str, image: Image.Image) -> None:
+    """Raise PairError for pixels whose range is not known, and for formats that are programs."""
+    if image.format == "EPS":
+        raise PairError(f"image {name}: EPS pictures are programs, and are not run; save it as PNG")
+    # Pillow reads grey PNG and PGM files of 16 bits in the mode I, and scales PGM values to 16 bits.
+    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
+        raise PairError(
+            f"image {name}: its pixels are 32-bit numbers, which have no agreed black and white; save it with 8 or "
+            "16 bits a pixel"
+        )
+
+
 @contextmanager
 def _decoder(encoded: bytes) -> Iterator[Image.Image]:
-    """Open without Pillow's warnings: large pictures are refused here, and metadata is not used."""
+    """Open without Pillow's warnings: large pictures are refused here, and most metadata is not used."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(io.BytesIO(encoded)) as image:

@@ -1,11 +1,7 @@
 """The number of tokens of prompts, counted before any picture is decoded."""
 
-import io
-import warnings
 from collections.abc import Sequence
 from typing import Any
-
-from PIL import Image
 
 from regap.geometry.data.pairs import Picture, Prompt
 from regap.geometry.models.model import Model
@@ -51,9 +47,6 @@ def image_tokens(processor: Any, sizes: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def picture_size(picture: Picture) -> tuple[int, int]:
-    """Return height and width, read from the header only."""
-    source = io.BytesIO(picture.data) if isinstance(picture.data, bytes) else picture.data
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about large pictures, which are refused when they are decoded
-        with Image.open(source) as image:
-            return image.height, image.width
+    """Return height and width of the upright picture, which is what the processor gets."""
+    width, height = picture.size
+    return height, width

@@ -9,11 +9,11 @@ from pathlib import Path
 from regap.errors import PairError
 from regap.geometry.data.benchmarks.card import BenchmarkCard, fetch
 from regap.geometry.data.benchmarks.catalogue import card_of
-from regap.geometry.data.benchmarks.entry import BenchmarkEntry
+from regap.geometry.data.benchmarks.entry import BenchmarkEntry, Message
 from regap.geometry.data.benchmarks.pictures import Gallery
 from regap.geometry.data.benchmarks.source import BenchmarkFiles
 from regap.geometry.data.benchmarks.twins import twins_together
-from regap.geometry.data.pairs import Pair, Pairs, Prompt, normal
+from regap.geometry.data.pairs import IMAGE_SLOT, Pair, Pairs, Picture, Prompt, normal
 from regap.geometry.one_or_several import as_names
 
 PARTIAL = "download the rest, or allow a partial benchmark (allow_partial=True, --partial)"
@@ -143,7 +143,7 @@ def _entries(source: BenchmarkFiles, card: BenchmarkCard) -> list[BenchmarkEntry
 def _unseen(
     card: BenchmarkCard, entries: Sequence[BenchmarkEntry], arms: Sequence[str] | None
 ) -> Pairs | None:
-    """Return the pairs with their splits and empty prompts; None if no row has any of the arms."""
+    """Return the pairs with their splits and pictures that are not read; None if no row has any of the arms."""
     pairs = tuple(_pair(card, entry, arms) for entry in entries if _arms(entry, arms))
     return twins_together(Pairs(pairs)) if pairs else None
 
@@ -162,11 +162,16 @@ def _prompts(gallery: Gallery, entry: BenchmarkEntry, arms: Sequence[str] | None
 
 
 def _pair(card: BenchmarkCard, entry: BenchmarkEntry, arms: Sequence[str] | None) -> Pair:
-    prompts = dict.fromkeys(_arms(entry, arms), Prompt(""))
+    prompts = {arm: _unread(entry.messages[arm]) for arm in _arms(entry, arms)}
     name = _name(card, entry)
     by_words = normal(entry.request) if "text" in entry.messages else ""
     pair = Pair(name, entry.label, entry.category, entry.request, "test", prompts, entry.answer)
     return replace(pair, cluster=entry.twins or by_words or name)
+
+
+def _unread(message: Message) -> Prompt:
+    """Return a prompt that stands for the message until its pictures are read."""
+    return Prompt(IMAGE_SLOT * len(message.images), (Picture(b""),) * len(message.images))
 
 
 def _miscount(card: BenchmarkCard, entries: Sequence[BenchmarkEntry]) -> str | None:

@@ -1,24 +1,14 @@
 """Read the files of a downloaded benchmark: find them, decode them and check their columns."""
 
-import codecs
-import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from regap.errors import PairError, first_line
-
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
+from regap.errors import PairError, one_line
+from regap.geometry.data.cells import is_empty, written
+from regap.geometry.data.outside_files import Unreadable, bytes_of, json_of, marked_text
+from regap.geometry.data.table_files import csv_rows, jsonl_rows, parquet_rows
 
 
 @dataclass(frozen=True)
@@ -38,14 +28,23 @@ class SourceRow:
         return found
 
     def get(self, *columns: str) -> str:
-        """Return the stripped text of the first of these columns that is filled in; empty if none is."""
+        """Return the stripped text of the first of these columns that is filled in; empty if none is.
+
+        Numbers are returned by their digits. Raises PairError for a list, an object or a truth value.
+        """
         for column in columns:
             value = self.values.get(column)
-            if value is None or (isinstance(value, float) and value != value):
-                continue
-            if str(value).strip():
-                return str(value).strip()
+            found = "" if is_empty(value) else self.written(column, value)
+            if found:
+                return found
         return ""
+
+    def written(self, name: str, value: object) -> str:
+        """Return a value of this row as stripped text; raises PairError for a list, an object or a truth value."""
+        try:
+            return written(name, value).strip()
+        except PairError as error:
+            raise PairError(f"{self.where}: {error}") from None
 
     def raw(self, column: str) -> Any:
         """Return the value in a column, of any type; raises PairError if there is no such column."""
@@ -105,9 +104,9 @@ class BenchmarkFiles:
     def text(self, path: Path) -> str:
         """Return a file's text; lines that are not UTF-8 are decoded as Windows-1252, with a note."""
         try:
-            found, odd = decoded(path.read_bytes())
-        except OSError as error:
-            raise PairError(f"{self.name}: {path}: {error.strerror}; check the file") from None
+            found, odd = decoded(bytes_of(path))
+        except Unreadable as error:
+            raise PairError(f"{self.name}: {path}: {error}") from None
         if odd:
             self.notes.append(
                 f"{self.name}: {odd} lines of {path.name} are not UTF-8 and were read as Windows-1252"
@@ -118,12 +117,9 @@ class BenchmarkFiles:
         """Yield the rows of a CSV, TSV, JSON (a list), JSONL or parquet file that has at least these columns."""
         try:
             records = self._records(path)
-        except PairError:
-            raise
-        except Exception as error:
-            reason = first_line(error)
+        except Unreadable as error:
             raise PairError(
-                f"{self.name}: {path} cannot be read ({reason[:120]}); download the file again"
+                f"{self.name}: {path} cannot be read ({error}); download the file again"
             ) from None
         if not records:
             raise PairError(f"{self.name}: {path} has no rows; download the file again")
@@ -136,7 +132,7 @@ class BenchmarkFiles:
             if missing:
                 raise PairError(
                     f"{self.name}: {path.name}, row {number} lacks the column {', '.join(missing)}; "
-                    f"it has {', '.join(map(str, list(values)[:12]))}"
+                    f"it has {one_line(', '.join(map(str, list(values)[:12])), 200)}"
                 )
             yield SourceRow(f"{self.name}: {path.name}, row {number}", values)
 
@@ -146,7 +142,7 @@ class BenchmarkFiles:
         if not isinstance(content, dict) or not content:
             raise PairError(f"{self.name}: {path} is not a JSON object with entries; download the file again")
         for name, values in content.items():
-            where = f"{self.name}: {path.name}, entry {name!r}"
+            where = f"{self.name}: {path.name}, entry {name[:60]!r}"
             if not isinstance(values, dict):
                 raise PairError(f"{where} is not an object; download the file again")
             yield name, SourceRow(where, values)
@@ -154,36 +150,22 @@ class BenchmarkFiles:
     def json(self, path: Path) -> Any:
         """Return the content of a JSON file; raises PairError if it is not JSON, or an object has a name twice."""
         try:
-            return json.loads(self.text(path), object_pairs_hook=_each_once)
-        except (ValueError, RecursionError) as error:
+            return json_of(self.text(path))
+        except Unreadable as error:
             raise PairError(
-                f"{self.name}: {path} is not valid JSON ({str(error)[:120]}); download the file again"
+                f"{self.name}: {path} is not valid JSON ({error}); download the file again"
             ) from None
 
     def _records(self, path: Path) -> list[Any]:
         kind = path.suffix.lower()
         if kind == ".parquet":
-            return pd.read_parquet(path).to_dict("records")
-        if kind in (".csv", ".tsv"):
-            table = pd.read_csv(
-                io.StringIO(self.text(path)),
-                sep="\t" if kind == ".tsv" else ",",
-                dtype=str,
-                keep_default_na=False,
-            )
-            return table.to_dict("records")
+            return parquet_rows(path)
         text = self.text(path)
+        if kind in (".csv", ".tsv"):
+            return csv_rows(text, lenient=True)
         if kind == ".jsonl" or not text.lstrip().startswith("["):
-            return [json.loads(line) for line in text.split("\n") if line.strip()]
+            return jsonl_rows(text)
         return self.json(path)
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise ValueError(f"the name {twice!r} occurs twice")
-    return dict(pairs)
 
 
 def decoded(data: bytes) -> tuple[str, int]:
@@ -192,9 +174,12 @@ def decoded(data: bytes) -> tuple[str, int]:
     A byte order mark decides if there is one. Else each line is decoded on its own, so that a line in another encoding
     does not garble the others; bytes that Windows-1252 leaves undefined are read as Latin-1.
     """
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            return data.decode(encoding, "replace"), 0
+    try:
+        marked = marked_text(data)
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"it begins as {error.encoding}, and is not; download the file again") from None
+    if marked is not None:
+        return marked, 0
     try:
         return data.decode(), 0
     except UnicodeDecodeError:

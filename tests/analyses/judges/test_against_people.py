@@ -72,13 +72,20 @@ def test_a_judge_that_calls_nothing_refused_has_no_precision_and_one_that_judges
 def test_what_is_not_in_the_format_is_named(tmp_path: Path) -> None:
     header = ["type", "prompt", "completion", "final_label"]
     with pytest.raises(ConfigError, match=r"has no column final_label; XSTest's files have"):
-        read_labelled(write(tmp_path / "a.csv", [], header[:3]))
+        read_labelled(write(tmp_path / "a.csv", [ROWS[0][:3]], header[:3]))
     with pytest.raises(ConfigError, match="has no rows"):
         read_labelled(write(tmp_path / "b.csv", [], header))
     with pytest.raises(ConfigError, match="row 2: final_label is 'refusal'; write one of 1_full_compliance"):
         read_labelled(write(tmp_path / "c.csv", [ROWS[0], ("t", "q", "a", "refusal")], header))
-    with pytest.raises(ConfigError, match="which is not a file"):
+    with pytest.raises(ConfigError, match="Is a directory; check the path"):
         read_labelled(tmp_path)
+    with pytest.raises(ConfigError, match="row 1: prompt is empty"):
+        read_labelled(write(tmp_path / "d.csv", [("t", " ", "a", "2_full_refusal")], header))
+    (tmp_path / "e.csv").write_bytes("type;prompt;completion;final_label\nt;\u00e9;a;b".encode("cp1252"))
+    with pytest.raises(
+        ConfigError, match=r"e.csv: line 2 is not in UTF-8 \(byte 0xe9\); .*: save it as UTF-8"
+    ):
+        read_labelled(tmp_path / "e.csv")
 
 
 def test_the_command_prints_a_row_for_each_judge(

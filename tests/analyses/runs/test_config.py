@@ -70,7 +70,15 @@ def test_a_misspelt_variable_is_an_error(name: str, remedy: str, monkeypatch: py
         ("gate", "soft"),
         ("seed", -1),
         ("resamples", 99),
+        ("seed", 2**32),
         ("strengths", (0.0, 1.0)),
+        ("strengths", (1.0, float("inf"))),
+        ("strengths", (1.0, float("nan"))),
+        ("max_new_tokens", 2**70),
+        ("layers", "0-9999999999999"),
+        ("layers", (-1,)),
+        ("out", "runs/a\0b"),
+        ("system", "half \ud83d"),
         ("strengths", (0.5, 2.0)),
         ("batch_size", "many"),
     ],
@@ -86,9 +94,13 @@ def test_a_value_that_cannot_be_used_is_named(name: str, value: object) -> None:
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent.toml: No such file or directory; check the path"):
         read_config(tmp_path / "absent.toml")
-    for data in (b"seed = = 1", b"seed = '\xff'"):
+    for data, why in {
+        b"seed = = 1": r" is not valid TOML \(.*\); correct that line",
+        b"a = " + b"[" * 10_000: r" is not valid TOML \(nested too deeply\)",
+        b"seed = 1\nmodel = '\xff'": r": line 2 is not in UTF-8 \(byte 0xff\); .* save it as UTF-8",
+    }.items():
         (tmp_path / "bad.toml").write_bytes(data)
-        with pytest.raises(ConfigError, match=r"bad.toml is not valid TOML \(.*\); correct that line"):
+        with pytest.raises(ConfigError, match=rf"bad.toml{why}"):
             read_config(tmp_path / "bad.toml")
 
 

@@ -170,7 +170,8 @@ def test_a_pair_has_an_arm_which_need_not_be_text() -> None:
 
 def test_an_image_shows_the_request_unless_other_words_are_named() -> None:
     assert pair("p").shown == "a request"
-    shown = pair("p", prompts={"text": Prompt("a", shown="b"), "typographic": Prompt("", shown="")})
+    image = Prompt("<image>", (Picture(encoded(RED)),), shown="")
+    shown = pair("p", prompts={"text": Prompt("a", shown="b"), "typographic": image})
     assert shown.shown == "b" and shown.words_in("text") == "b" and shown.words_in("typographic") is None
     assert pair("p").words_in("text") == "a request"
 
@@ -227,7 +228,8 @@ def test_choosing_pairs() -> None:
 
 def test_arms_are_listed_text_first_and_variants_after_their_kind() -> None:
     arms = ("noise", "typographic-large", "caption", "typographic", "text")
-    prompts = {arm: Prompt("words") for arm in arms}
+    image = Prompt("<image>", (Picture(encoded(RED)),))
+    prompts = {arm: Prompt("words") if arm in module.TEXT_ARMS else image for arm in arms}
     assert Pairs((pair("p", prompts=prompts),)).arms == (
         "text",
         "typographic",

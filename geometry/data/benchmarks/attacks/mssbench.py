@@ -58,7 +58,7 @@ def _list(row: SourceRow, column: str) -> list[str]:
     values = row.raw(column)
     if not isinstance(values, list) or not values:
         raise PairError(f"{row.where}: {column} is not a list of questions; download the file again")
-    return [str(value).strip() for value in values]
+    return [row.written(column, value) for value in values]
 
 
 CARDS = (

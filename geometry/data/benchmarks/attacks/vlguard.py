@@ -45,7 +45,12 @@ def _instructions(row: SourceRow) -> dict[str, str]:
     turns = row.raw("instr-resp")
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
         raise PairError(f"{row.where}: instr-resp is not a list of objects; download the file again")
-    return {name: str(text) for turn in turns for name, text in turn.items() if name.endswith("instruction")}
+    return {
+        name: row.written(name, text)
+        for turn in turns
+        for name, text in turn.items()
+        if name.endswith("instruction") and text is not None
+    }
 
 
 HOME = "https://github.com/ys-zong/VLGuard"

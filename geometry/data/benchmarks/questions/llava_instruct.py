@@ -18,7 +18,7 @@ def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
         turns = row.raw("conversations")
         if not isinstance(turns, list) or not turns or not isinstance(turns[0], dict):
             raise PairError(f"{row.where}: conversations is not a list of turns; download the file again")
-        question = str(turns[0].get("value", "")).replace("<image>", "").strip()
+        question = row.written("value", turns[0].get("value", "")).replace("<image>", "").strip()
         image = row.text("image")
         messages = {"picture": Message(question, (images / Path(image),))}
         yield BenchmarkEntry(f"{number:06d}", "harmless", question, messages, twins=f"coco {image}")

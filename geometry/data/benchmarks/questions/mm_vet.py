@@ -20,10 +20,11 @@ def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
         if not isinstance(capabilities, list):
             raise PairError(f"{row.where}: capability is not a list; download the file again")
         question, image = row.text("question"), row.text("imagename")
+        needed = "+".join(sorted(row.written("capability", one) for one in capabilities)) or "all"
+        arms = {"picture": Message(question, (images / Path(image),))}
         yield BenchmarkEntry(
-            name, "harmless", question, {"picture": Message(question, (images / Path(image),))},
-            "+".join(sorted(map(str, capabilities))) or "all", row.text("answer"), twins=f"mm-vet {image}",
-        )  # fmt: skip
+            name, "harmless", question, arms, needed, row.text("answer"), twins=f"mm-vet {image}"
+        )
 
 
 CARDS = (

@@ -44,11 +44,11 @@ def _options(row: SourceRow) -> list[str]:
     """Return the options, which are written as a Python list."""
     try:
         found = ast.literal_eval(row.text("options"))
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # of a text that is deeply nested
         found = None
     if not isinstance(found, list):
         raise PairError(f"{row.where}: options is not a list; download the file again")
-    return [str(option) for option in found]
+    return [row.written("options", option) for option in found]
 
 
 CARDS = (

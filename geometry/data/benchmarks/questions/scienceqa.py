@@ -31,10 +31,10 @@ def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
 
 
 def _choices(row: SourceRow) -> Sequence[str]:
-    try:
-        return [str(choice) for choice in row.raw("choices")]
-    except TypeError:
-        raise PairError(f"{row.where}: choices is not a list; download the file again") from None
+    choices = row.raw("choices")
+    if not isinstance(choices, list):
+        raise PairError(f"{row.where}: choices is not a list; download the file again")
+    return [row.written("choices", choice) for choice in choices]
 
 
 def _place(row: SourceRow) -> int:
