@@ -141,8 +141,8 @@ def test_the_date_is_the_same_every_day(
 
     class Tomorrow(datetime):
         @classmethod
-        def now(cls, *_: Any) -> datetime:
-            return datetime(2091, 1, 2)
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime(2091, 1, 2, tzinfo=tz)
 
     monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", Tomorrow)
     assert "2091" in model.processor.apply_chat_template(
