@@ -180,7 +180,7 @@ def settings_left_out(hf: Any) -> dict[str, Any]:
     return {
         name: value
         for name, value in own.to_diff_dict().items()
-        if name not in (*LABELS, *SPECIAL) and value is not None and value != neutral.get(name)
+        if name not in (*LABELS, *SPECIAL) and value not in (None, neutral.get(name, False))
     }
 
 

@@ -80,7 +80,7 @@ class Sizes:
         decoder = hf.get_decoder()
         inside = {id(parameter) for parameter in decoder.parameters()}
         heads = int(text.num_attention_heads)
-        each = int(getattr(text, "head_dim", None) or text.hidden_size // heads)
+        each = max(model.head_widths)
         head = hf.get_output_embeddings()
         vision = getattr(hf.config, "vision_config", None)
         return cls(

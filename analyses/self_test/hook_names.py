@@ -10,7 +10,7 @@ from torch import Tensor
 from regap.errors import ModelError
 from regap.geometry.forward.hooks import Hook, hooked
 from regap.geometry.forward.prefix import run
-from regap.geometry.models.component_map import Submodule
+from regap.geometry.models.component_map import Submodule, parts_of_blocks
 from regap.geometry.models.loading import with_all_hooks
 from regap.geometry.models.model import Model
 from regap.geometry.models.submodule_hooks import part_name
@@ -58,7 +58,13 @@ def check_parts(model: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
     except ModelError as error:
         yield Check(name, True, f"their ablation is refused: {error}")
         return
-    yield close(model, name, before + attention + mlp, after)
+    adds_up = close(model, name, before + attention + mlp, after)
+    beside = _beside_attention_and_mlp(model, layers[0])
+    if not adds_up.passed and beside:
+        told = f"their ablation is refused: blocks also write through {', '.join(beside)}"
+        yield Check(name, True, told, noted=True)
+        return
+    yield adds_up
     middle = [layers[len(layers) // 2]]
     names = [each[0] for each in _names(model, middle)]
     into, added, _, out = (
@@ -76,6 +82,16 @@ def check_parts(model: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
     yield close(model, name, silent / scale + 1, (silent[:1] / scale + 1).expand_as(silent))
 
 
+def _beside_attention_and_mlp(model: Model, layer: int) -> list[str]:
+    """Return the modules of a block that have matrices and are neither its attention nor its MLP."""
+    known = {place.path.partition(".")[0] for place in parts_of_blocks(model.hf).values()}
+    return [
+        name
+        for name, module in model.blocks[layer].named_children()
+        if name not in known and any(each.ndim > 1 for each in module.parameters())
+    ]
+
+
 def check_all_hooks(model: Model, full: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
     """Yield checks that a model computes, reads and writes the same under all hooks as under those of its blocks."""
     every = range(model.layers)
@@ -91,7 +107,10 @@ def check_all_hooks(model: Model, full: Model, batch: Batch, kind: Kind) -> Iter
         shown = names[0].partition(".")[2].partition(".")[2]
         name = f"{kind}, all hooks: {shown} reads the same"
         try:
-            found, fast = (_read(each, batch, names)[:, batch.real] for each in (full, model))
+            found, fast = (
+                torch.cat([_read(each, batch, [one])[0, batch.real].flatten() for one in names])
+                for each in (full, model)
+            )
         except ModelError as error:
             yield Check(name, True, f"not known with hooks='blocks': {error}")
             continue

@@ -20,6 +20,8 @@ NAMES: dict[Submodule, str] = {
 SAME_BLOCKS = {
     "qwen2_vl_text": "Qwen2_5_VLForConditionalGeneration",
     "mllama_text_model": "LlamaForCausalLM",
+    "qwen2_5_omni_text": "Qwen2_5_VLForConditionalGeneration",
+    "qwen3_omni_moe_text": "Qwen3VLMoeForConditionalGeneration",
 }
 """Decoders that TransformerLens does not have, by model_type, and an architecture with the same block layout."""
 

@@ -104,6 +104,16 @@ class Model:
         both_ways = getattr(text, "use_bidirectional_attention", None)
         return both_ways in (None, False, "vision") and not self.crossing  # images end before the last token
 
+    @cached_property
+    def head_widths(self) -> tuple[int, ...]:
+        """Width of one attention head, by block; some models have wider heads in some blocks."""
+        text = self.hf.config.get_text_config()
+        layers = getattr(text, "per_layer_config", None) or [text] * self.layers
+        return tuple(
+            int(getattr(each, "head_dim", None) or each.hidden_size // each.num_attention_heads)
+            for each in layers
+        )
+
     def rope_group(self, length: int) -> int:
         """Return a number that is equal for prompts whose rotary frequencies are the same.
 

@@ -24,6 +24,7 @@ SECONDS = 10.0
 """Most time for one prompt in a template whose loops could go on for ever."""
 PROBE = "zqprobezq"
 _NOW = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
+_MARKS: "WeakKeyDictionary[Model, frozenset[str]]" = WeakKeyDictionary()
 _STYLES: "WeakKeyDictionary[Model, tuple[str, Content]]" = WeakKeyDictionary()
 
 
@@ -100,13 +101,12 @@ def image_marks(model: Model) -> frozenset[str]:
     """Return the texts that the processor takes for an image, a video or a sound, or part of one."""
     if not model.sees_images:
         return frozenset()
-    named = {
-        value
-        for name, value in vars(model.processor).items()
-        if name.endswith("_token") and isinstance(value, str)
-    }
-    token = None if model.image_token is None else model.tokenizer.convert_ids_to_tokens(model.image_token)
-    return frozenset(each for each in (*named, token) if isinstance(each, str) and each.strip())
+    if model not in _MARKS:
+        named = [value for name, value in vars(model.processor).items() if name.endswith("_token")]
+        if model.image_token is not None:
+            named.append(model.tokenizer.convert_ids_to_tokens(model.image_token))
+        _MARKS[model] = frozenset(each for each in named if isinstance(each, str) and each.strip())
+    return _MARKS[model]
 
 
 def _rendered(model: Model, messages: Sequence[Message], style: Content) -> str:

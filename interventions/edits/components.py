@@ -89,8 +89,13 @@ class Component:
         """Return the width of `away` and of the states that change: d_model; for a head, its part of the attention."""
         if self.kind != "head":
             return model.width
-        text = model.hf.config.get_text_config()
-        return int(getattr(text, "head_dim", None) or text.hidden_size // heads_of(model))
+        widths = sorted(set(model.head_widths))
+        if len(widths) > 1:
+            raise ModelError(
+                f"model {model.name}: its heads are {' or '.join(map(str, widths))} wide, depending on the block; "
+                "choose component attention"
+            )
+        return widths[0]
 
 
 def _whole(change: Change, away: Tensor | None) -> Change:

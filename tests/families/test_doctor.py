@@ -22,6 +22,9 @@ ALL = "blocks and all"
         ("qwen3_vl_moe", ALL),
         ("llama4", ALL),
         ("gpt_oss", ALL),
+        ("gemma4", ALL),
+        ("falcon_h1", ALL),
+        ("qwen2_5_omni", "blocks; not all"),
         ("mllama", "blocks; not all"),
     ],
 )

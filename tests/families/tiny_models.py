@@ -43,6 +43,6 @@ WITH_IMAGES += [idefics3, smolvlm, paligemma, mllama, mistral3, pixtral, glm4v]
 WITH_IMAGES += [qwen3_vl_moe, qwen3_5, aya_vision, ovis2, gemma4, qwen2_5_omni, qwen3_omni]
 WORDS_ALONE = [llama, qwen3, gemma2, qwen3_moe, llama4, gpt_oss, falcon_h1, mamba2, gpt2, gpt_neox, bloom]
 FAMILIES: dict[str, Callable[[], Family]] = {make.__name__: make for make in [*WITH_IMAGES, *WORDS_ALONE]}
-ODD = ("qwen3_5", "falcon_h1", "mamba2", "gpt2", "gpt_neox", "bloom")
+ODD = ("qwen3_5", "gemma4", "falcon_h1", "mamba2", "gpt2", "gpt_neox", "bloom")
 """Families whose blocks are not attention and MLP in a row, each a module with the usual projections."""
 WITH_PARTS = [family for family in FAMILIES if family not in ODD]

@@ -195,7 +195,7 @@ def test_without_an_edit_the_number_format_is_named(
 
 def test_a_fresh_configuration_hides_all_of_the_checkpoints(tiny: Model, own: Any) -> None:
     assert isinstance(own, GenerationConfig)
-    own.made_up_setting = 5
+    vars(own)["made_up_setting"] = 5
     found = Decoding(3).settings(tiny.hf, tiny.tokenizer)
     assert not hasattr(found, "made_up_setting")
 

@@ -141,8 +141,8 @@ def test_the_date_is_the_same_every_day(
 
     class Tomorrow(datetime):
         @classmethod
-        def now(cls, *_: Any) -> datetime:
-            return datetime(2091, 1, 2)
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime(2091, 1, 2, tzinfo=tz)
 
     monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", Tomorrow)
     assert "2091" in model.processor.apply_chat_template(
@@ -182,8 +182,9 @@ def test_a_system_message_that_is_not_taken_is_told(speaking: MakeModel) -> None
     assert noted.name == "template: system message" and "leaves out 'answer in few words'" in noted.detail
 
 
-def test_words_that_stand_for_an_image_are_refused(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiny.processor, "boi_token", "<start_of_image>", raising=False)
+def test_words_that_stand_for_an_image_are_refused(speaking: MakeModel) -> None:
+    model = speaking(EACH + "{{ 'assistant:' }}")
+    model.processor.boi_token = "<start_of_image>"
     marked = "what is <start_of_image> here"
     for prompt in (
         Prompt(marked),
@@ -191,9 +192,9 @@ def test_words_that_stand_for_an_image_are_refused(tiny: Model, monkeypatch: pyt
         Prompt("so", turns=(Turn("user", marked), Turn("assistant", "well"))),
     ):
         with pytest.raises(PairError, match=r"holds '<start_of_image>', which model .* takes for an image"):
-            render(tiny, prompt)
+            render(model, prompt)
     with pytest.raises(PairError, match="takes for an image"):
-        render(tiny, Prompt("so", system="an <image> here"))
+        render(model, Prompt("so", system="an <image> here"))
 
 
 def test_a_processor_of_another_model_is_named_with_a_remedy(
