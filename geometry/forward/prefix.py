@@ -167,7 +167,7 @@ def token_positions(model: Model, batch: Batch) -> tuple[Tensor | None, Tensor |
     """
     numbering = model.image_numbering
     if numbering is None:
-        return batch.inputs.get("position_ids"), None
+        return position_ids(batch.inputs["attention_mask"]) if model.takes_positions else None, None
     if "image_grid_thw" not in batch.inputs:
         flat = position_ids(batch.inputs["attention_mask"])
         return flat, flat.new_zeros(len(flat), 1)
