@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from regap.analyses.judges.answer_text import after_thinking, why_degenerate
-from regap.analyses.judges.refusals import opens_with_refusal
+from regap.analyses.judges.phrases.answer_text import after_thinking, why_degenerate
+from regap.analyses.judges.phrases.refusals import opens_with_refusal
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.outcomes import outcomes
 from regap.analyses.runs.records import Record

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regap.analyses.judges.answer_text import thinks
+from regap.analyses.judges.phrases.answer_text import thinks
 from regap.analyses.judges.verdicts import Judge, Judged
 from regap.analyses.runs.measured import Measured
 from regap.geometry.data.pairs import Pair, Pairs

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from regap.analyses.judges import published_prompts as published
-from regap.analyses.judges.answer_text import after_thinking, without_special_tokens
-from regap.analyses.judges.refusals import opens_with_refusal
+from regap.analyses.judges.phrases.answer_text import after_thinking, without_special_tokens
+from regap.analyses.judges.phrases.refusals import opens_with_refusal
 from regap.analyses.judges.verdicts import JudgeReading, Verdict
 from regap.geometry.data.pairs import Pair, Prompt
 

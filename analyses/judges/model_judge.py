@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
-from regap.analyses.judges.answer_text import thinks as thinks_in
 from regap.analyses.judges.judge_prompts import EXAMPLE, JUDGE_PROMPTS, Asked, JudgePrompt
+from regap.analyses.judges.phrases.answer_text import thinks as thinks_in
 from regap.analyses.judges.registry import NamedJudge
 from regap.analyses.judges.verdicts import Judged, JudgeReading, judged_by
 from regap.errors import ConfigError, first_line

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from inspect import getsource
 
 from regap.analyses.judges import answer_text, refusal_forms, refusals, verdicts
-from regap.analyses.judges.phrase_lists import PUBLISHED, PhraseList
+from regap.analyses.judges.phrases.phrase_lists import PUBLISHED, PhraseList
 from regap.analyses.judges.verdicts import Judge, answer_or_phrases, exact_answer, refusal_phrases
 from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pairs

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from regap.analyses.judges.answer_text import CUT_OFF, after_thinking, why_degenerate
-from regap.analyses.judges.refusals import why_refusal
+from regap.analyses.judges.phrases.answer_text import CUT_OFF, after_thinking, why_degenerate
+from regap.analyses.judges.phrases.refusals import why_refusal
 from regap.geometry.data.pairs import Pair, Pairs
 from regap.interventions.generation import Completion
 

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regap.analyses.judges.answer_text import thinks
-from regap.analyses.judges.refusals import opens_with_refusal
+from regap.analyses.judges.phrases.answer_text import thinks
+from regap.analyses.judges.phrases.refusals import opens_with_refusal
 from regap.analyses.judges.registry import judge_for
 from regap.analyses.judges.verdicts import Judge, Judged, judge_all
 from regap.analyses.read_back import (

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from regap.analyses.judges.answer_text import after_thinking
-from regap.analyses.judges.refusals import opens_with_refusal
+from regap.analyses.judges.phrases.answer_text import after_thinking
+from regap.analyses.judges.phrases.refusals import opens_with_refusal
 from regap.analyses.utility import reading
 from regap.geometry.data.pairs import Pair
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from regap.analyses.judges.against_people import calibration, read_labelled
-from regap.analyses.judges.phrase_lists import XSTEST
+from regap.analyses.judges.phrases.phrase_lists import XSTEST
 from regap.analyses.judges.registry import JUDGES
 from regap.analyses.judges.verdicts import Judged
 from regap.commands import command_line

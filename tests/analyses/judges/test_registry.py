@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from regap.analyses.judges.phrase_lists import PUBLISHED, XSTEST
+from regap.analyses.judges.phrases.phrase_lists import PUBLISHED, XSTEST
 from regap.analyses.judges.registry import JUDGES, judge_for, judges_named, of_phrases
 from regap.analyses.judges.verdicts import Judge, answer_or_phrases, exact_answer, refusal_phrases
 from regap.errors import ConfigError

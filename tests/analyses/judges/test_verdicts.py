@@ -7,8 +7,8 @@ import pytest
 
 from regap.analyses.judges import registry
 from regap.analyses.judges.judged_answers import FunctionJudge
-from regap.analyses.judges.phrase_lists import VLGUARD, XSTEST
-from regap.analyses.judges.refusals import opens_with_refusal
+from regap.analyses.judges.phrases.phrase_lists import VLGUARD, XSTEST
+from regap.analyses.judges.phrases.refusals import opens_with_refusal
 from regap.analyses.judges.registry import JUDGES
 from regap.analyses.judges.verdicts import (
     Verdict,

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from regap.analyses.judges.against_people import JudgeCalibration, calibration, read_labelled
-from regap.analyses.judges.phrase_lists import PUBLISHED
-from regap.analyses.judges.refusals import opens_with_refusal, why_refusal
+from regap.analyses.judges.phrases.phrase_lists import PUBLISHED
+from regap.analyses.judges.phrases.refusals import opens_with_refusal, why_refusal
 from regap.analyses.judges.registry import JUDGES
 from regap.analyses.judges.verdicts import Judged
 

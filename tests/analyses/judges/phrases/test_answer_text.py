@@ -2,7 +2,13 @@
 
 import pytest
 
-from regap.analyses.judges.answer_text import CUT_OFF, after_thinking, in_plain_words, thinks, why_degenerate
+from regap.analyses.judges.phrases.answer_text import (
+    CUT_OFF,
+    after_thinking,
+    in_plain_words,
+    thinks,
+    why_degenerate,
+)
 
 SAID = "I'm sorry, but I can't help with that."
 CLOSED = {

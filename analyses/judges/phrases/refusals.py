@@ -13,8 +13,8 @@ An answer that begins to deliver ("Sure, here is ...") is read no further. The f
 
 import re
 
-from regap.analyses.judges import refusal_forms as forms
-from regap.analyses.judges.answer_text import after_thinking, in_plain_words
+from regap.analyses.judges.phrases import refusal_forms as forms
+from regap.analyses.judges.phrases.answer_text import after_thinking, in_plain_words
 
 SENTENCES = 4
 """How many opening sentences are read; a refusal may stand behind polite ones."""

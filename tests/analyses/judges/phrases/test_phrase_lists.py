@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from regap.analyses.judges.phrase_lists import (
+from regap.analyses.judges.phrases.phrase_lists import (
     ADVBENCH,
     PUBLISHED,
     REFUSAL_DIRECTION,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from regap.analyses.judges.answer_text import why_degenerate
+from regap.analyses.judges.phrases.answer_text import why_degenerate
 from regap.analyses.judges.verdicts import Judged, JudgeReading, judged_by
 from regap.geometry.data.pairs import Pair
 from regap.interventions.generation import Completion
