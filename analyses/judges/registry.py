@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import getsource
 
-from regap.analyses.judges.phrases import answer_text, refusal_forms, refusals, verdicts
+from regap.analyses.judges import verdicts
+from regap.analyses.judges.phrases import answer_text, refusal_forms, refusals
 from regap.analyses.judges.phrases.phrase_lists import PUBLISHED, PhraseList
 from regap.analyses.judges.verdicts import Judge, answer_or_phrases, exact_answer, refusal_phrases
 from regap.errors import ConfigError
