@@ -60,13 +60,17 @@ def reuses_cache(model: Model) -> bool:
     tokens = two_tokens(model)
     if not model.one_token_passes or never_comes_back(model.hf):
         return False
+    # Without positions, models like Qwen-VL take the offsets of their last batch, of any size.
+    counted = model.takes_positions or model.image_numbering is not None
+    places = [{"position_ids": torch.full_like(tokens[:, :1], at)} if counted else {} for at in (0, 1)]
     try:
-        cache = model.hf(input_ids=tokens[:, :1], use_cache=True).past_key_values
-    except (AttributeError, TypeError, ValueError):
+        cache = model.hf(input_ids=tokens[:, :1], use_cache=True, **places[0]).past_key_values
+    except (AttributeError, TypeError, ValueError, RuntimeError):
         return False  # it keeps another kind of state
 
     def once() -> Tensor:
-        logits = model.hf(input_ids=tokens[:, 1:], past_key_values=cache, use_cache=True).logits
+        last = {"input_ids": tokens[:, 1:], "past_key_values": cache, **places[1]}
+        logits = model.hf(**last, use_cache=True).logits
         cache.crop(-1)
         return logits
 
