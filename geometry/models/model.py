@@ -119,15 +119,23 @@ class Model:
 
         Some models rotate all prompts of a batch by other frequencies if its longest prompt is over a limit.
         """
+        for kind, limit in self._rope_switches:
+            if length > limit:
+                return 1 if kind == "longrope" else length
+        return 0
+
+    @cached_property
+    def _rope_switches(self) -> tuple[tuple[str, int], ...]:
         found = getattr(self.hf.config.get_text_config(), "rope_parameters", None) or {}
         kinds = [found, *(each for each in found.values() if isinstance(each, dict))]
-        for each in kinds:
-            limit = each.get("original_max_position_embeddings") or self.longest_prompt
-            if limit is not None and length > limit and each.get("rope_type") == "longrope":
-                return 1
-            if limit is not None and length > limit and each.get("rope_type") == "dynamic":
-                return length
-        return 0
+        limits = [
+            (each, each.get("original_max_position_embeddings") or self.longest_prompt) for each in kinds
+        ]
+        return tuple(
+            (each["rope_type"], limit)
+            for each, limit in limits
+            if limit is not None and each.get("rope_type") in ("longrope", "dynamic")
+        )
 
     @cached_property
     def image_numbering(self) -> Any:
