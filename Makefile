@@ -3,7 +3,7 @@ PYTHON ?= $(shell python3.11 --version >/dev/null 2>&1 && echo python3.11 || ech
 INSTALL = .venv/bin/python -m pip install --quiet --constraint constraints.txt
 FOLDERS = geometry interventions analyses figures commands organism
 
-.PHONY: demo test parity check format build benchmark interrupt screenshots clean
+.PHONY: demo test parity check format build benchmark fuzz interrupt screenshots clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.runtime  ## everything on the bundled model; the report is runs/demo/report.html
@@ -38,6 +38,9 @@ build: .venv/.development  ## sdist and wheel in dist/, proved in an environment
 benchmark: .venv/.development  ## how long things take; ONLY="name" chooses some
 	.venv/bin/pytest tests/benchmarks -o addopts="-p no:dash --import-mode=importlib" -s \
 	  --benchmark-enable --benchmark-only $(if $(ONLY),-k "$(ONLY)")
+
+fuzz: .venv/.development  ## changed files for every reader of outside files; COUNT=20000 of each
+	.venv/bin/python -u tests/fuzz/fuzz.py --count $(or $(COUNT),20000)
 
 interrupt: .venv/.development  ## kill commands at 40 instants each, give them again, compare every file: an hour
 	.venv/bin/python -u tests/interruption/killed.py runs/interrupted --instants 40
