@@ -6,7 +6,6 @@ look harmful.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
@@ -28,7 +27,6 @@ from regap.analyses.comparison.tables import (
     times_table,
 )
 from regap.analyses.runs.config import RunConfig
-from regap.analyses.runs.folder import check_out
 from regap.analyses.runs.measured import Measured, image_arm_of, measure_model, require_image_arm
 from regap.analyses.runs.pairs import AskedPairs, asked_of
 from regap.analyses.runs.questions import Question, save_answer
@@ -58,9 +56,8 @@ def compare(
     there = known if asked.contrasts is None else {*asked.contrasts.arms, *config.make}
     shared = tuple(dict.fromkeys(arm for arm in known if arm in there))
     chosen = available(names, shared)
-    check_out(Path(config.out))
-    with sole_writer(Path(config.out)):
-        run = start_run(config, track, force=force, asked=asked)
+    run = start_run(config, track, force=force, asked=asked)
+    with sole_writer(run.folder):
         run.write_directions()
         found = [_compared(run.measured, run.asked, chosen, may_leave_out=not names)]
         for source in dict.fromkeys(config.family):

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, get_args
 
 import pandas as pd
@@ -21,9 +20,9 @@ from regap.analyses.judges.verdicts import Judged
 from regap.analyses.outcomes import outcomes
 from regap.analyses.runs.calibrated import Calibrated
 from regap.analyses.runs.config import RunConfig
-from regap.analyses.runs.folder import add_notes, check_out, write_summary
+from regap.analyses.runs.folder import add_notes, write_summary
 from regap.analyses.runs.measured import Measured, chosen_arms, image_arm_of, measure_model
-from regap.analyses.runs.pairs import AskedPairs, asked_of
+from regap.analyses.runs.pairs import asked_of
 from regap.analyses.runs.records import Record
 from regap.analyses.runs.run import Run, runner_of, start_run
 from regap.analyses.runs.sole_writer import sole_writer
@@ -52,15 +51,16 @@ def run(config: RunConfig, track: Tracker = silent, *, force: bool = False) -> R
             f"position is {config.position!r}, and corrections act at the last token; "
             "read other tokens with `regap capture`"
         )
-    check_out(Path(config.out))
     asked = asked_of(config)
     _require_enough(asked.pairs, config)
-    with sole_writer(Path(config.out)):
-        return _run(config, asked, track, force=force)
-
-
-def _run(config: RunConfig, asked: AskedPairs, track: Tracker, *, force: bool) -> Run:
     found = start_run(config, track, force=force, asked=asked)
+    with sole_writer(found.folder):
+        _write_everything(found)
+    return found
+
+
+def _write_everything(found: Run) -> None:
+    config = found.config
     found.write_directions()
     seen, (calibrated, reason) = found.measured, _calibrated(found)
     if calibrated:
@@ -79,7 +79,6 @@ def _run(config: RunConfig, asked: AskedPairs, track: Tracker, *, force: bool) -
     summary = _summary(seen, calibrated, answers, records, claims)
     write_summary(found.folder, summary | (_gated(seen, answers) if config.read_back else {}))
     add_notes(found.folder, [reason] if reason else [])
-    return found
 
 
 def _require_enough(pairs: Pairs, config: RunConfig) -> None:
@@ -102,9 +101,10 @@ def _require_enough(pairs: Pairs, config: RunConfig) -> None:
 
 def capture_only(config: RunConfig, track: Tracker = silent, *, force: bool = False) -> Run:
     """Return the run with activations, directions and the tables that need no answers."""
-    check_out(Path(config.out))
-    with sole_writer(Path(config.out)):
-        found = start_run(config, track, force=force)
+    asked = asked_of(config)
+    chosen_arms(asked.pairs, config)
+    found = start_run(config, track, force=force, asked=asked)
+    with sole_writer(found.folder):
         found.write_directions()
         for record in collapse.geometry_records(found.measured):
             record.save(found.folder)

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as parquet
+
+from regap.analyses.tables.parquet_files import write_table
 
 LAYERS = 32
 ARMS = ("text", "typographic")
@@ -57,4 +58,4 @@ def save(columns: dict | pd.DataFrame, path: Path) -> None:
         (field.name, pa.string() if pa.types.is_dictionary(field.type) else field.type)
         for field in table.schema
     ]
-    parquet.write_table(table.cast(pa.schema(plain)), path, compression="zstd")
+    write_table(path, table.cast(pa.schema(plain)))
