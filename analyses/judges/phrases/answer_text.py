@@ -6,24 +6,30 @@ import unicodedata
 CUT_OFF = "cut off while thinking"
 """The reason why an answer that ends inside its thinking is not judged."""
 
-_NAME = r"think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|seed:think"
+_NAMES = (
+    "think",
+    "thinking",
+    "thought",
+    "thoughts",
+    "reason",
+    "reasoning",
+    "reflection",
+    "scratchpad",
+    "seed:think",
+)
 _MARKS = (
-    (rf"<(?P<name>{_NAME})\b[^<>]*>", r"</(?P=name)\s*>", rf"</(?:{_NAME})\s*>"),
-    (r"\[THINK\]", r"\[/THINK\]", r"\[/THINK\]"),
-    (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>", r"<\|end_of_thought\|>"),
-    (r"◁think▷", r"◁/think▷", r"◁/think▷"),
-    (r"<\|channel>\s*thought\b", r"<channel\|>", r"<channel\|>"),
+    *((rf"<{name}(?:\s[^<>]*)?>", rf"</{name}\s*>") for name in _NAMES),
+    (r"\[THINK\]", r"\[/THINK\]"),
+    (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),
+    (r"◁think▷", r"◁/think▷"),
+    (r"<\|channel>\s*thought\b", r"<channel\|>"),
 )
-"""Opening mark, the closing mark that belongs to it, and any closing mark of its family."""
-_CLOSED = tuple(
-    re.compile(rf"^[ \t]*{opening}.*?{closing}", re.DOTALL | re.MULTILINE | re.IGNORECASE)
-    for opening, closing, _ in _MARKS
+"""Opening and closing marks of thinking."""
+_BLOCKS = tuple(
+    (re.compile(rf"^[ \t]*{opening}", re.MULTILINE | re.IGNORECASE), re.compile(closing, re.IGNORECASE))
+    for opening, closing in _MARKS
 )
-_CLOSES = re.compile("|".join(closing for *_, closing in _MARKS), re.IGNORECASE)
-_OPENS = re.compile(
-    "|".join(rf"^[ \t]*{opening}" for opening, *_ in _MARKS).replace("?P<name>", "?:"),
-    re.MULTILINE | re.IGNORECASE,
-)
+_CLOSES = re.compile("|".join(closing for _, closing in _MARKS), re.IGNORECASE)
 _CHANNEL = re.compile(
     r"(?:<\|start\|>assistant)?<\|channel\|>\s*(?P<name>\w+)[^<]*<\|message\|>(?P<text>.*?)"
     r"(?=<\|(?:end|return|call|start|channel)\|>|\Z)",
@@ -60,10 +66,10 @@ def after_thinking(text: str) -> str | None:
     if _BARE_CHANNEL.match(text):
         return text.rpartition("assistantfinal")[2].strip() if "assistantfinal" in text else None
     said = text
-    for block in _CLOSED:
-        said = block.sub("\n", said)
+    for opening, closing in _BLOCKS:
+        said = _without_blocks(said, opening, closing)
     said = _CLOSES.split(said)[-1]
-    if _OPENS.search(said) or _BARE_THOUGHT.match(said):
+    if any(opening.search(said) for opening, _ in _BLOCKS) or _BARE_THOUGHT.match(said):
         return None
     if said == text:
         return text
@@ -75,6 +81,15 @@ def after_thinking(text: str) -> str | None:
 def thinks(text: str) -> bool:
     """Return True if a text begins with thinking, or inside it."""
     return after_thinking(text) != text
+
+
+def _without_blocks(text: str, opening: re.Pattern[str], closing: re.Pattern[str]) -> str:
+    """Return a text without the blocks that are closed; a line break stands for each."""
+    kept, place = [], 0
+    while (begin := opening.search(text, place)) and (end := closing.search(text, begin.end())):
+        kept.append(text[place : begin.start()])
+        place = end.end()
+    return "\n".join((*kept, text[place:]))
 
 
 def _channels(text: str) -> str | None:
