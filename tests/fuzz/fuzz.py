@@ -108,7 +108,7 @@ def restructured(content: bytes, chance: random.Random) -> bytes:
         "\u202e",
     ]
     row = chance.choice(lines)
-    if row:
+    if isinstance(row, dict) and row:
         row[chance.choice(list(row))] = chance.choice(values)
     return "\n".join(json.dumps(line) for line in lines).encode()
 
