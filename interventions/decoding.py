@@ -163,7 +163,9 @@ IN_CHANNELS = ("<|start|>", "<|message|>", "<|end|>")
 
 def answer_text(tokenizer: Any, tokens: Sequence[int]) -> str:
     """Return the text of an answer without special tokens; those that mark thinking stay, so that it can be told."""
-    special = {token: str(tokenizer.convert_ids_to_tokens(token)) for token in tokenizer.all_special_ids}
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    special = {token: str(each) for token, each in added.items() if each.special}
+    special |= {token: str(tokenizer.convert_ids_to_tokens(token)) for token in tokenizer.all_special_ids}
     marks = {token for token, name in special.items() if THINKING.fullmatch(name)}
     if any(special.get(token) == "<|channel|>" for token in tokens):
         marks |= {token for token, name in special.items() if name in IN_CHANNELS}
