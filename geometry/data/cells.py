@@ -158,8 +158,8 @@ def picture_of(folder: Path, image: object) -> Picture:
         raise PairError(f"image is {_told(image)}; write the path of a picture")
     if image.startswith("data:") or len(image) > LONGEST_PATH:
         raise PairError(
-            f"image is {image[:40]!r}... of {len(image):,} letters, not a path; save the picture as a file and write its "
-            "path, or its bytes in a parquet file"
+            f"image is {image[:40]!r}... of {len(image):,} letters, not a path; save the picture as a file and write "
+            "its path, or its bytes in a parquet file"
         )
     asked = Path(image)
     try:

@@ -74,8 +74,8 @@ def text_of(data: bytes) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise Unreadable(
-            f"line {line} is not in {error.encoding.upper()} (byte 0x{data[error.start]:02x}); it may be in Windows-1252 "
-            "or another encoding: save it as UTF-8"
+            f"line {line} is not in {error.encoding.upper()} (byte 0x{data[error.start]:02x}); it may be in "
+            "Windows-1252 or another encoding: save it as UTF-8"
         ) from None
 
 

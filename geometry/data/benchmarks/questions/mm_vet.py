@@ -19,10 +19,11 @@ def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
         capabilities = row.raw("capability")
         if not isinstance(capabilities, list):
             raise PairError(f"{row.where}: capability is not a list; download the file again")
+        needed = sorted(row.written("capability", one) for one in capabilities)
         question, image = row.text("question"), row.text("imagename")
         yield BenchmarkEntry(
             name, "harmless", question, {"picture": Message(question, (images / Path(image),))},
-            "+".join(sorted(row.written("capability", one) for one in capabilities)) or "all", row.text("answer"), twins=f"mm-vet {image}",
+            "+".join(needed) or "all", row.text("answer"), twins=f"mm-vet {image}",
         )  # fmt: skip
 
 
