@@ -88,8 +88,8 @@ def _require_enough(pairs: Pairs, config: RunConfig) -> None:
         tested = {pair.cluster for pair in having if (pair.split, pair.label) == ("test", label)}
         if len(tested) < drift_predicts.FEWEST_BINS:
             raise PairError(
-                f"{len(tested)} {label} test requests with the arm {arm} are too few to test a correction; give at "
-                f"least {drift_predicts.FEWEST_BINS}, or raise --limit"
+                f"{len(tested)} {label} test requests with the arm {arm} are too few to test a correction; give "
+                f"at least {drift_predicts.FEWEST_BINS}, or raise --limit"
             )
 
 

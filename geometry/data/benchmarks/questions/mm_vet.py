@@ -19,12 +19,12 @@ def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
         capabilities = row.raw("capability")
         if not isinstance(capabilities, list):
             raise PairError(f"{row.where}: capability is not a list; download the file again")
-        needed = sorted(row.written("capability", one) for one in capabilities)
         question, image = row.text("question"), row.text("imagename")
+        needed = "+".join(sorted(row.written("capability", one) for one in capabilities)) or "all"
+        arms = {"picture": Message(question, (images / Path(image),))}
         yield BenchmarkEntry(
-            name, "harmless", question, {"picture": Message(question, (images / Path(image),))},
-            "+".join(needed) or "all", row.text("answer"), twins=f"mm-vet {image}",
-        )  # fmt: skip
+            name, "harmless", question, arms, needed, row.text("answer"), twins=f"mm-vet {image}"
+        )
 
 
 CARDS = (
