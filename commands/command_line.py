@@ -23,6 +23,7 @@ from regap.commands import (
     utility,
 )
 from regap.commands.options import errors, screen, with_settings
+from regap.errors import one_line
 
 COMMANDS = (
     run.demo,
@@ -108,7 +109,8 @@ def _note(message: Warning | str, *_: Any) -> None:
     errors.print(f"[yellow]note:[/] {escape(str(message))}", soft_wrap=True)
 
 
-def _stop(message: str, code: int) -> None:
+def _stop(told: str, code: int) -> None:
+    message = one_line(told)
     errors.print(f"[red]error:[/] {escape(message)}" if code != 130 else escape(message), soft_wrap=True)
     raise SystemExit(code)
 

@@ -191,7 +191,7 @@ REFUSED: dict[str, tuple[Callable[[Given], Any], str]] = {
         lambda g: rg.read_pairs(pd.DataFrame({"id": [1]}), columns=["id"]),
         r"columns is \['id'\]; give a mapping",
     ),
-    "an empty table of pairs": (lambda g: rg.read_pairs(pd.DataFrame()), "lacks the column pair_id"),
+    "an empty table of pairs": (lambda g: rg.read_pairs(pd.DataFrame()), "table has no rows"),
     "a figure's option": (lambda g: figure(g, foo=1), "foo=1 is not an option of figures"),
     "two layers of a figure": (lambda g: figure(g, layer=[1]), r"layer=\[1\]: figures take one layer"),
     "a layer that no figure has": (lambda g: figure(g, layer=99), "layer=99 was not read"),

@@ -16,6 +16,7 @@ from regap.analyses.claims import (
     self_rectification,
 )
 from regap.analyses.claims.claim import Claim, Finding, claims_record
+from regap.analyses.judges.registry import judge_for
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.outcomes import outcomes
 from regap.analyses.runs.calibrated import Calibrated
@@ -52,6 +53,7 @@ def run(config: RunConfig, track: Tracker = silent, *, force: bool = False) -> R
             "read other tokens with `regap capture`"
         )
     asked = asked_of(config)
+    judge_for(asked.pairs, config.judge)
     _require_enough(asked.pairs, config)
     found = start_run(config, track, force=force, asked=asked)
     with sole_writer(found.folder):

@@ -7,6 +7,7 @@ import webbrowser
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, no_update
 from flask import Response, abort, cli, request
@@ -153,7 +154,15 @@ def _to_side(app: Dash, place: int, run: ExploredRun, views: dict[str, View]) ->
             table = views[query.view].data(run, query)
         except (Missing, KeyError):
             return no_update
-        return dcc.send_data_frame(table.to_csv, f"{run.folder.name}-{query.view}.csv", index=False)
+        return dcc.send_data_frame(inert(table).to_csv, f"{run.folder.name}-{query.view}.csv", index=False)
+
+
+def inert(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with an apostrophe before texts that a spreadsheet would take for a formula."""
+    texts = table.select_dtypes(exclude="number")
+    return table.assign(
+        **{name: texts[name].astype(str).str.replace(r"^(?=[=+\-@\t\r])", "'", regex=True) for name in texts}
+    )
 
 
 def _to_detail(app: Dash, runs: Sequence[ExploredRun]) -> None:
@@ -189,6 +198,8 @@ def attempted(show: Callable[[], Shown]) -> Shown:
         return Shown(parts=[problem(f"This could not be drawn: {type(error).__name__}: {error}")])
 
 
+LARGEST_REQUEST = 2**20
+"""Most bytes of a request; larger ones are refused before they are read."""
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")
 """Requests with other host names are refused, which prevents DNS rebinding."""
@@ -204,6 +215,8 @@ def guarded(app: Dash) -> Dash:
         f"default-src 'self'; script-src {scripts} 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
         "img-src 'self' data: blob:; worker-src blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
     )
+
+    app.server.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST
 
     @app.server.before_request
     def own_name_only() -> None:

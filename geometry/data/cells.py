@@ -59,6 +59,10 @@ def message_of(value: object) -> Message:
             )
         return Message(written("text", value))
     said = [_said(place, each) for place, each in enumerate(value, start=1)]
+    if any(IMAGE_SLOT in words for _, words, _ in said[:-1]):
+        raise PairError(
+            "text is a list of messages with a picture before the last one; only the last may have pictures"
+        )
     system = None
     if said[0][0] == "system":
         system, said = said[0][1], said[1:]
@@ -67,10 +71,6 @@ def message_of(value: object) -> Message:
             "text is a list of messages that does not end with the user's; end it with what is asked"
         )
     *before, (_, text, images) = said
-    if any(named for _, _, named in before):
-        raise PairError(
-            "text is a list of messages with a picture before the last one; only the last may have pictures"
-        )
     return Message(text, system, tuple(Turn(role, words) for role, words, _ in before), tuple(images))  # type: ignore[arg-type]
 
 

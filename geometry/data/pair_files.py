@@ -127,7 +127,7 @@ def _check_mappings(**given: object) -> None:
     for name, mapping in given.items():
         if not isinstance(mapping, Mapping | None):
             raise PairError(
-                f'{name} is {str(mapping)[:60]!r}; give a mapping, as in {name}={{"THERE": "HERE"}}'
+                f'{name} is {repr(mapping)[:60]}; give a mapping, as in {name}={{"THERE": "HERE"}}'
             )
 
 

@@ -286,7 +286,7 @@ def check_arm(arm: str) -> str:
 def check_words(name: str, given: object) -> None:
     """Raise PairError unless this is text that can be written in UTF-8."""
     if not isinstance(given, str):
-        raise PairError(f"{name} is {str(given)[:60]!r}, a {type(given).__name__}; write it as text")
+        raise PairError(f"{name} is {str(given)[:60]!r}, of type {type(given).__name__}; write it as text")
     try:
         given.encode()
     except UnicodeEncodeError as error:

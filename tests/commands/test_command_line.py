@@ -55,8 +55,8 @@ def test_unknown_flag_is_wrong_use(regap):
 @pytest.mark.parametrize(
     ("columns", "says"),
     [
+        ({"arm": ["typographic"]}, "row 1: arm typographic has no picture"),
         ({"arm": ["caption"]}, "has no text arm; add a row with arm=text"),
-        ({"arm": ["typographic"]}, "row 1: arm typographic has no picture, but is asked with one"),
         ({"colour": ["red"]}, "unknown column colour"),
         ({}, "no harmless pair"),
         ({"image": ["../secret.png"], "text": ["<image>"]}, "is outside the folder of the pairs file"),

@@ -108,7 +108,7 @@ def test_a_family_is_compared_in_one_command_and_what_cannot_be_fitted_is_told(
     monkeypatch.setattr("regap.analyses.comparison.choice.METHODS", few)  # the others would only take time
     out = tmp_path / "out"
     code, error, shown = regap(
-        *("compare", "--pairs", pairs_file, "--out", out, "--family", "organism:full", "--max-new-tokens", 2),
+        *("compare", "--pairs", pairs_file, "--out", out, "--family", "organism:full", "--max-new-tokens", 8),
     )
     assert code == 0, error
     assert set(Record.load(out, "methods").table["model"]) == {"organism", "organism:full"}

@@ -147,7 +147,7 @@ def test_flags_that_people_look_for_are_there(regap, command: str, flags: tuple[
             ("--splits", "train=fit", "--pairs", "p.csv"),
             "splits map train to 'fit'; write one of calibration",
         ),
-        (("--layers", "3-"), "write numbers and ranges, such as 3-7,10"),
+        (("--layers", "3-"), "write numbers below 10,000 and ranges, such as 3-7,10"),
         (("--judge", "nobody", "--limit", "4"), "judge is 'nobody'; choose auto or one of"),
     ],
 )

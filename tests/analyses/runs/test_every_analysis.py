@@ -11,8 +11,8 @@ from regap.geometry.data.pair_files import write_pairs
 from regap.organism.prompts import HeldOut, held_out_pairs
 
 
-def asked(path: Path, *arms: str) -> Path:
-    write_pairs(held_out_pairs(HeldOut(5, 5, 5, arms=arms)), path / "pairs.parquet")
+def asked(path: Path, *arms: str, calibration: int = 5, test: int = 5) -> Path:
+    write_pairs(held_out_pairs(HeldOut(calibration, test, test, arms=arms)), path / "pairs.parquet")
     return path / "pairs.parquet"
 
 
@@ -59,3 +59,33 @@ def test_a_model_that_refuses_nothing_keeps_its_geometry(
     assert "only changes of z are measured" in " ".join(shown.split())
     [path] = out.glob("asked/ablate-*/tables/ablation.parquet")
     assert set(pd.read_parquet(path).measure) == {"z"}
+
+
+@pytest.mark.parametrize("test", [3, 4])
+def test_few_test_pairs_make_fewer_bins_and_none_of_them_is_empty(
+    test: int, regap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measured, "opens_with_refusal", lambda _: False)
+    out, pairs = tmp_path / "out", asked(tmp_path, "text", "typographic", test=test)
+    code, error, _ = regap("run", "--pairs", pairs, "--out", out, "--max-new-tokens", "2")
+    assert code == 0, error
+    points = pd.read_parquet(out / "tables" / "prediction.parquet")
+    bins = points[points["level"] == "bin"]
+    assert len(bins) == 3 and bins["n"].sum() == 2 * test and bins["n"].min() >= 2
+
+
+@pytest.mark.parametrize(
+    ("few", "why"),
+    [
+        ({"calibration": 4}, "4 harmful calibration requests are too few for 5 folds; add pairs, or raise"),
+        ({"test": 2}, "2 harmful test requests with the arm typographic are too few to test a correction"),
+    ],
+)
+def test_too_few_pairs_are_told_before_a_model_is_loaded(
+    few: dict[str, int], why: str, regap, tmp_path: Path
+) -> None:
+    pairs = asked(tmp_path, "text", "typographic", **few)
+    out = tmp_path / "out"
+    code, error, _ = regap("run", "--pairs", pairs, "--out", out, "--model", "no/such/model")
+    assert (code, why in error) == (2, True), error
+    assert not out.exists()

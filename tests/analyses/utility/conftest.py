@@ -6,8 +6,7 @@ import pytest
 
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.utility.marking import RULES, Marked
-from regap.geometry.data.pairs import Pair, Prompt
-from regap.geometry.data.pictures import Picture
+from regap.geometry.data.pairs import Pair, Picture, Prompt
 from regap.interventions.generation import Completion
 
 Cell = tuple[str, str, str]
@@ -17,7 +16,7 @@ Cell = tuple[str, str, str]
 def pair_of(benchmark: str, name: str, answer: str, request: str = "a question") -> Pair:
     """A pair whose category is the first part of its name, and whose cluster the rest but for its last part."""
     cluster = name.replace("+", "-").rpartition("-")[0] or name
-    prompts = {"picture": Prompt(f"<image>\n{request}", (Picture(b"shown"),))}
+    prompts = {"picture": Prompt(f"<image>\n{request}", (Picture(b"not opened"),))}
     return Pair(
         f"{benchmark}/{name}", "harmless", name.split("-")[0], request, "test", prompts, answer, cluster
     )

@@ -323,3 +323,111 @@ def test_earlier_turns_are_read_and_written(kind: str, tmp_path: Path) -> None:
 def test_turns_of_another_form_are_an_error_with_an_example(turns: str, tmp_path: Path) -> None:
     with pytest.raises(PairError, match=r"row 1: turns is .*write a JSON list such as"):
         read_pairs(written(tmp_path, [TEXT | {"turns": turns}], "csv"))
+
+
+PARTS = [{"type": "text", "text": "do "}, {"type": "image"}, {"type": "text", "text": " now"}]
+SAID = [
+    {"role": "system", "content": "be brief"},
+    {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": [{"type": "text", "text": "Hello"}]},
+]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_list_of_messages_is_asked_as_messages(kind: str, tmp_path: Path) -> None:
+    asked: list[Row] = [dict(each) for each in (*SAID, {"role": "user", "content": PARTS})]
+    if kind == "parquet":  # a column has one type, so all contents are parts
+        for each in asked:
+            words = each["content"]
+            each["content"] = words if isinstance(words, list) else [{"type": "text", "text": words}]
+    row = {name: value for name, value in SHOWN.items() if name != "request"} | {"text": asked}
+    (pair,) = read_pairs(written(tmp_path, [row], kind))
+    prompt = pair.prompts["typographic"]
+    assert (prompt.text, prompt.system, pair.request) == ("do <image> now", "be brief", "do  now")
+    assert [(turn.role, turn.text) for turn in prompt.turns] == [("user", "Hi"), ("assistant", "Hello")]
+    assert prompt.picture and prompt.picture.encoded() == png()
+
+
+def test_a_message_may_name_its_picture(tmp_path: Path) -> None:
+    parts = [{"type": "image", "image": "red.png"}, {"type": "text", "text": "do it"}]
+    row = SHOWN | {"image": None, "text": [{"role": "user", "content": parts}]}
+    (pair,) = read_pairs(written(tmp_path, [row], "jsonl"))
+    assert pair.prompts["typographic"].text == "<image>do it" and pair.prompts["typographic"].picture
+    assert "image and text are both filled in" in refusal(
+        written(tmp_path, [row | {"image": "red.png"}], "jsonl")
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ({"role": "user", "content": "Hi"}, "an object, not text; write text, or a list of messages such as"),
+        (True, "text is true, a truth value, not text; write it as text"),
+        (["Hi"], "message 1 is"),
+        ([{"role": "tool", "content": "Hi"}], "message 1 has the role 'tool'"),
+        ([{"role": "user", "content": "Hi"}, SAID[0]], "message 2 has the role 'system'"),
+        (SAID, "does not end with the user's; end it with what is asked"),
+        ([{"role": "user", "content": PARTS}, SAID[2], SAID[1]], "only the last may have pictures"),
+        ([{"role": "user", "content": [{"type": "audio"}]}], "write parts of the types text and image"),
+        ([{"role": "user", "content": PARTS}], "arm text has a picture"),
+    ],
+)
+def test_what_is_neither_text_nor_messages_is_never_asked(text: Any, why: str, tmp_path: Path) -> None:
+    row = TEXT | {"text": text} | ({"image": "red.png"} if "arm text" in why else {})
+    message = refusal(written(tmp_path, [TEXT | {"pair_id": "q"}, row], "jsonl"))
+    assert "row 2: " in message and why in message
+
+
+@pytest.mark.parametrize("column", ["pair_id", "request", "system", "answer", "category", "cluster", "shown"])
+@pytest.mark.parametrize("value", [["a"], {"a": 1}, True])
+def test_a_list_an_object_and_a_truth_value_are_no_text(column: str, value: object, tmp_path: Path) -> None:
+    message = refusal(written(tmp_path, [TEXT, TEXT | {"pair_id": "q", column: value}], "jsonl"))
+    assert f"row 2: {column} is " in message and "not text; write it as text" in message
+
+
+def test_truth_values_of_labels_are_mapped_by_either_spelling(tmp_path: Path) -> None:
+    for spelling in (True, "True", "true"):
+        path = written(tmp_path, [TEXT | {"label": True}], "jsonl")
+        (pair,) = read_pairs(path, labels={spelling: "harmful"})
+        assert pair.label == "harmful"
+
+
+@pytest.mark.parametrize("arm", ["typographic", "picture-2", "picture_typographic", "blank-colour", "noise"])
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_row_of_an_image_arm_without_its_image_is_named(arm: str, kind: str, tmp_path: Path) -> None:
+    rows = [SHOWN | {"arm": arm}, SHOWN | {"arm": arm, "pair_id": "q", "text": "do it", "image": None}]
+    message = refusal(written(tmp_path, rows, kind))
+    assert f"row 2: arm {arm} has no picture, but is asked with one; give the picture (image)" in message
+
+
+@pytest.mark.parametrize("arm", ["text", "caption", "text-large"])
+def test_an_image_in_a_row_of_text_is_named(arm: str, tmp_path: Path) -> None:
+    message = refusal(written(tmp_path, [TEXT, SHOWN | {"arm": arm, "pair_id": "q"}]))
+    assert f"row 2: arm {arm} has a picture, but is asked in words; leave the picture (image) out" in message
+
+
+@pytest.mark.parametrize("column", ["pair_id", "request", "text"])
+def test_white_space_alone_says_nothing(column: str, tmp_path: Path) -> None:
+    assert f"row 1: {column} is empty; fill it in" in refusal(written(tmp_path, [TEXT | {column: " \t"}]))
+
+
+def test_the_id_1_and_the_id_one_as_text_are_one_pair(tmp_path: Path) -> None:
+    (pair,) = read_pairs(written(tmp_path, [TEXT | {"pair_id": 1}, SHOWN | {"pair_id": "1"}], "jsonl"))
+    assert pair.pair_id == "1" and list(pair.prompts) == ["text", "typographic"]
+    rows = [TEXT | {"pair_id": 1}, SHOWN | {"pair_id": "1", "request": "another"}]
+    message = refusal(written(tmp_path, rows, "jsonl"))
+    assert (
+        "pair '1' has rows that differ in request; make them equal, or give rows 1 and 2 a pair_id" in message
+    )
+
+
+@pytest.mark.parametrize("image", ["data:image/png;base64," + "A" * 4_000, "A" * 4_000])
+def test_a_picture_as_base64_gets_a_short_message_with_the_remedy(image: str, tmp_path: Path) -> None:
+    message = refusal(written(tmp_path, [SHOWN | {"image": image}]))
+    assert len(message) < 600 and "not a path; save the picture as a file" in message
+
+
+def test_half_of_a_surrogate_pair_is_no_letter(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps(TEXT | {"text": "half \ud83d"}))
+    assert "row 1: text holds half of a surrogate pair" in refusal(path)

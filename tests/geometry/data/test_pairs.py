@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from regap.errors import PairError
 from regap.geometry.data import pairs as module
 from regap.geometry.data import pictures
+from regap.geometry.data.arm_synthesis import with_arms
 from regap.geometry.data.pairs import Pair, Pairs, Picture, Prompt, check_arm, is_image_arm, split_of
 
 RED = Image.new("RGB", (8, 6), (200, 10, 10))
@@ -255,3 +256,88 @@ def test_the_split_of_a_request_depends_on_its_words_alone() -> None:
     assert split_of("Brew the  kettle!") == split_of("brew THE kettle")
     shares = np.mean([split_of(f"request {number}") == "calibration" for number in range(2000)])
     assert 0.36 < shares < 0.44
+
+
+def orientated(kind: str, orientation: int) -> bytes:
+    """A picture 4 wide and 2 high as it is stored; its top left quarter is red."""
+    image = Image.new("RGB", (64, 32), (0, 0, 255))
+    image.paste((255, 0, 0), (0, 0, 32, 16))
+    exif = Image.Exif()
+    exif[pictures.ORIENTATION] = orientation
+    return encoded(image, kind, exif=exif)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_a_picture_stands_upright_and_its_size_too(kind: str, orientation: int, tmp_path: Path) -> None:
+    data = orientated(kind, orientation)
+    (tmp_path / "it").write_bytes(data)
+    with Image.open(io.BytesIO(data)) as stored:
+        expected = ImageOps.exif_transpose(stored).convert("RGB")
+    for picture in (Picture(data), Picture.read(tmp_path / "it")):
+        assert picture.size == picture.open().size == expected.size
+        assert picture.size == ((32, 64) if orientation >= 5 else (64, 32))
+        assert picture.open().tobytes() == expected.tobytes()
+
+
+def test_contentless_pictures_are_as_large_as_the_upright_one() -> None:
+    image = Prompt("<image>", (Picture(orientated("JPEG", 6)),))
+    arms = with_arms(Pairs((pair("p", prompts={"text": Prompt("a"), "picture": image}),)), ["blank", "noise"])
+    sizes = {arm: prompt.picture.size for arm, prompt in arms.pairs[0].prompts.items() if prompt.picture}
+    assert sizes == {"picture": (32, 64), "blank": (32, 64), "noise": (32, 64)}
+
+
+def test_metadata_that_is_damaged_turns_nothing() -> None:
+    data = encoded(RED, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\xff\xff\xff")
+    Picture(data).check("it")
+    assert Picture(data).size == Picture(data).open().size == (8, 6)
+
+
+@pytest.mark.parametrize("most", [255, 1000, 65535])
+def test_grey_pictures_of_16_bits_are_scaled_by_their_range(most: int) -> None:
+    shades = np.linspace(0, most, 16).astype(">u2" if most > 255 else np.uint8).reshape(4, 4)
+    picture = Picture(f"P5 4 4 {most}\n".encode() + shades.tobytes())
+    picture.check("it")
+    seen = np.asarray(picture.open())[..., 0].astype(float)
+    assert np.abs(seen - shades.astype(float) * 255 / most).max() <= 1.5
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_pixels_without_an_agreed_range_are_refused(dtype: type) -> None:
+    picture = Picture(encoded(Image.fromarray(np.full((4, 4), 3, dtype)), "TIFF"))
+    with pytest.raises(
+        PairError, match=r"image it: its pixels are 32-bit numbers, .*; save it with 8 or 16 bits"
+    ):
+        picture.check("it")
+
+
+def test_a_picture_that_is_a_program_is_not_run() -> None:
+    with pytest.raises(PairError, match="image it: EPS pictures are programs, and are not run"):
+        Picture(encoded(RED, "EPS")).check("it")
+
+
+def test_a_picture_whose_file_is_gone_is_named(tmp_path: Path) -> None:
+    (tmp_path / "red.png").write_bytes(encoded(RED))
+    picture = Picture.read(tmp_path / "red.png")
+    (tmp_path / "red.png").unlink()
+    with pytest.raises(PairError, match=r"image .*red.png: No such file or directory; check the path"):
+        picture.open()
+
+
+def test_an_arm_of_pictures_has_a_picture_and_an_arm_of_text_has_none() -> None:
+    image = Prompt("<image>", (Picture(encoded(RED)),))
+    with pytest.raises(PairError, match="pair 'p': arm blank has no picture, but is asked with one"):
+        pair("p", prompts={"text": Prompt("a"), "blank": Prompt("a")})
+    with pytest.raises(PairError, match="pair 'p': arm caption has a picture, but is asked in words"):
+        pair("p", prompts={"caption": image})
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_words_are_text() -> None:
+    wrong: Any = ["a"]
+    with pytest.raises(PairError, match=r"text is .*, of type list; write it as text"):
+        Prompt(wrong)
+    with pytest.raises(PairError, match="system is '5', of type int; write it as text"):
+        Prompt("a", system=5)  # type: ignore[arg-type]
+    with pytest.raises(PairError, match="pair 'p': request is empty; give it in words"):
+        Pair("p", "harmful", "kind", " ", "test", {"text": Prompt("a")})
