@@ -1,7 +1,7 @@
 """What is taken out of the explorer, and what it takes in, is bounded and inert."""
 
 import pandas as pd
-from dash import Dash
+from dash import Dash, html
 
 from regap.figures.explorer.app import LARGEST_REQUEST, guarded, inert
 
@@ -15,6 +15,7 @@ def test_no_cell_of_a_download_begins_like_a_formula() -> None:
 
 def test_a_large_body_is_refused() -> None:
     app = guarded(Dash("explorer"))
+    app.layout = html.Div()
     body = b"x" * (LARGEST_REQUEST + 1)
     answer = app.server.test_client().post(
         "/_dash-update-component", data=body, content_type="application/json", base_url="http://localhost"
