@@ -49,7 +49,7 @@ screenshots: .venv/.development  ## every view of the explorer on runs/demo, as 
 	.venv/bin/python tests/figures/explorer/screenshots.py runs/demo runs/screenshots
 
 clean:  ## remove what was built; .venv and runs stay
-	rm -rf build dist *.egg-info .benchmarks .pytest_cache .ruff_cache
+	rm -rf build dist *.egg-info .benchmarks .hypothesis .pytest_cache .ruff_cache
 	find $(FOLDERS) tests -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/bin/python:
