@@ -11,7 +11,7 @@ from regap.analyses.judges.judge_prompts import EXAMPLE, JUDGE_PROMPTS, Asked, J
 from regap.analyses.judges.phrases.answer_text import thinks as thinks_in
 from regap.analyses.judges.registry import NamedJudge
 from regap.analyses.judges.verdicts import Judged, JudgeReading, judged_by
-from regap.errors import ConfigError, first_line
+from regap.errors import ConfigError, ModelError, first_line
 from regap.geometry.data.pairs import Pair
 from regap.geometry.models.checkpoint_files import check_files, digest_of_folder
 from regap.geometry.models.checkpoints import NO_CODE, read_whole
@@ -123,6 +123,8 @@ def model_judge(named: str, device: str = "cpu") -> NamedJudge:
         check_files(folder)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **NO_CODE)
         hf = read_whole(models, str(folder), str(folder), local_files_only=True, dtype="auto")
+    except ModelError as error:
+        raise ConfigError(f"model judge {name}: {error}") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"model judge {name}: {first_line(error)}") from None
     judge = ModelJudge(prompt, hf.eval().to(device), tokenizer)
