@@ -8,7 +8,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from regap.analyses.runs.records import RunRecords
-from regap.analyses.tables.parquet_files import columns_in, read_table
+from regap.analyses.tables.parquet_files import columns_in, read_sealed_table
 from regap.figures.drawing import style
 
 BEFORE = "baseline"
@@ -78,7 +78,7 @@ def prompt_rows(run: RunRecords) -> dict[tuple[str, str], dict[str, object]]:
     columns = [name for name in wanted if name in columns_in(path)]
     if not {"pair_id", "arm"} <= set(columns):
         return {}
-    rows = read_table(path, columns).to_dict("records")
+    rows = read_sealed_table(path, columns).to_dict("records")
     return {(str(row["pair_id"]), str(row["arm"])): row for row in rows}
 
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from regap.errors import PairError
 from regap.geometry.directions import Direction
 from regap.geometry.states.activations import Activations, label_means, one_arm, require_one_origin
 from regap.geometry.states.vector_files import load_vectors, save_vectors
@@ -68,12 +69,23 @@ class Drift:
         for part in states.parts():
             offset = part.residuals.double() - self.text_mean
             found[torch.from_numpy(part.rows)] = torch.einsum("pld,ld->pl", offset, self.vectors)
-        return found / self.vectors.square().sum(-1)
+        return found / self._squared_length()
 
     def strength_of(self, states: Float[Tensor, "row d_model"], layer: int) -> Float[Tensor, " row"]:
         """Return delta of states after block `layer`, float64."""
-        vector, mean = self.at(layer), self.text_mean[self.layers.index(layer)]
-        return (states.double() - mean) @ vector / vector.square().sum()
+        place = self.layers.index(layer)
+        offset = states.double() - self.text_mean[place]
+        return offset @ self.at(layer) / self._squared_length()[place]
+
+    def _squared_length(self) -> Float[Tensor, " layer"]:
+        found = self.vectors.square().sum(-1)
+        zero = [layer for layer, length in zip(self.layers, found.tolist(), strict=True) if length == 0]
+        if zero:
+            raise PairError(
+                f"the drift of arm {self.arm} is zero after block {zero[0]}: its prompts and those of the text arm "
+                "have the same states; give an arm with images, or leave this one out"
+            )
+        return found
 
 
 def load_drift(path: str | Path) -> Drift:

@@ -9,7 +9,7 @@ from regap.analyses.judges.registry import NamedJudge
 from regap.analyses.judges.verdicts import Judged, Verdict
 from regap.analyses.read_back import Transcription
 from regap.analyses.runs.records import Record, table_path
-from regap.analyses.tables.parquet_files import read_table
+from regap.analyses.tables.parquet_files import read_sealed_table
 from regap.errors import ConfigError, StoreError
 from regap.geometry.data.pairs import Pair, Prompt
 from regap.geometry.files import opened_json, sealed_json, write_whole
@@ -127,7 +127,7 @@ def _readings(folder: Path, pairs: Mapping[str, Pair]) -> tuple[Transcription, .
 
 def _pairs(folder: Path) -> dict[str, Pair]:
     """Return the pairs of the run by pair_id, with their right answers if the folder keeps them."""
-    table = read_table(folder / "prompts.parquet").drop_duplicates("pair_id")
+    table = read_sealed_table(folder / "prompts.parquet").drop_duplicates("pair_id")
     found = {}
     for row in cast("list[dict[str, Any]]", table.to_dict("records")):
         answer, request = row.get("answer"), row["request"]

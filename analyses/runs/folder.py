@@ -18,7 +18,7 @@ import torch
 
 from regap.analyses.runs.config import PLACES, RunConfig, as_toml, stored_config
 from regap.analyses.runs.sole_writer import LOCK
-from regap.analyses.tables.parquet_files import write_table
+from regap.analyses.tables.parquet_files import write_sealed_table
 from regap.errors import ConfigError, StoreError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import Direction
@@ -203,7 +203,9 @@ def _write_prompts(path: Path, model: Model, pairs: Pairs) -> None:
     ]
     table = pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)
     named: Any = ["pair_id", "arm"]
-    write_table(path / "prompts.parquet", table, row_group_size=PROMPTS_A_GROUP, write_statistics=named)
+    write_sealed_table(
+        path / "prompts.parquet", table, row_group_size=PROMPTS_A_GROUP, write_statistics=named
+    )
 
 
 def provenance_of(path: Path) -> dict[str, Any]:

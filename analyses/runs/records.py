@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from regap.analyses.runs.questions import questions_of
-from regap.analyses.tables.parquet_files import AGAIN, read_table, write_table
+from regap.analyses.tables.parquet_files import AGAIN, read_sealed_table, write_sealed_table
 from regap.analyses.tables.schemas import SCHEMAS, command_for, conform
 from regap.geometry.files import opened_json
 
@@ -45,7 +45,7 @@ class Record:
         path = own_table(run_folder, self.name)
         columns = SCHEMAS[self.name].columns
         schema = pa.schema([(column, ARROW[kind.kind]) for column, kind in columns.items()])
-        return write_table(path, pa.Table.from_pandas(self.table, schema, preserve_index=False))
+        return write_sealed_table(path, pa.Table.from_pandas(self.table, schema, preserve_index=False))
 
     @classmethod
     def load(cls, run_folder: Path | str, name: str) -> "Record":
@@ -61,7 +61,7 @@ class Record:
                 f"the run folder {str(run_folder)!r} has no table {name!r} (tables/{name}.parquet); "
                 f"`{command_for(name)}` makes it, in the analysis {SCHEMAS[name].analysis!r}"
             )
-        return cls(name, read_table(path))
+        return cls(name, read_sealed_table(path))
 
 
 @dataclass(frozen=True)

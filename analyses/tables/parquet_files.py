@@ -14,7 +14,7 @@ from regap.geometry.files import OPEN_SEAL, check_whole, sealed, write_whole
 AGAIN = "run the command that made it again"
 
 
-def write_table(path: Path, table: pa.Table, **options: Any) -> Path:
+def write_sealed_table(path: Path, table: pa.Table, **options: Any) -> Path:
     """Write a table whole or not at all, with its digest; equal tables give equal bytes.
 
     The digest also covers the name of the file. `options` are those of pyarrow's `write_table`.
@@ -26,15 +26,15 @@ def write_table(path: Path, table: pa.Table, **options: Any) -> Path:
 
 
 def columns_in(path: Path) -> tuple[str, ...]:
-    """Return the names of the columns in a file of `write_table`; raises StoreError if it is missing or damaged."""
+    """Return the names of the columns in a file of `write_sealed_table`; raises StoreError for a damaged one."""
     check_whole(path, path.name, AGAIN)
     return tuple(parquet.read_schema(path).names)
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None, **options: Any) -> pd.DataFrame:
-    """Return these columns of a file of `write_table`, by default all; raises StoreError if it is missing or damaged.
+def read_sealed_table(path: Path, columns: Sequence[str] | None = None, **options: Any) -> pd.DataFrame:
+    """Return these columns of a file of `write_sealed_table`, by default all.
 
-    `options` are those of pyarrow's `read_table`.
+    Raises StoreError if it is missing or damaged. `options` are those of pyarrow's `read_table`.
     """
     check_whole(path, path.name, AGAIN)
     try:

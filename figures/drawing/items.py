@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from regap.analyses.tables.parquet_files import columns_in, read_table
+from regap.analyses.tables.parquet_files import columns_in, read_sealed_table
 
 NEEDED = ("pair_id", "label", "arm", "layer", "refusal", "drift")
 GIVEN = {"model": "", "condition": "baseline", "split": "test", "category": ""}
@@ -55,7 +55,7 @@ def read_items(path: Path, model: str | None = None) -> Items:
     checked_columns(path, NEEDED)
     texts = [name for name in (*NEEDED[:3], *GIVEN) if name in known]
     numbers = ["layer", "refusal", "drift"]
-    table = read_table(path, [*texts, *numbers], read_dictionary=texts)
+    table = read_sealed_table(path, [*texts, *numbers], read_dictionary=texts)
     for column, value in GIVEN.items():
         if column not in table:
             table[column] = pd.Categorical.from_codes(np.zeros(len(table), np.int8), [value])

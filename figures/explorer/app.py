@@ -11,6 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, no_update
 from flask import Response, abort, cli, request
+from werkzeug.exceptions import HTTPException
 
 from regap.figures.drawing.style import on_paper
 from regap.figures.explorer.detail import detail
@@ -222,6 +223,12 @@ def guarded(app: Dash) -> Dash:
     def own_name_only() -> None:
         if request.host.rpartition(":")[0] not in NAMES and request.host not in NAMES:
             abort(403)
+
+    @app.server.errorhandler(Exception)
+    def refused(error: Exception) -> Response | HTTPException:
+        if isinstance(error, HTTPException):
+            return error
+        return Response(f"this request cannot be answered ({type(error).__name__})", 400)
 
     @app.server.after_request
     def with_policy(response: Response) -> Response:

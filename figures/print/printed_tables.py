@@ -245,6 +245,7 @@ def _markdown_row(cells: Sequence[str | TableCell]) -> str:
 def _markdown(cell: str | TableCell) -> str:
     text = cell.text if isinstance(cell, TableCell) else cell
     plain = text.replace("\\", "\\\\").replace("|", r"\|").replace("\n", " ").replace("<", "&lt;")
+    plain = plain.replace("](", r"]\(")  # no link, and no picture that is fetched
     return f"**{plain}**" if isinstance(cell, TableCell) and cell.best else plain
 
 

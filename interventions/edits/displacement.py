@@ -1,5 +1,6 @@
 """Edits that add a displacement to each state at a site."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -17,12 +18,12 @@ Displace = Callable[[Float[Tensor, "token d_model"], Tensor], Float[Tensor, "tok
 """(states, the row in the batch of each one's prompt) -> the displacement of each state; float32 in, float32 out."""
 
 
-class Displacing(AtSite):
+class Displacing(AtSite, ABC):
     """An edit h <- h + displacement at every layer of a site."""
 
+    @abstractmethod
     def displacements(self, model: Model, batch: Batch) -> Iterable[Displace]:
         """Return the displacement at each layer of the site; other runs that it needs are made first."""
-        raise NotImplementedError
 
     def hooks(self, model: Model, batch: Batch) -> list[Hook]:
         """Return new hooks that move every state at the site."""

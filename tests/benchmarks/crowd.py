@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from regap.analyses.tables.parquet_files import write_table
+from regap.analyses.tables.parquet_files import write_sealed_table
 
 LAYERS = 32
 ARMS = ("text", "typographic")
@@ -58,4 +58,4 @@ def save(columns: dict | pd.DataFrame, path: Path) -> None:
         (field.name, pa.string() if pa.types.is_dictionary(field.type) else field.type)
         for field in table.schema
     ]
-    write_table(path, table.cast(pa.schema(plain)))
+    write_sealed_table(path, table.cast(pa.schema(plain)))

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from regap.analyses.tables.parquet_files import write_table
+from regap.analyses.tables.parquet_files import write_sealed_table
 from regap.figures.examples import picture
 from regap.figures.gallery import NAMES
 from regap.figures.report import write_report
@@ -55,7 +55,7 @@ def page(planted_run: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 def prompts(folder: Path, image: bytes = PNG) -> None:
     pairs = [{"pair_id": f"p{pair}", "arm": arm} for pair in range(4) for arm in ("text", "typographic")]
     rows = [{**pair, "request": "<img src=x onerror=alert(2)>", "image_png": image} for pair in pairs]
-    write_table(folder / "prompts.parquet", pa.Table.from_pandas(pd.DataFrame(rows)))
+    write_sealed_table(folder / "prompts.parquet", pa.Table.from_pandas(pd.DataFrame(rows)))
 
 
 def test_the_report_is_one_page_that_fetches_nothing(page: str) -> None:

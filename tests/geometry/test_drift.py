@@ -162,3 +162,14 @@ def test_a_saved_vector_that_is_damaged_or_another_is_refused(make_states: Any, 
         load_direction(path)
     with pytest.raises(StoreError, match="is missing; make it again"):
         load_direction(tmp_path / "absent")
+
+
+def test_a_drift_of_nothing_is_named(make_states: Any) -> None:
+    numbers = np.random.default_rng(5).normal(size=(8, 2, 4))
+    text = make_states(numbers, [True, False] * 4)
+    drift = modality_drift(text, make_states(numbers, [True, False] * 4, "blank"))
+    for strength in (lambda: drift.strength(text), lambda: drift.strength_of(text.residuals[:, 1], 1)):
+        with pytest.raises(
+            PairError, match="the drift of arm blank is zero after block 0: its prompts and those"
+        ):
+            strength()

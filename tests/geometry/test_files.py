@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from regap.analyses.tables.parquet_files import read_table, write_table
+from regap.analyses.tables.parquet_files import read_sealed_table, write_sealed_table
 from regap.errors import StoreError
 from regap.geometry.files import OPEN_SEAL, SEAL, check_whole, is_whole, opened_json, sealed, sealed_json
 from regap.geometry.states.store import encoded_tensors
@@ -16,7 +16,7 @@ TEXT = f"a text that holds {SEAL.decode()} and {OPEN_SEAL.decode()}"
 
 
 def as_parquet(folder: Path) -> bytes:
-    return write_table(folder / "t.parquet", pa.table({"text": [TEXT], "n": [1.5]})).read_bytes()
+    return write_sealed_table(folder / "t.parquet", pa.table({"text": [TEXT], "n": [1.5]})).read_bytes()
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, str]]:
@@ -48,7 +48,7 @@ def test_content_under_another_name_is_refused_and_equal_content_gives_equal_byt
 
 def test_a_text_that_looks_like_a_seal_is_read_as_it_was_written(tmp_path: Path) -> None:
     as_parquet(tmp_path)
-    assert read_table(tmp_path / "t.parquet")["text"].tolist() == [TEXT]
+    assert read_sealed_table(tmp_path / "t.parquet")["text"].tolist() == [TEXT]
     (tmp_path / "t.json").write_bytes(sealed_json({"text": TEXT}))
     assert opened_json(tmp_path / "t.json") == {"text": TEXT}
 

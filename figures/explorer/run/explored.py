@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from regap.analyses.runs.questions import Question, questions_of
 from regap.analyses.runs.records import Record, RunRecords, Summary, table_path
-from regap.analyses.tables.parquet_files import AGAIN, read_table
+from regap.analyses.tables.parquet_files import AGAIN, read_sealed_table
 from regap.analyses.tables.schemas import SCHEMAS
 from regap.figures.drawing.items import Items, checked_columns, read_items
 from regap.figures.explorer.run.prompts import Prompts
@@ -52,7 +52,7 @@ def read_answers(completions: Path, verdicts: Path, model: str | None = None) ->
 
 def read_columns(path: Path, columns: tuple[str, ...], model: str | None) -> pd.DataFrame:
     """Return these columns of a parquet file, with the rows of one model; ValueError names those that are missing."""
-    table = read_table(path, checked_columns(path, ("model", *columns)))
+    table = read_sealed_table(path, checked_columns(path, ("model", *columns)))
     models = table["model"].unique()
     if len(models) > 1:
         table = table[table["model"] == (model if model in models else models[0])].reset_index(drop=True)

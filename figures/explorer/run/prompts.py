@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as parquet
 
-from regap.analyses.tables.parquet_files import columns_in, read_table
+from regap.analyses.tables.parquet_files import columns_in, read_sealed_table
 
 PNG = b"\x89PNG\r\n\x1a\n"
 MOST_PICTURE_BYTES = 400_000
@@ -40,7 +40,7 @@ class Prompts:
         columns = columns_in(path) if path.is_file() else ()
         if not {"pair_id", "arm", "request"} <= set(columns):
             return cls(path, (), pd.Series(dtype=object), pd.MultiIndex.from_arrays([[], []]))
-        table = read_table(path, ["pair_id", "arm", "request"])
+        table = read_sealed_table(path, ["pair_id", "arm", "request"])
         requests = table.drop_duplicates("pair_id").set_index("pair_id")["request"]
         return cls(path, columns, requests, pd.MultiIndex.from_frame(table[["pair_id", "arm"]]))
 

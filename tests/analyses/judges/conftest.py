@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from regap.analyses.runs.records import Record
-from regap.analyses.tables.parquet_files import write_table
+from regap.analyses.tables.parquet_files import write_sealed_table
 
 Answer = tuple[str, str, str, str]
 """Condition, pair, text, verdict of the run."""
@@ -30,7 +30,7 @@ def write_run(folder: Path, answers: Sequence[Answer], **columns: object) -> Pat
         for arm in ("text", "blank")
     ]
     folder.mkdir(parents=True, exist_ok=True)
-    write_table(folder / "prompts.parquet", pa.Table.from_pandas(pd.DataFrame(prompts)))
+    write_sealed_table(folder / "prompts.parquet", pa.Table.from_pandas(pd.DataFrame(prompts)))
     key = [
         {"model": "m", "condition": condition, "arm": "text", "pair_id": pair}
         for condition, pair, _, _ in answers

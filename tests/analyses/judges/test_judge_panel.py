@@ -13,7 +13,7 @@ from regap.analyses.judges.registry import judges_named
 from regap.analyses.judges.stored_answers import stored_answers
 from regap.analyses.runs.questions import questions_of
 from regap.analyses.runs.records import Record, table_path
-from regap.analyses.tables.parquet_files import write_table
+from regap.analyses.tables.parquet_files import write_sealed_table
 from regap.commands import command_line
 from regap.errors import ConfigError
 
@@ -61,7 +61,9 @@ def test_answers_are_read_back_with_the_request_that_was_made(make_run: MakeRun,
 def test_a_folder_without_right_answers_is_read_too(make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run(tmp_path, ANSWERS)
     prompts = pd.read_parquet(folder / "prompts.parquet")
-    write_table(folder / "prompts.parquet", pa.Table.from_pandas(prompts.drop(columns=["answer", "cluster"])))
+    write_sealed_table(
+        folder / "prompts.parquet", pa.Table.from_pandas(prompts.drop(columns=["answer", "cluster"]))
+    )
     pairs = [one.pair for one in stored_answers(folder).answers]
     assert {(pair.answer, pair.cluster == pair.pair_id) for pair in pairs} == {(None, True)}
 

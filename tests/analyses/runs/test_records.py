@@ -9,7 +9,7 @@ import pytest
 
 from regap.analyses.runs.folder import write_json
 from regap.analyses.runs.records import Interval, Record, RunRecords, Summary
-from regap.analyses.tables.parquet_files import write_table
+from regap.analyses.tables.parquet_files import write_sealed_table
 from regap.analyses.tables.schemas import SCHEMAS
 from regap.errors import StoreError
 from regap.geometry.files import write_whole
@@ -104,7 +104,7 @@ def test_where_selects_the_rows_that_equal_all() -> None:
 
 def test_a_run_loads_what_is_there_and_says_why_the_rest_is_not(tmp_path: Path) -> None:
     Record("outcomes", outcomes()).save(tmp_path)
-    write_table(tmp_path / "tables" / "adaptive.parquet", pa.Table.from_pandas(outcomes()))
+    write_sealed_table(tmp_path / "tables" / "adaptive.parquet", pa.Table.from_pandas(outcomes()))
     (tmp_path / "tables" / "strength.parquet").write_bytes(b"not a table")
     run = RunRecords.load(tmp_path)
     assert set(run.records) == {"outcomes"}

@@ -8,13 +8,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from regap.analyses.tables.parquet_files import write_table
+from regap.analyses.tables.parquet_files import write_sealed_table
 from regap.figures.drawing.items import Items, read_items
 
 
 def written(table: pd.DataFrame, folder: Path) -> Path:
     path = folder / "coordinates.parquet"
-    write_table(path, pa.Table.from_pandas(table))
+    write_sealed_table(path, pa.Table.from_pandas(table))
     return path
 
 

@@ -13,7 +13,7 @@ import torch
 
 from regap.analyses.runs.folder import write_json
 from regap.analyses.runs.records import Record
-from regap.analyses.tables.parquet_files import write_table
+from regap.analyses.tables.parquet_files import write_sealed_table
 from regap.figures.explorer.run.explored import ExploredRun
 from regap.geometry.states.store import write_tensors
 
@@ -30,7 +30,7 @@ def explored_folder(planted_run: Path, tmp_path_factory: pytest.TempPathFactory)
         ("ablation", hostile_run.ablation()),
     ):
         Record(name, table).save(folder)
-    write_table(folder / "prompts.parquet", pa.Table.from_pandas(hostile_run.prompts()))
+    write_sealed_table(folder / "prompts.parquet", pa.Table.from_pandas(hostile_run.prompts()))
     drift, refusal = np.zeros((3, 4), np.float32), np.zeros((3, 4), np.float32)
     drift[:, :2], refusal[:, 0] = (3.0, 4.0), 1.0
     vectors = {"refusal": torch.from_numpy(refusal), "drift.typographic": torch.from_numpy(drift)}

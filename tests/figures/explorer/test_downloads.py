@@ -1,7 +1,9 @@
 """What is taken out of the explorer, and what it takes in, is bounded and inert."""
 
 import pandas as pd
+import pytest
 from dash import Dash, html
+from flask.testing import FlaskClient
 
 from regap.figures.explorer.app import LARGEST_REQUEST, guarded, inert
 
@@ -13,11 +15,27 @@ def test_no_cell_of_a_download_begins_like_a_formula() -> None:
     assert table["n"].tolist() == [-1.5] * 7
 
 
-def test_a_large_body_is_refused() -> None:
+@pytest.fixture(scope="module")
+def client() -> FlaskClient:
     app = guarded(Dash("explorer"))
     app.layout = html.Div()
-    body = b"x" * (LARGEST_REQUEST + 1)
-    answer = app.server.test_client().post(
+    return app.server.test_client()
+
+
+def posted(client: FlaskClient, body: bytes) -> tuple[int, str]:
+    answer = client.post(
         "/_dash-update-component", data=body, content_type="application/json", base_url="http://localhost"
     )
-    assert answer.status_code == 413
+    return answer.status_code, answer.get_data(as_text=True)
+
+
+def test_a_large_body_is_refused(client: FlaskClient) -> None:
+    assert posted(client, b"x" * (LARGEST_REQUEST + 1))[0] == 413
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"{}", b'{"output": "a.b"}', b'{"output": 3, "inputs": "x"}'])
+def test_a_malformed_request_is_refused_in_a_line_without_a_traceback(
+    client: FlaskClient, body: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code, told = posted(client, body)
+    assert code in (400, 415) and "Traceback" not in told + "".join(capfd.readouterr())

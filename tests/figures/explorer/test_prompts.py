@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from regap.analyses.tables.parquet_files import write_table
+from regap.analyses.tables.parquet_files import write_sealed_table
 from regap.figures.explorer.run.prompts import PNG, Prompts
 
 
@@ -20,7 +20,7 @@ def kept(tmp_path: Path) -> Path:
         for arm in ("text", "picture")
     ]
     path = tmp_path / "prompts.parquet"
-    write_table(path, pa.Table.from_pandas(pd.DataFrame(rows)), row_group_size=7)
+    write_sealed_table(path, pa.Table.from_pandas(pd.DataFrame(rows)), row_group_size=7)
     return path
 
 

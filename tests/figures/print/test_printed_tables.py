@@ -1,6 +1,7 @@
 """Tables say each number with its interval, mark the best, and never let data become markup."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,8 @@ def test_markdown_is_escaped() -> None:
     found = as_markdown(TABLE)
     assert r"&lt;script>\|50%" in found and "**5.0 %**" in found
     assert found.splitlines()[3] == "| --- | --- |"
+    linked = as_markdown(replace(TABLE, rows=(("![a](https://a.example/b.png)", "[c](javascript:d)"),)))
+    assert "](" not in linked and r"![a]\(https" in linked
 
 
 def test_a_run_has_a_table_for_each_record_that_has_one(planted_run: Path) -> None:
