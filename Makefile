@@ -9,8 +9,9 @@ FOLDERS = geometry interventions analyses figures commands organism
 demo: .venv/.runtime  ## everything on the bundled model; the report is runs/demo/report.html
 	.venv/bin/regap demo --out runs/demo
 
+# Two processes with one thread each finish sooner than one with two: most tests are many small tensors.
 test: .venv/.development  ## all tests; benchmarks run once, untimed
-	.venv/bin/pytest -q
+	OMP_NUM_THREADS=1 .venv/bin/pytest -q -n 2 --dist loadfile
 
 parity: .venv/.development  ## every family against Hugging Face's own model, as a table
 	.venv/bin/pytest -q tests/families

@@ -62,7 +62,9 @@ def save_answer(
     for path in folder.glob("tables/*.parquet"):
         if path.stem not in kept:  # from an earlier answer to the same question
             path.unlink()
-    number = 1 + max((one.number for one in questions_of(run_folder)), default=0)
+    # The newest question, asked again after a stop, keeps its number: the same bytes as without the stop.
+    others = (one.number for one in questions_of(run_folder) if one.folder != folder)
+    number = 1 + max(others, default=0)
     known = {"command": command, "number": number, "settings": json.loads(told)}
     write_whole(folder / SETTINGS, sealed_json(known, folder.name))
     return Question(folder, command, number, known["settings"])

@@ -165,7 +165,9 @@ CODE = {"AutoConfig": "odd.Odd", "AutoModelForImageTextToText": "odd.Odd", "Auto
 
 
 @pytest.mark.parametrize(
-    "reads", [load, lambda folder: load_without_weights(str(folder)), READERS["judge"]], ids=str
+    "reads",
+    [load, lambda folder: load_without_weights(str(folder)), READERS["judge"]],
+    ids=["load", "plan", "judge"],
 )
 def test_code_in_a_checkpoint_is_neither_run_nor_offered(
     reads: Any, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
