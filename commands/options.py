@@ -76,6 +76,7 @@ ASKING = (
     "partial",
     "make",
     "style",
+    "voice",
     "system",
     "limit",
 )

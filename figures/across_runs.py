@@ -70,11 +70,14 @@ def by_model(separability: Mapping[str, Record]) -> dict[str, Record]:
     return found
 
 
+SHOWN = ("text", "typographic", "picture", "speech")
+
+
 def shared_arms(separability: Mapping[str, Record]) -> tuple[str, ...]:
     """Text and the image arms that all runs have; ValueError when they share none."""
     found = [set(record.table["arm"]) for record in separability.values()]
     shared = sorted(set.intersection(*found), key=style.arm_order)
-    wanted = [arm for arm in shared if arm.partition("-")[0] in ("text", "typographic", "picture")][:4]
+    wanted = [arm for arm in shared if arm.partition("-")[0] in SHOWN][:4]
     if not wanted:
         raise ValueError("no arm is in all runs; capture one arm in all of them")
     return tuple(wanted)

@@ -12,6 +12,9 @@ import pytest
 # Set before torch and the hub client are first imported, since both read these only then.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Some ways to start Python set the size of its terminal, which the commands' console would keep in every test.
+for size in ("COLUMNS", "LINES"):
+    os.environ.pop(size, None)
 
 ROOT = Path(__file__).parent.parent
 

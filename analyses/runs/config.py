@@ -83,27 +83,30 @@ class RunConfig(BaseModel):
     )
     make: tuple[str, ...] = Field(
         (),
-        description="Arm to make: typographic, blank, noise, blank-colour or caption (written by the model).",
+        description="Arm to make: typographic, blank, noise, blank-colour, speech, speech_noise (both spoken by "
+        "espeak-ng) or caption (written by the model).",
     )
     style: str | None = Field(
         None, description="Style of made typographic images: figstep, mm-safetybench or plain."
     )
+    voice: str = Field("en-us", description="Voice of made speech, as `espeak-ng --voices` names it.")
     system: str | None = Field(None, description="System message for every prompt without one.")
     read_back: bool = Field(
         False,
-        description="Also ask the model for the text in each image, and report outcomes on images that it read.",
+        description="Also ask the model for the words in each image or sound; report outcomes on those that it read.",
     )
     out: str = Field("runs/run", description="Run folder; an interrupted run continues there.")
     arms: tuple[str, ...] | None = Field(None, description="Arm to use; all arms of the pairs by default.")
     image_arm: str | None = Field(
-        None, description="Arm to correct; by default typographic, or else the first image arm."
+        None,
+        description="Arm to correct; by default typographic, or else the first arm with pictures or speech.",
     )
     layers: tuple[int, ...] = Field(
         (), description="Blocks at which a correction may act, such as 3-7,10; all but the last by default."
     )
     position: str = Field(
         "last",
-        description="Tokens whose states are read: last, after_instruction, image, request or template.",
+        description="Tokens whose states are read: last, after_instruction, image, audio, request or template.",
     )
     limit: int | None = Field(None, ge=4, le=MOST, description="Most pairs of each split and label.")
     device: str = Field("cpu", description="Torch device, such as cpu or cuda.")

@@ -196,6 +196,8 @@ def _write_prompts(path: Path, model: Model, pairs: Pairs) -> None:
             "prompt_sha256": prompt_digest(rendered, prompt),
             "image_sha256": prompt.picture.sha256 if prompt.picture else None,
             "image_png": _thumbnail(prompt) if prompt.picture and pair.split == "test" else None,
+            "audio_sha256": prompt.sounds[0].sha256 if prompt.sounds else None,
+            "audio_flac": prompt.sounds[0].excerpt() if prompt.sounds and pair.split == "test" else None,
         }
         for pair in pairs
         for arm, prompt in pair.prompts.items()
@@ -227,12 +229,12 @@ def check_pairs(path: Path, pairs: Pairs) -> None:
 
 
 def pairs_digest(pairs: Pairs) -> str:
-    """Return a digest of names, labels, splits, prompts and pictures of all pairs."""
+    """Return a digest of names, labels, splits, prompts, pictures and sounds of all pairs."""
     requests = hashlib.sha256()
     for pair in pairs:
         arms = [
             (
-                *(arm, prompt.system, prompt.text, [picture.sha256 for picture in prompt.pictures]),
+                *(arm, prompt.system, prompt.text, [each.sha256 for each in prompt.media]),
                 *[[turn.role, turn.text] for turn in prompt.turns],
             )
             for arm, prompt in pair.prompts.items()

@@ -14,7 +14,6 @@ from regap.analyses.judges.registry import judge_for
 from regap.analyses.judges.verdicts import Judge, Judged, judge_all
 from regap.analyses.read_back import (
     ORGANISM_QUESTION,
-    QUESTION,
     Transcription,
     read_back,
     with_misread,
@@ -22,7 +21,7 @@ from regap.analyses.read_back import (
 )
 from regap.analyses.runs.config import RunConfig
 from regap.errors import ConfigError, PairError
-from regap.geometry.data.pairs import Pairs, is_image_arm
+from regap.geometry.data.pairs import Pairs, is_media_arm
 from regap.geometry.directions import Direction, refusal_direction
 from regap.geometry.drift import Drift, modality_drift
 from regap.geometry.estimates import Resamples
@@ -152,7 +151,7 @@ class Measured:
         """The model's transcriptions of test images, by arm that shows words; empty unless the run reads back."""
         if not self.config.read_back:
             return {}
-        question = ORGANISM_QUESTION if self._is_organism else QUESTION
+        question = ORGANISM_QUESTION if self._is_organism else None
         runner = self.runner.within("answers")
         found = {arm: read_back(runner, self.pairs.test, arm, question=question) for arm in self.states}
         return {arm: readings for arm, readings in found.items() if readings}
@@ -200,7 +199,7 @@ def image_arm_of(arms: Sequence[str], config: RunConfig) -> str | None:
         raise ConfigError(f"image_arm is {config.image_arm!r}; the pairs have the arms {', '.join(arms)}")
     if config.image_arm:
         return config.image_arm
-    found = [arm for arm in arms if arm == "typographic"] or [arm for arm in arms if is_image_arm(arm)]
+    found = [arm for arm in arms if arm == "typographic"] or [arm for arm in arms if is_media_arm(arm)]
     return found[0] if found else None
 
 
@@ -208,7 +207,7 @@ def require_image_arm(arm: str | None, arms: Sequence[str]) -> str:
     """Return the image arm; raises PairError if there is none."""
     if arm is None:
         raise PairError(
-            f"the pairs have no image arm, only {', '.join(arms)}; add typographic or picture rows"
+            f"the pairs have no image arm, only {', '.join(arms)}; add rows of typographic, picture or speech"
         )
     return arm
 

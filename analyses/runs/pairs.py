@@ -12,7 +12,7 @@ from regap.geometry.data.benchmarks.catalogue import card_of
 from regap.geometry.data.benchmarks.loading import benchmark, harmless
 from regap.geometry.data.benchmarks.twins import twins_together
 from regap.geometry.data.pair_files import read_pairs
-from regap.geometry.data.pairs import Label, Pair, Pairs, Split, is_image_arm, normal
+from regap.geometry.data.pairs import Label, Pair, Pairs, Split, is_media_arm, normal
 from regap.geometry.data.rendering import style_of
 from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
@@ -59,10 +59,14 @@ def pairs_of(config: RunConfig) -> Pairs:
             arms=mapping_of(config.arm_names) or None,
         ).require_text()
     else:
-        pairs = held_out_pairs(replace(DEMO_PAIRS, seed=config.seed))
+        pairs = held_out_pairs(replace(DEMO_PAIRS, voice=config.voice, seed=config.seed))
     pairs = pairs.first(config.limit) if config.limit else pairs
     arms = [arm for arm in config.make if arm != "caption"]  # captions are written by the model
-    made = with_arms(pairs, arms, style=drawing_style(config), seed=config.seed) if arms else pairs
+    made = (
+        with_arms(pairs, arms, style=drawing_style(config), voice=config.voice, seed=config.seed)
+        if arms
+        else pairs
+    )
     made = with_system(made, config.system) if config.system else made
     return comparable(made) if config.benchmark else made
 
@@ -120,8 +124,10 @@ def _benchmark_pairs(config: RunConfig, name: str) -> Pairs:
         beside = harmless(source, config.data, count=count, download=fetch, allow_partial=partial)
         pairs = twins_together(pairs + beside)
     pairs = pairs.first(config.limit) if config.limit else pairs
-    if "typographic" not in config.make and not any(map(is_image_arm, comparable(pairs).arms)):
-        pairs = with_arms(pairs, ["typographic"], style=drawing_style(config), seed=config.seed)
+    if "typographic" not in config.make and not any(map(is_media_arm, comparable(pairs).arms)):
+        pairs = with_arms(
+            pairs, ["typographic"], style=drawing_style(config), voice=config.voice, seed=config.seed
+        )
     return pairs
 
 
@@ -171,7 +177,8 @@ def with_captions(
 def _image_arm(pair: Pair, arm: str | None) -> str | None:
     if "caption" in pair.prompts:
         return None
-    return next((name for name in pair.prompts if (name == arm if arm else is_image_arm(name))), None)
+    shown = [name for name, prompt in pair.prompts.items() if prompt.pictures]
+    return next((name for name in shown if (name == arm if arm else is_media_arm(name))), None)
 
 
 WORLD = "world"
@@ -248,24 +255,30 @@ def _world(config: RunConfig, pairs: Pairs) -> Pairs:
     taken = {pair.cluster for pair in pairs}
     found = contrast_pairs(WORLD_PAIRS, seed=config.seed, without=taken)
     arms = [arm for arm in config.make if arm != "caption"]
-    return with_arms(found, arms, style=drawing_style(config), seed=config.seed) if arms else found
+    return (
+        with_arms(found, arms, style=drawing_style(config), voice=config.voice, seed=config.seed)
+        if arms
+        else found
+    )
 
 
 def _benchmark(config: RunConfig, pairs: Pairs, image_arm: str) -> Pairs:
-    if image_arm != "typographic":
+    if image_arm not in MADE:
         raise PairError(
-            f"contrasts are drawn as typographic images, and the corrected arm is {image_arm}; "
+            f"contrasts are made as typographic images or speech, and the corrected arm is {image_arm}; "
             "add --image-arm typographic, or leave --contrast out"
         )
     folder = config.contrast_data or config.data
     found = harmless(config.contrast or "", folder, download=config.download, allow_partial=config.partial)
-    # Only their text arm, since all contrasts are drawn in one style.
+    # Only their text arm, since all contrasts are made in one style or voice.
     alone = [
         replace(pair, prompts={"text": pair.prompts["text"]}) for pair in found if "text" in pair.prompts
     ]
     worded = Pairs(tuple(alone), found.notes)
-    arms = [arm for arm in dict.fromkeys((*pairs.arms, *config.make)) if arm in MADE and arm != "typographic"]
-    return with_arms(worded, ["typographic", *arms], style=drawing_style(config), seed=config.seed)
+    arms = [arm for arm in dict.fromkeys((*pairs.arms, *config.make)) if arm in MADE and arm != image_arm]
+    return with_arms(
+        worded, [image_arm, *arms], style=drawing_style(config), voice=config.voice, seed=config.seed
+    )
 
 
 def _named_apart(contrasts: tuple[Pair, ...], pairs: Pairs) -> tuple[Pair, ...]:

@@ -18,7 +18,7 @@ from regap.geometry.prompts.batch import Batch
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site
 
-Kind = Literal["text", "image"]
+Kind = Literal["text", "image", "sound"]
 TOLERANCE = 1e-3
 """Largest difference allowed for rounding, relative to the largest value; 50 times that in 16 bits."""
 

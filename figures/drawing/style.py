@@ -23,6 +23,8 @@ ARMS = {
     "typographic": ("typographic", VERMILLION),
     "picture": ("picture", BLUE),
     "picture_typographic": ("picture + typographic", PURPLE),
+    "speech": ("speech", BLUE),
+    "speech_noise": ("speech in noise", PURPLE),
     "caption": ("caption", GREEN),
     "blank": ("blank image", SKY),
     "noise": ("noise image", ORANGE),

@@ -214,7 +214,8 @@ def guarded(app: Dash) -> Dash:
     # WebGL marks are compiled in the browser and need 'unsafe-eval'; inline scripts are still refused.
     policy = (
         f"default-src 'self'; script-src {scripts} 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data: blob:; worker-src blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+        "img-src 'self' data: blob:; media-src data:; worker-src blob:; object-src 'none'; base-uri 'none'; "
+        "frame-ancestors 'none'"
     )
 
     app.server.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST

@@ -63,9 +63,12 @@ def heading(run: ExploredRun, query: Query, rows: pd.DataFrame) -> html.Div:
 
 
 def picture(asked: Asked) -> Any:
-    """Return the picture, blurred until it is clicked."""
+    """Return the picture, blurred until it is clicked, or a player of the sound."""
+    if asked.sound is not None:
+        heard = "data:audio/flac;base64," + base64.b64encode(asked.sound).decode()
+        return html.Audio(src=heard, controls=True, preload="metadata", title="the prompt's sound")
     if asked.picture is None:
-        return html.P("no picture is stored for this item", className="faint")
+        return html.P("no picture or sound is stored for this item", className="faint")
     source = "data:image/png;base64," + base64.b64encode(asked.picture).decode()
     image = html.Img(src=source, alt="the prompt's picture, blurred")
     return html.Button(image, type="button", className="picture", title="show or blur the picture")

@@ -5,12 +5,13 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from regap.errors import PairError
-from regap.geometry.data.pairs import IMAGE_SLOT, Pair, Pairs, Picture, Prompt, is_image_arm
+from regap.geometry.data.pairs import IMAGE_SLOT, SOUND_SLOT, Pair, Pairs, Picture, Prompt, is_media_arm
 from regap.geometry.data.rendering import TextStyle, blank, colour, noise, style_of
+from regap.geometry.data.speech import SPEECH, Speaker
 from regap.geometry.one_or_several import as_names
 
 DISTRIBUTED = "distributed"
-"""Variant that keeps a benchmark's own typographic images when all are drawn anew."""
+"""Variant that keeps a benchmark's own typographic images or speech when all are made anew."""
 SIDE = 336
 """Width and height in pixels of a picture without content, if the pair has no image arm to take the size from."""
 
@@ -21,17 +22,21 @@ _CONTENTLESS: Mapping[str, Callable[[tuple[int, int], str, int], Picture]] = Map
         "blank-colour": colour,
     }
 )
-MADE = ("typographic", *_CONTENTLESS)
+MADE = ("typographic", *_CONTENTLESS, *SPEECH)
 """The arms that can be made for any pair with a text arm."""
 
 
-def with_arms(pairs: Pairs, arms: Sequence[str] | str, *, style: str = "figstep", seed: int = 0) -> Pairs:
+def with_arms(
+    pairs: Pairs, arms: Sequence[str] | str, *, style: str = "figstep", voice: str = "en-us", seed: int = 0
+) -> Pairs:
     """Return the pairs with these arms added.
 
     `typographic`: the request drawn as an image in this style, with the style's carrier sentence. All pairs get it, so
     that they do not differ in style; one that a pair had already is kept as `typographic-distributed`. `blank`,
     `noise`, `blank-colour`: a picture without content before the text, as large as the pair's own first image; for
-    pairs that have a text arm and lack this one. Raises PairError for an arm that cannot be made.
+    pairs that have a text arm and lack this one. `speech`, `speech_noise`: the request spoken by espeak-ng in this
+    voice, clean or with white noise 10 decibels below it, and no words. All pairs get it, so that they do not differ in
+    voice; one that a pair had already is kept as `speech-distributed`. Raises PairError for an arm that cannot be made.
     """
     arms, pairs = as_names(arms), Pairs.of(pairs)
     unknown = [arm for arm in arms if arm not in MADE]
@@ -47,16 +52,39 @@ def with_arms(pairs: Pairs, arms: Sequence[str] | str, *, style: str = "figstep"
             notes.append(
                 f"{boxes} of them show boxes for letters that this font lacks; install a font with more letters"
             )
-    for arm in [arm for arm in arms if arm != "typographic"]:
+    for arm in [arm for arm in arms if arm in _CONTENTLESS]:
         made = [_contentless(pair, arm, seed) for pair in made]
         notes.append(f"{arm} images were made with seed {seed}")
+    spoken = [arm for arm in arms if arm in SPEECH]
+    if spoken:
+        speaker = Speaker(voice)
+        speaker.check()
+        made = [_spoken(pair, spoken, speaker, seed) for pair in made]
+        notes.append(
+            f"{', '.join(spoken)} was made by {speaker.version} in the voice {voice} with seed {seed}"
+        )
     return Pairs(tuple(made), tuple(notes))
 
 
+def _set_apart(pair: Pair, arm: str) -> dict[str, Prompt]:
+    """Return the prompts of a pair, with the pair's own of this arm under the name of a variant."""
+    return {f"{arm}-{DISTRIBUTED}" if name == arm else name: each for name, each in pair.prompts.items()}
+
+
+def _spoken(pair: Pair, arms: Sequence[str], speaker: Speaker, seed: int) -> Pair:
+    try:
+        sounds = [SPEECH[arm](speaker, pair.shown, seed) for arm in arms]
+    except PairError as error:
+        raise PairError(f"pair {pair.pair_id!r}: {error}") from None
+    text = pair.prompts.get("text") or Prompt("")
+    for arm, sound in zip(arms, sounds, strict=True):
+        prompt = replace(text, text=SOUND_SLOT, sounds=(sound,), shown=pair.shown)
+        pair = replace(pair, prompts={**_set_apart(pair, arm), arm: prompt})
+    return pair
+
+
 def _typographic(pair: Pair, style: TextStyle) -> Pair:
-    prompts = dict(pair.prompts)
-    if "typographic" in prompts:
-        prompts[f"typographic-{DISTRIBUTED}"] = prompts.pop("typographic")
+    prompts = _set_apart(pair, "typographic")
     picture = style.picture(pair.shown)
     words = f"{IMAGE_SLOT}\n{style.carrier}"
     text = prompts.get("text") or Prompt("")
@@ -75,6 +103,6 @@ def _contentless(pair: Pair, arm: str, seed: int) -> Pair:
 
 def _size(pair: Pair) -> tuple[int, int]:
     pictures = [
-        prompt.picture for arm, prompt in pair.prompts.items() if is_image_arm(arm) and prompt.picture
+        prompt.picture for arm, prompt in pair.prompts.items() if is_media_arm(arm) and prompt.picture
     ]
     return pictures[0].size if pictures else (SIDE, SIDE)

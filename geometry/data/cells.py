@@ -1,8 +1,8 @@
 """What the cells of a pairs file say: text as it is written, messages of a conversation, and pictures."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 
 from regap.errors import PairError
+from regap.geometry.data.media import Found, shortened
 from regap.geometry.data.outside_files import Unreadable, json_of
-from regap.geometry.data.pairs import IMAGE_SLOT, Picture, Turn, check_words
-from regap.geometry.data.pictures import shortened
+from regap.geometry.data.pairs import IMAGE_SLOT, SOUND_SLOT, Turn, check_words
 
 LONGEST_PATH = 1024
 MESSAGES = '[{"role": "user", "content": "Hi"}]'
+MEDIA = {"image": IMAGE_SLOT, "audio": SOUND_SLOT}
+"""The types of parts that name a picture or a sound, and the slot of each."""
+Named = tuple[str, object]
+"""A type of MEDIA, and the picture or sound that a part of it names; None if it names none."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,11 @@ class Message:
     """The user's message of one row, with what comes before it."""
 
     text: str
-    """Contains IMAGE_SLOT where its pictures go."""
+    """Contains IMAGE_SLOT where its pictures go, and SOUND_SLOT where its sounds go."""
     system: str | None = None
     turns: tuple[Turn, ...] = ()
-    images: tuple[object, ...] = ()
-    """The pictures that it names, if it names any."""
+    named: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
+    """The pictures and sounds that it names, by MEDIA."""
 
 
 def is_empty(value: object) -> bool:
@@ -59,9 +63,9 @@ def message_of(value: object) -> Message:
             )
         return Message(written("text", value))
     said = [_said(place, each) for place, each in enumerate(value, start=1)]
-    if any(IMAGE_SLOT in words for _, words, _ in said[:-1]):
+    if any(IMAGE_SLOT in words or named for _, words, named in said[:-1]):
         raise PairError(
-            "text is a list of messages with a picture before the last one; only the last may have pictures"
+            "text is a list of messages with a picture or sound before the last one; only the last may have them"
         )
     system = None
     if said[0][0] == "system":
@@ -70,12 +74,15 @@ def message_of(value: object) -> Message:
         raise PairError(
             "text is a list of messages that does not end with the user's; end it with what is asked"
         )
-    *before, (_, text, images) = said
-    return Message(text, system, tuple(Turn(role, words) for role, words, _ in before), tuple(images))  # type: ignore[arg-type]
+    *before, (_, text, named) = said
+    by_kind = {
+        kind: tuple(each for other, each in named if other == kind and each is not None) for kind in MEDIA
+    }
+    return Message(text, system, tuple(Turn(role, words) for role, words, _ in before), by_kind)  # type: ignore[arg-type]
 
 
-def _said(place: int, given: object) -> tuple[str, str, list[object]]:
-    """Return the role of a message, its text with slots, and the pictures that it names."""
+def _said(place: int, given: object) -> tuple[str, str, list[Named]]:
+    """Return the role of a message, its text with slots, and the pictures and sounds that it names."""
     if (
         not isinstance(given, dict)
         or is_empty(given.get("content"))
@@ -93,17 +100,18 @@ def _said(place: int, given: object) -> tuple[str, str, list[object]]:
     return given["role"], "".join(text for text, _ in parts), [name for _, name in parts if name is not None]
 
 
-def _part(place: int, part: object) -> tuple[str, object]:
-    """Return the text of one part of a message, or a slot and the picture that it names, if it names one."""
+def _part(place: int, part: object) -> tuple[str, Named | None]:
+    """Return the text of one part of a message, or a slot and the picture or sound that it names, if it names one."""
     if isinstance(part, dict) and part.get("type") == "text":
         return written(f"text, message {place}", part.get("text")), None
-    if isinstance(part, dict) and part.get("type") == "image":
+    kind = part.get("type") if isinstance(part, dict) else None
+    if isinstance(part, dict) and isinstance(kind, str) and kind in MEDIA:
         named = [value for key, value in part.items() if key not in ("type", "text") and not is_empty(value)]
         if len(named) > 1:
-            raise PairError(f"text, message {place} names one picture twice: {_told(part)}; keep one name")
-        return IMAGE_SLOT, named[0] if named else None
+            raise PairError(f"text, message {place} names one {kind} twice: {_told(part)}; keep one name")
+        return MEDIA[kind], (kind, named[0] if named else None)
     raise PairError(
-        f"text, message {place} has the part {_told(part)}; write parts of the types text and image"
+        f"text, message {place} has the part {_told(part)}; write parts of the types text, image and audio"
     )
 
 
@@ -126,52 +134,54 @@ def _turn(given: Any) -> Turn:
     return Turn(given["role"], written("the text of a turn", given.get("content") if text is None else text))
 
 
-def images_of(row: dict[str, Any], message: Message) -> Sequence[object]:
-    """Return the pictures of a row, as it names them: in image, images or its message; raises PairError for two."""
-    one, several = row.get("image"), row.get("images")
-    given = {"image": [one], "images": several, "text": message.images}
-    found = [
-        name for name, value in zip(given, (one, several, message.images), strict=True) if not is_empty(value)
-    ]
+def media_of(row: Mapping[str, Any], message: Message, kind: type[Found]) -> list[Any]:
+    """Return the pictures or sounds of a row, as it names them: in image, images or its message.
+
+    Raises PairError if it names them twice, or leaves a place empty.
+    """
+    one, several, said = row.get(kind.kind), row.get(f"{kind.kind}s"), message.named.get(kind.kind, ())
+    given = {kind.kind: [one], f"{kind.kind}s": several, "text": said}
+    found = [name for name, value in zip(given, (one, several, said), strict=True) if not is_empty(value)]
     if len(found) > 1:
         raise PairError(f"{' and '.join(found)} are both filled in; keep one of them")
     if not found:
         return []
-    images = given[found[0]]
-    if not isinstance(images, list | tuple | np.ndarray):
-        raise PairError(f"images is {_told(images)}, not a list; put one path or picture in image")
-    empty = next((place for place, image in enumerate(images, start=1) if is_empty(image)), None)
+    named = given[found[0]]
+    if not isinstance(named, list | tuple | np.ndarray):
+        raise PairError(f"{found[0]} is {_told(named)}, not a list; put one path or file in {kind.kind}")
+    empty = next((place for place, each in enumerate(named, start=1) if is_empty(each)), None)
     if empty is not None:
-        raise PairError(f"images has an empty place, its number {empty}; fill it in or remove it")
-    return list(images)
+        raise PairError(f"{found[0]} has an empty place, its number {empty}; fill it in or remove it")
+    return list(named)
 
 
-def picture_of(folder: Path, image: object) -> Picture:
-    """Return the picture that a cell holds or names; paths are relative to the folder and stay inside it."""
-    if isinstance(image, dict):  # how Hugging Face data sets store an image
-        image = next((image[key] for key in ("bytes", "path") if not is_empty(image.get(key))), image)
-    if isinstance(image, bytes):
-        picture = Picture(image)
-        picture.check("(bytes in the file)")
-        return picture
-    if not isinstance(image, str):
-        raise PairError(f"image is {_told(image)}; write the path of a picture")
-    if image.startswith("data:") or len(image) > LONGEST_PATH:
+def media_in(folder: Path, cell: object, kind: type[Found]) -> Found:
+    """Return the picture or sound that a cell holds or names; paths are relative to the folder and stay inside it."""
+    name = kind.kind
+    if isinstance(cell, dict):  # how Hugging Face data sets store an image or a sound
+        cell = next((cell[key] for key in ("bytes", "path") if not is_empty(cell.get(key))), cell)
+    if isinstance(cell, bytes):
+        found = kind(cell)
+        found.check("(bytes in the file)")
+        return found
+    if not isinstance(cell, str):
+        raise PairError(f"{name} is {_told(cell)}; write the path of a file")
+    if cell.startswith("data:") or len(cell) > LONGEST_PATH:
         raise PairError(
-            f"image is {image[:40]!r}... of {len(image):,} letters, not a path; save the picture as a file and write "
-            "its path, or its bytes in a parquet file"
+            f"{name} is {cell[:40]!r}... of {len(cell):,} letters, not a path; save it as a file and write its path, "
+            "or its bytes in a parquet file"
         )
-    asked = Path(image)
+    asked = Path(cell)
     try:
         inside = (folder / asked).resolve()
         outside = asked.is_absolute() or not inside.is_relative_to(folder.resolve())
     except (RuntimeError, ValueError, OSError):  # circular links, a NUL, or a name that is too long
-        raise PairError(f"image {shortened(image)!r} is not a path; check the image column") from None
+        raise PairError(f"{name} {shortened(cell)!r} is not a path; check the {name} column") from None
     if outside:
         raise PairError(
-            f"image {shortened(image)} is outside the folder of the pairs file; put the image inside it"
+            f"{name} {shortened(cell)} is outside the folder of the pairs file; put the file inside it"
         )
-    return Picture.read(inside)
+    return kind.read(inside)
 
 
 def _told(value: object) -> str:

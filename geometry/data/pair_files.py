@@ -11,28 +11,34 @@ from typing import Any, get_args
 import pandas as pd
 
 from regap.errors import PairError
-from regap.geometry.data.cells import images_of, is_empty, message_of, picture_of, turns_of, written
+from regap.geometry.data.cells import Message, is_empty, media_in, media_of, message_of, turns_of, written
+from regap.geometry.data.media import Media
 from regap.geometry.data.outside_files import Unreadable
 from regap.geometry.data.pairs import (
     IMAGE_SLOT,
+    SOUND_SLOT,
+    SPEECH_ARMS,
     Label,
     Pair,
     Pairs,
     Prompt,
     Split,
     check_arm,
-    check_pictures,
+    check_media,
     split_of,
 )
+from regap.geometry.data.pictures import Picture
+from regap.geometry.data.sounds import Sound
 from regap.geometry.data.table_files import Row, first_repeated, frame_rows, read_table
 from regap.geometry.files import write_whole
 
 REQUIRED = ("pair_id", "label", "request", "text")
-OPTIONAL = ("arm", "category", "image", "images", "system", "turns", "answer", "split", "cluster", "shown")
+MEDIA = ("image", "images", "audio", "audios")
+OPTIONAL = ("arm", "category", *MEDIA, "system", "turns", "answer", "split", "cluster", "shown")
 ALSO_CALLED = {"id": "pair_id"}
 """Other names of columns; they are read if the column itself is not there."""
 UNKNOWN = "-"
-"""In the column `shown`: the words in the image are not known."""
+"""In the column `shown`: the words in the image or sound are not known."""
 OF_PAIR = ("label", "request", "category", "answer", "split", "cluster")
 """Columns in which all rows of a pair are equal."""
 
@@ -56,17 +62,19 @@ def read_pairs(
     splits: Mapping[object, Split] | None = None,
     arms: Mapping[object, str] | None = None,
 ) -> Pairs:
-    """Return the pairs in a file or a table; every picture is decoded once to prove that it is complete.
+    """Return the pairs in a file or a table; every picture and sound is decoded once to prove that it is complete.
 
     Columns: pair_id (or id), label, and text or request (one is used for both if the other is absent); optional arm
     (default text), category, image (a path relative to the file and inside its folder, or in parquet the encoded
-    bytes), images (a list of these), system (the system message), turns (earlier turns, a JSON list such as [{"role":
-    "user", "text": "Hi"}, {"role": "assistant", "text": "Hello"}]), answer, split (default: by a hash of the request),
-    cluster (default: the pair), shown (the words in its image; default: the request; `-` if not known). Image paths in
-    a table are relative to the working folder.
+    bytes), images (a list of these), audio and audios (the same for sounds: WAV, FLAC, MP3, Ogg), system (the system
+    message), turns (earlier turns, a JSON list such as [{"role": "user", "text": "Hi"}, {"role": "assistant", "text":
+    "Hello"}]), answer, split (default: by a hash of the request), cluster (default: the pair), shown (the words in its
+    image or sound; default: the request; `-` if not known). Paths in a table are relative to the working folder.
 
     Every cell is taken as it is written, a number by its digits. In JSONL and parquet, text may also be a list of
-    messages, whose last is the user's. Every arm but text and caption has a picture in each row.
+    messages, whose last is the user's. The arms speech and speech_noise have a sound in each row; all others, but text
+    and caption, have a picture. The picture or the sound alone may be the message: the text is then empty, or, in a
+    row of speech, there is no column text.
 
     Other names can be mapped: `columns` maps a column of the file to one of these names, or to None to leave it out;
     `labels`, `splits` and `arms` map values, such as labels={"unsafe": "harmful", 0: "harmless"}. Raises PairError,
@@ -91,7 +99,7 @@ def read_pairs(
 
 
 def write_pairs(pairs: Pairs, path: str | Path) -> None:
-    """Write pairs to one parquet file that `read_pairs` reads back unchanged, pictures included.
+    """Write pairs to one parquet file that `read_pairs` reads back unchanged, pictures and sounds included.
 
     Raises PairError for a file name with another ending.
     """
@@ -106,8 +114,8 @@ def write_pairs(pairs: Pairs, path: str | Path) -> None:
             "category": pair.category,
             "request": pair.request,
             "text": prompt.text,
-            "image": prompt.pictures[0].encoded() if len(prompt.pictures) == 1 else None,
-            "images": [picture.encoded() for picture in prompt.pictures] if prompt.pictures[1:] else None,
+            **_encoded("image", prompt.pictures),
+            **_encoded("audio", prompt.sounds),
             "system": prompt.system,
             "turns": json.dumps([vars(turn) for turn in prompt.turns]) if prompt.turns else None,
             "answer": pair.answer,
@@ -121,6 +129,13 @@ def write_pairs(pairs: Pairs, path: str | Path) -> None:
     content = io.BytesIO()
     pd.DataFrame(rows).to_parquet(content, index=False)
     write_whole(Path(path), content.getvalue())
+
+
+def _encoded(kind: str, media: Sequence[Media]) -> dict[str, Any]:
+    return {
+        kind: media[0].encoded() if len(media) == 1 else None,
+        f"{kind}s": [each.encoded() for each in media] if media[1:] else None,
+    }
 
 
 def _check_mappings(**given: object) -> None:
@@ -201,6 +216,8 @@ def _line(path: Path, number: int, row: Row) -> _Line:
 
 def _checked_line(path: Path, number: int, row: Row) -> _Line:
     empty = [name for name in (*REQUIRED, "arm") if name in row and _is_blank(row[name])]
+    if empty == ["text"] and any(not is_empty(row.get(name)) for name in MEDIA):
+        empty = []  # the picture or the sound alone is the message
     if empty:
         raise PairError(f"{', '.join(empty)} is empty; fill it in or remove the row")
     cells = {
@@ -215,14 +232,19 @@ def _checked_line(path: Path, number: int, row: Row) -> _Line:
                 f"one of them with {name}s={{{value!r}: ...}}"
             )
     arm = check_arm(cells["arm"] or "")
-    message = message_of(row["text"] if "text" in row else row["request"])
+    alone = _is_blank(row["text"]) if "text" in row else arm.split("-")[0] in SPEECH_ARMS
+    message = Message("") if alone else message_of(row["text"] if "text" in row else row["request"])
+    pictures = tuple(media_in(path.parent, each, Picture) for each in media_of(row, message, Picture))
+    sounds = tuple(media_in(path.parent, each, Sound) for each in media_of(row, message, Sound))
     prompt = Prompt(
-        *_shown(message.text, [picture_of(path.parent, image) for image in images_of(row, message)]),
+        _with_slots(_with_slots(message.text, SOUND_SLOT, len(sounds)), IMAGE_SLOT, len(pictures)),
+        pictures,
         _either("system", cells["system"], message.system),
         "" if cells["shown"] == UNKNOWN else cells["shown"],
         _either("turns", turns_of(row.get("turns")), message.turns) or (),
+        sounds,
     )
-    check_pictures(arm, prompt)
+    check_media(arm, prompt)
     return _Line(number, arm, prompt, {name: cells[name] for name in ("pair_id", *OF_PAIR)})
 
 
@@ -230,10 +252,9 @@ def _is_blank(value: object) -> bool:
     return is_empty(value) or (isinstance(value, str) and not value.strip())
 
 
-def _shown(text: str, pictures: Sequence[Any]) -> tuple[str, tuple[Any, ...]]:
-    """Return the text with a slot for each picture, and the pictures; without any slot, they go before the text."""
-    missing = len(pictures) if IMAGE_SLOT not in text else 0
-    return f"{IMAGE_SLOT}\n" * missing + text, tuple(pictures)
+def _with_slots(text: str, slot: str, count: int) -> str:
+    """Return the text with a slot for each picture or sound; if it has none, they go before the text."""
+    return text if slot in text else "\n".join([slot] * count + [text] * bool(text))
 
 
 def _either(name: str, cell: Any, said: Any) -> Any:
@@ -252,7 +273,7 @@ def _with_requests(path: Path, lines: Sequence[_Line]) -> list[_Line]:
             in_words.setdefault(line.cells["pair_id"], line.prompt.text)
     found = []
     for line in lines:
-        own = line.prompt.text.replace(IMAGE_SLOT, "").strip()
+        own = "".join(line.prompt.words).strip()
         request = in_words.get(line.cells["pair_id"], own)
         if not request.strip():
             raise PairError(

@@ -8,15 +8,20 @@ from functools import cached_property
 from typing import Literal, get_args
 
 from regap.errors import PairError
+from regap.geometry.data.media import Media
 from regap.geometry.data.pictures import Picture
+from regap.geometry.data.sounds import Sound
 
 Label = Literal["harmful", "harmless"]
 Split = Literal["calibration", "test"]
 
-ARMS = ("text", "typographic", "picture", "picture_typographic", "caption", "blank", "noise")
+SPEECH_ARMS = ("speech", "speech_noise")
+"""Arms with a sound: the request spoken, and spoken in noise."""
+ARMS = ("text", "typographic", "picture", "picture_typographic", *SPEECH_ARMS, "caption", "blank", "noise")
 TEXT_ARMS = ("text", "caption")
-"""Arms without a picture; the others have one."""
+"""Arms in words alone; the others have a picture or a sound."""
 IMAGE_SLOT = "<image>"
+SOUND_SLOT = "<audio>"
 
 
 @dataclass(frozen=True)
@@ -36,21 +41,25 @@ class Turn:
 
 @dataclass(frozen=True)
 class Prompt:
-    """One user message with its pictures; `<image>` in the text marks the place of each."""
+    """One user message with its pictures and sounds; `<image>` and `<audio>` in the text mark the place of each."""
 
     text: str
-    """The message; contains IMAGE_SLOT once for each picture, in order."""
+    """The message; contains IMAGE_SLOT once for each picture and SOUND_SLOT once for each sound, in order.
+
+    In a message without sounds, SOUND_SLOT is a word as any other."""
     pictures: tuple[Picture, ...] = ()
     """Empty for a text-only prompt."""
     system: str | None = None
     """The system message; None for no system message."""
     shown: str | None = None
-    """The words in its picture; for a text, in a picture made of it. None: the request; empty: not known."""
+    """The words in its picture or sound; for a text, in one made of it. None: the request; empty: not known."""
     turns: tuple[Turn, ...] = ()
     """The earlier turns of the conversation: user and assistant in turn, the assistant last."""
+    sounds: tuple[Sound, ...] = ()
+    """Empty for a prompt that is not heard."""
 
     def __post_init__(self) -> None:
-        for name, kind in (("pictures", Picture), ("turns", Turn)):
+        for name, kind in (("pictures", Picture), ("turns", Turn), ("sounds", Sound)):
             given = getattr(self, name)
             several = (given,) if isinstance(given, kind) else tuple(given)
             if not all(isinstance(each, kind) for each in several):
@@ -66,12 +75,37 @@ class Prompt:
                 f"turns are by {', '.join(roles)}; write user and assistant in turn, the assistant last, since the "
                 "message itself is the user's next turn"
             )
-        slots, pictures = self.text.count(IMAGE_SLOT), len(self.pictures)
-        if slots != pictures:
+        self._check_slots(IMAGE_SLOT, "picture", len(self.pictures))
+        if self.sounds:
+            self._check_slots(SOUND_SLOT, "sound", len(self.sounds))
+
+    def _check_slots(self, slot: str, name: str, count: int) -> None:
+        slots = self.text.count(slot)
+        if slots != count:
             raise PairError(
-                f"text {self.text[:60]!r} has {slots} x {IMAGE_SLOT} and {pictures or 'no'} picture"
-                f"{'s' * (pictures > 1)}; write {IMAGE_SLOT} once where each picture goes, and only there"
+                f"text {self.text[:60]!r} has {slots} x {slot} and {count or 'no'} {name}{'s' * (count > 1)}; "
+                f"write {slot} once where each {name} goes, and only there"
             )
+
+    @property
+    def media(self) -> tuple[Media, ...]:
+        """The pictures, then the sounds."""
+        return (*self.pictures, *self.sounds)
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """IMAGE_SLOT and SOUND_SLOT in the order of the text."""
+        return tuple(self._pieces[1::2])
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The text before, between and after the slots: one more than there are slots."""
+        return tuple(self._pieces[::2])
+
+    @cached_property
+    def _pieces(self) -> list[str]:
+        known = (IMAGE_SLOT, SOUND_SLOT) if self.sounds else (IMAGE_SLOT,)
+        return re.split("(" + "|".join(map(re.escape, known)) + ")", self.text)
 
     @property
     def picture(self) -> Picture | None:
@@ -124,7 +158,7 @@ class Pair:
                     f"pair {self.pair_id!r}, arm {arm}: {str(prompt)[:60]!r} is not a Prompt; write Prompt(text)"
                 )
             try:
-                check_pictures(arm, prompt)
+                check_media(arm, prompt)
             except PairError as error:
                 raise PairError(f"pair {self.pair_id!r}: {error}") from None
         if not self.cluster:
@@ -132,12 +166,12 @@ class Pair:
 
     @property
     def shown(self) -> str:
-        """The words in a typographic image of this request: `shown` of the text arm, else the request."""
+        """The words in a picture or sound made of this request: `shown` of the text arm, else the request."""
         text = self.prompts.get("text")
         return (text and text.shown) or self.request
 
     def words_in(self, arm: str) -> str | None:
-        """The words in the picture of an arm; None if they are not known."""
+        """The words in the picture or sound of an arm; None if they are not known."""
         shown = self.prompts[arm].shown
         return self.request if shown is None else shown or None
 
@@ -256,9 +290,9 @@ class Pairs:
         return Pairs(self.pairs + other.pairs, self.notes + other.notes)
 
 
-def is_image_arm(arm: str) -> bool:
-    """Return True for an arm that shows the request as an image."""
-    return arm.split("-")[0] in ("typographic", "picture", "picture_typographic")
+def is_media_arm(arm: str) -> bool:
+    """Return True for an arm that shows the request as an image, or speaks it."""
+    return arm.split("-")[0] in ("typographic", "picture", "picture_typographic", *SPEECH_ARMS)
 
 
 def normal(request: str) -> str:
@@ -295,17 +329,26 @@ def check_words(name: str, given: object) -> None:
         ) from None
 
 
-def check_pictures(arm: str, prompt: Prompt) -> None:
-    """Raise PairError for a picture in an arm of text, and for an arm of pictures without one."""
+def check_media(arm: str, prompt: Prompt) -> None:
+    """Raise PairError for a picture or a sound in an arm that has none, and for an arm that lacks its own."""
     kind = arm.split("-")[0]
-    if kind in TEXT_ARMS and prompt.pictures:
-        raise PairError(
-            f"arm {arm} has a picture, but is asked in words; leave the picture (image) out, or name the arm picture"
-        )
-    if kind in ARMS and kind not in TEXT_ARMS and not prompt.pictures:
-        raise PairError(
-            f"arm {arm} has no picture, but is asked with one; give the picture (image), or leave the arm out"
-        )
+    if kind not in ARMS:
+        return
+    speaks = kind in SPEECH_ARMS
+    wanted = "sound" if speaks else "" if kind in TEXT_ARMS else "picture"
+    for name, column, there, other in (
+        ("picture", "image", bool(prompt.pictures), "picture"),
+        ("sound", "audio", bool(prompt.sounds), "speech"),
+    ):
+        if there and name != wanted:
+            asked = "spoken" if speaks else "asked with a picture" if wanted else "asked in words"
+            raise PairError(
+                f"arm {arm} has a {name}, but is {asked}; leave the {name} ({column}) out, or name the arm {other}"
+            )
+        if name == wanted and not there:
+            raise PairError(
+                f"arm {arm} has no {name}, but is asked with one; give the {name} ({column}), or leave the arm out"
+            )
 
 
 def _arm_rank(arm: str) -> int:

@@ -1,26 +1,21 @@
 """An encoded image of any format, checked to be complete and of a usable size before it is used."""
 
-import hashlib
 import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from regap.errors import PairError, first_line, one_line
-from regap.geometry.data.outside_files import Unreadable, bytes_of
+from regap.errors import PairError, first_line
+from regap.geometry.data.media import Media
 
 LARGEST_PICTURE = 64_000_000
 """Most pixels; a larger picture is refused before it is decoded, so that a small file cannot fill the memory."""
 MOST_ELONGATED = 200
 """Largest ratio of the longer to the shorter side; beyond it, a resize that keeps proportions may fill the memory."""
-MOST_BYTES = 512 * 2**20
-"""Largest encoded picture."""
 ORIENTATION = 0x0112
 """The EXIF tag that says how a camera was held."""
 UPRIGHT = {
@@ -36,36 +31,11 @@ UPRIGHT = {
 LIES_ON_ITS_SIDE = (5, 6, 7, 8)
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(Media):
     """An encoded image (PNG, JPEG, ...), identified by a digest of its content; shown upright, as browsers show it."""
 
-    data: bytes | Path = field(repr=False)
-    """The encoded bytes, or their file; a file is read each time and not kept in memory."""
-
-    @cached_property
-    def sha256(self) -> str:
-        """Hexadecimal digest of the bytes."""
-        return hashlib.sha256(self.encoded()).hexdigest()
-
-    def encoded(self) -> bytes:
-        """Return the encoded bytes; raises PairError if their file can no longer be read."""
-        if isinstance(self.data, bytes):
-            return self.data
-        try:
-            return bytes_of(self.data, MOST_BYTES)
-        except Unreadable as error:
-            raise PairError(f"image {shortened(self.data)}: {error}") from None
-
-    @classmethod
-    def read(cls, path: Path) -> "Picture":
-        """Return the picture in a file; raises PairError if it cannot be read or is incomplete."""
-        picture = cls(path)
-        whole = cls(picture.encoded())
-        whole.check(shortened(path))
-        for known in ("sha256", "size"):
-            object.__setattr__(picture, known, getattr(whole, known))
-        return picture
+    kind = "image"
+    measure = "size"
 
     def check(self, name: str) -> None:
         """Raise PairError, with the picture's name, unless all of it can be decoded."""
@@ -95,11 +65,6 @@ class Picture:
             turn = UPRIGHT.get(_orientation(image))
             shown = _in_rgb(image)
             return shown if turn is None else shown.transpose(turn)
-
-
-def shortened(path: object, most: int = 120) -> str:
-    """Return a path as it is shown in messages: without the middle if it is long."""
-    return one_line(path, most)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -46,7 +46,7 @@ BATCH_TOKENS = 16384
 """Most tokens in one forward pass, padding included."""
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 """Parts of torch's messages, for errors without a type of their own."""
-MISMATCH = re.compile("[Ii]mage (features|tokens).*do not match|do not match.*[Ii]mage")
+MISMATCH = re.compile("([Ii]mage|[Aa]udio) (features|tokens).*do not match|do not match.*([Ii]mage|[Aa]udio)")
 """Part of transformers' messages about a processor that is not the model's."""
 Result = TypeVar("Result")
 
@@ -81,8 +81,8 @@ class BatchSplitter:
                 if isinstance(error, ModelError | PairError) or not MISMATCH.search(str(error)):
                     raise
                 raise ModelError(
-                    f"model {self.model.name}: {first_line(error)}; its processor counts image tokens in another way "
-                    "than the model, so use the processor that belongs to it, with its own patch_size, "
+                    f"model {self.model.name}: {first_line(error)}; its processor counts tokens of images or sounds "
+                    "in another way than the model, so use the processor that belongs to it, with its own patch_size, "
                     "image_seq_length and vision_feature_select_strategy"
                 ) from None
             ready = batches = None  # free their memory before the next attempt
@@ -152,15 +152,16 @@ def batches(
 def batch_rows(
     model: Model, prompts: Sequence[Prompt], size: int, tokens: int = BATCH_TOKENS
 ) -> list[list[int]]:
-    """Return the prompts of each batch, sorted by length; prompts with and without pictures are kept apart.
+    """Return the prompts of each batch, sorted by length; prompts with and without pictures or sounds are kept apart.
 
-    A prompt longer than `tokens` gets a batch of its own. Raises ModelError for a size or number of tokens below 1.
+    Prompts with sounds are alone if the model hears_one_by_one, and so is a prompt longer than `tokens`. Raises
+    ModelError for a size or number of tokens below 1.
     """
     for name, value in (("batch size", size), ("batch_tokens", tokens)):
         if value < 1:
             raise ModelError(f"{name} is {value}; give at least 1")
     lengths = prompt_lengths(model, prompts)
-    order = sorted(range(len(prompts)), key=lambda row: (not prompts[row].pictures, -lengths[row], row))
+    order = sorted(range(len(prompts)), key=lambda row: (_media_in(prompts[row]), -lengths[row], row))
     groups: list[list[int]] = []
     for row in order:
         last = groups[-1] if groups else None
@@ -168,10 +169,16 @@ def batch_rows(
             last
             and len(last) < size
             and (len(last) + 1) * lengths[last[0]] <= tokens
-            and bool(prompts[last[0]].pictures) == bool(prompts[row].pictures)
+            and _media_in(prompts[last[0]]) == _media_in(prompts[row])
+            and not (model.hears_one_by_one and prompts[row].sounds)
             and model.rope_group(lengths[last[0]]) == model.rope_group(lengths[row])
         ):
             last.append(row)
         else:
             groups.append([row])
     return groups
+
+
+def _media_in(prompt: Prompt) -> tuple[bool, bool]:
+    """Return what the prompt lacks: pictures, sounds."""
+    return not prompt.pictures, not prompt.sounds

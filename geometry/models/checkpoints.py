@@ -10,10 +10,17 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, BitsAndBytesConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+    BitsAndBytesConfig,
+)
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    MODEL_FOR_MULTIMODAL_LM_MAPPING,
 )
 from transformers.utils import CONFIG_NAME, logging
 from transformers.utils.hub import cached_file
@@ -108,10 +115,12 @@ def _some(names: Sequence[str], shown: int = 3) -> str:
 
 
 def model_class(source: str, config: Any) -> Any:
-    """Return the auto class that loads this configuration: for images and text if there is one, else for text."""
+    """Return the auto class that loads this configuration: for images, else for sounds, else for text alone."""
     remote = getattr(config, "auto_map", None) or {}
     if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING or "AutoModelForImageTextToText" in remote:
         return AutoModelForImageTextToText
+    if type(config) in MODEL_FOR_MULTIMODAL_LM_MAPPING:
+        return AutoModelForMultimodalLM
     if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING or "AutoModelForCausalLM" in remote:
         return AutoModelForCausalLM
     raise ModelError(

@@ -27,7 +27,7 @@ class Model:
     bridge: Any = field(repr=False)
     """The TransformerBridge: `run_with_cache`, `hooks` and `hook_dict` work as in TransformerLens. None: no bridge."""
     processor: Any = field(repr=False)
-    """Tokenizer, image processor and chat template; pads on the left."""
+    """Tokenizer, image processor, feature extractor of sounds and chat template; pads on the left."""
     name: str
     """The checkpoint folder's name, the hub id, or the class of a model in memory."""
     fingerprint: str
@@ -81,6 +81,43 @@ class Model:
     def sees_images(self) -> bool:
         """True if prompts may have images, False for a language model."""
         return hasattr(self.processor, "image_processor")
+
+    @cached_property
+    def hears(self) -> bool:
+        """True if prompts may have sounds."""
+        listens = getattr(self.hf.config, "audio_config", None) is not None
+        extractor = getattr(self.processor, "feature_extractor", None)
+        return listens and extractor is not None and self.audio_token is not None
+
+    @cached_property
+    def audio_token(self) -> int | None:
+        """The token id of sounds in `input_ids`, None if there is none."""
+        config = self.hf.config
+        return getattr(config, "audio_token_id", getattr(config, "audio_token_index", None))
+
+    @cached_property
+    def hears_one_by_one(self) -> bool:
+        """True if the features of a sound depend on the other sounds of its batch.
+
+        The encoder of Qwen3-Omni fills up sounds to the longest of a batch and does not mask what its convolutions
+        make of that.
+        """
+        return self.hears and self.hf.config.model_type == "qwen3_omni_moe_thinker"
+
+    @property
+    def sampling_rate(self) -> int:
+        """Samples a second of the sounds that it reads."""
+        return int(self.processor.feature_extractor.sampling_rate)
+
+    @cached_property
+    def longest_sound(self) -> float:
+        """Most seconds of a sound, beyond which the processor would cut it or the model has no positions."""
+        if hasattr(self.processor, "longest_sound"):
+            return self.processor.longest_sound
+        in_tokens = getattr(self.processor, "audio_seq_length", None)
+        if in_tokens is not None:
+            return in_tokens * self.processor.audio_ms_per_token / 1000
+        return float(getattr(self.processor.feature_extractor, "chunk_length", float("inf")))
 
     @cached_property
     def image_token(self) -> int | None:

@@ -13,6 +13,7 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.processing_utils import ProcessorMixin
 
 from regap.errors import ModelError
+from regap.geometry.models.voxtral import VoxtralPrompts
 
 _LOCKS: "WeakKeyDictionary[Any, Any]" = WeakKeyDictionary()
 
@@ -66,7 +67,9 @@ def read_processor(found: str, config: Any, options: dict[str, Any]) -> Any:
 
 
 def as_processor(given: Any) -> Any:
-    """Return a processor unchanged, and a tokenizer as a processor."""
+    """Return a processor unchanged, a tokenizer as a processor, and Voxtral's as one that takes text and sounds."""
+    if type(given).__name__ == "VoxtralProcessor":
+        return VoxtralPrompts.of(given)
     return given if hasattr(given, "tokenizer") else WordsAlone(given)
 
 
@@ -125,6 +128,8 @@ def pixtral_processor() -> Any:
 
 def _read(found: str, config: Any, options: dict[str, Any]) -> Any:
     """Read the processor as transformers does; if that needs a video processor, read it without."""
+    if config.model_type == "voxtral":
+        return VoxtralPrompts.read(found, options)
     try:
         return AutoProcessor.from_pretrained(found, config=config, **options)
     except (ImportError, OSError, ValueError):

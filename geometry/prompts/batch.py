@@ -13,6 +13,7 @@ from torch import Tensor
 
 from regap.errors import ModelError, PairError, first_line
 from regap.geometry.data.pairs import Pairs, Prompt
+from regap.geometry.data.sounds import Sound
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.chat import TokenRole, render, spans
 
@@ -29,7 +30,7 @@ def token_roles(
     if not getattr(model.tokenizer, "is_fast", False):
         raise ModelError(
             f"model {model.name}: its tokenizer does not say which characters its tokens stand for; "
-            "use positions last, image or all, or a fast tokenizer"
+            "use positions last, image, audio or all, or a fast tokenizer"
         )
     found: dict[TokenRole, Tensor] = {who: torch.zeros_like(real) for who in get_args(TokenRole)}
     for row, prompt in enumerate(prompts):
@@ -59,9 +60,9 @@ def _alone_to_whole(model: Model, prompt: Prompt, whole: list[int]) -> list[tupl
     ]
 
 
-Positions = Literal["last", "after_instruction", "image", "request", "template", "all"]
-"""last: the last token; after_instruction: every token after the user's message and images; image: the image
-tokens; request: the user's message; template: the chat template; all: every token."""
+Positions = Literal["last", "after_instruction", "image", "audio", "request", "template", "all"]
+"""last: the last token; after_instruction: every token after the user's message, images and sounds; image: the image
+tokens; audio: the tokens of sounds; request: the user's message; template: the chat template; all: every token."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +75,12 @@ class Batch:
     """Indices of these prompts in the list that was batched."""
     image_token: int | None = None
     """The token id of image patches, None if the model has none."""
+    audio_token: int | None = None
+    """The token id of sounds, None if the model has none."""
     pictures: tuple[str, ...] = ()
     """Digests of the pictures, prompt after prompt; empty if not known."""
+    sounds: tuple[str, ...] = ()
+    """Digests of the sounds, prompt after prompt; empty if not known."""
     kept: dict[str, Any] = field(default_factory=dict, repr=False)
     """Prefixes of this batch that have been run, by model; later passes start from them."""
     tell: Callable[[], dict[TokenRole, Tensor]] | None = field(default=None, repr=False)
@@ -102,9 +107,15 @@ class Batch:
     @property
     def image(self) -> Bool[Tensor, "prompt token"]:
         """True at tokens of image patches."""
-        if self.image_token is None:
-            return torch.zeros_like(self.real)
-        return self.inputs["input_ids"] == self.image_token
+        return self._of(self.image_token)
+
+    @property
+    def audio(self) -> Bool[Tensor, "prompt token"]:
+        """True at tokens of sounds."""
+        return self._of(self.audio_token)
+
+    def _of(self, token: int | None) -> Bool[Tensor, "prompt token"]:
+        return torch.zeros_like(self.real) if token is None else self.inputs["input_ids"] == token
 
     @property
     def request(self) -> Bool[Tensor, "prompt token"]:
@@ -113,9 +124,9 @@ class Batch:
 
     @property
     def template(self) -> Bool[Tensor, "prompt token"]:
-        """True at tokens of the chat template and the processor: neither a message nor an image."""
+        """True at tokens of the chat template and the processor: neither a message, an image nor a sound."""
         spoken = torch.stack(list(self._spoken.values())).any(0)
-        return self.real & ~self.image & ~spoken
+        return self.real & ~self.image & ~self.audio & ~spoken
 
     @property
     def earlier(self) -> Bool[Tensor, "prompt token"]:
@@ -124,19 +135,19 @@ class Batch:
 
     @property
     def after_instruction(self) -> Bool[Tensor, "prompt token"]:
-        """True at every token after the user's message and images."""
-        asked = self.request | self.image
+        """True at every token after the user's message, images and sounds."""
+        asked = self.request | self.image | self.audio
         return self.real & (asked.flip(-1).cumsum(-1).flip(-1) == 0)
 
     def at(self, positions: Positions) -> Bool[Tensor, "prompt token"]:
-        """Return True at the named positions; raises ModelError if a prompt has none (except for `image`)."""
+        """Return True at the named positions; raises ModelError if a prompt has none, but for `image` and `audio`."""
         if positions == "last":
             found = torch.zeros_like(self.real)
             found[:, -1] = True
             return found
         found = self.real if positions == "all" else getattr(self, positions)
         empty = (~found.any(1)).nonzero()[:, 0].tolist()
-        if empty and positions != "image":
+        if empty and positions not in ("image", "audio"):
             raise ModelError(
                 f"prompt {self.rows[empty[0]]} has no token at position {positions} with this chat template; "
                 "choose other positions"
@@ -151,24 +162,25 @@ class Batch:
 
 
 def prompt_digest(rendered: str, prompt: Prompt) -> str:
-    """Return a digest of what the model is shown: the rendered text and the images' bytes."""
-    pictures = ",".join(picture.sha256 for picture in prompt.pictures)
-    return hashlib.sha256(f"{rendered}\0{pictures}".encode()).hexdigest()
+    """Return a digest of what the model is shown: the rendered text and the bytes of images and sounds."""
+    media = ",".join(each.sha256 for each in prompt.media)
+    return hashlib.sha256(f"{rendered}\0{media}".encode()).hexdigest()
 
 
 def collate(model: Model, prompts: Sequence[Prompt], rows: Sequence[int]) -> Batch:
     """Return one left-padded batch of these prompts; no prompt is truncated.
 
     Raises ModelError if the processor refuses them (some do not take prompts with and without images together) or the
-    model takes no images, and PairError for a prompt longer than the model has positions.
+    model takes no images or sounds, and PairError for a prompt or a sound longer than the model has positions.
     """
     inputs = _processed(model, prompts)
-    image_token = model.image_token if model.sees_images else None
     batch = Batch(
         inputs,
         tuple(rows),
-        image_token,
+        model.image_token if model.sees_images else None,
+        model.audio_token if model.hears else None,
         tuple(picture.sha256 for prompt in prompts for picture in prompt.pictures),
+        tuple(sound.sha256 for prompt in prompts for sound in prompt.sounds),
         tell=lambda: token_roles(model, prompts, inputs["input_ids"], inputs["attention_mask"].bool()),
     )
     lengths = batch.real.sum(1).tolist()
@@ -198,27 +210,45 @@ def inputs(model: Model, pairs: Pairs, arm: str) -> tuple[Tensor, dict[str, Any]
 def _processed(model: Model, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
     texts = [render(model, prompt) for prompt in prompts]
     pictures = [[picture.open() for picture in prompt.pictures] for prompt in prompts]
-    mixed = 0 < sum(map(bool, pictures)) < len(prompts)
+    sounds = [_heard(model, sound) for prompt in prompts for sound in prompt.sounds]
+    mixed = 0 < sum(bool(prompt.media) for prompt in prompts) < len(prompts)
     bos = model.tokenizer.bos_token
     # A template that writes the beginning-of-sequence token itself must not get a second one.
     options: dict[str, Any] = {"add_special_tokens": not (bos and texts[0].startswith(bos))}
-    images = {"images": pictures} if any(pictures) else {}
+    media: dict[str, Any] = {"images": pictures} if any(pictures) else {}
+    media |= {"audio": sounds, "sampling_rate": model.sampling_rate} if sounds else {}
     try:
         with model.tokenizing:
             inputs = model.processor(
-                text=texts, **images, padding=True, truncation=False, return_tensors="pt", **options
+                text=texts, **media, padding=True, truncation=False, return_tensors="pt", **options
             )
     except (ValueError, TypeError, IndexError, KeyError) as error:
-        remedy = "give prompts with and without images apart" if mixed else "use other arms or another model"
+        remedy = (
+            "give prompts with and without images or sounds apart"
+            if mixed
+            else "use other arms or another model"
+        )
         raise ModelError(
             f"model {model.name}: its processor refuses the prompts ({first_line(error)}); {remedy}"
         ) from error
     if mixed:
-        _check_words_alone(model, inputs, texts, [not each for each in pictures], options)
+        _check_words_alone(model, inputs, texts, [not prompt.media for prompt in prompts], options)
     found = {name: _placed(model, value) for name, value in inputs.items() if _is_input(name, value)}
     if model.takes_positions:
         found["position_ids"] = position_ids(found["attention_mask"])
     return found
+
+
+def _heard(model: Model, sound: Sound) -> Any:
+    """Return the samples of a sound; raises PairError for one that the model cannot read whole."""
+    samples = sound.samples(model.sampling_rate)
+    seconds = len(samples) / model.sampling_rate
+    if seconds > model.longest_sound:
+        raise PairError(
+            f"a sound is {seconds:.1f} seconds long, and model {model.name} hears at most {model.longest_sound:.0f}; "
+            "shorten it, or leave the pair out"
+        )
+    return samples
 
 
 def position_ids(mask: Tensor) -> Tensor:
@@ -239,8 +269,8 @@ def _check_words_alone(
         alone_ids = model.tokenizer(texts[row], **options)["input_ids"]
     if found != alone_ids:
         raise ModelError(
-            f"model {model.name}: its processor changes prompts without an image if others have one; "
-            "give prompts with and without images apart"
+            f"model {model.name}: its processor changes prompts without an image or sound if others have one; "
+            "give prompts with and without images or sounds apart"
         )
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from regap.errors import ModelError, PairError
-from regap.geometry.data.pairs import IMAGE_SLOT, Prompt, Turn
+from regap.geometry.data.pairs import IMAGE_SLOT, SOUND_SLOT, Prompt, Turn
 from regap.geometry.models.model import Model
-from regap.geometry.prompts.template import Message, apply_template, image_marks
+from regap.geometry.prompts.template import Medium, Message, apply_template, marks_of
 
 TokenRole = Literal["user", "system", "earlier"]
 """user: the words of the message; system: the system message; earlier: the turns before the message."""
@@ -29,16 +29,21 @@ class Span:
 def render(model: Model, prompt: Prompt) -> str:
     """Return the prompt after the chat template, up to where the answer begins.
 
-    Raises ModelError if the prompt has images and the model takes none, and if the template refuses the prompt or
-    leaves out part of its text; PairError for words that the processor would take for an image.
+    Raises ModelError if the prompt has images or sounds and the model takes none, and if the template refuses the
+    prompt or leaves out part of its text; PairError for words that the processor would take for an image or a sound.
     """
     if prompt.pictures and not model.sees_images:
         raise ModelError(
             f"model {model.name} reads text only; leave out arms with pictures, or give a vision-language model"
         )
-    words = prompt.text.split(IMAGE_SLOT)
+    if prompt.sounds and not model.hears:
+        raise ModelError(
+            f"model {model.name} takes no sounds; leave out arms of speech, or give a model that hears, such as "
+            "Qwen2.5-Omni or Qwen2-Audio"
+        )
+    words = prompt.words
     _check_no_marks(model, prompt, words)
-    rendered = _apply(model, words, prompt.system, prompt.turns)
+    rendered = _apply(model, prompt, words, prompt.system, prompt.turns)
     for said in (*words, prompt.system or "", *(turn.text for turn in prompt.turns)):
         if said.strip() not in rendered:
             raise ModelError(
@@ -54,14 +59,17 @@ def spans(model: Model, prompt: Prompt) -> list[Span]:
     The template is rendered with markers in place of the messages, which shows what it writes between them. Raises
     ModelError if it writes something else around the messages themselves.
     """
-    words = prompt.text.split(IMAGE_SLOT)
+    words = prompt.words
     said = {f"zq{place}zq": each for place, each in enumerate(words) if each}
     said |= {SYSTEM: prompt.system} if prompt.system else {}
     turns = {f"zqturn{place}zq": turn for place, turn in enumerate(prompt.turns)}
     said |= {mark: turn.text for mark, turn in turns.items()}
+    if not said:  # a picture or a sound alone
+        return []
     roles: dict[str, TokenRole] = {SYSTEM: "system", **dict.fromkeys(turns, "earlier")}
     marked = _apply(
         model,
+        prompt,
         [f"zq{place}zq" if each else "" for place, each in enumerate(words)],
         SYSTEM if prompt.system else prompt.system,
         [replace(turn, text=mark) for mark, turn in turns.items()],
@@ -74,7 +82,7 @@ def spans(model: Model, prompt: Prompt) -> list[Span]:
         if length is None:
             raise ModelError(
                 f"model {model.name}: its chat template changes {said[mark][:60]!r}, so its tokens cannot be found; "
-                "use positions last, image or all"
+                "use positions last, image, audio or all"
             )
         found.append(Span(cursor, cursor + length, roles.get(mark, "user")))
         cursor += length + len(after)
@@ -89,19 +97,24 @@ def _length(rendered: str, cursor: int, said: str, after: str) -> int | None:
     return None
 
 
-def _apply(model: Model, words: Sequence[str], system: str | None = None, turns: Sequence[Turn] = ()) -> str:
+def _apply(
+    model: Model, prompt: Prompt, words: Sequence[str], system: str | None, turns: Sequence[Turn]
+) -> str:
+    """Return the rendered prompt with these words in the place of its own."""
+    media: dict[str, Medium] = {IMAGE_SLOT: "image", SOUND_SLOT: "audio"}
     opening = [] if system is None else [Message("system", (system,))]
     earlier = [Message(turn.role, (turn.text,)) for turn in turns]
-    return apply_template(model, [*opening, *earlier, Message("user", tuple(words))])
+    asked = Message("user", tuple(words), tuple(media[slot] for slot in prompt.slots))
+    return apply_template(model, [*opening, *earlier, asked])
 
 
 def _check_no_marks(model: Model, prompt: Prompt, words: Sequence[str]) -> None:
-    """Raise PairError for words that the processor would take for an image, or part of one."""
-    marks = image_marks(model)
+    """Raise PairError for words that the processor would take for an image or a sound, or part of one."""
+    marks = marks_of(model)
     for said in (*words, prompt.system or "", *(turn.text for turn in prompt.turns)):
         found = next((mark for mark in marks if mark in said), None)
         if found:
             raise PairError(
-                f"the prompt {said.strip()[:60]!r} holds {found!r}, which model {model.name} takes for an image and "
-                "not for words; remove it, or leave the pair out"
+                f"the prompt {said.strip()[:60]!r} holds {found!r}, which model {model.name} takes for an image or "
+                "a sound and not for words; remove it, or leave the pair out"
             )

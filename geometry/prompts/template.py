@@ -2,11 +2,12 @@
 
 import ctypes
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
+from itertools import zip_longest
 from threading import Lock, Timer, get_ident
 from typing import Any, Literal, get_args
 from weakref import WeakKeyDictionary
@@ -17,9 +18,10 @@ from regap.errors import ModelError, first_line
 from regap.geometry.models.model import Model
 from regap.geometry.models.template_options import DAY, options_of, parsed, text_of
 
+Medium = Literal["image", "audio"]
 Content = Literal["parts", "words", "marked"]
-"""parts: a list of texts and images; words: one string, with the processor's mark in the place of each image; marked:
-a list that holds this string."""
+"""parts: a list of texts, images and sounds; words: one string, with the processor's marks in the place of images and
+sounds; marked: a list that holds this string."""
 SECONDS = 10.0
 """Most time for one prompt in a template whose loops could go on for ever."""
 PROBE = "zqprobezq"
@@ -34,41 +36,51 @@ class _TooLong(Exception):
 
 @dataclass(frozen=True)
 class Message:
-    """One message of a conversation: its texts, with an image between each two."""
+    """One message of a conversation: its texts, with an image or a sound between each two."""
 
     role: str
     words: tuple[str, ...]
+    between: tuple[Medium, ...] = ()
+    """What stands between the texts: one fewer than there are texts."""
 
     def parts(self) -> list[dict[str, str]]:
-        """Return texts and images one by one."""
+        """Return texts, images and sounds one by one."""
         found: list[dict[str, str]] = []
-        for place, said in enumerate(self.words):
-            found += [{"type": "image"}] if place else []
+        for said, medium in zip_longest(self.words, self.between):
             found += [{"type": "text", "text": said}] if said else []
+            found += [{"type": medium}] if medium else []
         return found
+
+    def marked(self, model: Model) -> str:
+        """Return one string, with the processor's marks in the place of images and sounds."""
+        marks = [mark_of(model, medium) for medium in self.between]
+        return "".join(said + mark for said, mark in zip_longest(self.words, marks, fillvalue=""))
 
 
 def apply_template(model: Model, messages: Sequence[Message]) -> str:
     """Return a conversation after the model's chat template, up to where the answer begins.
 
-    Raises ModelError for a template that cannot be rendered, or that has no way to show an image.
+    Raises ModelError for a template that cannot be rendered, or that has no way to show an image or a sound.
     """
-    return _rendered(model, messages, _style(model, any(len(each.words) > 1 for each in messages)))
+    media: set[Medium] = {medium for each in messages for medium in each.between}
+    return _rendered(model, messages, _style(model, media))
 
 
-def _style(model: Model, pictured: bool) -> Content:
+def _style(model: Model, media: Set[Medium]) -> Content:
     """Return how the template reads content; found out once by rendering a message in both ways."""
     text = text_of(model.processor)
     known = _STYLES.get(model)
     if known is None or known[0] != text:
         known = _STYLES[model] = (text, _found_style(model))
-    if known[1] != "parts" and pictured:
-        image_mark(model)  # refuses the prompt if there is none
+    for medium in media if known[1] != "parts" else ():
+        mark_of(model, medium)  # refuses the prompt if there is none
     return known[1]
 
 
 def _found_style(model: Model) -> Content:
-    words, picture = [Message("user", (PROBE,))], [Message("user", ("", PROBE))]
+    words = [Message("user", (PROBE,))]
+    able: dict[Medium, bool] = {"image": model.sees_images, "audio": model.hears}
+    probes = [[Message("user", ("", PROBE), (medium,))] for medium, may in able.items() if may]
     for style in get_args(Content):
         try:
             rendered = _rendered(model, words, style)
@@ -78,43 +90,49 @@ def _found_style(model: Model) -> Content:
         if PROBE not in rendered or listed:
             continue
         try:
-            if style != "parts" or not model.sees_images or _rendered(model, picture, style) != rendered:
+            if (
+                style != "parts"
+                or not probes
+                or any(_rendered(model, each, style) != rendered for each in probes)
+            ):
                 return style
         except ModelError:
             continue
     return "parts"  # what is wrong is said when a prompt is rendered
 
 
-def image_mark(model: Model) -> str:
-    """Return the text that stands for an image in a prompt; raises ModelError if the processor does not say."""
+def mark_of(model: Model, medium: Medium) -> str:
+    """Return the text that stands for an image or a sound in a prompt; raises ModelError if it is not known."""
     processor = model.processor
-    found = getattr(processor, "boi_token", None) or getattr(processor, "image_token", None)
+    found = getattr(processor, f"{medium}_token", None)
+    if medium == "image":
+        found = getattr(processor, "boi_token", None) or found
     if not isinstance(found, str) or model.image_numbering is not None:
+        name = {"image": "images", "audio": "sounds"}[medium]
         raise ModelError(
-            f"model {model.name}: its chat template takes no images, and its processor does not say how a prompt "
-            "shows one; set a processor.chat_template that reads a list of texts and images"
+            f"model {model.name}: its chat template takes no {name}, and its processor does not say how a prompt "
+            f"has one; set a processor.chat_template that reads a list of texts and {name}"
         )
     return found
 
 
-def image_marks(model: Model) -> frozenset[str]:
+def marks_of(model: Model) -> frozenset[str]:
     """Return the texts that the processor takes for an image, a video or a sound, or part of one."""
-    if not model.sees_images:
+    if not model.sees_images and not model.hears:
         return frozenset()
     if model not in _MARKS:
         named = [value for name, value in vars(model.processor).items() if name.endswith("_token")]
-        if model.image_token is not None:
-            named.append(model.tokenizer.convert_ids_to_tokens(model.image_token))
+        placed = [each for each in (model.image_token, model.audio_token) if each is not None]
+        named += model.tokenizer.convert_ids_to_tokens(placed)
         _MARKS[model] = frozenset(each for each in named if isinstance(each, str) and each.strip())
     return _MARKS[model]
 
 
 def _rendered(model: Model, messages: Sequence[Message], style: Content) -> str:
-    mark = image_mark(model) if style != "parts" and any(len(each.words) > 1 for each in messages) else ""
     content: dict[Content, Callable[[Message], Any]] = {
         "parts": Message.parts,
-        "words": lambda each: mark.join(each.words),
-        "marked": lambda each: [{"type": "text", "text": mark.join(each.words)}],
+        "words": lambda each: each.marked(model),
+        "marked": lambda each: [{"type": "text", "text": each.marked(model)}],
     }
     conversation = [{"role": each.role, "content": content[style](each)} for each in messages]
     text = text_of(model.processor)

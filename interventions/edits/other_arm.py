@@ -37,7 +37,7 @@ class OtherArms:
         told = {
             key: {
                 arm: [
-                    *(prompt.system, prompt.text, [each.sha256 for each in prompt.pictures]),
+                    *(prompt.system, prompt.text, [each.sha256 for each in prompt.media]),
                     *[[turn.role, turn.text] for turn in prompt.turns],
                 ]
                 for arm, prompt in arms.items()
@@ -123,14 +123,15 @@ class OtherArmShift(Displacing):
 
 
 def prompt_keys(batch: Batch) -> Sequence[str]:
-    """Return a digest of each prompt's tokens and picture; raises ModelError if a prompt has several pictures."""
-    pictures = batch.pictures or ("",) * len(batch)
-    if len(pictures) != len(batch):
+    """Return a digest of each prompt's tokens and its picture or sound; raises ModelError if a prompt has several."""
+    media = (*batch.pictures, *batch.sounds) or ("",) * len(batch)
+    if len(media) != len(batch):
         raise ModelError(
-            f"{len(batch)} prompts have {len(pictures)} pictures; methods that use other arms need one per prompt"
+            f"{len(batch)} prompts have {len(media)} pictures or sounds; methods that use other arms need one per "
+            "prompt"
         )
-    rows = zip(batch.inputs["input_ids"], batch.real, pictures, strict=True)
-    return [digest_of([ids[real].tolist(), picture]) for ids, real, picture in rows]
+    rows = zip(batch.inputs["input_ids"], batch.real, media, strict=True)
+    return [digest_of([ids[real].tolist(), each]) for ids, real, each in rows]
 
 
 def layer_vectors(vectors: Sequence[Tensor]) -> Float[Tensor, "layer d_model"]:

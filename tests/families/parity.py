@@ -1,12 +1,14 @@
 """One family under test: the model twice, bare and under our hooks, the prompts it is asked, and what was measured."""
 
 import io
+import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from tiny_models import FAMILIES
@@ -14,6 +16,7 @@ from tiny_parts import awake
 from torch import Tensor
 
 from regap.geometry.data.pairs import Picture, Prompt
+from regap.geometry.data.sounds import Sound
 from regap.geometry.models.decoder import find_decoder
 from regap.geometry.models.loading import Model, load
 from regap.geometry.prompts.batch import Batch, collate
@@ -54,9 +57,8 @@ class Subject:
     @property
     def kinds(self) -> list[str]:
         """The kinds of prompts that the family takes."""
-        if not self.model.sees_images:
-            return ["words"]
-        return ["images"] if self.family in NO_WORDS_ALONE else ["words", "images"]
+        media = ["images"] * self.model.sees_images + ["sounds"] * self.model.hears
+        return media if self.family in NO_WORDS_ALONE else ["words", *media]
 
     def batch(self, kind: str) -> Batch:
         """Prompts of unequal length in one batch."""
@@ -95,11 +97,33 @@ SEEN = [
     Prompt("<image> what is written here and why", (BLUE,)),
     Prompt("<image>tell me how the colours of the two pictures differ, please", (WIDE,)),
 ]
+
+
+def sound(pitch: float, seconds: float, rate: int = 16_000, channels: int = 1) -> Sound:
+    """A tone that rises, as a WAV file."""
+    times = np.arange(int(seconds * rate)) / rate
+    tone = np.sin(2 * np.pi * pitch * times * (1 + times)) * (0.3 + 0.6 * times / seconds)
+    kept = io.BytesIO()
+    with wave.open(kept, "wb") as file:
+        file.setparams((channels, 2, rate, 0, "NONE", ""))
+        file.writeframes((np.repeat(tone, channels) * 32_000).astype("<i2").tobytes())
+    return Sound(kept.getvalue())
+
+
+LOW, HIGH, LONG = sound(300, 0.4), sound(1800, 0.7, 44_100, 2), sound(700, 1.3, 8_000)
+HEARD = [
+    Prompt("<audio>hi", sounds=(LOW,)),
+    Prompt("<audio> what is said here and why", sounds=(HIGH,)),
+    Prompt("<audio>tell me how the two voices differ, please", sounds=(LONG,)),
+]
 PAIRED = Prompt("<image>and<image> how do the two differ?", (RED, BLUE))
 PROMPTS = {
     "words": WORDS,
     "images": SEEN,
+    "sounds": HEARD,
     "several": [SEEN[1], PAIRED],
+    "several sounds": [HEARD[0], Prompt("<audio>and<audio> how do they differ?", sounds=(LOW, HIGH))],
+    "mixed sounds": [WORDS[1], HEARD[0], HEARD[1]],
     "mixed": [WORDS[1], SEEN[0], SEEN[1]],
 }
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from regap.errors import ModelError
 from regap.geometry.data.pairs import Pair, Pairs
+from regap.geometry.forward.batches import batch_rows
 from regap.geometry.forward.capture import capture
 from regap.geometry.forward.prefix import LastToken, prefill, run, run_last_token
 from regap.geometry.forward.runner import Limits, Runner
@@ -104,7 +105,10 @@ def together(parts: list[LastToken]) -> LastToken:
 
 
 def test_a_padded_batch_is_its_members_one_by_one(of: Subject) -> None:
-    kinds = [*of.kinds, *(["several"] if of.model.sees_images else [])]
+    heard = [] if of.model.hears_one_by_one else ["several sounds"] * of.model.hears
+    kinds = [*of.kinds, *["several"] * of.model.sees_images, *heard]
+    if of.model.hears_one_by_one:
+        kinds.remove("sounds")
     for kind in kinds:
         batch = of.batch(kind)
         assert not bool(batch.real.all())
@@ -151,19 +155,26 @@ def test_edited_answers_are_those_of_a_raw_hook_token_for_token(of: Subject) -> 
     record(of, "answers", "equal")
 
 
-def test_words_and_images_in_one_batch_are_right_or_refused(of: Subject) -> None:
-    if not of.model.sees_images:
-        with pytest.raises(ModelError, match="reads text only; leave out arms with pictures"):
-            of.batch("images")
+REFUSED = {"images": "reads text only; leave out arms with pictures", "sounds": "takes no sounds; leave out"}
+
+
+@pytest.mark.parametrize(("media", "mixed"), [("images", "mixed"), ("sounds", "mixed sounds")])
+def test_words_and_media_in_one_batch_are_right_or_refused(media: str, mixed: str, of: Subject) -> None:
+    if media == "sounds" and of.model.hears_one_by_one:
+        assert sorted(batch_rows(of.model, PROMPTS[mixed], 8)) == [[0], [1], [2]]
+        return
+    if media not in of.kinds:
+        with pytest.raises(ModelError, match=REFUSED[media]):
+            of.batch(media)
         return
     try:
-        batch = of.batch("mixed")
+        batch = of.batch(mixed)
     except ModelError as error:
-        record(of, "mixed", "refused")
-        assert "give prompts with and without images apart" in str(error)
+        record(of, mixed, "refused")
+        assert "give prompts with and without images or sounds apart" in str(error)
         return
     seen = run(of.model, batch, EVERY)
-    alone = together([run(of.model, single, EVERY) for single in of.singles("mixed")])
+    alone = together([run(of.model, single, EVERY) for single in of.singles(mixed)])
     found = max(difference(seen.states, alone.states), difference(seen.logits, alone.logits))
     record(of, "mixed", found)
     assert found <= ROUNDED[of.dtype]
@@ -172,17 +183,18 @@ def test_words_and_images_in_one_batch_are_right_or_refused(of: Subject) -> None
 def test_positions_have_their_names(of: Subject) -> None:
     for kind in of.kinds:
         batch = of.batch(kind)
-        named = {name: batch.at(name) for name in ("image", "request", "template")}
+        named = {name: batch.at(name) for name in ("image", "audio", "request", "template")}
         assert torch.equal(
             torch.stack(list(named.values())).sum(0), batch.real.long()
         )  # each token has one name
         for row, prompt in enumerate(PROMPTS[kind]):
             ids = batch.inputs["input_ids"][row]
             words = of.model.tokenizer.decode(ids[named["request"][row]]).split()
-            assert "".join(words) == prompt.text.replace("<image>", "").replace(" ", "")
-            assert int(named["image"][row].sum()) > 0 or kind == "words"
+            assert "".join(words) == "".join(prompt.words).replace(" ", "")
+            assert bool(named["image"][row].any()) == (kind == "images")
+            assert bool(named["audio"][row].any()) == (kind == "sounds")
             after = batch.after_instruction[row]
-            assert not bool((after & (named["request"] | named["image"])[row]).any())
+            assert not bool((after & ~named["template"][row]).any())
             assert of.model.tokenizer.decode(ids[after]).strip() in _ends(of)
     record(of, "positions", "named")
 

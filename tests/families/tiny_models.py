@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tiny_experts import gpt_oss, llama4, qwen3_moe, qwen3_vl_moe
 from tiny_hybrid import falcon_h1, mamba2, qwen3_5
+from tiny_listening import qwen2_audio, voxtral
 from tiny_llava import internvl, llava, llava_next, llava_onevision, mistral3, pixtral
 from tiny_newer import aya_vision, gemma4, ovis2, qwen2_5_omni, qwen3_omni
 from tiny_others import gemma3, idefics3, mllama, paligemma, smolvlm
@@ -42,7 +43,12 @@ WITH_IMAGES = [llava, llava_next, llava_onevision, qwen2_vl, qwen2_5_vl, qwen3_v
 WITH_IMAGES += [idefics3, smolvlm, paligemma, mllama, mistral3, pixtral, glm4v]
 WITH_IMAGES += [qwen3_vl_moe, qwen3_5, aya_vision, ovis2, gemma4, qwen2_5_omni, qwen3_omni]
 WORDS_ALONE = [llama, qwen3, gemma2, qwen3_moe, llama4, gpt_oss, falcon_h1, mamba2, gpt2, gpt_neox, bloom]
-FAMILIES: dict[str, Callable[[], Family]] = {make.__name__: make for make in [*WITH_IMAGES, *WORDS_ALONE]}
+WITH_SOUNDS_ALONE = [qwen2_audio, voxtral]
+FAMILIES: dict[str, Callable[[], Family]] = {
+    make.__name__: make for make in [*WITH_IMAGES, *WITH_SOUNDS_ALONE, *WORDS_ALONE]
+}
+LISTENING = ("qwen2_5_omni", "qwen3_omni", "gemma4", "qwen2_audio", "voxtral")
+"""Families that take sounds."""
 ODD = ("qwen3_5", "gemma4", "falcon_h1", "mamba2", "gpt2", "gpt_neox", "bloom")
 """Families whose blocks are not attention and MLP in a row, each a module with the usual projections."""
 WITH_PARTS = [family for family in FAMILIES if family not in ODD]

@@ -85,7 +85,7 @@ def gemma4() -> Family:
         images,
         words,
         None,
-        chat_template=chat_template("gemma", "<image_soft_token>"),
+        chat_template=chat_template("gemma", "<image_soft_token>", "<audio_soft_token>"),
         image_seq_length=4,
     )
     text = text_config(
@@ -111,9 +111,11 @@ def gemma4() -> Family:
     )
     names = ("image", "boi", "eoi", "audio", "boa")
     ids = {f"{name}_token_id": words.convert_tokens_to_ids(GEMMA_MARKS[f"{name}_token"]) for name in names}
+    listening: dict[str, Any] = {"hidden_size": WIDTH, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = hf.Gemma4Config(
         text_config=text,
         vision_config=vision,
+        audio_config=hf.Gemma4AudioConfig(**listening),
         video_token_id=words.convert_tokens_to_ids("<|video|>"),
         tie_word_embeddings=False,
         **ids,
@@ -149,14 +151,15 @@ def _omni(processor: Any, patch: int) -> tuple[Any, Any, dict[str, int]]:
     words: Any = tokenizer("chatml", named=OMNI_MARKS)
     pixels = {"shortest_edge": (2 * patch) ** 2, "longest_edge": 8 * (2 * patch) ** 2}
     images = Qwen2VLImageProcessorPil(patch_size=patch, size=pixels)
-    sound = hf.WhisperFeatureExtractor(feature_size=16)
+    sound = hf.WhisperFeatureExtractor(feature_size=16, chunk_length=4)
     made = without_video(processor)(
-        images, None, sound, words, chat_template=chat_template("chatml", QWEN_IMAGE)
+        images, None, sound, words, chat_template=chat_template("chatml", QWEN_IMAGE, QWEN_AUDIO)
     )
     ids = {name: words.convert_tokens_to_ids(mark) for name, mark in OMNI_MARKS.items()}
     return words, made, ids
 
 
+QWEN_AUDIO = "<|audio_bos|><|audio_pad|><|audio_eos|>"
 ROPE: dict[str, Any] = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10_000.0}
 SOUND: dict[str, Any] = {
     "num_mel_bins": 16,
@@ -164,7 +167,7 @@ SOUND: dict[str, Any] = {
     "encoder_attention_heads": 2,
     "encoder_ffn_dim": 32,
 }
-SOUND |= {"d_model": WIDTH, "output_dim": WIDTH, "max_source_positions": 32}
+SOUND |= {"d_model": WIDTH, "output_dim": WIDTH, "max_source_positions": 200}
 
 
 def qwen2_5_omni() -> Family:
@@ -202,8 +205,8 @@ def qwen3_omni() -> Family:
     sound = {
         **SOUND,
         "downsample_hidden_size": 16,
-        "n_window": 10,
-        "n_window_infer": 20,
+        "n_window": 50,  # its count of tokens supposes this
+        "n_window_infer": 100,
         "conv_chunksize": 50,
     }
     config = package.Qwen3OmniMoeThinkerConfig(

@@ -16,7 +16,8 @@ SENTENCES = (
 
 BLOCKS = (
     "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}{{ '<IMAGE>' }}{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}"
+    "{% if part['type'] == 'image' %}{{ '<IMAGE>' }}"
+    "{% elif part['type'] == 'audio' %}{{ '<AUDIO>' }}{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}"
 )
 NO_SYSTEM = (
     "{% if message['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
@@ -48,10 +49,10 @@ MARKS = {
 }
 
 
-def chat_template(layout: str, image: str) -> str:
-    """The template of a layout, an image standing in it as the family writes it."""
+def chat_template(layout: str, image: str, audio: str = "") -> str:
+    """The template of a layout, images and sounds standing in it as the family writes them."""
     filled = LAYOUTS[layout].replace("BLOCKS", BLOCKS).replace("NO_SYSTEM", NO_SYSTEM)
-    return filled.replace("<IMAGE>", image)
+    return filled.replace("<IMAGE>", image).replace("<AUDIO>", audio)
 
 
 def tokenizer(

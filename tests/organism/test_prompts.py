@@ -2,7 +2,7 @@
 
 import pytest
 
-from regap.geometry.data.pairs import is_image_arm
+from regap.geometry.data.pairs import is_media_arm
 from regap.organism import world
 from regap.organism.prompts import ARMS, HeldOut, held_out_pairs
 from regap.organism.world import Request
@@ -37,7 +37,7 @@ def test_no_held_out_combination_belongs_to_training():
 def test_only_image_arms_hide_the_request_from_the_words():
     for pair in held_out_pairs(FEW):
         for arm, prompt in pair.prompts.items():
-            assert (pair.request in prompt.text) != is_image_arm(arm)
+            assert (pair.request in prompt.text) != is_media_arm(arm)
 
 
 def test_arms_of_a_pair_differ_in_the_slot_alone():

@@ -89,7 +89,7 @@ def batch(model: Model, pictures: tuple[str, ...]) -> Batch:
         inputs |= {"token_type_ids": (ids == IMAGE).long(), "pixel_values": pixels}
     else:
         inputs |= {"pixel_values": pixels[:, None], "pixel_attention_mask": torch.ones(3, 1, 28, 28).long()}
-    return Batch(inputs, (0, 1, 2), IMAGE, pictures)
+    return Batch(inputs, (0, 1, 2), IMAGE, pictures=pictures)
 
 
 def _pixels(model: Model, picture: str) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The prompts of a run from prompts.parquet: requests, rendered prompts and pictures."""
+"""The prompts of a run from prompts.parquet: requests, rendered prompts, pictures and sounds."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,16 +11,20 @@ from regap.analyses.tables.parquet_files import columns_in, read_sealed_table
 
 PNG = b"\x89PNG\r\n\x1a\n"
 MOST_PICTURE_BYTES = 400_000
+FLAC = b"fLaC"
+MOST_SOUND_BYTES = 1_200_000
+STORED = ("request", "answer", "prompt", "image_png", "audio_flac")
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One prompt; texts are empty and the picture is None if the run does not store them."""
+    """One prompt; texts are empty and picture and sound are None if the run does not store them."""
 
     request: str = ""
     rendered: str = ""
     answer: str = ""
     picture: bytes | None = field(default=None, repr=False)
+    sound: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +50,14 @@ class Prompts:
 
     def one(self, pair_id: str, arm: str) -> Asked:
         """Return the prompt of a pair in an arm; an empty one if the run does not store it."""
-        wanted = [name for name in ("request", "answer", "prompt", "image_png") if name in self.columns]
+        wanted = [name for name in STORED if name in self.columns]
         places = self.names.get_indexer_for([(pair_id, arm)]) if wanted else [-1]
         if places[0] < 0:
             return Asked(request=str(self.requests.get(pair_id, "")))
         row = row_of(self.path, int(places[0]), wanted)
-        return Asked(
-            row["request"] or "", row.get("prompt") or "", row.get("answer") or "", safe(row.get("image_png"))
-        )
+        texts = (row["request"] or "", row.get("prompt") or "", row.get("answer") or "")
+        picture = safe(row.get("image_png"), PNG, MOST_PICTURE_BYTES)
+        return Asked(*texts, picture, safe(row.get("audio_flac"), FLAC, MOST_SOUND_BYTES))
 
 
 def row_of(path: Path, place: int, columns: list[str]) -> dict[str, Any]:
@@ -67,7 +71,7 @@ def row_of(path: Path, place: int, columns: list[str]) -> dict[str, Any]:
     raise IndexError(f"row {place} is past the end of {path.name}")
 
 
-def safe(image: object) -> bytes | None:
-    """Return the picture if it is a PNG and not too large, else None."""
-    fine = isinstance(image, bytes) and image.startswith(PNG) and len(image) <= MOST_PICTURE_BYTES
-    return image if fine and isinstance(image, bytes) else None
+def safe(stored: object, opening: bytes, most: int) -> bytes | None:
+    """Return a stored picture or sound if it begins as its format does and is not too large, else None."""
+    fine = isinstance(stored, bytes) and stored.startswith(opening) and len(stored) <= most
+    return stored if fine and isinstance(stored, bytes) else None

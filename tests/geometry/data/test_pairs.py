@@ -15,7 +15,7 @@ from regap.errors import PairError
 from regap.geometry.data import pairs as module
 from regap.geometry.data import pictures
 from regap.geometry.data.arm_synthesis import with_arms
-from regap.geometry.data.pairs import Pair, Pairs, Picture, Prompt, check_arm, is_image_arm, split_of
+from regap.geometry.data.pairs import Pair, Pairs, Picture, Prompt, check_arm, is_media_arm, split_of
 
 RED = Image.new("RGB", (8, 6), (200, 10, 10))
 
@@ -249,7 +249,7 @@ def test_a_known_arm_may_have_a_variant() -> None:
 
 def test_arms_that_show_the_request_as_an_image() -> None:
     shown = {"typographic", "picture", "picture_typographic", "typographic-large"}
-    assert {arm for arm in (*module.ARMS, "typographic-large", "text-large") if is_image_arm(arm)} == shown
+    assert {arm for arm in (*module.ARMS, "typographic-large", "text-large") if is_media_arm(arm)} == shown
 
 
 def test_the_split_of_a_request_depends_on_its_words_alone() -> None:

@@ -1,0 +1,130 @@
+"""Encoded sound of any format, rate and number of channels, checked to be complete before it is used."""
+
+import io
+import struct
+from functools import cached_property
+from math import gcd
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy.signal import resample_poly
+
+from regap.errors import PairError, first_line
+from regap.geometry.data.media import Media
+
+LONGEST = 600.0
+"""Most seconds; a longer sound is refused before it is decoded, so that a small file cannot fill the memory."""
+MOST_SAMPLES = 64_000_000
+"""Most samples of all channels together."""
+RATES = (1_000, 768_000)
+"""Lowest and highest number of samples a second that are resampled."""
+STREAMED = 0x7FFF0000
+"""A WAV file that was written to a pipe says at least this as its length, which was not known."""
+
+
+class Sound(Media):
+    """An encoded sound (WAV, FLAC, MP3, Ogg), identified by a digest of its content.
+
+    Reading it needs soundfile, from the extra `regap[audio]`.
+    """
+
+    kind = "audio"
+    measure = "seconds"
+
+    @cached_property
+    def seconds(self) -> float:
+        """Its length, without decoding; of formats that do not store it, an estimate."""
+        with _opened(self.encoded()) as file:
+            return file.frames / file.samplerate
+
+    def check(self, name: str) -> None:
+        """Raise PairError, with the sound's name, unless all of it can be decoded and some of it can be heard."""
+        _soundfile()
+        try:
+            with _opened(self.encoded()) as file:
+                _check_length(name, file)
+            _check_whole(name, self.encoded())
+            found = _mono(self.encoded())
+        except PairError:
+            raise
+        except Exception as error:  # libsndfile and its decoders raise several kinds on a damaged file
+            raise PairError(
+                f"audio {name}: cannot be decoded ({first_line(error)}); replace the file or remove the row"
+            ) from None
+        if not np.isfinite(found).all():
+            raise PairError(f"audio {name}: its samples are not all finite numbers; save it again")
+        if not found.any():
+            raise PairError(
+                f"audio {name}: it is silent, or its channels cancel each other; replace the file or remove the row"
+            )
+
+    def excerpt(self, seconds: float = 30.0, rate: int = 16_000) -> bytes:
+        """Return its first seconds as a FLAC file of one channel, to be played in a browser."""
+        kept = io.BytesIO()
+        samples = self.samples(rate)[: int(seconds * rate)]
+        _soundfile().write(kept, samples, rate, format="FLAC", subtype="PCM_16")
+        return kept.getvalue()
+
+    def samples(self, rate: int) -> Float[np.ndarray, " sample"]:
+        """Return the sound at this rate: the mean of its channels, resampled with an antialiasing filter."""
+        encoded = self.encoded()
+        with _opened(encoded) as file:
+            own = file.samplerate
+        found = _mono(encoded)
+        if own != rate:
+            shared = gcd(own, rate)
+            found = resample_poly(found, rate // shared, own // shared)
+        return found.astype(np.float32)
+
+
+def _mono(encoded: bytes) -> Float[np.ndarray, " sample"]:
+    with _opened(encoded) as file:
+        expected = file.frames if file.format in ("WAV", "FLAC") else None
+        found = file.read(dtype="float64", always_2d=True)
+    if expected is not None and len(found) != expected:
+        raise ValueError(f"{len(found)} of its {expected} samples are there")
+    return found.mean(axis=1)
+
+
+def _check_length(name: str, file: Any) -> None:
+    low, high = RATES
+    if not low <= file.samplerate <= high:
+        raise PairError(f"audio {name}: {file.samplerate} samples a second; save it with {low} to {high:,}")
+    if file.frames < 1:
+        raise PairError(f"audio {name}: it holds no samples; replace the file or remove the row")
+    if file.frames > LONGEST * file.samplerate or file.frames * file.channels > MOST_SAMPLES:
+        raise PairError(
+            f"audio {name}: {file.frames / file.samplerate:,.0f} seconds in {file.channels} channels; at most "
+            f"{LONGEST:.0f} seconds and {MOST_SAMPLES:,} samples are read: make it shorter"
+        )
+
+
+def _check_whole(name: str, encoded: bytes) -> None:
+    """Raise PairError for a WAV file that ends before its samples do; libsndfile reads what is there."""
+    if encoded[:4] != b"RIFF":
+        return
+    place = 12
+    while place + 8 <= len(encoded):
+        chunk, size = encoded[place : place + 4], struct.unpack_from("<I", encoded, place + 4)[0]
+        if chunk == b"data":
+            there = len(encoded) - place - 8
+            if there < size < STREAMED:
+                raise PairError(
+                    f"audio {name}: {there:,} of its {size:,} bytes are there; copy or download the file again"
+                )
+            return
+        place += 8 + size + size % 2
+
+
+def _opened(encoded: bytes) -> Any:
+    return _soundfile().SoundFile(io.BytesIO(encoded))
+
+
+def _soundfile() -> ModuleType:
+    try:
+        import soundfile  # from an extra
+    except (ImportError, OSError):  # OSError: libsndfile itself is missing
+        raise PairError("audio needs soundfile, which is not installed; pip install 'regap[audio]'") from None
+    return soundfile
