@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from regap.errors import PairError
-from regap.geometry.data.media import Found, shortened
+from regap.geometry.data.media import Found, read_media, shortened
 from regap.geometry.data.outside_files import Unreadable, json_of
 from regap.geometry.data.pairs import IMAGE_SLOT, SOUND_SLOT, Turn, check_words
 
@@ -181,7 +181,7 @@ def media_in(folder: Path, cell: object, kind: type[Found]) -> Found:
         raise PairError(
             f"{name} {shortened(cell)} is outside the folder of the pairs file; put the file inside it"
         )
-    return kind.read(inside)
+    return read_media(kind, inside)
 
 
 def _told(value: object) -> str:

@@ -12,7 +12,6 @@ from regap.geometry.data.outside_files import Unreadable, bytes_of
 
 MOST_BYTES = 512 * 2**20
 """Largest encoded picture or sound."""
-Found = TypeVar("Found", bound="Media")
 
 
 @dataclass(frozen=True)
@@ -41,19 +40,22 @@ class Media(ABC):
         except Unreadable as error:
             raise PairError(f"{self.kind} {shortened(self.data)}: {error}") from None
 
-    @classmethod
-    def read(cls: type[Found], path: Path) -> Found:
-        """Return what is in a file; raises PairError if it cannot be read or is incomplete."""
-        found = cls(path)
-        whole = cls(found.encoded())
-        whole.check(shortened(path))
-        for known in ("sha256", cls.measure):
-            object.__setattr__(found, known, getattr(whole, known))
-        return found
-
     @abstractmethod
     def check(self, name: str) -> None:
         """Raise PairError, with this name, unless all of it can be decoded."""
+
+
+Found = TypeVar("Found", bound=Media)
+
+
+def read_media(kind: type[Found], path: Path) -> Found:
+    """Return the picture or sound in a file; raises PairError if it cannot be read or is incomplete."""
+    found = kind(path)
+    whole = kind(found.encoded())
+    whole.check(shortened(path))
+    for known in ("sha256", kind.measure):
+        object.__setattr__(found, known, getattr(whole, known))
+    return found
 
 
 def shortened(path: object, most: int = 120) -> str:

@@ -73,8 +73,7 @@ def read_pairs(
 
     Every cell is taken as it is written, a number by its digits. In JSONL and parquet, text may also be a list of
     messages, whose last is the user's. The arms speech and speech_noise have a sound in each row; all others, but text
-    and caption, have a picture. The picture or the sound alone may be the message: the text is then empty, or, in a
-    row of speech, there is no column text.
+    and caption, have a picture. In a row of speech, text may be empty: the sound is then the whole message.
 
     Other names can be mapped: `columns` maps a column of the file to one of these names, or to None to leave it out;
     `labels`, `splits` and `arms` map values, such as labels={"unsafe": "harmful", 0: "harmless"}. Raises PairError,
@@ -216,9 +215,8 @@ def _line(path: Path, number: int, row: Row) -> _Line:
 
 def _checked_line(path: Path, number: int, row: Row) -> _Line:
     empty = [name for name in (*REQUIRED, "arm") if name in row and _is_blank(row[name])]
-    if empty == ["text"] and any(not is_empty(row.get(name)) for name in MEDIA):
-        empty = []  # the picture or the sound alone is the message
-    if empty:
+    alone = _is_speech(row["arm"]) and _is_blank(row.get("text"))  # the sound is the whole message
+    if empty and not (alone and empty == ["text"]):
         raise PairError(f"{', '.join(empty)} is empty; fill it in or remove the row")
     cells = {
         name: None if is_empty(row.get(name)) else written(name, row[name])
@@ -232,7 +230,6 @@ def _checked_line(path: Path, number: int, row: Row) -> _Line:
                 f"one of them with {name}s={{{value!r}: ...}}"
             )
     arm = check_arm(cells["arm"] or "")
-    alone = _is_blank(row["text"]) if "text" in row else arm.split("-")[0] in SPEECH_ARMS
     message = Message("") if alone else message_of(row["text"] if "text" in row else row["request"])
     pictures = tuple(media_in(path.parent, each, Picture) for each in media_of(row, message, Picture))
     sounds = tuple(media_in(path.parent, each, Sound) for each in media_of(row, message, Sound))
@@ -246,6 +243,10 @@ def _checked_line(path: Path, number: int, row: Row) -> _Line:
     )
     check_media(arm, prompt)
     return _Line(number, arm, prompt, {name: cells[name] for name in ("pair_id", *OF_PAIR)})
+
+
+def _is_speech(arm: object) -> bool:
+    return str(arm).split("-")[0] in SPEECH_ARMS
 
 
 def _is_blank(value: object) -> bool:

@@ -336,19 +336,19 @@ def check_media(arm: str, prompt: Prompt) -> None:
         return
     speaks = kind in SPEECH_ARMS
     wanted = "sound" if speaks else "" if kind in TEXT_ARMS else "picture"
-    for name, column, there, other in (
-        ("picture", "image", bool(prompt.pictures), "picture"),
-        ("sound", "audio", bool(prompt.sounds), "speech"),
-    ):
-        if there and name != wanted:
+    has = {"picture": bool(prompt.pictures), "sound": bool(prompt.sounds)}
+    column = {"picture": "image", "sound": "audio"}
+    for name in has:
+        if has[name] and name != wanted:
             asked = "spoken" if speaks else "asked with a picture" if wanted else "asked in words"
+            other = "picture" if name == "picture" else "speech"
             raise PairError(
-                f"arm {arm} has a {name}, but is {asked}; leave the {name} ({column}) out, or name the arm {other}"
+                f"arm {arm} has a {name}, but is {asked}; leave the {name} ({column[name]}) out, or name the arm {other}"
             )
-        if name == wanted and not there:
-            raise PairError(
-                f"arm {arm} has no {name}, but is asked with one; give the {name} ({column}), or leave the arm out"
-            )
+    if wanted and not has[wanted]:
+        raise PairError(
+            f"arm {arm} has no {wanted}, but is asked with one; give the {wanted} ({column[wanted]}), or leave the arm out"
+        )
 
 
 def _arm_rank(arm: str) -> int:

@@ -5,12 +5,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from regap.errors import PairError, first_line
-from regap.geometry.data.media import Media
+from regap.geometry.data.media import Media, read_media
 
 LARGEST_PICTURE = 64_000_000
 """Most pixels; a larger picture is refused before it is decoded, so that a small file cannot fill the memory."""
@@ -36,6 +37,11 @@ class Picture(Media):
 
     kind = "image"
     measure = "size"
+
+    @classmethod
+    def read(cls, path: Path) -> "Picture":
+        """Return the picture in a file; raises PairError if it cannot be read or is incomplete."""
+        return read_media(cls, path)
 
     def check(self, name: str) -> None:
         """Raise PairError, with the picture's name, unless all of it can be decoded."""

@@ -4,6 +4,7 @@ import io
 import struct
 from functools import cached_property
 from math import gcd
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -12,7 +13,7 @@ from jaxtyping import Float
 from scipy.signal import resample_poly
 
 from regap.errors import PairError, first_line
-from regap.geometry.data.media import Media
+from regap.geometry.data.media import Media, read_media
 
 LONGEST = 600.0
 """Most seconds; a longer sound is refused before it is decoded, so that a small file cannot fill the memory."""
@@ -38,6 +39,11 @@ class Sound(Media):
         """Its length, without decoding; of formats that do not store it, an estimate."""
         with _opened(self.encoded()) as file:
             return file.frames / file.samplerate
+
+    @classmethod
+    def read(cls, path: Path) -> "Sound":
+        """Return the sound in a file; raises PairError if it cannot be read or is incomplete."""
+        return read_media(cls, path)
 
     def check(self, name: str) -> None:
         """Raise PairError, with the sound's name, unless all of it can be decoded and some of it can be heard."""

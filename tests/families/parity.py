@@ -1,18 +1,17 @@
 """One family under test: the model twice, bare and under our hooks, the prompts it is asked, and what was measured."""
 
 import io
-import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from tiny_models import FAMILIES
 from tiny_parts import awake
+from tones import tone
 from torch import Tensor
 
 from regap.geometry.data.pairs import Picture, Prompt
@@ -99,18 +98,8 @@ SEEN = [
 ]
 
 
-def sound(pitch: float, seconds: float, rate: int = 16_000, channels: int = 1) -> Sound:
-    """A tone that rises, as a WAV file."""
-    times = np.arange(int(seconds * rate)) / rate
-    tone = np.sin(2 * np.pi * pitch * times * (1 + times)) * (0.3 + 0.6 * times / seconds)
-    kept = io.BytesIO()
-    with wave.open(kept, "wb") as file:
-        file.setparams((channels, 2, rate, 0, "NONE", ""))
-        file.writeframes((np.repeat(tone, channels) * 32_000).astype("<i2").tobytes())
-    return Sound(kept.getvalue())
-
-
-LOW, HIGH, LONG = sound(300, 0.4), sound(1800, 0.7, 44_100, 2), sound(700, 1.3, 8_000)
+LOW, HIGH = Sound(tone(300, 0.4)), Sound(tone(1800, 0.7, 44_100, 2))
+LONG = Sound(tone(700, 1.3, 8_000))
 HEARD = [
     Prompt("<audio>hi", sounds=(LOW,)),
     Prompt("<audio> what is said here and why", sounds=(HIGH,)),

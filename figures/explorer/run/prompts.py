@@ -56,8 +56,7 @@ class Prompts:
             return Asked(request=str(self.requests.get(pair_id, "")))
         row = row_of(self.path, int(places[0]), wanted)
         texts = (row["request"] or "", row.get("prompt") or "", row.get("answer") or "")
-        picture = safe(row.get("image_png"), PNG, MOST_PICTURE_BYTES)
-        return Asked(*texts, picture, safe(row.get("audio_flac"), FLAC, MOST_SOUND_BYTES))
+        return Asked(*texts, safe_picture(row.get("image_png")), safe_sound(row.get("audio_flac")))
 
 
 def row_of(path: Path, place: int, columns: list[str]) -> dict[str, Any]:
@@ -71,7 +70,16 @@ def row_of(path: Path, place: int, columns: list[str]) -> dict[str, Any]:
     raise IndexError(f"row {place} is past the end of {path.name}")
 
 
-def safe(stored: object, opening: bytes, most: int) -> bytes | None:
-    """Return a stored picture or sound if it begins as its format does and is not too large, else None."""
+def safe_picture(stored: object) -> bytes | None:
+    """Return a stored picture if it is a PNG and not too large, else None."""
+    return _safe(stored, PNG, MOST_PICTURE_BYTES)
+
+
+def safe_sound(stored: object) -> bytes | None:
+    """Return a stored sound if it is a FLAC file and not too large, else None."""
+    return _safe(stored, FLAC, MOST_SOUND_BYTES)
+
+
+def _safe(stored: object, opening: bytes, most: int) -> bytes | None:
     fine = isinstance(stored, bytes) and stored.startswith(opening) and len(stored) <= most
     return stored if fine and isinstance(stored, bytes) else None

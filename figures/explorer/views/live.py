@@ -16,7 +16,7 @@ from regap.figures.drawing import style
 from regap.figures.drawing.style import dressed
 from regap.figures.explorer.detail import answer, folded
 from regap.figures.explorer.run.explored import ExploredRun, Missing
-from regap.figures.explorer.run.prompts import safe
+from regap.figures.explorer.run.prompts import safe_picture
 from regap.figures.explorer.run.query import Query, as_the_run
 from regap.figures.explorer.views.view import Shown, View
 
@@ -66,7 +66,7 @@ def picture(answer: LiveAnswer, colours: Colouring) -> list[Any]:
         return []
     squares = [token(answer, place, colours, shown="") for place in answer.image_tokens]
     seen = answer.picture
-    png = safe(seen.png) if seen else None
+    png = safe_picture(seen.png) if seen else None
     if seen is None or png is None or seen.rows * seen.columns != len(squares):
         why = (seen.problem if seen else "") or "the picture cannot be shown"
         told = f"{len(squares)} patches in the model's order, not over the picture: {why}."

@@ -1,4 +1,4 @@
-"""One row of a benchmark, before its pictures are read."""
+"""One row of a benchmark, before its pictures and sounds are read."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -6,26 +6,28 @@ from pathlib import Path
 
 from regap.errors import PairError
 from regap.geometry.data.benchmarks.source import BenchmarkFiles
-from regap.geometry.data.pairs import IMAGE_SLOT, Label, check_arm
+from regap.geometry.data.pairs import IMAGE_SLOT, SOUND_SLOT, Label, check_arm
 
 Reference = Path | bytes
-"""A picture as a benchmark names it: a path inside its folder, or the encoded bytes."""
+"""A picture or a sound as a benchmark names it: a path inside its folder, or the encoded bytes."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """A user's message and the pictures that it shows, by name."""
+    """A user's message, and the pictures and sounds in it, by name."""
 
     text: str
-    """Contains IMAGE_SLOT once for each picture; if it has none, the pictures come first."""
+    """Contains IMAGE_SLOT once for each picture and SOUND_SLOT for each sound; without them, these come first."""
     images: tuple[Reference, ...] = ()
     shown: str | None = None
-    """The words in its picture; for a text, in a picture made of it. None: the request; empty: not known."""
+    """The words in its picture or sound; for a text, in one made of it. None: the request; empty: not known."""
+    sounds: tuple[Reference, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.images and IMAGE_SLOT not in self.text:
-            lines = [IMAGE_SLOT] * len(self.images) + [self.text] * bool(self.text)
-            object.__setattr__(self, "text", "\n".join(lines))
+        for slot, media in ((SOUND_SLOT, self.sounds), (IMAGE_SLOT, self.images)):
+            if media and slot not in self.text:
+                lines = [slot] * len(media) + [self.text] * bool(self.text)
+                object.__setattr__(self, "text", "\n".join(lines))
 
 
 @dataclass(frozen=True)

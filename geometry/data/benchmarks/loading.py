@@ -10,10 +10,10 @@ from regap.errors import PairError
 from regap.geometry.data.benchmarks.card import BenchmarkCard, fetch
 from regap.geometry.data.benchmarks.catalogue import card_of
 from regap.geometry.data.benchmarks.entry import BenchmarkEntry, Message
-from regap.geometry.data.benchmarks.pictures import Gallery
+from regap.geometry.data.benchmarks.gallery import Gallery
 from regap.geometry.data.benchmarks.source import BenchmarkFiles
 from regap.geometry.data.benchmarks.twins import twins_together
-from regap.geometry.data.pairs import IMAGE_SLOT, Pair, Pairs, Picture, Prompt, normal
+from regap.geometry.data.pairs import IMAGE_SLOT, SOUND_SLOT, Pair, Pairs, Picture, Prompt, Sound, normal
 from regap.geometry.one_or_several import as_names
 
 PARTIAL = "download the rest, or allow a partial benchmark (allow_partial=True, --partial)"
@@ -170,8 +170,9 @@ def _pair(card: BenchmarkCard, entry: BenchmarkEntry, arms: Sequence[str] | None
 
 
 def _unread(message: Message) -> Prompt:
-    """Return a prompt that stands for the message until its pictures are read."""
-    return Prompt(IMAGE_SLOT * len(message.images), (Picture(b""),) * len(message.images))
+    """Return a prompt that stands for the message until its pictures and sounds are read."""
+    pictures, sounds = (Picture(b""),) * len(message.images), (Sound(b""),) * len(message.sounds)
+    return Prompt(IMAGE_SLOT * len(pictures) + SOUND_SLOT * len(sounds), pictures, sounds=sounds)
 
 
 def _miscount(card: BenchmarkCard, entries: Sequence[BenchmarkEntry]) -> str | None:

@@ -367,8 +367,11 @@ def test_a_message_may_name_its_picture(tmp_path: Path) -> None:
         ([{"role": "tool", "content": "Hi"}], "message 1 has the role 'tool'"),
         ([{"role": "user", "content": "Hi"}, SAID[0]], "message 2 has the role 'system'"),
         (SAID, "does not end with the user's; end it with what is asked"),
-        ([{"role": "user", "content": PARTS}, SAID[2], SAID[1]], "only the last may have pictures"),
-        ([{"role": "user", "content": [{"type": "audio"}]}], "write parts of the types text and image"),
+        ([{"role": "user", "content": PARTS}, SAID[2], SAID[1]], "only the last may have them"),
+        (
+            [{"role": "user", "content": [{"type": "video"}]}],
+            "write parts of the types text, image and audio",
+        ),
         ([{"role": "user", "content": PARTS}], "arm text has a picture"),
     ],
 )
@@ -424,7 +427,7 @@ def test_the_id_1_and_the_id_one_as_text_are_one_pair(tmp_path: Path) -> None:
 @pytest.mark.parametrize("image", ["data:image/png;base64," + "A" * 4_000, "A" * 4_000])
 def test_a_picture_as_base64_gets_a_short_message_with_the_remedy(image: str, tmp_path: Path) -> None:
     message = refusal(written(tmp_path, [SHOWN | {"image": image}]))
-    assert len(message) < 600 and "not a path; save the picture as a file" in message
+    assert len(message) < 600 and "not a path; save it as a file" in message
 
 
 def test_half_of_a_surrogate_pair_is_no_letter(tmp_path: Path) -> None:

@@ -247,8 +247,8 @@ def test_a_known_arm_may_have_a_variant() -> None:
             check_arm(arm)
 
 
-def test_arms_that_show_the_request_as_an_image() -> None:
-    shown = {"typographic", "picture", "picture_typographic", "typographic-large"}
+def test_arms_that_show_or_speak_the_request() -> None:
+    shown = {"typographic", "picture", "picture_typographic", "typographic-large", "speech", "speech_noise"}
     assert {arm for arm in (*module.ARMS, "typographic-large", "text-large") if is_media_arm(arm)} == shown
 
 

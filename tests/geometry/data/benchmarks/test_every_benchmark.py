@@ -47,7 +47,8 @@ def test_a_benchmark_has_the_arms_of_its_card_and_pictures_that_open(
     for pair in pairs:
         assert pair.pair_id.startswith(f"{name}/") and pair.request and pair.shown
         for arm, prompt in pair.prompts.items():
-            assert bool(prompt.pictures) == (arm.split("-")[0] not in ("text", "caption")), arm
+            assert bool(prompt.media) == (arm.split("-")[0] not in ("text", "caption")), arm
+            assert bool(prompt.sounds) == (arm.split("-")[0] in ("speech", "speech_noise")), arm
             assert all(picture.open().mode == "RGB" for picture in prompt.pictures)
 
 
@@ -181,7 +182,7 @@ def test_missing_images_are_counted_and_named_and_may_be_allowed(name: str, dist
     lost = sorted(path for path in folder.rglob("*") if path.suffix in PICTURES and _is_asked(name, path))[0]
     lost.unlink()
     said = message(folder, name)
-    assert "1 of " in said and "images are missing" in said and lost.name in said
+    assert "1 of " in said and "files are missing" in said and lost.name in said
     partial = benchmark(name, folder, allow_partial=True)
     assert any(lost.name in note for note in partial.notes)
     arms = [sum(len(pair.prompts) for pair in pairs) for pairs in (whole, partial)]

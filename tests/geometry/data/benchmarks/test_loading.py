@@ -102,7 +102,7 @@ def test_offline_nothing_is_fetched_and_that_is_said(tmp_path: Path) -> None:
 def test_missing_images_come_with_what_to_do_about_them(distributed: Distributed) -> None:
     folder = distributed("pope")
     shutil.rmtree(folder / "val2014")
-    with pytest.raises(PairError, match=r"2 of 2 images are missing .*put the COCO val2014 images"):
+    with pytest.raises(PairError, match=r"2 of 2 files are missing .*put the COCO val2014 images"):
         benchmark("pope", folder)
 
 

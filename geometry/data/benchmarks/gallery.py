@@ -1,4 +1,4 @@
-"""The pictures that a benchmark names: read from its folder and decoded once, or counted as missing."""
+"""The pictures and sounds that a benchmark names: read from its folder and decoded once, or counted as missing."""
 
 import tarfile
 from dataclasses import dataclass, field
@@ -6,75 +6,78 @@ from pathlib import Path
 
 from regap.errors import PairError
 from regap.geometry.data.benchmarks.entry import Message, Reference
-from regap.geometry.data.pairs import Picture, Prompt
+from regap.geometry.data.media import Found, Media, read_media
+from regap.geometry.data.pairs import Picture, Prompt, Sound
 
 
 @dataclass
 class Gallery:
-    """The pictures of one benchmark's folder."""
+    """The pictures and sounds of one benchmark's folder."""
 
     name: str
     """Name of the benchmark, for messages."""
     folder: Path
     asked: int = 0
     missing: list[str] = field(default_factory=list)
-    """Names of the pictures that are not there."""
+    """Names of the pictures and sounds that are not there."""
     unreadable: list[str] = field(default_factory=list)
-    """Why each picture that is there cannot be used."""
-    _known: dict[Path, Picture | None] = field(default_factory=dict)
+    """Why each picture or sound that is there cannot be used."""
+    _known: dict[Path, Media | None] = field(default_factory=dict)
     _archives: dict[Path, tarfile.TarFile] = field(default_factory=dict)
 
     def prompt(self, message: Message) -> Prompt | None:
-        """Return the message with its pictures; None if any is missing or unreadable, and each of these is counted."""
-        pictures = [self._picture(reference) for reference in message.images]
-        found = tuple(picture for picture in pictures if picture)
-        return Prompt(message.text, found, shown=message.shown) if len(found) == len(pictures) else None
+        """Return the message with its pictures and sounds; None if any of these cannot be used, and each is counted."""
+        pictures = [self._media(Picture, reference) for reference in message.images]
+        sounds = [self._media(Sound, reference) for reference in message.sounds]
+        if None in (*pictures, *sounds):
+            return None
+        return Prompt(message.text, tuple(pictures), shown=message.shown, sounds=tuple(sounds))  # type: ignore[arg-type]
 
     def complaint(self) -> str | None:
-        """Return one line that counts and names the missing and unreadable pictures; None if there are none."""
+        """Return one line that counts and names the missing and unreadable files; None if there are none."""
         if not self.missing and not self.unreadable:
             return None
         parts = []
         if self.missing:
             named = ", ".join(self.missing[:3]) + (", ..." if len(self.missing) > 3 else "")
-            parts.append(f"{len(self.missing)} of {self.asked} images are missing in {self.folder} ({named})")
+            parts.append(f"{len(self.missing)} of {self.asked} files are missing in {self.folder} ({named})")
         if self.unreadable:
             more = f", and {len(self.unreadable) - 1} more" if len(self.unreadable) > 1 else ""
             parts.append(f"{len(self.unreadable)} cannot be used ({self.unreadable[0]}{more})")
         return f"{self.name}: " + "; ".join(parts)
 
-    def _picture(self, reference: Reference) -> Picture | None:
+    def _media(self, kind: type[Found], reference: Reference) -> Found | None:
         if isinstance(reference, bytes):
             self.asked += 1
-            return self._checked(Picture(reference), f"{self.asked} (embedded)")
+            return self._checked(kind(reference), f"{self.asked} (embedded)")
         if reference not in self._known:
             self.asked += 1
-            self._known[reference] = self._read(reference)
-        return self._known[reference]
+            self._known[reference] = self._read(kind, reference)
+        return self._known[reference]  # type: ignore[return-value] - a path is of one kind
 
-    def _read(self, reference: Path) -> Picture | None:
+    def _read(self, kind: type[Found], reference: Path) -> Found | None:
         path = inside(self.name, self.folder, reference)
         if not path.exists():
             packed = self._unpacked(path)
             if packed is None:
                 self.missing.append(str(reference))
-            return None if packed is None else self._checked(Picture(packed), str(reference))
+            return None if packed is None else self._checked(kind(packed), str(reference))
         try:
-            return Picture.read(path)
+            return read_media(kind, path)
         except PairError as error:
             self.unreadable.append(str(error))
             return None
 
-    def _checked(self, picture: Picture, name: str) -> Picture | None:
+    def _checked(self, found: Found, name: str) -> Found | None:
         try:
-            picture.check(name)
+            found.check(name)
         except PairError as error:
             self.unreadable.append(str(error))
             return None
-        return picture
+        return found
 
     def _unpacked(self, path: Path) -> bytes | None:
-        """Return the picture from data.tar in its folder, which some benchmarks have; None if it is not there."""
+        """Return the file from data.tar in its folder, which some benchmarks have; None if it is not there."""
         archive = path.parent / "data.tar"
         if not archive.is_file():
             return None
@@ -98,13 +101,13 @@ class Gallery:
 
 
 def inside(name: str, folder: Path, reference: Path) -> Path:
-    """Return the path of a picture; raises PairError if it is outside the folder, directly or through a link."""
+    """Return the path of a file; raises PairError if it is outside the folder, directly or through a link."""
     try:
         path = (folder / reference).resolve()
     except (RuntimeError, ValueError, OSError):  # circular links, or a NUL in the name
-        raise PairError(f"{name}: image {str(reference)!r} is not a path; download the file again") from None
+        raise PairError(f"{name}: {str(reference)!r} is not a path; download the file again") from None
     if reference.is_absolute() or ".." in reference.parts or not path.is_relative_to(folder.resolve()):
         raise PairError(
-            f"{name}: image {str(reference)[:100]!r} is outside {folder}; put the images inside that folder"
+            f"{name}: {str(reference)[:100]!r} is outside {folder}; put the file inside that folder"
         )
     return path
