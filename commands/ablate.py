@@ -42,7 +42,7 @@ Places = Annotated[
     list[str] | None,
     typer.Option(
         "--positions",
-        help="last, after_instruction, image, request, template or all; repeat for more. last by default.",
+        help="last, after_instruction, image, audio, request, template or all; repeat for more. last by default.",
     ),
 ]
 Together = Annotated[

@@ -14,6 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from regap.analyses.runs.questions import questions_of
 from regap.analyses.runs.records import Record, RunRecords, Summary
+from regap.analyses.spoken import in_words_of
 from regap.errors import ConfigError
 from regap.figures import (
     ablation,
@@ -111,8 +112,22 @@ class FigureEntry:
         if "layer" in own and "layer" in first.table and own["layer"] not in set(first.table["layer"]):
             there = f"{first.table['layer'].min()} to {first.table['layer'].max()}"
             raise ConfigError(f"layer={own['layer']} was not read; choose a layer from {there}")
+        arm = run.summary.text("image_arm")
         figure = self.file.draw(*records, **self.told(run), **own)
-        return figure, self.file.caption(*records, **own)
+        return _worded(figure, arm), in_words_of(arm, self.file.caption(*records, **own))
+
+
+def _worded(figure: go.Figure, arm: str | None) -> go.Figure:
+    """Return the figure with all its texts in the words of the corrected arm."""
+
+    def changed(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {name: changed(each) for name, each in part.items()}
+        if isinstance(part, list | tuple):
+            return [changed(each) for each in part]
+        return in_words_of(arm, part) if isinstance(part, str) else part
+
+    return figure if in_words_of(arm, "image") == "image" else go.Figure(changed(figure.to_dict()))
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """A claim of the paper's abstract, tested with a criterion that was written before the run."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import pandas as pd
 
 from regap.analyses.runs.records import Record
+from regap.analyses.spoken import in_words_of
 from regap.geometry.estimates import Estimate
 
 ClaimVerdict = Literal["holds", "does not hold", "unclear"]
@@ -23,6 +24,11 @@ class Claim:
     evidence: str
     estimate: Estimate
     """The main number behind the verdict."""
+
+    def about(self, arm: str) -> "Claim":
+        """Return the claim in the words of the corrected arm: those of an arm of speech name no images."""
+        worded = {name: in_words_of(arm, getattr(self, name)) for name in ("title", "criterion", "evidence")}
+        return replace(self, **worded)
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,6 +27,7 @@ from regap.analyses.runs.pairs import asked_of
 from regap.analyses.runs.records import Record
 from regap.analyses.runs.run import Run, runner_of, start_run
 from regap.analyses.runs.sole_writer import sole_writer
+from regap.analyses.spoken import in_words_of
 from regap.analyses.utility.tables import scored, utility_records
 from regap.errors import ConfigError, PairError
 from regap.geometry.data.pairs import Label, Pairs
@@ -74,7 +75,7 @@ def _write_everything(found: Run) -> None:
     records = [*_answer_records(seen, answers), *(one for each in findings for one in each.records), *gated]
     if not seen.corrected_arm:
         records += collapse.geometry_records(seen)
-    claims = [finding.claim for finding in findings]
+    claims = [finding.claim.about(seen.image_arm) for finding in findings]
     records += [claims_record(claims)] if claims else []
     for record in (*records, *_utility(seen, answers)):
         record.save(found.folder)
@@ -234,7 +235,7 @@ def _summary(
     at_layer = separability.where(condition="baseline", direction="refusal", layer=seen.layer)
     return {
         "model": seen.model.name,
-        "headline": _headline(seen, answers),
+        "headline": in_words_of(seen.corrected_arm, _headline(seen, answers)),
         "layer": seen.layer,
         "image_arm": seen.corrected_arm,
         "thresholds": {

@@ -140,6 +140,8 @@ def drawing_style(config: RunConfig) -> str:
 
 LONGEST = 128
 """Most tokens of a caption."""
+DESCRIBED = "described"
+"""The arm of the question for a caption, which is in no table."""
 
 
 def with_captions(
@@ -147,22 +149,22 @@ def with_captions(
     pairs: Pairs,
     arm: str | None = None,
 ) -> Pairs:
-    """Return the pairs with a `caption` arm: the message of an image arm, with the model's captions for its images.
+    """Return the pairs with a `caption` arm: the message of another arm, with the model's captions for what it shows.
 
-    arm: the arm of the images; by default each pair's first image arm. A pair that has a caption arm already, or no
-    image arm, is not changed. Captions are greedy, and kept in the runner's store by model, prompt and image.
+    arm: the arm of the images or sounds; by default each pair's first. A pair that has a caption arm already, or no
+    such arm, is not changed. Captions are greedy, and kept in the runner's store by model, prompt, image and sound.
     """
     runner = Runner.of(model)
     chosen = {pair.pair_id: _image_arm(pair, arm) for pair in pairs}
     asking = tuple(
-        replace(pair, prompts={"picture": PLAIN.description_of(pair.prompts[found])})
+        replace(pair, prompts={DESCRIBED: PLAIN.description_of(pair.prompts[found])})
         for pair in pairs
         if (found := chosen[pair.pair_id]) is not None
     )
     if not asking:
         return pairs
     runner = runner.named(f"captions, {runner.model.name}")
-    answers = generate_each(runner, Pairs(asking), "picture", {"": []}, max_new_tokens=LONGEST)[""]
+    answers = generate_each(runner, Pairs(asking), DESCRIBED, {"": []}, max_new_tokens=LONGEST)[""]
     captions, made = {answer.pair_id: answer.text for answer in answers}, []
     for pair in pairs:
         prompts = dict(pair.prompts)
@@ -177,8 +179,7 @@ def with_captions(
 def _image_arm(pair: Pair, arm: str | None) -> str | None:
     if "caption" in pair.prompts:
         return None
-    shown = [name for name, prompt in pair.prompts.items() if prompt.pictures]
-    return next((name for name in shown if (name == arm if arm else is_media_arm(name))), None)
+    return next((name for name in pair.prompts if (name == arm if arm else is_media_arm(name))), None)
 
 
 WORLD = "world"

@@ -343,11 +343,13 @@ def check_media(arm: str, prompt: Prompt) -> None:
             asked = "spoken" if speaks else "asked with a picture" if wanted else "asked in words"
             other = "picture" if name == "picture" else "speech"
             raise PairError(
-                f"arm {arm} has a {name}, but is {asked}; leave the {name} ({column[name]}) out, or name the arm {other}"
+                f"arm {arm} has a {name}, but is {asked}; leave the {name} ({column[name]}) out, or name the arm "
+                f"{other}"
             )
     if wanted and not has[wanted]:
         raise PairError(
-            f"arm {arm} has no {wanted}, but is asked with one; give the {wanted} ({column[wanted]}), or leave the arm out"
+            f"arm {arm} has no {wanted}, but is asked with one; give the {wanted} ({column[wanted]}), or leave the arm "
+            "out"
         )
 
 

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from regap.errors import ModelError, PairError, first_line
 from regap.geometry.data.pairs import Pairs, Prompt
-from regap.geometry.data.sounds import Sound
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.chat import TokenRole, render, spans
 
@@ -210,7 +209,7 @@ def inputs(model: Model, pairs: Pairs, arm: str) -> tuple[Tensor, dict[str, Any]
 def _processed(model: Model, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
     texts = [render(model, prompt) for prompt in prompts]
     pictures = [[picture.open() for picture in prompt.pictures] for prompt in prompts]
-    sounds = [_heard(model, sound) for prompt in prompts for sound in prompt.sounds]
+    sounds = [sound.samples(model.sampling_rate) for prompt in prompts for sound in prompt.sounds]
     mixed = 0 < sum(bool(prompt.media) for prompt in prompts) < len(prompts)
     bos = model.tokenizer.bos_token
     # A template that writes the beginning-of-sequence token itself must not get a second one.
@@ -237,18 +236,6 @@ def _processed(model: Model, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
     if model.takes_positions:
         found["position_ids"] = position_ids(found["attention_mask"])
     return found
-
-
-def _heard(model: Model, sound: Sound) -> Any:
-    """Return the samples of a sound; raises PairError for one that the model cannot read whole."""
-    samples = sound.samples(model.sampling_rate)
-    seconds = len(samples) / model.sampling_rate
-    if seconds > model.longest_sound:
-        raise PairError(
-            f"a sound is {seconds:.1f} seconds long, and model {model.name} hears at most {model.longest_sound:.0f}; "
-            "shorten it, or leave the pair out"
-        )
-    return samples
 
 
 def position_ids(mask: Tensor) -> Tensor:

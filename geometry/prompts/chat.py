@@ -30,7 +30,8 @@ def render(model: Model, prompt: Prompt) -> str:
     """Return the prompt after the chat template, up to where the answer begins.
 
     Raises ModelError if the prompt has images or sounds and the model takes none, and if the template refuses the
-    prompt or leaves out part of its text; PairError for words that the processor would take for an image or a sound.
+    prompt or leaves out part of its text; PairError for a sound longer than the model hears, and for words that the
+    processor would take for an image or a sound.
     """
     if prompt.pictures and not model.sees_images:
         raise ModelError(
@@ -41,6 +42,7 @@ def render(model: Model, prompt: Prompt) -> str:
             f"model {model.name} takes no sounds; leave out arms of speech, or give a model that hears, such as "
             "Qwen2.5-Omni or Qwen2-Audio"
         )
+    _check_lengths(model, prompt)
     words = prompt.words
     _check_no_marks(model, prompt, words)
     rendered = _apply(model, prompt, words, prompt.system, prompt.turns)
@@ -106,6 +108,17 @@ def _apply(
     earlier = [Message(turn.role, (turn.text,)) for turn in turns]
     asked = Message("user", tuple(words), tuple(media[slot] for slot in prompt.slots))
     return apply_template(model, [*opening, *earlier, asked])
+
+
+def _check_lengths(model: Model, prompt: Prompt) -> None:
+    """Raise PairError for a sound that the processor would cut, or the model has no positions for."""
+    for sound in prompt.sounds:
+        if sound.seconds > model.longest_sound:
+            said = f" ({prompt.shown[:60]!r})" if prompt.shown else ""
+            raise PairError(
+                f"a sound{said} is {sound.seconds:.1f} seconds long, and model {model.name} hears at most "
+                f"{model.longest_sound:g} seconds; shorten it, or leave the pair out"
+            )
 
 
 def _check_no_marks(model: Model, prompt: Prompt, words: Sequence[str]) -> None:

@@ -157,7 +157,7 @@ def asked_of(live: Live | None, query: Query) -> tuple[LiveQuestion, LiveAnswer]
         raise Missing(str(error)) from None
 
 
-POSITIONS = ("last", "after_instruction", "image", "request", "all")
+POSITIONS = ("last", "after_instruction", "image", "audio", "request", "all")
 
 
 def figure_of(answer: LiveAnswer) -> go.Figure:
