@@ -15,7 +15,7 @@ class LiveQuestion:
     layer: int = 0
     """The block whose output is edited, 0-based."""
     part: Literal["D", "D_along", "D_across"] = "D"
-    positions: Literal["last", "after_instruction", "image", "request", "all"] = "last"
+    positions: Literal["last", "after_instruction", "image", "audio", "request", "all"] = "last"
     strength: float = 1.0
     """Multiple of the vector; for ReGap, the strength of the open gate."""
     gate: Literal["hard", "sigmoid", "line"] = "hard"

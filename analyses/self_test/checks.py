@@ -302,4 +302,5 @@ def in_one_line(checks: Sequence[Check]) -> str:
 
 def shown_prompt(model: Model) -> str:
     """Return one rendered prompt, with an image if the model takes any, else a sound, and its last tokens."""
-    return describe(model, prompts_of(next(iter(kinds_of(model)), "text"))[0])
+    kinds: list[Kind] = [*kinds_of(model), "text"]
+    return describe(model, prompts_of(kinds[0])[0])
