@@ -114,10 +114,10 @@ class FigureEntry:
             raise ConfigError(f"layer={own['layer']} was not read; choose a layer from {there}")
         arm = run.summary.text("image_arm")
         figure = self.file.draw(*records, **self.told(run), **own)
-        return _worded(figure, arm), in_words_of(arm, self.file.caption(*records, **own))
+        return worded(figure, arm), in_words_of(arm, self.file.caption(*records, **own))
 
 
-def _worded(figure: go.Figure, arm: str | None) -> go.Figure:
+def worded(figure: go.Figure, arm: str | None) -> go.Figure:
     """Return the figure with all its texts in the words of the corrected arm."""
 
     def changed(part: Any) -> Any:

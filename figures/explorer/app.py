@@ -13,6 +13,7 @@ from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, 
 from flask import Response, abort, cli, request
 from werkzeug.exceptions import HTTPException
 
+from regap.analyses.spoken import in_words_of
 from regap.figures.drawing.style import on_paper
 from regap.figures.explorer.detail import detail
 from regap.figures.explorer.page import controls_of, layout, problem
@@ -21,6 +22,7 @@ from regap.figures.explorer.run.query import Query, resolved
 from regap.figures.explorer.views import doses, drawn, item_table, plane, separability, trajectories
 from regap.figures.explorer.views.live import live_view
 from regap.figures.explorer.views.view import Shown, View
+from regap.figures.gallery import worded
 
 VIEWS: dict[str, View] = {
     view.name: view
@@ -136,10 +138,12 @@ def _to_side(app: Dash, place: int, run: ExploredRun, views: dict[str, View]) ->
             return go.Figure(), HIDDEN, [], "", "", here
         shown = attempted(lambda: view.show(run, query))
         figure, look = no_update, HIDDEN
+        arm = run.summary.text("image_arm")
+        caption = in_words_of(arm, shown.caption)
         if shown.figure is not None:
-            figure, look = on_paper(shown.figure, query.theme), {"height": shown.height}
+            figure, look = on_paper(worded(shown.figure, arm), query.theme), {"height": shown.height}
             figure.update_layout(height=None, width=None, autosize=True)
-        return figure, look, shown.parts, shown.caption, view.command(run, query), here
+        return figure, look, shown.parts, caption, view.command(run, query), here
 
     @app.callback(
         Output("download", "data", allow_duplicate=True),
