@@ -4,10 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from parity import subject
+from tones import tone
 
 from regap.analyses.judges.verdicts import Judged, exact_answer, judge_all
 from regap.analyses.outcomes import outcomes
 from regap.analyses.read_back import (
+    HEARD,
     MISREAD_BELOW,
     ORGANISM_QUESTION,
     Transcription,
@@ -21,6 +24,7 @@ from regap.analyses.read_back import (
 )
 from regap.geometry.data.pairs import Pair, Pairs, Prompt
 from regap.geometry.data.rendering import blank
+from regap.geometry.data.sounds import Sound
 from regap.geometry.models.loading import load
 from regap.interventions.generation import Completion, generate
 from regap.organism import world
@@ -112,6 +116,21 @@ def test_only_one_image_that_shows_known_words_is_read_back(tiny: Any) -> None:
         assert read_back(tiny, Pairs((plain,)), arm) == ()
     with pytest.raises(ValueError, match=r"threshold is 0\.0; give a share above 0 and up to 1"):
         read_back(tiny, Pairs((plain,)), "picture", threshold=0.0)
+
+
+def test_speech_is_read_back_with_a_question_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    spoken = Prompt("<audio>", sounds=(Sound(tone(300, 0.3)),), shown="a request")
+    told = Pair("p", "harmful", "k", "a request", "test", {"speech": spoken})
+    asked: list[Prompt] = []
+
+    def answered(runner: Any, pairs: Pairs, arm: str, *_: Any, **options: Any) -> Any:
+        asked.append(pairs.pairs[0].prompts[arm])
+        return {"": [Completion("p", "speech", "A request!", 2, True, 0)]}
+
+    monkeypatch.setattr("regap.analyses.read_back.generate_each", answered)
+    (found,) = read_back(subject("qwen2_audio", "float32").model, Pairs((told,)), "speech")
+    assert asked[0].text == HEARD and asked[0].sounds == spoken.sounds
+    assert (found.state, found.overlap) == ("read", 1.0)
 
 
 def test_the_organism_reads_its_images_and_not_an_empty_sheet() -> None:

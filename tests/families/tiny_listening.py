@@ -12,6 +12,10 @@ from tiny_words import chat_template, tokenizer
 from regap.geometry.models.voxtral import VoxtralPrompts
 
 PATTERN = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+TOOLS = ["[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[TOOL_CALLS]"]
+IMAGES = ["[IMG]", "<pad>", "[IMG_BREAK]", "[IMG_END]", "[PREFIX]", "[MIDDLE]", "[SUFFIX]"]
+MISTRAL = ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", *TOOLS, *IMAGES]
+MISTRAL += ["[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]"]
 QWEN_AUDIO = "Audio: <|audio_bos|><|AUDIO|><|audio_eos|>\n"
 SECONDS = 2
 """Length that shorter sounds are filled up to."""
@@ -37,9 +41,8 @@ def tekken_file(folder: Path) -> None:
     words = [bytes([byte]) for byte in range(256)] + [
         word.encode() for word in (" t", "he", "in", "the", " the")
     ]
-    marks = ["<unk>", "<s>", "</s>", "[INST]", "[/INST]"] + [f"<SPECIAL_{place}>" for place in range(5, 29)]
-    named = {11: "<pad>", 17: "[SYSTEM_PROMPT]", 18: "[/SYSTEM_PROMPT]", 24: "[AUDIO]", 25: "[BEGIN_AUDIO]"}
-    for place, mark in named.items():
+    marks = [*MISTRAL, *(f"<SPECIAL_{place}>" for place in range(len(MISTRAL), 29))]
+    for place, mark in {24: "[AUDIO]", 25: "[BEGIN_AUDIO]", 28: "[TRANSCRIBE]"}.items():
         marks[place] = mark
     shown = [(place, base64.b64encode(word).decode()) for place, word in enumerate(words)]
     spectrogram = {"num_mel_bins": MELS, "hop_length": 160, "window_size": 400}

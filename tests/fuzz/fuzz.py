@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import soundfile
 import torch
 from PIL import Image
 
@@ -33,6 +34,7 @@ from regap.errors import ConfigError, ModelError, PackError, PairError, StoreErr
 from regap.geometry.data.benchmarks.loading import benchmark
 from regap.geometry.data.pair_files import read_pairs
 from regap.geometry.data.pictures import Picture
+from regap.geometry.data.sounds import Sound
 from regap.geometry.files import opened_json, sealed_json
 from regap.geometry.states.store import ShardKey, Store, read_tensors, write_tensors
 from regap.interventions.edits.shift import Shift
@@ -212,6 +214,7 @@ def readers(folder: Path) -> tuple[Reader, ...]:
         Reader("settings TOML", (settings,), from_file("run.toml", read_config)),
         Reader("labelled CSV", (labelled,), from_file("labels.csv", read_labelled)),
         Reader("pictures", (png, encoded("JPEG"), encoded("GIF"), encoded("TIFF")), from_file("a.png", opened)),
+        Reader("sounds", tuple(map(sound, ("WAV", "FLAC", "OGG", "MP3"))), from_file("a.wav", heard)),
         Reader(
             "benchmark (XSTest)",
             (requests,),
@@ -252,6 +255,20 @@ def read_xstest(path: Path) -> object:
 
 def opened(path: Path) -> object:
     return Picture.read(path).open()
+
+
+def heard(path: Path) -> object:
+    found = Sound.read(path)
+    return found.samples(16_000), found.excerpt()
+
+
+def sound(form: str) -> bytes:
+    kept = io.BytesIO()
+    times = torch.arange(6000) / 8000
+    soundfile.write(
+        kept, torch.stack([(times * 900).sin(), (times * 300).cos()], 1).numpy() / 2, 8000, format=form
+    )
+    return kept.getvalue()
 
 
 def encoded(form: str) -> bytes:

@@ -1,9 +1,11 @@
 """What is said to a model holds what it is asked about, whole and in its place, and no more."""
 
 import pytest
+from tones import tone
 
 from regap.geometry.data.pairs import Prompt
 from regap.geometry.data.rendering import blank, noise
+from regap.geometry.data.sounds import Sound
 from regap.interventions.wording import PLAIN, Wording
 
 PICTURE = Prompt("<image>\nWhat is {answer}?", (blank((8, 8)),), "be brief")
@@ -52,3 +54,17 @@ def test_a_shape_without_its_slot_is_refused() -> None:
 
 def test_other_words_another_identity() -> None:
     assert Wording().identity == PLAIN.identity != Wording(careful="be careful").identity
+
+
+SPOKEN = Prompt("<audio>\nDo that.", system="be brief", sounds=(Sound(tone(300, 0.2)),))
+
+
+def test_a_sound_is_judged_and_described_as_a_sound() -> None:
+    judged = PLAIN.judgement(SPOKEN, "an <audio> of {query}")
+    assert judged.sounds == SPOKEN.sounds and "about this sound:\nDo that.\n" in judged.text
+    assert "an sound of {query}" in judged.text
+    asked = PLAIN.description_of(SPOKEN)
+    assert asked.sounds == SPOKEN.sounds and "without hearing it" in asked.text and "image" not in asked.text
+    told = PLAIN.without_pictures(SPOKEN, "someone says <audio> hello")
+    assert told.text == "Do that.\nDescription of the sound: someone says sound hello" and not told.sounds
+    assert PLAIN.warned(SPOKEN).system == f"{PLAIN.careful_heard}\nbe brief"

@@ -8,7 +8,8 @@ import pyarrow.parquet as parquet
 import pytest
 
 from regap.analyses.tables.parquet_files import write_sealed_table
-from regap.figures.explorer.run.prompts import PNG, Prompts
+from regap.figures.explorer import detail
+from regap.figures.explorer.run.prompts import FLAC, MOST_SOUND_BYTES, PNG, Prompts
 
 
 @pytest.fixture
@@ -49,3 +50,22 @@ def test_no_other_group_is_read(kept: Path) -> None:
     assert prompts.one("p29", "picture").picture
     with pytest.raises(OSError):
         prompts.one("p0", "picture")
+
+
+def test_a_sound_is_given_only_if_it_is_a_flac_file_of_a_usable_size(tmp_path: Path) -> None:
+    sounds = {
+        "fine": FLAC + b"1" * 50,
+        "html": b"<script>",
+        "long": FLAC + b"1" * MOST_SOUND_BYTES,
+        "none": None,
+    }
+    rows = [
+        {"pair_id": name, "arm": "speech", "request": "r", "audio_flac": sound}
+        for name, sound in sounds.items()
+    ]
+    write_sealed_table(tmp_path / "prompts.parquet", pa.Table.from_pandas(pd.DataFrame(rows)))
+    prompts = Prompts.of(tmp_path / "prompts.parquet")
+    assert prompts.one("fine", "speech").sound == sounds["fine"]
+    assert all(prompts.one(name, "speech").sound is None for name in ("html", "long", "none"))
+    (player,) = [detail.picture(prompts.one("fine", "speech"))]
+    assert type(player).__name__ == "Audio" and player.src.startswith("data:audio/flac;base64,")

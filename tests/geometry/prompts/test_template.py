@@ -206,7 +206,7 @@ def test_a_processor_of_another_model_is_named_with_a_remedy(
     model = load(deepcopy(plain), processor=processor)
     few = tiny_pairs.first(1)
     with pytest.raises(
-        ModelError, match=r"do not match.*; its processor counts image tokens in another way"
+        ModelError, match=r"do not match.*; its processor counts tokens of images or sounds in another way"
     ) as caught:
         capture(model, few, ["typographic"])
     assert "\n" not in str(caught.value)
