@@ -59,7 +59,7 @@ def pairs_of(config: RunConfig) -> Pairs:
             arms=mapping_of(config.arm_names) or None,
         ).require_text()
     else:
-        pairs = held_out_pairs(replace(DEMO_PAIRS, voice=config.voice, seed=config.seed))
+        pairs = held_out_pairs(replace(DEMO_PAIRS, seed=config.seed))
     pairs = pairs.first(config.limit) if config.limit else pairs
     arms = [arm for arm in config.make if arm != "caption"]  # captions are written by the model
     made = (

@@ -13,6 +13,8 @@ from regap.figures.drawing import style
 # Okabe and Ito's colours, for any colour vision, without yellow, which is hard to see on white.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#7A7A7A"
+# Two more of Tol's muted colours, for arms alone.
+WINE, OLIVE = "#882255", "#999933"
 CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, GREY)
 INK, FAINT, RULE = "#222222", "#666666", "#E4E4E4"
 FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', sans-serif"
@@ -23,8 +25,8 @@ ARMS = {
     "typographic": ("typographic", VERMILLION),
     "picture": ("picture", BLUE),
     "picture_typographic": ("picture + typographic", PURPLE),
-    "speech": ("speech", BLUE),
-    "speech_noise": ("speech in noise", PURPLE),
+    "speech": ("speech", WINE),
+    "speech_noise": ("speech in noise", OLIVE),
     "caption": ("caption", GREEN),
     "blank": ("blank image", SKY),
     "noise": ("noise image", ORANGE),

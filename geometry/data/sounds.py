@@ -1,10 +1,17 @@
 """Encoded sound of any format, rate and number of channels, checked to be complete before it is used."""
 
 import io
+import os
+import re
 import struct
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from math import gcd
 from pathlib import Path
+from threading import Lock
 from types import ModuleType
 from typing import Any
 
@@ -12,7 +19,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.signal import resample_poly
 
-from regap.errors import PairError, first_line
+from regap.errors import PairError, first_line, one_line
 from regap.geometry.data.media import Media, read_media
 
 LONGEST = 600.0
@@ -23,6 +30,10 @@ RATES = (1_000, 768_000)
 """Lowest and highest number of samples a second that are resampled."""
 STREAMED = 0x7FFF0000
 """A WAV file that was written to a pipe says at least this as its length, which was not known."""
+
+_DAMAGED = re.compile("error: |Illegal Audio-MPEG-Header|stream size off")
+_ONE_AT_A_TIME = Lock()
+"""Standard error belongs to the whole process."""
 
 
 class Sound(Media):
@@ -48,17 +59,25 @@ class Sound(Media):
     def check(self, name: str) -> None:
         """Raise PairError, with the sound's name, unless all of it can be decoded and some of it can be heard."""
         _soundfile()
+        encoded = self.encoded()
         try:
-            with _opened(self.encoded()) as file:
-                _check_length(name, file)
-            _check_whole(name, self.encoded())
-            found = _mono(self.encoded())
+            with _decoders_heard() as told:
+                with _opened(encoded) as file:
+                    _check_length(name, file)
+                _check_whole(name, encoded)
+                found = _mono(encoded)
         except PairError:
             raise
         except Exception as error:  # libsndfile and its decoders raise several kinds on a damaged file
             raise PairError(
                 f"audio {name}: cannot be decoded ({first_line(error)}); replace the file or remove the row"
             ) from None
+        damaged = next((line for line in told if _DAMAGED.search(line)), None)
+        if damaged:
+            raise PairError(
+                f"audio {name}: a part of it is damaged or missing ({one_line(damaged, 120)}); replace the file or "
+                "remove the row"
+            )
         if not np.isfinite(found).all():
             raise PairError(f"audio {name}: its samples are not all finite numbers; save it again")
         if not found.any():
@@ -83,6 +102,26 @@ class Sound(Media):
             shared = gcd(own, rate)
             found = resample_poly(found, rate // shared, own // shared)
         return found.astype(np.float32)
+
+
+@contextmanager
+def _decoders_heard() -> Iterator[list[str]]:
+    """Yield the list that, at the end, holds what decoders wrote to the process's standard error.
+
+    libmpg123 leaves out damaged parts of an MP3 file, and says so only there.
+    """
+    told: list[str] = []
+    with _ONE_AT_A_TIME, tempfile.TemporaryFile() as kept:
+        sys.stderr.flush()
+        own = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield told
+        finally:
+            os.dup2(own, 2)
+            os.close(own)
+            kept.seek(0)
+            told += kept.read().decode(errors="replace").splitlines()
 
 
 def _mono(encoded: bytes) -> Float[np.ndarray, " sample"]:

@@ -128,7 +128,7 @@ def pixtral_processor() -> Any:
 
 def _read(found: str, config: Any, options: dict[str, Any]) -> Any:
     """Read the processor as transformers does; if that needs a video processor, read it without."""
-    if config.model_type == "voxtral":
+    if getattr(config, "model_type", None) == "voxtral":
         return VoxtralPrompts.read(found, options)
     try:
         return AutoProcessor.from_pretrained(found, config=config, **options)

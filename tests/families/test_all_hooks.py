@@ -29,7 +29,7 @@ from regap.interventions.generation import _from_start
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 NOT_THERE = ("qwen2_vl", "internvl", "smolvlm", "paligemma", "mllama", "aya_vision", "ovis2")
-NOT_THERE += ("qwen2_5_omni", "qwen3_omni")
+NOT_THERE += ("qwen2_5_omni", "qwen3_omni", "voxtral")
 """Families that TransformerLens has no adapter for."""
 THERE = [family for family in WITH_PARTS if family not in NOT_THERE]
 SEEING = ["llava", "llava_next", "qwen2_5_vl", "qwen3_vl", "gemma3", "pixtral", "glm4v", "idefics3"]

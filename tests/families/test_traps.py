@@ -46,17 +46,24 @@ every_family = pytest.mark.parametrize("each", list(FAMILIES), indirect=True)
 
 @every_family
 def test_everything_that_the_processor_returns_is_passed_on_and_begins_once(each: Subject) -> None:
-    kind = each.kinds[-1]
+    for kind in each.kinds:
+        check_passed_on(each, kind)
+
+
+def check_passed_on(each: Subject, kind: str) -> None:
     texts = [render(each.model, prompt) for prompt in PROMPTS[kind]]
     images = [[picture.open() for picture in prompt.pictures] for prompt in PROMPTS[kind]]
-    seen = {"images": images} if any(images) else {}
+    rate = each.model.sampling_rate if kind == "sounds" else None
+    sounds = [sound.samples(rate) for prompt in PROMPTS[kind] for sound in prompt.sounds] if rate else []
+    seen: dict[str, Any] = {"images": images} if any(images) else {}
+    seen |= {"audio": sounds, "sampling_rate": rate} if sounds else {}
     returned = each.model.processor(text=texts, **seen, padding=True, return_tensors="pt")
     batch = each.batch(kind)
     positions = (
         {"position_ids"} if each.model.takes_positions else set()
     )  # added: padding would count without
     assert set(batch.inputs) == set(returned) - {"labels"} | positions
-    assert SIDE_INPUTS.get(each.family, "input_ids") in batch.inputs
+    assert SIDE_INPUTS.get(each.family, "input_ids") in batch.inputs or kind != "images"
     beginnings = (batch.inputs["input_ids"] == each.model.tokenizer.bos_token_id).sum(1).tolist()
     assert beginnings in ([0] * len(batch), [1] * len(batch))
 
@@ -130,7 +137,7 @@ def test_a_processor_that_takes_no_words_alone_is_said_to() -> None:
         ModelError, match=r"its processor refuses the prompts .*use other arms or another model"
     ):
         of.batch("words")
-    with pytest.raises(ModelError, match="changes prompts without an image if others have one"):
+    with pytest.raises(ModelError, match="changes prompts without an image or sound if others have one"):
         of.batch("mixed")
 
 

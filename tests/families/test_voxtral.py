@@ -63,16 +63,10 @@ def test_the_layout_is_that_of_mistral_common(made: Any) -> None:
 
 @pytest.mark.parametrize("kind", CONVERSATIONS)
 def test_tokens_are_those_of_mistral_common(kind: str, made: Any, tmp_path: Path) -> None:
-    package = "mistral_common"
-    pytest.importorskip(package)
-    from mistral_common.audio import Audio  # type: ignore[import-not-found]
-    from mistral_common.protocol.instruct import chunk, messages  # type: ignore[import-not-found]
-    from mistral_common.protocol.instruct.request import (  # type: ignore[import-not-found]
-        ChatCompletionRequest,
-    )
-    from mistral_common.tokens.tokenizers.mistral import MistralTokenizer  # type: ignore[import-not-found]
-
-    spoken = chunk.AudioChunk.from_audio(Audio(SOUND.samples(16_000), 16_000, "wav"))
+    needed = ("audio", "protocol.instruct.chunk", "protocol.instruct.messages", "protocol.instruct.request")
+    audio, chunk, messages, requests = (pytest.importorskip(f"mistral_common.{name}") for name in needed)
+    tokenizers = pytest.importorskip("mistral_common.tokens.tokenizers.mistral")
+    spoken = chunk.AudioChunk.from_audio(audio.Audio(SOUND.samples(16_000), 16_000, "wav"))
     roles = {
         "user": messages.UserMessage,
         "system": messages.SystemMessage,
@@ -87,7 +81,7 @@ def test_tokens_are_those_of_mistral_common(kind: str, made: Any, tmp_path: Path
         return roles[message["role"]](content=parts if message["role"] == "user" else only_words)
 
     tekken_file(tmp_path)
-    request = ChatCompletionRequest(messages=[theirs(message) for message in CONVERSATIONS[kind]])
+    request = requests.ChatCompletionRequest(messages=[theirs(message) for message in CONVERSATIONS[kind]])
     expected = (
         MistralTokenizer.from_file(str(tmp_path / "tekken.json")).encode_chat_completion(request).tokens
     )

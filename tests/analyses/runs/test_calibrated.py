@@ -131,7 +131,8 @@ def test_an_arm_that_is_not_there_cannot_be_corrected(tiny: Model, tiny_pairs: P
     ):
         measure_model(tiny, tiny_pairs, read_config(image_arm="picture"))
     with pytest.raises(
-        PairError, match="the pairs have no image arm, only text, blank; add typographic or picture"
+        PairError,
+        match="the pairs have no image arm, only text, blank; add rows of typographic, picture or speech",
     ):
         calibrate(measure_model(tiny, tiny_pairs, read_config(arms=("text", "blank"))))
 

@@ -131,7 +131,7 @@ def test_other_arms_of_the_pair_are_one_click_away(visit: Visit) -> None:
     visit.open(f"/plane?{item(8)}")
     visit.page.locator("aside .arms button", has_text="text").first.click()
     visit.wait("() => document.querySelector('aside p').textContent.startsWith('text ·')")
-    assert "no picture is stored" in visit.text("aside")
+    assert "no picture or sound is stored" in visit.text("aside")
 
 
 def test_hover_labels_show_hostile_names_as_text(visit: Visit) -> None:

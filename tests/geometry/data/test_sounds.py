@@ -64,6 +64,7 @@ def test_a_file_is_read_again_and_has_the_digest_of_its_bytes(tmp_path: Path) ->
 
 
 WHOLE = tone(400, 0.2)
+MP3 = encoded(0.5 * np.sin(np.arange(40_000) / 5), 16_000, "MP3")
 FLAC = encoded(0.5 * np.sin(np.arange(40_000) / 5), 16_000, "FLAC")
 
 
@@ -74,6 +75,8 @@ FLAC = encoded(0.5 * np.sin(np.arange(40_000) / 5), 16_000, "FLAC")
         (b"no sound at all", "cannot be decoded"),
         (WHOLE[:3000], r"2,956 of its 6,400 bytes are there; copy or download the file again"),
         (FLAC[: len(FLAC) // 2], "cannot be decoded"),
+        (MP3[: len(MP3) // 2], "a part of it is damaged or missing"),
+        (MP3[:3000] + b"0" * 300 + MP3[3300:], "a part of it is damaged or missing"),
         (wav(np.zeros((1600, 1))), "it is silent, or its channels cancel each other"),
         (wav(np.stack([np.full(99, 0.5), np.full(99, -0.5)], 1)), "it is silent, or its channels cancel"),
         (wav(np.zeros((0, 1))), "it holds no samples"),
@@ -82,9 +85,12 @@ FLAC = encoded(0.5 * np.sin(np.arange(40_000) / 5), 16_000, "FLAC")
         (wav(np.ones((601_000, 1)), 1_000), "601 seconds in 1 channels; at most 600 seconds"),
     ],
 )
-def test_what_cannot_be_heard_whole_is_refused(data: bytes, message: str) -> None:
+def test_what_cannot_be_heard_whole_is_refused(
+    data: bytes, message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(PairError, match=f"^audio mine.wav: .*{message}"):
         Sound(data).check("mine.wav")
+    assert capfd.readouterr() == ("", "")  # decoders write to standard error by themselves
 
 
 def test_a_wav_file_that_was_written_to_a_pipe_has_no_length_and_is_read() -> None:
