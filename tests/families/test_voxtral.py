@@ -83,7 +83,9 @@ def test_tokens_are_those_of_mistral_common(kind: str, made: Any, tmp_path: Path
     tekken_file(tmp_path)
     request = requests.ChatCompletionRequest(messages=[theirs(message) for message in CONVERSATIONS[kind]])
     expected = (
-        MistralTokenizer.from_file(str(tmp_path / "tekken.json")).encode_chat_completion(request).tokens
+        tokenizers.MistralTokenizer.from_file(str(tmp_path / "tekken.json"))
+        .encode_chat_completion(request)
+        .tokens
     )
     assert ids(made.processor, CONVERSATIONS[kind]) == expected
 
