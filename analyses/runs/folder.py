@@ -19,8 +19,8 @@ import torch
 from regap.analyses.runs.config import PLACES, RunConfig, as_toml, stored_config
 from regap.analyses.runs.sole_writer import LOCK
 from regap.analyses.tables.parquet_files import write_sealed_table
-from regap.errors import ConfigError, StoreError
-from regap.geometry.data.pairs import Pairs
+from regap.errors import ConfigError, ModelError, PairError, StoreError
+from regap.geometry.data.pairs import Pair, Pairs
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
 from regap.geometry.files import OPEN_SEAL, check_whole, opened_json, sealed, sealed_json, write_whole
@@ -181,6 +181,14 @@ def add_notes(path: Path, notes: Sequence[str]) -> None:
         write_json(path / "provenance.json", {**known, "notes": [*known["notes"], *fresh]})
 
 
+def _rendered(model: Model, pair: Pair, arm: str) -> str:
+    """Return a rendered prompt; an error names its pair and arm."""
+    try:
+        return render(model, pair.prompts[arm])
+    except (PairError, ModelError) as error:
+        raise type(error)(f"pair {pair.pair_id!r}, arm {arm}: {error}") from None
+
+
 def _write_prompts(path: Path, model: Model, pairs: Pairs) -> None:
     rows = [
         {
@@ -201,7 +209,7 @@ def _write_prompts(path: Path, model: Model, pairs: Pairs) -> None:
         }
         for pair in pairs
         for arm, prompt in pair.prompts.items()
-        for rendered in (render(model, prompt),)
+        for rendered in (_rendered(model, pair, arm),)
     ]
     table = pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)
     named: Any = ["pair_id", "arm"]

@@ -2,6 +2,7 @@
 
 import json
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,15 @@ import pyarrow.parquet as parquet
 import pytest
 import torch
 from safetensors import safe_open
+from tones import tone
 
 from regap.analyses.runs import folder as run_folder
 from regap.analyses.runs.config import RunConfig, read_config
 from regap.analyses.runs.folder import THUMBNAIL, begin_folder, check_out, write_directions, write_summary
 from regap.analyses.runs.records import Summary
-from regap.errors import ConfigError
+from regap.errors import ConfigError, ModelError, PairError
 from regap.geometry.data.pairs import Pairs, Picture
+from regap.geometry.data.sounds import Sound
 from regap.geometry.directions import refusal_direction
 from regap.geometry.drift import modality_drift
 from regap.geometry.forward.capture import capture
@@ -64,6 +67,21 @@ def test_it_lists_every_prompt_and_shows_small_pictures_of_the_test_split(
             assert pd.notna(row.image_png) == (prompt.picture is not None and pair.split == "test")
     shown = [Picture(data).open() for data in table.image_png.dropna()]
     assert max(max(each.size) for each in shown) <= THUMBNAIL
+
+
+def test_a_prompt_that_cannot_be_asked_is_named_by_pair_and_arm(
+    config: RunConfig, tiny: Model, tiny_pairs: Pairs
+) -> None:
+    first, *others = tiny_pairs
+    arm = "typographic" if "typographic" in first.prompts else next(iter(first.prompts))
+    spoken = replace(first.prompts["text"], text="<audio>", sounds=(Sound(tone(300, 0.2)),))
+    bad = Pairs((replace(first, prompts={**first.prompts, "speech": spoken}), *others))
+    with pytest.raises(ModelError, match=f"pair '{first.pair_id}', arm speech: .* takes no sounds"):
+        begin_folder(Path(config.out), config, tiny, bad)
+    marked = replace(first.prompts[arm], system=f"{tiny.processor.image_token} is a word")
+    worse = Pairs((replace(first, prompts={**first.prompts, arm: marked}), *others))
+    with pytest.raises(PairError, match=f"pair '{first.pair_id}', arm {arm}: .* takes for an image"):
+        begin_folder(Path(config.out), config, tiny, worse)
 
 
 def test_the_same_inputs_give_the_same_bytes(
