@@ -55,9 +55,15 @@ def begin_folder(path: Path, config: RunConfig, model: Model, pairs: Pairs, *, f
     Raises ConfigError if the folder holds another run, unless `force` moves that run aside.
     """
     check_question(path, config, model, pairs, force=force)
+    prompts = _prompts(
+        model, pairs
+    )  # before any file is written: a prompt that cannot be asked leaves no run behind
     write_settings(path, _settled(config, path))
     write_json(path / "provenance.json", _provenance(config, model, pairs))
-    _write_prompts(path, model, pairs)
+    named: Any = ["pair_id", "arm"]
+    write_sealed_table(
+        path / "prompts.parquet", prompts, row_group_size=PROMPTS_A_GROUP, write_statistics=named
+    )
 
 
 def write_settings(path: Path, config: RunConfig) -> None:
@@ -189,7 +195,8 @@ def _rendered(model: Model, pair: Pair, arm: str) -> str:
         raise type(error)(f"pair {pair.pair_id!r}, arm {arm}: {error}") from None
 
 
-def _write_prompts(path: Path, model: Model, pairs: Pairs) -> None:
+def _prompts(model: Model, pairs: Pairs) -> pa.Table:
+    """Return one row per pair and arm; raises PairError or ModelError for a prompt that cannot be asked."""
     rows = [
         {
             "pair_id": pair.pair_id,
@@ -211,11 +218,7 @@ def _write_prompts(path: Path, model: Model, pairs: Pairs) -> None:
         for arm, prompt in pair.prompts.items()
         for rendered in (_rendered(model, pair, arm),)
     ]
-    table = pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)
-    named: Any = ["pair_id", "arm"]
-    write_sealed_table(
-        path / "prompts.parquet", table, row_group_size=PROMPTS_A_GROUP, write_statistics=named
-    )
+    return pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)
 
 
 def provenance_of(path: Path) -> dict[str, Any]:

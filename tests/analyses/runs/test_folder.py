@@ -82,6 +82,7 @@ def test_a_prompt_that_cannot_be_asked_is_named_by_pair_and_arm(
     worse = Pairs((replace(first, prompts={**first.prompts, arm: marked}), *others))
     with pytest.raises(PairError, match=f"pair '{first.pair_id}', arm {arm}: .* takes for an image"):
         begin_folder(Path(config.out), config, tiny, worse)
+    assert not Path(config.out).exists()  # so the same command, with the pairs mended, is no other run
 
 
 def test_the_same_inputs_give_the_same_bytes(
