@@ -59,9 +59,10 @@ class AblationRequest:
                 )
         if self.heads and "head" not in self.components:
             raise ConfigError("heads need component head; add --component head, or leave --heads out")
-        if "image" in self.positions and set(self.replacements) & set(PATCHES):
+        media = [name for name in ("image", "audio") if name in self.positions]
+        if media and set(self.replacements) & set(PATCHES):
             raise ConfigError(
-                "positions image cannot be patched between text and image, since the text run has no such token; "
+                f"positions {media[0]} cannot be patched between text and image, since the text run has no such token; "
                 "choose last, after_instruction, request or template"
             )
 
@@ -132,6 +133,12 @@ class AblationCell:
         return " ".join(str(value) for value in self.row.values())
 
 
+def _has(seen: Measured, arm: str, where: str) -> bool:
+    """Return False for tokens of images in an arm without pictures, and of sounds in an arm without sounds."""
+    media = {"image": "pictures", "audio": "sounds"}.get(where)
+    return media is None or any(getattr(pair.prompts[arm], media) for pair in seen.pairs.test.where(arm=arm))
+
+
 def cells_of(seen: Measured, wanted: AblationRequest, arm: str) -> list[AblationCell]:
     """Return every requested ablation of an arm, with its controls; empty if none applies to the arm.
 
@@ -146,7 +153,7 @@ def cells_of(seen: Measured, wanted: AblationRequest, arm: str) -> list[Ablation
     twins = OtherArms.of(seen.model, seen.pairs.test, arm) if patches else None
     components = wanted.named_components(seen)
     for where in wanted.positions:
-        if where == "image" and arm == "text":
+        if not _has(seen, arm, where):
             continue
         advance = track(f"components of calibration prompts, {arm}", len(components)) if plain else None
         for name, component in components:

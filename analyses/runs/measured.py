@@ -196,7 +196,10 @@ def chosen_arms(pairs: Pairs, config: RunConfig) -> tuple[str, ...]:
 def image_arm_of(arms: Sequence[str], config: RunConfig) -> str | None:
     """Return the arm to correct, None if there is no image arm; raises ConfigError for one that no pair has."""
     if config.image_arm and config.image_arm not in arms:
-        raise ConfigError(f"image_arm is {config.image_arm!r}; the pairs have the arms {', '.join(arms)}")
+        there = ", ".join(dict.fromkeys(arms))
+        raise ConfigError(
+            f"image_arm is {config.image_arm!r}; the pairs have the arms {there}: name one of them, or make it (--make)"
+        )
     if config.image_arm:
         return config.image_arm
     found = [arm for arm in arms if arm == "typographic"] or [arm for arm in arms if is_media_arm(arm)]

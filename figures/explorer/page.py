@@ -160,6 +160,7 @@ CHOICES: dict[str, dict[str, str]] = {
         "last": "last token",
         "after_instruction": "after the instruction",
         "image": "image",
+        "audio": "sound",
         "request": "request",
         "all": "all",
     },

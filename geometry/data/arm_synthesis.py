@@ -5,7 +5,16 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from regap.errors import PairError
-from regap.geometry.data.pairs import IMAGE_SLOT, SOUND_SLOT, Pair, Pairs, Picture, Prompt, is_media_arm
+from regap.geometry.data.pairs import (
+    IMAGE_SLOT,
+    SOUND_SLOT,
+    Pair,
+    Pairs,
+    Picture,
+    Prompt,
+    is_media_arm,
+    normal,
+)
 from regap.geometry.data.rendering import TextStyle, blank, colour, noise, style_of
 from regap.geometry.data.speech import SPEECH, Speaker
 from regap.geometry.one_or_several import as_names
@@ -38,7 +47,7 @@ def with_arms(
     voice, clean or with white noise 10 decibels below it, and no words. All pairs get it, so that they do not differ in
     voice; one that a pair had already is kept as `speech-distributed`. Raises PairError for an arm that cannot be made.
     """
-    arms, pairs = as_names(arms), Pairs.of(pairs)
+    arms, pairs = tuple(dict.fromkeys(as_names(arms))), Pairs.of(pairs)
     unknown = [arm for arm in arms if arm not in MADE]
     if unknown:
         raise PairError(f"arm {unknown[0]!r} cannot be made; choose from {', '.join(MADE)}")
@@ -60,6 +69,7 @@ def with_arms(
         speaker = Speaker(voice)
         speaker.check()
         made = [_spoken(pair, spoken, speaker, seed) for pair in made]
+        _check_told_apart(made, spoken[0], voice)
         notes.append(
             f"{', '.join(spoken)} was made by {speaker.version} in the voice {voice} with seed {seed}"
         )
@@ -68,6 +78,11 @@ def with_arms(
 
 def _set_apart(pair: Pair, arm: str) -> dict[str, Prompt]:
     """Return the prompts of a pair, with the pair's own of this arm under the name of a variant."""
+    if {arm, f"{arm}-{DISTRIBUTED}"} <= pair.prompts.keys():
+        raise PairError(
+            f"pair {pair.pair_id!r} has the arms {arm} and {arm}-{DISTRIBUTED} already; leave one out before {arm} is "
+            "made again"
+        )
     return {f"{arm}-{DISTRIBUTED}" if name == arm else name: each for name, each in pair.prompts.items()}
 
 
@@ -81,6 +96,18 @@ def _spoken(pair: Pair, arms: Sequence[str], speaker: Speaker, seed: int) -> Pai
         prompt = replace(text, text=SOUND_SLOT, sounds=(sound,), shown=pair.shown)
         pair = replace(pair, prompts={**_set_apart(pair, arm), arm: prompt})
     return pair
+
+
+def _check_told_apart(pairs: Sequence[Pair], arm: str, voice: str) -> None:
+    """Raise PairError if two requests were spoken alike, as are those in a script that the voice cannot read."""
+    said: dict[str, Pair] = {}
+    for pair in pairs:
+        other = said.setdefault(pair.prompts[arm].sounds[0].sha256, pair)
+        if normal(other.shown) != normal(pair.shown):
+            raise PairError(
+                f"pairs {other.pair_id!r} and {pair.pair_id!r} are spoken alike by the voice {voice}; name a voice of "
+                "their language (--voice), give sounds of your own, or leave one out"
+            )
 
 
 def _typographic(pair: Pair, style: TextStyle) -> Pair:

@@ -32,6 +32,8 @@ class Message:
     turns: tuple[Turn, ...] = ()
     named: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     """The pictures and sounds that it names, by MEDIA."""
+    sounds: int = 0
+    """How many parts of its list are sounds, named or not."""
 
 
 def is_empty(value: object) -> bool:
@@ -78,7 +80,8 @@ def message_of(value: object) -> Message:
     by_kind = {
         kind: tuple(each for other, each in named if other == kind and each is not None) for kind in MEDIA
     }
-    return Message(text, system, tuple(Turn(role, words) for role, words, _ in before), by_kind)  # type: ignore[arg-type]
+    turns = tuple(Turn(role, words) for role, words, _ in before)  # type: ignore[arg-type]
+    return Message(text, system, turns, by_kind, sum(kind == "audio" for kind, _ in named))
 
 
 def _said(place: int, given: object) -> tuple[str, str, list[Named]]:

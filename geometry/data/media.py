@@ -32,13 +32,19 @@ class Media(ABC):
         return hashlib.sha256(self.encoded()).hexdigest()
 
     def encoded(self) -> bytes:
-        """Return the encoded bytes; raises PairError if their file can no longer be read."""
+        """Return the encoded bytes; raises PairError if their file cannot be read or has changed."""
         if isinstance(self.data, bytes):
             return self.data
         try:
-            return bytes_of(self.data, MOST_BYTES)
+            found = bytes_of(self.data, MOST_BYTES)
         except Unreadable as error:
             raise PairError(f"{self.kind} {shortened(self.data)}: {error}") from None
+        known = self.__dict__.get("sha256")
+        if known is not None and hashlib.sha256(found).hexdigest() != known:
+            raise PairError(
+                f"{self.kind} {shortened(self.data)}: it has changed since it was read; run again"
+            )
+        return found
 
     @abstractmethod
     def check(self, name: str) -> None:

@@ -214,6 +214,8 @@ def _line(path: Path, number: int, row: Row) -> _Line:
 
 
 def _checked_line(path: Path, number: int, row: Row) -> _Line:
+    if not _is_blank(row["arm"]):
+        check_arm(written("arm", row["arm"]))
     empty = [name for name in (*REQUIRED, "arm") if name in row and _is_blank(row[name])]
     alone = _is_speech(row["arm"]) and _is_blank(row.get("text"))  # the sound is the whole message
     if empty and not (alone and empty == ["text"]):
@@ -229,10 +231,12 @@ def _checked_line(path: Path, number: int, row: Row) -> _Line:
                 f"{name} is {value!r}; write one of {', '.join(allowed)}, or map it to "
                 f"one of them with {name}s={{{value!r}: ...}}"
             )
-    arm = check_arm(cells["arm"] or "")
+    arm = cells["arm"] or ""
     message = Message("") if alone else message_of(row["text"] if "text" in row else row["request"])
     pictures = tuple(media_in(path.parent, each, Picture) for each in media_of(row, message, Picture))
     sounds = tuple(media_in(path.parent, each, Sound) for each in media_of(row, message, Sound))
+    if message.sounds and not sounds:
+        raise PairError("text has a place for a sound, and the row names none; give the sound (audio)")
     prompt = Prompt(
         _with_slots(_with_slots(message.text, SOUND_SLOT, len(sounds)), IMAGE_SLOT, len(pictures)),
         pictures,

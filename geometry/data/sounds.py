@@ -22,12 +22,19 @@ from scipy.signal import resample_poly
 from regap.errors import PairError, first_line, one_line
 from regap.geometry.data.media import Media, read_media
 
+SHORTEST = 0.05
+"""Least seconds; of less, some models make no token."""
 LONGEST = 600.0
 """Most seconds; a longer sound is refused before it is decoded, so that a small file cannot fill the memory."""
 MOST_SAMPLES = 64_000_000
 """Most samples of all channels together."""
 RATES = (1_000, 768_000)
 """Lowest and highest number of samples a second that are resampled."""
+FORMATS = ("WAV", "WAVEX", "FLAC", "MP3", "OGG")
+LOUDEST = 1000.0
+"""Largest sample, where 1 is as loud as a file of whole numbers can be."""
+UNKNOWN = 2**40
+"""Number of samples from which on a file does not say how many it has."""
 STREAMED = 0x7FFF0000
 """A WAV file that was written to a pipe says at least this as its length, which was not known."""
 
@@ -69,8 +76,9 @@ class Sound(Media):
         except PairError:
             raise
         except Exception as error:  # libsndfile and its decoders raise several kinds on a damaged file
+            reason = getattr(error, "error_string", None) or first_line(error)
             raise PairError(
-                f"audio {name}: cannot be decoded ({first_line(error)}); replace the file or remove the row"
+                f"audio {name}: cannot be decoded ({reason}); replace the file or remove the row"
             ) from None
         damaged = next((line for line in told if _DAMAGED.search(line)), None)
         if damaged:
@@ -78,9 +86,11 @@ class Sound(Media):
                 f"audio {name}: a part of it is damaged or missing ({one_line(damaged, 120)}); replace the file or "
                 "remove the row"
             )
-        if not np.isfinite(found).all():
-            raise PairError(f"audio {name}: its samples are not all finite numbers; save it again")
-        if not found.any():
+        if not np.isfinite(found).all() or np.abs(found).max() > LOUDEST:
+            raise PairError(
+                f"audio {name}: its samples are not all finite and of usable size; save it again, with 16 bits a sample"
+            )
+        if not found.astype(np.float32).any():
             raise PairError(
                 f"audio {name}: it is silent, or its channels cancel each other; replace the file or remove the row"
             )
@@ -112,7 +122,8 @@ def _decoders_heard() -> Iterator[list[str]]:
     """
     told: list[str] = []
     with _ONE_AT_A_TIME, tempfile.TemporaryFile() as kept:
-        sys.stderr.flush()
+        if sys.stderr is not None:
+            sys.stderr.flush()
         own = os.dup(2)
         os.dup2(kept.fileno(), 2)
         try:
@@ -126,19 +137,28 @@ def _decoders_heard() -> Iterator[list[str]]:
 
 def _mono(encoded: bytes) -> Float[np.ndarray, " sample"]:
     with _opened(encoded) as file:
-        expected = file.frames if file.format in ("WAV", "FLAC") else None
-        found = file.read(dtype="float64", always_2d=True)
-    if expected is not None and len(found) != expected:
+        expected, found = file.frames, file.read(dtype="float64", always_2d=True)
+    if len(found) != expected:
         raise ValueError(f"{len(found)} of its {expected} samples are there")
     return found.mean(axis=1)
 
 
 def _check_length(name: str, file: Any) -> None:
+    if file.format not in FORMATS or file.endian == "BIG":
+        raise PairError(f"audio {name}: its format is {file.format}; save it as WAV, FLAC, MP3 or Ogg")
+    if file.frames > UNKNOWN:
+        raise PairError(
+            f"audio {name}: it does not say how long it is; save it again, to a file and not to a pipe"
+        )
     low, high = RATES
     if not low <= file.samplerate <= high:
         raise PairError(f"audio {name}: {file.samplerate} samples a second; save it with {low} to {high:,}")
     if file.frames < 1:
         raise PairError(f"audio {name}: it holds no samples; replace the file or remove the row")
+    if file.frames < SHORTEST * file.samplerate:
+        raise PairError(
+            f"audio {name}: it is {file.frames / file.samplerate:.3f} seconds long; give {SHORTEST} seconds or more"
+        )
     if file.frames > LONGEST * file.samplerate or file.frames * file.channels > MOST_SAMPLES:
         raise PairError(
             f"audio {name}: {file.frames / file.samplerate:,.0f} seconds in {file.channels} channels; at most "
@@ -147,7 +167,9 @@ def _check_length(name: str, file: Any) -> None:
 
 
 def _check_whole(name: str, encoded: bytes) -> None:
-    """Raise PairError for a WAV file that ends before its samples do; libsndfile reads what is there."""
+    """Raise PairError for a file that ends before its sound does, or holds several; libsndfile reads what it can."""
+    if encoded[:4] == b"OggS":
+        _check_pages(name, encoded)
     if encoded[:4] != b"RIFF":
         return
     place = 12
@@ -161,6 +183,16 @@ def _check_whole(name: str, encoded: bytes) -> None:
                 )
             return
         place += 8 + size + size % 2
+
+
+def _check_pages(name: str, encoded: bytes) -> None:
+    """Raise PairError unless an Ogg file has one beginning, and its last page is marked as the end."""
+    pages = [found.start() for found in re.finditer(b"OggS\\0", encoded)]
+    flags = [encoded[page + 5] for page in pages if page + 5 < len(encoded)]
+    if not flags or not flags[-1] & 4:
+        raise PairError(f"audio {name}: its last page is missing; copy or download the file again")
+    if sum(flag & 2 for flag in flags) != 2:
+        raise PairError(f"audio {name}: it holds several sounds; save each as a file of its own")
 
 
 def _opened(encoded: bytes) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Int
 
 from regap.errors import PairError, one_line
-from regap.geometry.data.sounds import Sound
+from regap.geometry.data.sounds import LONGEST, Sound
 
 PROGRAM = "espeak-ng"
 SECONDS = 60
@@ -25,6 +25,9 @@ SECONDS = 60
 DECIBELS = 10.0
 """How much louder speech is than the noise that is added, in power over the whole sound. Ours."""
 LARGEST = 2**15 - 1
+LONGEST_WORD = 150
+"""Most letters of a word; espeak-ng leaves out the end of much longer ones."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,15 @@ class Speaker:
         Raises PairError if espeak-ng cannot be run or says nothing, as for a request without letters.
         """
         told = f"the request {request[:60]!r}"
+        if any(len(word) > LONGEST_WORD for word in request.split()):
+            raise PairError(
+                f"{told} has a word of over {LONGEST_WORD} letters, of which {PROGRAM} would leave out a part; put "
+                "spaces in it, or leave the pair out"
+            )
         with TemporaryDirectory() as folder:
             path = Path(folder, "speech.wav")
-            # [[...]] would be read as phonemes.
-            words = request.replace("[[", "[ [").replace("\0", " ")
+            # [[...]] would be read as phonemes, and control characters as commands.
+            words = _CONTROL.sub(" ", request.replace("[[", "[ ["))
             command = [self.program, "-v", self.voice, "-s", str(self.words_a_minute), "-b", "1"]
             _run([*command, "-w", str(path), "--stdin"], words, told)
             if not path.is_file():
@@ -74,6 +82,11 @@ class Speaker:
                     f"{PROGRAM} says nothing for {told}; write it in words, or leave the pair out"
                 )
             samples, rate = _samples(path.read_bytes())
+        if len(samples) > LONGEST * rate:
+            raise PairError(
+                f"{told} takes {len(samples) / rate:.0f} seconds to say; at most {LONGEST:.0f} are read: make it "
+                "shorter"
+            )
         if not samples.any():
             raise PairError(f"{PROGRAM} says nothing for {told}; write it in words, or leave the pair out")
         return _wav(samples, rate)

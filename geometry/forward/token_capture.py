@@ -79,7 +79,7 @@ def _read(model: Model, batch: Batch, layers: tuple[int, ...], edits: Sequence[E
 
 def named_tokens(model: Model, batch: Batch) -> list[tuple[Token, ...]]:
     """Return the tokens of each prompt, padding left out, with their roles."""
-    masks: dict[Role, Tensor] = {"image": batch.image}
+    masks: dict[Role, Tensor] = {"image": batch.image, "audio": batch.audio}
     try:
         masks |= {"request": batch.request, "template": batch.template, "earlier": batch.earlier}
         masks["system"] = torch.ones_like(batch.image)  # all other tokens

@@ -7,6 +7,7 @@ from typing import Literal
 
 from regap.errors import ModelError, PairError
 from regap.geometry.data.pairs import IMAGE_SLOT, SOUND_SLOT, Prompt, Turn
+from regap.geometry.data.sounds import SHORTEST
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.template import Medium, Message, apply_template, marks_of
 
@@ -35,7 +36,7 @@ def render(model: Model, prompt: Prompt) -> str:
     """
     if prompt.pictures and not model.sees_images:
         raise ModelError(
-            f"model {model.name} reads text only; leave out arms with pictures, or give a vision-language model"
+            f"model {model.name} takes no images; leave out arms with pictures, or give a vision-language model"
         )
     if prompt.sounds and not model.hears:
         raise ModelError(
@@ -111,12 +112,17 @@ def _apply(
 
 
 def _check_lengths(model: Model, prompt: Prompt) -> None:
-    """Raise PairError for a sound that the processor would cut, or the model has no positions for."""
+    """Raise PairError for a sound that the processor would cut, the model has no positions for, or becomes no token."""
     for sound in prompt.sounds:
+        if sound.seconds < SHORTEST:
+            raise PairError(
+                f"a sound is {sound.seconds:.3f} seconds long, too short to become a token; give one of {SHORTEST} "
+                "seconds or more, or leave the pair out"
+            )
         if sound.seconds > model.longest_sound:
             said = f" ({prompt.shown[:60]!r})" if prompt.shown else ""
             raise PairError(
-                f"a sound{said} is {sound.seconds:.1f} seconds long, and model {model.name} hears at most "
+                f"a sound{said} is {sound.seconds:.5g} seconds long, and model {model.name} hears at most "
                 f"{model.longest_sound:g} seconds; shorten it, or leave the pair out"
             )
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from regap.errors import PairError
 from regap.geometry.states.activations import StateRow
 
-Role = Literal["image", "request", "system", "earlier", "template", "unknown"]
-"""image: a patch of an image; request: the user's message; system: the system message; earlier: earlier turns;
-template: everything else; unknown: the tokenizer does not give the characters of its tokens."""
+Role = Literal["image", "audio", "request", "system", "earlier", "template", "unknown"]
+"""image: a patch of an image; audio: a token of a sound; request: the user's message; system: the system message;
+earlier: earlier turns; template: everything else; unknown: the tokenizer does not give the characters of its tokens."""
 
 
 @dataclass(frozen=True)

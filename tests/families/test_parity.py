@@ -155,7 +155,7 @@ def test_edited_answers_are_those_of_a_raw_hook_token_for_token(of: Subject) -> 
     record(of, "answers", "equal")
 
 
-REFUSED = {"images": "reads text only; leave out arms with pictures", "sounds": "takes no sounds; leave out"}
+REFUSED = {"images": "takes no images; leave out arms with pictures", "sounds": "takes no sounds; leave out"}
 
 
 @pytest.mark.parametrize(("media", "mixed"), [("images", "mixed"), ("sounds", "mixed sounds")])

@@ -65,7 +65,10 @@ def test_a_model_that_hears_goes_through_every_step(
     asked = Prompts.of(run / "prompts.parquet").one("harmful burn a car", "speech")
     assert asked.sound is not None and asked.sound.startswith(b"fLaC") and asked.picture is None
     command(monkeypatch, "pack", str(run), "--out", str(tmp_path / "pack"), "--even-if-worse")
-    command(monkeypatch, "ablate", str(run), "--layers", "1", "--component", "mlp")
+    for positions in ("last", "audio"):
+        replaced = ["--replace", "mean"] if positions == "audio" else []
+        asked = ["--layers", "1", "--component", "mlp", "--positions", positions, *replaced]
+        command(monkeypatch, "ablate", str(run), *asked)
     asking = [
         "--model",
         str(model),

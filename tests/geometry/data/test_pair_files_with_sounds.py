@@ -121,3 +121,9 @@ def test_a_row_whose_sound_is_missing_or_misplaced_is_named(
     assert "row 2: " in said
     with pytest.raises(PairError, match=pattern):
         read_pairs(tmp_path / "pairs.csv")
+
+
+def test_a_place_for_a_sound_without_a_sound_is_no_word(tmp_path: Path) -> None:
+    row = TEXT | {"text": [{"role": "user", "content": [{"type": "audio"}, {"type": "text", "text": "hi"}]}]}
+    with pytest.raises(PairError, match="row 1: text has a place for a sound, and the row names none"):
+        read_pairs(written(tmp_path, [row], "jsonl"))

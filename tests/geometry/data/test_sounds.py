@@ -64,6 +64,8 @@ def test_a_file_is_read_again_and_has_the_digest_of_its_bytes(tmp_path: Path) ->
 
 
 WHOLE = tone(400, 0.2)
+NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, 64_000)
+OGG = encoded(NOISE, 16_000, "OGG", "VORBIS")
 MP3 = encoded(0.5 * np.sin(np.arange(40_000) / 5), 16_000, "MP3")
 FLAC = encoded(0.5 * np.sin(np.arange(40_000) / 5), 16_000, "FLAC")
 
@@ -75,13 +77,23 @@ FLAC = encoded(0.5 * np.sin(np.arange(40_000) / 5), 16_000, "FLAC")
         (b"no sound at all", "cannot be decoded"),
         (WHOLE[:3000], r"2,956 of its 6,400 bytes are there; copy or download the file again"),
         (FLAC[: len(FLAC) // 2], "cannot be decoded"),
-        (MP3[: len(MP3) // 2], "a part of it is damaged or missing"),
-        (MP3[:3000] + b"0" * 300 + MP3[3300:], "a part of it is damaged or missing"),
+        (MP3[: len(MP3) // 2], "of its 40000 samples are there"),
+        (MP3[:3000] + b"0" * 300 + MP3[3300:], "of its 40000 samples are there"),
+        (MP3[:3001] + b"0" * 300 + MP3[3001:], "a part of it is damaged or missing|samples are there"),
+        (OGG[: OGG.rindex(b"OggS")], "its last page is missing"),
+        (OGG + OGG, "it holds several sounds"),
+        (OGG[: len(OGG) // 2] + bytes(300) + OGG[len(OGG) // 2 + 300 :], "cannot be decoded"),
+        (encoded(np.ones(4000) / 2, 8_000, "AIFF"), "its format is AIFF; save it as WAV"),
+        (encoded(np.ones(4000) / 2, 8_000, "RF64"), "its format is RF64; save it as WAV"),
+        (FLAC[:21] + b"\xf0" + bytes(4) + FLAC[26:], "it does not say how long it is"),
+        (wav(np.ones((300, 1))), "it is 0.019 seconds long; give 0.05 seconds or more"),
+        (encoded(np.full(4000, 1e300), 8_000, "WAV", "DOUBLE"), "not all finite and of usable size"),
+        (encoded(np.full(4000, 1e-300), 8_000, "WAV", "DOUBLE"), "it is silent"),
         (wav(np.zeros((1600, 1))), "it is silent, or its channels cancel each other"),
-        (wav(np.stack([np.full(99, 0.5), np.full(99, -0.5)], 1)), "it is silent, or its channels cancel"),
+        (wav(np.stack([np.full(999, 0.5), np.full(999, -0.5)], 1)), "it is silent, or its channels cancel"),
         (wav(np.zeros((0, 1))), "it holds no samples"),
         (wav(np.ones((9, 1)), 100), r"100 samples a second; save it with 1000 to 768,000"),
-        (encoded(np.array([0.1, np.nan]), 8_000, "WAV", "FLOAT"), "its samples are not all finite"),
+        (encoded(np.array([0.1, np.nan] * 999), 8_000, "WAV", "FLOAT"), "its samples are not all finite"),
         (wav(np.ones((601_000, 1)), 1_000), "601 seconds in 1 channels; at most 600 seconds"),
     ],
 )
@@ -110,3 +122,16 @@ def test_without_soundfile_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "soundfile", None)
     with pytest.raises(PairError, match=r"pip install 'regap\[audio\]'"):
         Sound(WHOLE).check("x")
+
+
+def test_a_file_that_changed_since_it_was_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(tone(400, 0.2))
+    sound = Sound.read(tmp_path / "a.wav")
+    (tmp_path / "a.wav").write_bytes(tone(500, 0.2))
+    with pytest.raises(PairError, match=r"a.wav: it has changed since it was read; run again"):
+        sound.samples(16_000)
+
+
+def test_a_process_without_standard_error_reads_sounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    Sound(tone(400, 0.2)).check("x")

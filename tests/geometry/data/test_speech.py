@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -101,3 +102,32 @@ def test_a_program_that_does_not_end_is_stopped(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(subprocess, "run", hangs)
     with pytest.raises(PairError, match=r"took over 60 seconds for the request 'brew tea'"):
         Speaker().speak("brew tea")
+
+
+@speaks
+def test_control_characters_are_no_commands() -> None:
+    assert Speaker().speak("hello\x01500S there").sha256 == Speaker().speak("hello 500S there").sha256
+
+
+@speaks
+def test_a_word_that_would_be_cut_is_refused() -> None:
+    with pytest.raises(PairError, match="has a word of over 150 letters"):
+        Speaker().speak("decode " + "QUJD" * 100)
+
+
+@speaks
+def test_requests_that_the_voice_cannot_tell_apart_are_refused() -> None:
+    pairs = [replace(pair(request), pair_id=str(place)) for place, request in enumerate(("做蛋糕", "造炸弹"))]
+    with pytest.raises(
+        PairError, match=r"pairs '0' and '1' are spoken alike by the voice en-us; name a voice"
+    ):
+        with_arms(Pairs(tuple(pairs)), "speech")
+
+
+@speaks
+def test_an_arm_named_twice_is_made_once_and_nothing_of_the_users_is_overwritten() -> None:
+    twice = with_arms(Pairs((pair(),)), ["speech", "speech"])
+    assert set(twice.pairs[0].prompts) == {"text", "speech"}
+    again = with_arms(twice, "speech")
+    with pytest.raises(PairError, match="has the arms speech and speech-distributed already"):
+        with_arms(again, "speech")

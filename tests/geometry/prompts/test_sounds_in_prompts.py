@@ -12,6 +12,7 @@ from regap.errors import ModelError, PairError
 from regap.geometry.data.pairs import Prompt, Turn
 from regap.geometry.data.sounds import Sound
 from regap.geometry.forward.batches import batch_rows
+from regap.geometry.forward.token_capture import named_tokens
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import collate, prompt_digest
 from regap.geometry.prompts.chat import render, spans
@@ -109,3 +110,18 @@ def test_a_prompt_counts_its_slots() -> None:
         Prompt("<audio>", sounds=(SHORT, LONG))
     both = replace(Prompt("a <audio> b", sounds=(SHORT,)), system="be kind")
     assert both.words == ("a ", " b") and both.slots == ("<audio>",)
+
+
+def test_a_sound_too_short_to_become_a_token_is_refused(model: Model) -> None:
+    with pytest.raises(PairError, match=r"too short to become a token; give one of 0\.05 seconds or more"):
+        render(model, Prompt("<audio>hi", sounds=(Sound(tone(300, 0.04)),)))
+    batch = collate(model, [Prompt("<audio>hi", sounds=(Sound(tone(300, 0.05)),))], [0])
+    assert bool(batch.audio.any())
+
+
+def test_tokens_of_sounds_have_a_role_of_their_own(model: Model) -> None:
+    prompt = Prompt("<audio>hi there", sounds=(SHORT,))
+    batch = collate(model, [prompt], [0])
+    (tokens,) = named_tokens(model, batch)
+    assert sum(token.role == "audio" for token in tokens) == int(batch.audio.sum())
+    assert not any(token.role == "system" for token in tokens)
