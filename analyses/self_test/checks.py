@@ -135,7 +135,7 @@ def _reading(model: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
     if len(theirs) == model.layers + 1 and not torch.equal(theirs[0], _entering(model, batch)):
         theirs.insert(0, theirs[0])  # some lists of hidden states begin after the first block
     ours = [layer for layer in layers if len(theirs) == model.layers + 1 or layer not in model.crossing]
-    states = torch.stack(theirs[1:-1], 1)  # the last hidden state is after the norm
+    states = torch.stack(theirs[1 : len(ours)], 1)  # the last hidden state is after the norm
     yield close(
         model, f"{kind}: residuals equal Hugging Face's hidden states", plain.states[:, ours[:-1]], states
     )

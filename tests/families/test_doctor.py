@@ -25,6 +25,8 @@ ALL = "blocks and all"
         ("gpt_oss", ALL),
         ("gemma4", ALL),
         ("falcon_h1", ALL),
+        ("mamba2", ALL),
+        ("bloom", ALL),
         ("qwen2_5_omni", "blocks; not all"),
         ("qwen3_omni", "blocks; not all"),
         ("qwen2_audio", ALL),
