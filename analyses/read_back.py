@@ -18,11 +18,11 @@ from regap.analyses.runs.records import Record
 from regap.geometry.data.pairs import (
     IMAGE_SLOT,
     SOUND_SLOT,
-    SPEECH_ARMS,
     Pair,
     Pairs,
     Prompt,
     is_media_arm,
+    is_speech_arm,
     normal,
 )
 from regap.geometry.estimates import Estimate, proportion
@@ -66,11 +66,8 @@ class Transcription:
 
 def is_legible(pair: Pair, arm: str) -> bool:
     """Return True if a transcription can be checked: the arm has one image or sound, and its words are known."""
-    if arm not in pair.prompts or arm.split("-")[0] not in (
-        "typographic",
-        "picture_typographic",
-        *SPEECH_ARMS,
-    ):
+    kinds = ("typographic", "picture_typographic")
+    if arm not in pair.prompts or not (is_speech_arm(arm) or arm.split("-")[0] in kinds):
         return False
     return len(pair.prompts[arm].media) == 1 and bool(pair.words_in(arm))
 

@@ -2,7 +2,7 @@
 
 import re
 
-from regap.geometry.data.pairs import SPEECH_ARMS
+from regap.geometry.data.pairs import is_speech_arm
 
 _WORDS = (
     (r"\b[Tt]he same requests as (\w+) images\b", r"the same requests as \1"),
@@ -15,7 +15,7 @@ _WORDS = (
 
 def in_words_of(arm: str | None, told: str) -> str:
     """Return a sentence about images as one about speech if the arm is one of speech, else unchanged."""
-    if arm is None or arm.split("-")[0] not in SPEECH_ARMS:
+    if arm is None or not is_speech_arm(arm):
         return told
     for images, speech in _WORDS:
         told = re.sub(images, speech, told)

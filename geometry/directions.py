@@ -152,8 +152,10 @@ def refusal_direction(states: Activations, method: DirectionMethod | str = diffe
         raw = torch.stack([_by_layer(states, layer, method) for layer in states.layers])
     lengths = raw.norm(dim=-1, keepdim=True)
     if bool((lengths == 0).any()):
+        layer = states.layers[int((lengths.flatten() == 0).nonzero()[0])]
         raise ValueError(
-            f"arm {states.arm}: harmful and harmless states coincide at a layer; drop that layer"
+            f"arm {states.arm}: harmful and harmless states are equal after block {layer}, so there is no direction; "
+            "leave that layer out, or give pairs whose requests differ"
         )
     vectors = raw / lengths
     centre = (means["harmful"] + means["harmless"]) / 2

@@ -83,7 +83,7 @@ class Wording:
     def without_pictures(self, prompt: Prompt, said: str) -> Prompt:
         """Return the prompt as text only, with this description of its pictures or sounds; slots in it become words."""
         before, after = self.description.split("{caption}")
-        kept = _unslotted(said.strip().removeprefix(before).removesuffix(after))
+        kept = _unslotted(said.strip().removeprefix(before).removesuffix(after), heard=bool(prompt.sounds))
         words = (self.described_heard if prompt.sounds else self.described).replace("{caption}", kept)
         if self.in_place:
             first, *others = prompt.words
@@ -103,7 +103,10 @@ class Wording:
         name = "sound" if prompt.sounds else "image"
         this, it = (f"these {name}s", "them") if len(shown) > 1 else (f"this {name}", "it")
         slots = {"{images}": "".join(shown), "{this}": this, "{it}": it}
-        slots |= {"{query}": _bare(prompt) or ALONE, "{answer}": _unslotted(answer)}
+        slots |= {
+            "{query}": _bare(prompt) or ALONE,
+            "{answer}": _unslotted(answer, heard=bool(prompt.sounds)),
+        }
         filled = re.sub("|".join(slots), lambda found: slots[found.group()], question)
         pictures, sounds = (prompt.pictures, prompt.sounds) if shown else ((), ())
         return Prompt(filled.strip(), pictures, prompt.system, turns=prompt.turns, sounds=sounds)
@@ -114,9 +117,10 @@ def _bare(prompt: Prompt) -> str:
     return "".join(prompt.words).strip()
 
 
-def _unslotted(text: str) -> str:
-    """Return what a model said, with no mark that would stand for a picture or a sound."""
-    return text.replace(IMAGE_SLOT, "image").replace(SOUND_SLOT, "sound")
+def _unslotted(text: str, *, heard: bool) -> str:
+    """Return what a model said, with no mark that would stand for a picture, or in a prompt with sounds for a sound."""
+    text = text.replace(IMAGE_SLOT, "image")
+    return text.replace(SOUND_SLOT, "sound") if heard else text
 
 
 PLAIN = Wording()

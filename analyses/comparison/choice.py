@@ -129,7 +129,11 @@ def _candidates(seen: Measured, calibration: DefenceData, name: str) -> list[Cho
     everywhere = Site(tuple(layers), "all", "every_step")
     if entry.rewriting:
         return [ChosenDefence(name, entry, everywhere, 1.0, [], entry.rewriting(calibration))]
-    sites = [everywhere] if entry.everywhere else [Site((layer,)) for layer in correctable(seen)]
+    sites = (
+        [everywhere]
+        if entry.everywhere
+        else [Site((layer,)) for layer in correctable(seen.config, seen.model)]
+    )
     found = []
     for site in sites:
         dose = entry.method(calibration, site)

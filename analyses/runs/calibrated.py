@@ -15,10 +15,12 @@ from regap.analyses.calibration.choice import (
 )
 from regap.analyses.judges.first_token import judged_by_first_token
 from regap.analyses.judges.verdicts import Judged
+from regap.analyses.runs.config import RunConfig
 from regap.analyses.runs.measured import Measured
 from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.forward.hooks import Edit
+from regap.geometry.models.model import Model
 from regap.interventions.edits.recipe import Removal
 from regap.interventions.edits.regap import ReGap
 from regap.interventions.edits.shift import Shift
@@ -67,7 +69,11 @@ def choose_corrections(seen: Measured) -> tuple[Removal, SignalReadings, Choice]
     asked = seen.pairs.calibration.where(arm=seen.image_arm)
     strengths, layers = seen.config.strengths, seen.model.layers
 
-    each = [(Removal(layer, strength),) for layer in correctable(seen) for strength in strengths]
+    each = [
+        (Removal(layer, strength),)
+        for layer in correctable(seen.config, seen.model)
+        for strength in strengths
+    ]
     evidence = gather(seen, asked, [(), *each], "choosing layer and strength")
     fixed = best_fixed(evidence, seen.config.false_refusals)
     further = further_removals(fixed, strengths)
@@ -78,15 +84,13 @@ def choose_corrections(seen: Measured) -> tuple[Removal, SignalReadings, Choice]
     return fixed, readings, choose(readings, recipes, seen.config.false_refusals)
 
 
-def correctable(seen: Measured) -> Sequence[int]:
+def correctable(config: RunConfig, model: Model) -> Sequence[int]:
     """Return the blocks at which a correction may act; raises ConfigError for one that the model does not have."""
-    there = range(seen.model.layers - 1)
-    for layer in seen.config.layers:
+    there = range(model.layers - 1)
+    for layer in config.layers:
         if layer not in there:
-            raise ConfigError(
-                f"layers are {seen.config.layers}; give layers from 0 to {there[-1]} for this model"
-            )
-    return seen.config.layers or there
+            raise ConfigError(f"layers name block {layer}; give layers from 0 to {there[-1]} for this model")
+    return config.layers or there
 
 
 def regap_of(seen: Measured, choice: Choice) -> ReGap:

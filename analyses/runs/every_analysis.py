@@ -19,7 +19,7 @@ from regap.analyses.claims.claim import Claim, Finding, claims_record
 from regap.analyses.judges.registry import judge_for
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.outcomes import outcomes
-from regap.analyses.runs.calibrated import Calibrated
+from regap.analyses.runs.calibrated import Calibrated, correctable
 from regap.analyses.runs.config import RunConfig
 from regap.analyses.runs.folder import add_notes, write_summary
 from regap.analyses.runs.measured import Measured, chosen_arms, image_arm_of, measure_model
@@ -64,6 +64,9 @@ def run(config: RunConfig, track: Tracker = silent, *, force: bool = False) -> R
 
 def _write_everything(found: Run) -> None:
     config = found.config
+    correctable(
+        config, found.runner.model
+    )  # refuses a layer that the model lacks, before anything is computed
     found.write_directions()
     seen, (calibrated, reason) = found.measured, _calibrated(found)
     if calibrated:

@@ -26,6 +26,7 @@ from regap.geometry.drift import Drift
 from regap.geometry.files import OPEN_SEAL, check_whole, opened_json, sealed, sealed_json, write_whole
 from regap.geometry.models.identity import identity_of
 from regap.geometry.models.loading import Model
+from regap.geometry.models.template_options import DAY
 from regap.geometry.prompts.batch import prompt_digest, render
 from regap.geometry.states.store import write_tensors
 
@@ -269,6 +270,7 @@ def _provenance(config: RunConfig, model: Model, pairs: Pairs) -> dict[str, Any]
         "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
         "threads": torch.get_num_threads(),
         "attention": str(model.hf.config._attn_implementation),
+        "template": {"date": DAY, **model.template},
     }
 
 

@@ -42,6 +42,8 @@ def same(name: str, one: Tensor, other: Tensor) -> Check:
 
 def close(model: Model, name: str, one: Tensor, other: Tensor) -> Check:
     """Return a check that two results of a model differ only by rounding."""
+    if one.shape != other.shape:
+        return Check(name, False, f"shapes are {list(one.shape)} and {list(other.shape)}")
     largest = float((one - other).abs().max() / other.abs().max().clamp_min(1e-12))
     allowed = TOLERANCE if model.hf.dtype == torch.float32 else 50 * TOLERANCE
     return Check(

@@ -16,6 +16,7 @@ from regap.geometry.data.pairs import (
     normal,
 )
 from regap.geometry.data.rendering import TextStyle, blank, colour, noise, style_of
+from regap.geometry.data.sounds import Sound
 from regap.geometry.data.speech import SPEECH, Speaker
 from regap.geometry.one_or_several import as_names
 
@@ -68,8 +69,9 @@ def with_arms(
     if spoken:
         speaker = Speaker(voice)
         speaker.check()
-        made = [_spoken(pair, spoken, speaker, seed) for pair in made]
-        _check_told_apart(made, spoken[0], voice)
+        said = [_said(pair, speaker) for pair in made]
+        _check_told_apart(made, said, voice)
+        made = [_spoken(pair, spoken, speech, seed) for pair, speech in zip(made, said, strict=True)]
         notes.append(
             f"{', '.join(spoken)} was made by {speaker.version} in the voice {voice} with seed {seed}"
         )
@@ -86,23 +88,27 @@ def _set_apart(pair: Pair, arm: str) -> dict[str, Prompt]:
     return {f"{arm}-{DISTRIBUTED}" if name == arm else name: each for name, each in pair.prompts.items()}
 
 
-def _spoken(pair: Pair, arms: Sequence[str], speaker: Speaker, seed: int) -> Pair:
+def _said(pair: Pair, speaker: Speaker) -> Sound:
     try:
-        sounds = [SPEECH[arm](speaker, pair.shown, seed) for arm in arms]
+        return speaker.speak(pair.shown)
     except PairError as error:
         raise PairError(f"pair {pair.pair_id!r}: {error}") from None
+
+
+def _spoken(pair: Pair, arms: Sequence[str], speech: Sound, seed: int) -> Pair:
     text = pair.prompts.get("text") or Prompt("")
-    for arm, sound in zip(arms, sounds, strict=True):
+    for arm in arms:
+        sound = SPEECH[arm](speech, pair.shown, seed)
         prompt = replace(text, text=SOUND_SLOT, sounds=(sound,), shown=pair.shown)
         pair = replace(pair, prompts={**_set_apart(pair, arm), arm: prompt})
     return pair
 
 
-def _check_told_apart(pairs: Sequence[Pair], arm: str, voice: str) -> None:
+def _check_told_apart(pairs: Sequence[Pair], said: Sequence[Sound], voice: str) -> None:
     """Raise PairError if two requests were spoken alike, as are those in a script that the voice cannot read."""
-    said: dict[str, Pair] = {}
-    for pair in pairs:
-        other = said.setdefault(pair.prompts[arm].sounds[0].sha256, pair)
+    found: dict[str, Pair] = {}
+    for pair, speech in zip(pairs, said, strict=True):
+        other = found.setdefault(speech.sha256, pair)
         if normal(other.shown) != normal(pair.shown):
             raise PairError(
                 f"pairs {other.pair_id!r} and {pair.pair_id!r} are spoken alike by the voice {voice}; name a voice of "

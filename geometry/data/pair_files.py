@@ -17,7 +17,6 @@ from regap.geometry.data.outside_files import Unreadable
 from regap.geometry.data.pairs import (
     IMAGE_SLOT,
     SOUND_SLOT,
-    SPEECH_ARMS,
     Label,
     Pair,
     Pairs,
@@ -25,6 +24,7 @@ from regap.geometry.data.pairs import (
     Split,
     check_arm,
     check_media,
+    is_speech_arm,
     split_of,
 )
 from regap.geometry.data.pictures import Picture
@@ -217,7 +217,7 @@ def _checked_line(path: Path, number: int, row: Row) -> _Line:
     if not _is_blank(row["arm"]):
         check_arm(written("arm", row["arm"]))
     empty = [name for name in (*REQUIRED, "arm") if name in row and _is_blank(row[name])]
-    alone = _is_speech(row["arm"]) and _is_blank(row.get("text"))  # the sound is the whole message
+    alone = is_speech_arm(str(row["arm"])) and _is_blank(row.get("text"))  # the sound is the whole message
     if empty and not (alone and empty == ["text"]):
         raise PairError(f"{', '.join(empty)} is empty; fill it in or remove the row")
     cells = {
@@ -247,10 +247,6 @@ def _checked_line(path: Path, number: int, row: Row) -> _Line:
     )
     check_media(arm, prompt)
     return _Line(number, arm, prompt, {name: cells[name] for name in ("pair_id", *OF_PAIR)})
-
-
-def _is_speech(arm: object) -> bool:
-    return str(arm).split("-")[0] in SPEECH_ARMS
 
 
 def _is_blank(value: object) -> bool:

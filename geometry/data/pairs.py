@@ -292,7 +292,12 @@ class Pairs:
 
 def is_media_arm(arm: str) -> bool:
     """Return True for an arm that shows the request as an image, or speaks it."""
-    return arm.split("-")[0] in ("typographic", "picture", "picture_typographic", *SPEECH_ARMS)
+    return is_speech_arm(arm) or arm.split("-")[0] in ("typographic", "picture", "picture_typographic")
+
+
+def is_speech_arm(arm: str) -> bool:
+    """Return True for an arm that speaks the request."""
+    return arm.split("-")[0] in SPEECH_ARMS
 
 
 def normal(request: str) -> str:
@@ -334,7 +339,7 @@ def check_media(arm: str, prompt: Prompt) -> None:
     kind = arm.split("-")[0]
     if kind not in ARMS:
         return
-    speaks = kind in SPEECH_ARMS
+    speaks = is_speech_arm(arm)
     wanted = "sound" if speaks else "" if kind in TEXT_ARMS else "picture"
     has = {"picture": bool(prompt.pictures), "sound": bool(prompt.sounds)}
     column = {"picture": "image", "sound": "audio"}

@@ -124,7 +124,11 @@ def _decoders_heard() -> Iterator[list[str]]:
     with _ONE_AT_A_TIME, tempfile.TemporaryFile() as kept:
         if sys.stderr is not None:
             sys.stderr.flush()
-        own = os.dup(2)
+        try:
+            own = os.dup(2)
+        except OSError:  # a process without a standard error, where decoders say nothing
+            yield told
+            return
         os.dup2(kept.fileno(), 2)
         try:
             yield told

@@ -108,18 +108,14 @@ def in_noise(speech: Sound, request: str, seed: int, decibels: float = DECIBELS)
     return _wav(mixed.round().astype(np.int16), rate)
 
 
-def _spoken(speaker: Speaker, request: str, seed: int) -> Sound:  # noqa: ARG001 - one signature for all
-    return speaker.speak(request)
+def _clean(speech: Sound, request: str, seed: int) -> Sound:  # noqa: ARG001 - one signature for all
+    return speech
 
 
-def _spoken_in_noise(speaker: Speaker, request: str, seed: int) -> Sound:
-    return in_noise(speaker.speak(request), request, seed)
-
-
-SPEECH: Mapping[str, Callable[[Speaker, str, int], Sound]] = MappingProxyType(
-    {"speech": _spoken, "speech_noise": _spoken_in_noise}
+SPEECH: Mapping[str, Callable[[Sound, str, int], Sound]] = MappingProxyType(
+    {"speech": _clean, "speech_noise": in_noise}
 )
-"""How each arm of speech is made of a speaker, a request and a seed."""
+"""How each arm of speech is made of the request spoken, the request and a seed."""
 
 
 def _samples(encoded: bytes) -> tuple[Int[np.ndarray, " sample"], int]:

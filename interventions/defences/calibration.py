@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from regap.errors import PairError
-from regap.geometry.data.pairs import SPEECH_ARMS, Pairs
+from regap.geometry.data.pairs import Pairs, is_speech_arm
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
 from regap.geometry.forward.hooks import Edit
@@ -94,7 +94,7 @@ class DefenceData:
     @property
     def neutral(self) -> str:
         """The arm whose pictures have no content; raises PairError if there is none, or if speech is corrected."""
-        if self.image_arm.split("-")[0] in SPEECH_ARMS:
+        if is_speech_arm(self.image_arm):
             raise PairError(
                 f"the corrected arm is {self.image_arm}, and a picture without content says nothing about speech; use "
                 "a method that needs none"

@@ -22,7 +22,7 @@ FORMAT = "regap edit 1"
 VALUES, TENSORS = "edit.json", "edit.safetensors"
 LARGEST = 2**20
 """Most bytes of edit.json."""
-AGAIN = "fetch or make it again"
+AGAIN = "fetch it again, or run the command that made it"
 
 
 class StoredEdit:
@@ -71,7 +71,11 @@ def load_edit(folder: str | Path, model: str | Model = "") -> Any:
     another model than `model`, a model or its fingerprint.
     """
     folder, known = Path(folder), model.fingerprint if isinstance(model, Model) else model
-    return decoded(content_of(folder / VALUES), content_of(folder / TENSORS), known)
+    values, tensors = content_of(folder / VALUES), content_of(folder / TENSORS)
+    try:
+        return decoded(values, tensors, known)
+    except PackError as error:
+        raise PackError(f"{folder}: {error}") from None
 
 
 def check_made_on(made_on: str, model: Model, what: str) -> None:

@@ -101,9 +101,11 @@ def test_a_missing_label_is_an_error_that_names_the_remedy(only: bool, make_stat
         refusal_direction(make_states(np.ones((4, 1, WIDTH)), [only] * 4))
 
 
-def test_labels_with_one_mean_have_no_direction(make_states: Make) -> None:
-    with pytest.raises(ValueError, match="harmful and harmless states coincide at a layer; drop that layer"):
-        refusal_direction(make_states(np.ones((4, 1, WIDTH)), [True, True, False, False]))
+def test_labels_with_one_mean_have_no_direction_and_the_block_is_named(make_states: Make) -> None:
+    states = np.ones((4, 2, WIDTH))
+    states[:2, 0] = 2
+    with pytest.raises(ValueError, match="harmful and harmless states are equal after block 1, so"):
+        refusal_direction(make_states(states, [True, True, False, False]))
 
 
 def test_a_direction_has_length_one() -> None:

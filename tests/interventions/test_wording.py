@@ -59,6 +59,10 @@ def test_other_words_another_identity() -> None:
 SPOKEN = Prompt("<audio>\nDo that.", system="be brief", sounds=(Sound(tone(300, 0.2)),))
 
 
+def test_in_a_prompt_without_sounds_the_mark_of_a_sound_is_a_word() -> None:
+    assert "an <audio> tag" in PLAIN.judgement(Prompt("what is it?"), "an <audio> tag").text
+
+
 def test_a_sound_is_judged_and_described_as_a_sound() -> None:
     judged = PLAIN.judgement(SPOKEN, "an <audio> of {query}")
     assert judged.sounds == SPOKEN.sounds and "about this sound:\nDo that.\n" in judged.text

@@ -50,6 +50,7 @@ def test_it_says_what_it_was_made_from(folder: Path, config: RunConfig, tiny: Mo
         known["versions"]["torch"] == torch.__version__
         and known["versions"]["transformers"] != "not installed"
     )
+    assert known["template"] == {"date": "2024-07-26"}
 
 
 def test_it_lists_every_prompt_and_shows_small_pictures_of_the_test_split(

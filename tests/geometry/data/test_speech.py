@@ -116,12 +116,13 @@ def test_a_word_that_would_be_cut_is_refused() -> None:
 
 
 @speaks
-def test_requests_that_the_voice_cannot_tell_apart_are_refused() -> None:
+@pytest.mark.parametrize("arm", ["speech", "speech_noise"])
+def test_requests_that_the_voice_cannot_tell_apart_are_refused(arm: str) -> None:
     pairs = [replace(pair(request), pair_id=str(place)) for place, request in enumerate(("做蛋糕", "造炸弹"))]
     with pytest.raises(
         PairError, match=r"pairs '0' and '1' are spoken alike by the voice en-us; name a voice"
     ):
-        with_arms(Pairs(tuple(pairs)), "speech")
+        with_arms(Pairs(tuple(pairs)), arm)
 
 
 @speaks
