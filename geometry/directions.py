@@ -62,7 +62,7 @@ class Direction:
 
     def save(self, path: str | Path) -> Path:
         """Write the direction to one safetensors file, which `load_direction` reads back bit for bit."""
-        return save_vectors(path, "direction", self, vectors=self.vectors, thresholds=self.thresholds)
+        return save_vectors(path, "direction", self, {"vectors": self.vectors, "thresholds": self.thresholds})
 
 
 def load_direction(path: str | Path) -> Direction:

@@ -10,7 +10,8 @@ from torch import Tensor
 from regap.errors import PairError
 from regap.geometry.directions import Direction
 from regap.geometry.states.activations import Activations, label_means, one_arm, require_one_origin
-from regap.geometry.states.vector_files import load_vectors, save_vectors
+from regap.geometry.states.store import digest_of
+from regap.geometry.states.vector_files import MORE, load_vectors, save_vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,11 @@ class Drift:
     model: str = ""
     """Fingerprint of the model whose states it was fitted on; empty if not known."""
     position: str = "last"
-    """The token at which those states were read."""
+    """The token at which the image states were read; a mean over tokens, unless it is the last one."""
+    text_position: str = ""
+    """The token at which the text states were read; empty: the same."""
+    pairs: str = ""
+    """Digest of the names of the pairs that it was fitted on; empty if not known."""
 
     def __post_init__(self) -> None:
         if self.vectors.shape != self.text_mean.shape or len(self.vectors) != len(self.layers):
@@ -47,7 +52,8 @@ class Drift:
     def save(self, path: str | Path) -> Path:
         """Write the drift to one safetensors file, which `load_drift` reads back bit for bit."""
         tensors = {"vectors": self.vectors, "text_mean": self.text_mean}
-        return save_vectors(path, f"drift {self.part}", self, **tensors)
+        more = {name: getattr(self, name) for name in MORE["drift"]}
+        return save_vectors(path, "drift", self, tensors, **more)
 
     def along(self, refusal: Direction) -> "Drift":
         """Return D_along, the part along the refusal direction; raises PairError for a direction of another model."""
@@ -91,20 +97,32 @@ class Drift:
 def load_drift(path: str | Path) -> Drift:
     """Return the drift that `Drift.save` wrote; raises StoreError for a missing, damaged or other file."""
     tensors, origin = load_vectors(path, "drift")
-    part = origin.pop("part")
-    return Drift(tensors["vectors"], tensors["text_mean"], **origin, part=part)
+    return Drift(tensors["vectors"], tensors["text_mean"], **origin)
 
 
 def modality_drift(text: Activations, image: Activations) -> Drift:
     """Return the mean over pairs of image state minus text state, harmful and harmless weighted equally.
 
-    Only pairs with both arms are used. Give it calibration splits; our operationalisation of the paper's drift
-    direction. Raises PairError if no pair is shared, or if models, layers or positions differ.
+    States of two positions give a drift between token roles: with text states of the `request` and image states of the
+    `image`, it is the mean of the image tokens minus the mean of the request's own tokens, and is removed at
+    positions="image". Only pairs with both arms are used. Give it calibration splits; our operationalisation of the
+    paper's drift direction. Raises PairError if no pair is shared, or if models or layers differ.
     """
-    text, image = one_arm(text, "text").aligned_with(one_arm(image, "image"))
+    text, image = one_arm(text, "text"), one_arm(image, "image")
+    text, image = text.aligned_with(image, between_positions=True)
     text_mean = _balanced_mean(text)
-    vectors, origin = _balanced_mean(image) - text_mean, {"model": text.model, "position": text.position}
-    return Drift(vectors, text_mean, text.layers, image.arm, **origin)
+    elsewhere = "" if text.position == image.position else text.position
+    vectors, pairs = _balanced_mean(image) - text_mean, digest_of(list(text.pair_ids))
+    return Drift(
+        vectors,
+        text_mean,
+        text.layers,
+        image.arm,
+        model=text.model,
+        position=image.position,
+        text_position=elsewhere,
+        pairs=pairs,
+    )
 
 
 def _balanced_mean(states: Activations) -> Float[Tensor, "layer d_model"]:
@@ -127,7 +145,7 @@ def shuffled_pairs(drift: Drift, text: Activations, image: Activations, seed: in
     of "image". Exactly half of each label is swapped (one pair of an odd number is left out), so that the part that
     all pairs share cancels. Raises ValueError unless some label has two pairs.
     """
-    text, image = text.aligned_with(image)
+    text, image = text.aligned_with(image, between_positions=True)
     generator = torch.Generator().manual_seed(seed)
     sign = _half_swapped(text.harmful, generator)[:, None]
     moved = [((image.at(i).double() - text.at(i).double()) * sign).mean(0) for i in text.layers]

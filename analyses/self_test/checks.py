@@ -36,6 +36,8 @@ from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site
 
 NEW_TOKENS = 8
+POSITIONS: tuple[Positions, ...] = ("last", "all")
+"""Where edits are tried in every prompt."""
 TEXTS = ("please describe this for me", "and now", "what is written here please tell me now")
 
 
@@ -174,7 +176,9 @@ def _writing(model: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
     plain = run(model, batch, range(model.layers))
     layer = max(set(range(model.layers // 2 + 1)) - model.crossing)
     vector = torch.ones(model.width) * plain.states[:, layer].std()
-    for positions in ("last", "all"):
+    media: dict[Kind, Positions] = {"image": "image", "sound": "audio"}
+    tried: list[Positions] = [*POSITIONS, *([media[kind]] if kind in media else [])]
+    for positions in tried:
         shift = Shift(Site((layer,), positions), vector[None], 1.0, "ones")
         edited = run(model, batch, range(model.layers), [shift])
         with _raw_hook(model, layer, _moved(batch, positions, vector)):

@@ -232,6 +232,21 @@ INTERVENTIONS: Mapping[str, Schema] = {
         measure=one_of("z", "log_odds", "first_token", *OUTCOMES),
         read_layer=INTEGER,
     ),
+    "image_tokens": estimates(
+        "image_tokens",
+        **dict.fromkeys(("model", "arm", "condition", "vector"), TEXT),
+        layer=INTEGER,
+        alpha=NUMBER,
+        measure=one_of(
+            "attack_success",
+            "refusal",
+            "over_refusal",
+            "utility",
+            "contrast_over_refusal",
+            "auroc_z",
+            "auroc_rho",
+        ),
+    ),
     "sweep": estimates(
         "sweep",
         **dict.fromkeys(("model", "arm"), TEXT),
@@ -307,6 +322,7 @@ COMMANDS = {
     "utility": "regap utility RUN",
     "ablate": "regap ablate RUN",
     "sweep": "regap sweep RUN",
+    "image_tokens": "regap image-tokens RUN",
 }
 """The command that makes the tables of an analysis; `regap run` makes all others."""
 

@@ -122,12 +122,15 @@ class Activations:
         place = self.layers.index(layer)
         return self.source[:, place] if isinstance(self.source, Tensor) else self.source.load(place)[:, 0]
 
-    def aligned_with(self, other: "Activations") -> "tuple[Activations, Activations]":
+    def aligned_with(
+        self, other: "Activations", *, between_positions: bool = False
+    ) -> "tuple[Activations, Activations]":
         """Return both, restricted to their common pairs; row i of both is the same request.
 
-        Raises PairError if they share no pair, or if models, layers or positions differ.
+        Raises PairError if they share no pair, or if models, layers or positions differ; positions may differ with
+        `between_positions`.
         """
-        require_one_origin(self, other)
+        require_one_origin(self, replace(other, position=self.position) if between_positions else other)
         place = {pair_id: i for i, pair_id in enumerate(other.pair_ids)}
         mine = [i for i, pair_id in enumerate(self.pair_ids) if pair_id in place]
         if not mine:

@@ -11,13 +11,20 @@ from regap.geometry.states.activations import ReadOff
 from regap.geometry.states.store import read_tensors, write_tensors
 
 SIGNS = {"direction": "positive towards harmful", "drift": "points from text to image"}
+ORIGIN = ("arm", "model", "position")
+MORE: dict[str, tuple[str, ...]] = {"direction": (), "drift": ("part", "text_position", "pairs")}
+"""Further fields of the origin, by kind."""
 
 
-def save_vectors(path: str | Path, kind: str, saved: ReadOff, **tensors: Tensor) -> Path:
-    """Write the tensors with their origin to a file and return its path; `kind` is `direction` or `drift PART`."""
-    kind, _, part = kind.partition(" ")
-    header = {"kind": kind, "part": part, "sign": SIGNS[kind], "layers": json.dumps(saved.layers)}
-    header |= {"arm": saved.arm, "model": saved.model, "position": saved.position}
+def save_vectors(
+    path: str | Path, kind: str, saved: ReadOff, tensors: dict[str, Tensor], **more: str
+) -> Path:
+    """Write the tensors with their origin to a file and return its path; `kind` is `direction` or `drift`.
+
+    `more`: further fields of the origin.
+    """
+    header = {"kind": kind, "sign": SIGNS[kind], "layers": json.dumps(saved.layers), **more}
+    header |= {name: getattr(saved, name) for name in ORIGIN}
     write_tensors(Path(path), tensors, header, exact=True)
     return Path(path)
 
@@ -29,6 +36,5 @@ def load_vectors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
         raise StoreError(
             f"{path} holds {header.get('kind') or 'something else'!r}, not a {kind}; name another file"
         )
-    origin = {name: header[name] for name in ("arm", "model", "position")}
-    part = {"part": header["part"]} if header["part"] else {}
-    return tensors, {**origin, **part, "layers": tuple(json.loads(header["layers"]))}
+    origin: dict[str, Any] = {name: header[name] for name in (*ORIGIN, *MORE[kind])}
+    return tensors, {**origin, "layers": tuple(json.loads(header["layers"]))}

@@ -96,15 +96,17 @@ def shift(
     drift: Drift,
     layers: Sequence[int] | int,
     strength: float = 1.0,
-    positions: Positions = "last",
+    positions: Positions | None = None,
     phase: Phase = "prefill",
     norm: Norm = "plain",
 ) -> Shift:
     """Return the edit h <- h - strength * D at these layers, 0-based; a negative strength adds the drift.
 
-    Raises ValueError for a layer that the drift does not have.
+    It acts at `positions`, by default where the drift's image states were read. Raises ValueError for a layer that the
+    drift does not have.
     """
-    return fixed_correction(drift, Site(as_layers(layers), positions, phase, norm), strength)
+    at = positions or drift.position
+    return fixed_correction(drift, Site(as_layers(layers), at, phase, norm), strength)  # type: ignore[arg-type]
 
 
 def _hook(site: Site, batch: Batch, vector: Tensor, strengths: Tensor) -> Callable[[Tensor], Tensor | None]:

@@ -9,9 +9,7 @@ from regap.errors import ModelError, PackError
 from regap.geometry.models.identity import identity_of
 from regap.interventions.packs.pack import Pack, layers_of, read_pack, removed_of, shifts_of
 from regap.interventions.plain_models.attached import KEPT_AS, GateRecord, attach, detach
-
-POSITIONS = ("last", "all")
-"""Positions that can be found without the processor."""
+from regap.interventions.plain_models.calls import FINDABLE
 
 
 @contextmanager
@@ -67,10 +65,10 @@ def check_fit(pack: Pack, model: Any, any_model: bool = False) -> None:
     """Raise PackError, with the difference, unless the pack was made for this model."""
     name = pack.card.name
     for shift in shifts_of(pack.edit):
-        if shift.site.positions not in POSITIONS:
+        if shift.site.positions not in FINDABLE:
             raise PackError(
                 f"pack {name} edits the positions {shift.site.positions!r}, which cannot be found without a processor; "
-                f"make a pack that edits {' or '.join(POSITIONS)}"
+                f"make a pack that edits one of {', '.join(FINDABLE)}"
             )
     if any_model:
         text = model.config.get_text_config()

@@ -185,7 +185,10 @@ class Attached:
         ):
             raise ModelError(IN_PARTS)
         rows = tuple(range(len(call.tokens)))
-        batch = CalledPrompts({}, rows, width=call.prompt)
+        ids = call.inputs.get("input_ids")
+        media = self.model.image_token, self.model.audio_token
+        known = {} if ids is None else {"input_ids": ids}
+        batch = CalledPrompts(known, rows, *media, kept={"first": call.first}, width=call.prompt)
         prefix = CallPrefix(batch, call=call, repeatable=repeatable)
         batch.kept[self.model.fingerprint] = prefix
         answering.hooks, answering.batch = self.edit.hooks(self.model, batch), batch

@@ -70,9 +70,22 @@ class Call:
         return replace(self, inputs={**kept, **last}, first=self.end - 1)
 
 
+FINDABLE = ("last", "all", "image", "audio")
+"""Positions that can be found without the processor."""
+
+
+def check_findable(positions: str, what: str) -> None:
+    """Raise ModelError, with the name of the edit, for positions that cannot be found without a processor."""
+    if positions not in FINDABLE:
+        raise ModelError(
+            f"{what} has positions {positions!r}, which cannot be found without a processor; use one of "
+            f"{', '.join(FINDABLE)}"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class CalledPrompts(Batch):
-    """The prompts of a call of a plain model; without a processor, the roles of tokens are not known."""
+    """The prompts of a call of a plain model; without a processor, only the tokens of images and sounds are known."""
 
     width: int = 0
     """Number of columns."""
@@ -86,13 +99,25 @@ class CalledPrompts(Batch):
         return self.width
 
     def at(self, positions: Positions) -> Bool[Tensor, "prompt token"]:
-        """Return True at the last token, or at all tokens; raises ModelError for other positions."""
-        if positions not in ("last", "all"):
-            raise ModelError(
-                f"the edit has positions {positions!r}, which cannot be found without a processor; use last or all"
-            )
+        """Return True at these positions; raises ModelError for those that cannot be found without a processor."""
+        check_findable(positions, "the edit")
+        if positions in ("image", "audio"):
+            return getattr(self, positions)
         found = torch.full((1, self.width), positions == "all")
         found[:, -1] = True
+        return found
+
+    def _of(self, token: int | None) -> Bool[Tensor, "prompt token"]:
+        """Return the columns of a token; those that ran before this call are not known, and are False."""
+        found = torch.zeros(len(self), self.width, dtype=torch.bool)
+        ids = self.inputs.get("input_ids")
+        if ids is None:
+            raise ModelError(
+                "the model was given embeddings, in which image tokens and sounds cannot be told; give input_ids"
+            )
+        if token is not None:
+            first = self.kept["first"]
+            found[:, first : first + ids.shape[1]] = ids.cpu() == token
         return found
 
 

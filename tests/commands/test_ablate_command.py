@@ -103,6 +103,7 @@ def test_a_sweep_has_every_layer_strength_and_part(regap, pairs_file: Path, tmp_
         (("ablate", "--component", "neuron"), "component is 'neuron'; choose from"),
         (("ablate", "--replace", "noise"), "replace is 'noise'; choose from"),
         (("ablate", "--positions", "image"), "positions image cannot be patched"),
+        (("image-tokens", "--layers", "12"), "layer 12 is not in model organism"),
         (("sweep", "--layers", "12"), "layer 12 is not in model organism"),
         (("sweep", "--vector", "d"), "vector is 'd'; choose from D, D_along"),
     ],

@@ -13,6 +13,7 @@ from regap.errors import PairError, StoreError
 from regap.geometry.directions import Direction, load_direction, refusal_direction
 from regap.geometry.drift import Drift, load_drift, modality_drift
 from regap.geometry.states.activations import Activations
+from regap.interventions.edits.shift import shift
 
 Make = Callable[..., Activations]
 WIDTH, PROMPTS = 12, 200
@@ -162,6 +163,25 @@ def test_a_saved_vector_that_is_damaged_or_another_is_refused(make_states: Any, 
         load_direction(path)
     with pytest.raises(StoreError, match="is missing; make it again"):
         load_direction(tmp_path / "absent")
+
+
+def test_a_drift_between_roles_is_data_with_both_roles(make_states: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    harmful, numbers = [True, False] * 4, rng.normal(size=(8, 2, 4))
+    text = replace(make_states(numbers, harmful), position="request")
+    planted = rng.normal(size=(2, 4))
+    image = replace(make_states(numbers + planted, harmful, "typographic"), position="image")
+    drift = modality_drift(text, image)
+    torch.testing.assert_close(drift.vectors, torch.from_numpy(planted), atol=1e-6, rtol=0)
+    assert (drift.text_position, drift.position, drift.arm) == ("request", "image", "typographic")
+    found = load_drift(drift.save(tmp_path / "drift.safetensors"))
+    assert found.vectors.equal(drift.vectors)
+    assert (found.text_position, found.position) == ("request", "image") and found.pairs == drift.pairs
+    assert shift(drift, [1]).site.positions == "image"
+    fewer = modality_drift(text.take([0, 1]), image)
+    assert fewer.pairs != drift.pairs
+    with pytest.raises(PairError, match="the position of arm typographic is image, of arm text request"):
+        drift.strength(text)
 
 
 def test_a_drift_of_nothing_is_named(make_states: Any) -> None:

@@ -199,7 +199,7 @@ def test_a_call_without_a_past_is_a_prompt_and_one_with_a_past_is_not(
 
 
 @pytest.mark.parametrize("phase", ["prefill", "every_step"])
-@pytest.mark.parametrize("positions", ["last", "all"])
+@pytest.mark.parametrize("positions", ["last", "all", "image"])
 def test_other_sites_are_those_of_the_bridge(
     positions: Any,
     phase: Any,
@@ -217,6 +217,18 @@ def test_other_sites_are_those_of_the_bridge(
     with protected(model, pack):
         assert torch.equal(model.generate(**pictured.inputs, **GREEDY), expected)
         assert torch.equal(model.generate(**pictured.inputs, **GREEDY, use_cache=False), expected)
+
+
+def test_tokens_of_an_image_cannot_be_found_among_embeddings(
+    model: Any, drift: Drift, pictured: Batch
+) -> None:
+    embedded = model.get_input_embeddings()(pictured.inputs["input_ids"])
+    edit = fixed_correction(drift, Site((0,), "image"))
+    with (
+        edit.on(model),
+        pytest.raises(ModelError, match="image tokens and sounds cannot be told; give input_ids"),
+    ):
+        model(inputs_embeds=embedded, attention_mask=pictured.inputs["attention_mask"])
 
 
 class Collected:

@@ -26,7 +26,7 @@ GREEDY: dict[str, Any] = {"max_new_tokens": BUDGET, "do_sample": False}
 
 
 @pytest.mark.parametrize("phase", ["prefill", "every_step"])
-@pytest.mark.parametrize("positions", ["last", "all"])
+@pytest.mark.parametrize("positions", ["last", "all", "image"])
 def test_a_single_pass_elsewhere_is_that_of_the_bridge(
     positions: Any,
     phase: Any,
@@ -40,7 +40,8 @@ def test_a_single_pass_elsewhere_is_that_of_the_bridge(
     edit = edits["single"]
     assert isinstance(edit, ReGap) and edit.correction is not None
     edit = replace(edit, probe=placed(edit.probe, positions, phase))
-    edit = replace(edit, correction=placed(edit.removed, positions, phase), gate=Gate("sigmoid", 0.0))
+    late = "last" if positions == "image" else positions
+    edit = replace(edit, correction=placed(edit.removed, late, phase), gate=Gate("sigmoid", 0.0))
     pack = Pack.of("tiny", identity_of(model), edit, source)
     with hooked(tiny, edit.hooks(tiny, pictured)):
         expected = tiny.hf.generate(**pictured.inputs, **GREEDY)
@@ -48,7 +49,7 @@ def test_a_single_pass_elsewhere_is_that_of_the_bridge(
     with protected(model, pack):
         assert torch.equal(model.generate(**pictured.inputs, **GREEDY), expected)
         assert torch.equal(model.generate(**pictured.inputs, **GREEDY, use_cache=False), expected)
-        if positions == "all":
+        if positions != "last":
             with pytest.raises(ModelError, match="the gate reads whole prompts, and this one comes in parts"):
                 model.generate(**pictured.inputs, **GREEDY, prefill_chunk_size=4)
     assert not torch.equal(expected, bare)
