@@ -58,6 +58,8 @@ class Answering:
 
     columns: int
     """Number of columns of the prompts, which are padded on the left."""
+    tokens: Tensor | None = field(default=None, repr=False)
+    """Token ids of whole prompts, [prompt, column]; None for embeddings and calls outside `generate`."""
     hooks: list[Hook] | None = None
     """None until the edit has read the prompts."""
     batch: CalledPrompts | None = None
@@ -138,7 +140,8 @@ class Attached:
     def _generate(self, generate: Callable[..., Any], known: Signature, args: Any, kwargs: Any) -> Any:
         given = named_arguments(known, args, kwargs)
         self._refuse(given)
-        answering = Answering(columns_of(given))
+        ids = given.get("inputs", given.get("input_ids"))
+        answering = Answering(columns_of(given), ids if given.get("inputs_embeds") is None else None)
         token = self.current.set(answering)
         try:
             check_padding(given.get("attention_mask"))
@@ -185,10 +188,9 @@ class Attached:
         ):
             raise ModelError(IN_PARTS)
         rows = tuple(range(len(call.tokens)))
-        ids = call.inputs.get("input_ids")
         media = self.model.image_token, self.model.audio_token
-        known = {} if ids is None else {"input_ids": ids}
-        batch = CalledPrompts(known, rows, *media, kept={"first": call.first}, width=call.prompt)
+        known = _known_tokens(call, answering.tokens)
+        batch = CalledPrompts(known, rows, *media, width=call.prompt)
         prefix = CallPrefix(batch, call=call, repeatable=repeatable)
         batch.kept[self.model.fingerprint] = prefix
         answering.hooks, answering.batch = self.edit.hooks(self.model, batch), batch
@@ -320,6 +322,17 @@ def state_of(hf: Any) -> tuple[Any, ...]:
         (each.data_ptr(), each.dtype, -1 if each.is_inference() else each._version)
         for each in hf.parameters()
     )
+
+
+def _known_tokens(call: Call, whole: Tensor | None) -> dict[str, Tensor]:
+    """Return the token ids of all columns by name; nothing if some are not known.
+
+    A call may hold only a part of the prompts, and several rows for each prompt, as in beam search.
+    """
+    ids = call.inputs.get("input_ids") if call.first == 0 and whole is None else whole
+    if not isinstance(ids, Tensor) or ids.ndim != 2 or ids.shape[1] != call.prompt:
+        return {}
+    return {"input_ids": ids.repeat_interleave(len(call.tokens) // len(ids), 0)}
 
 
 def _standing_for(original: Callable[..., Any], edited: Callable[..., Any]) -> Callable[..., Any]:

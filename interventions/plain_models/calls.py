@@ -108,17 +108,14 @@ class CalledPrompts(Batch):
         return found
 
     def _of(self, token: int | None) -> Bool[Tensor, "prompt token"]:
-        """Return the columns of a token; those that ran before this call are not known, and are False."""
-        found = torch.zeros(len(self), self.width, dtype=torch.bool)
+        """Return the columns of a token."""
         ids = self.inputs.get("input_ids")
         if ids is None:
             raise ModelError(
-                "the model was given embeddings, in which image tokens and sounds cannot be told; give input_ids"
+                "the edit acts at the tokens of images or sounds, which cannot be told among embeddings or in a KV "
+                "cache; give input_ids of the whole prompts"
             )
-        if token is not None:
-            first = self.kept["first"]
-            found[:, first : first + ids.shape[1]] = ids.cpu() == token
-        return found
+        return torch.zeros_like(ids, dtype=torch.bool) if token is None else ids == token
 
 
 @dataclass(eq=False)

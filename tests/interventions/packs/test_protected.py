@@ -217,6 +217,27 @@ def test_other_sites_are_those_of_the_bridge(
     with protected(model, pack):
         assert torch.equal(model.generate(**pictured.inputs, **GREEDY), expected)
         assert torch.equal(model.generate(**pictured.inputs, **GREEDY, use_cache=False), expected)
+        if positions == "image":
+            in_parts = model.generate(**pictured.inputs, **GREEDY, prefill_chunk_size=3)
+            assert torch.equal(in_parts, expected)
+
+
+def test_tokens_of_images_are_found_in_every_beam(model: Any, drift: Drift, pictured: Batch) -> None:
+    edit = fixed_correction(drift, Site((0,), "image"), 0.7)
+    beams: dict[str, Any] = {**GREEDY, "num_beams": 2, "num_return_sequences": 2}
+    where = pictured.image.repeat_interleave(2, 0)[..., None]
+
+    def by_hand(block: Any, inputs: Any, output: Tensor) -> Tensor:
+        asked = output.shape[1] == where.shape[1]
+        return torch.where(where, output - 0.7 * edit.vectors[0].to(output), output) if asked else output
+
+    handle = model.model.language_model.layers[0].register_forward_hook(by_hand)
+    expected = model.generate(**pictured.inputs, **beams)
+    handle.remove()
+    bare = model.generate(**pictured.inputs, **beams)
+    with edit.on(model):
+        found = model.generate(**pictured.inputs, **beams)
+    assert torch.equal(found, expected) and not torch.equal(found, bare)
 
 
 def test_tokens_of_an_image_cannot_be_found_among_embeddings(
@@ -226,7 +247,7 @@ def test_tokens_of_an_image_cannot_be_found_among_embeddings(
     edit = fixed_correction(drift, Site((0,), "image"))
     with (
         edit.on(model),
-        pytest.raises(ModelError, match="image tokens and sounds cannot be told; give input_ids"),
+        pytest.raises(ModelError, match="cannot be told among embeddings or in a KV cache"),
     ):
         model(inputs_embeds=embedded, attention_mask=pictured.inputs["attention_mask"])
 
