@@ -82,7 +82,7 @@ def image_tokens_run(
         chosen = choose_at_image_tokens(seen, late_of(run), layers)
         record = image_tokens_record(seen, chosen, contrasts, random)
         settings = {"layers": tuple(layers), "random": random, "contrast": contrast or run.config.contrast}
-        return save_answer(run.folder, "image_tokens", settings, [record])
+        return save_answer(run.folder, "image-tokens", settings, [record])
 
 
 def late_of(run: Run) -> Shift:
