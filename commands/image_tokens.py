@@ -1,6 +1,5 @@
 """`regap image-tokens`: remove the drift where it enters, at the tokens of the image."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,8 +18,6 @@ from regap.commands.options import (
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from regap.geometry.models.model import Model
 
 Blocks = Annotated[
     str | None, typer.Option("--layers", help="Blocks to try, such as 0-4; by default the first half.")
@@ -49,24 +46,19 @@ def image_tokens(
     **flags: Any,
 ) -> None:
     """Remove the drift at the image's own tokens, alone and with a gate at the last token, beside controls."""
+    from regap.analyses.ablation.layer_sweep import check_doses
     from regap.analyses.image_tokens.measure import image_tokens_run
     from regap.analyses.runs.config import read_layers
     from regap.analyses.runs.records import Record
 
     chosen = read_layers(layers) if layers else ()
     with progress() as track:
-        run = run_of(run_folder, flags, track, lambda model: _check(model, chosen))
+        run = run_of(run_folder, flags, track, lambda model: check_doses((), chosen, model))
         question = image_tokens_run(run, layers=chosen, random=random, contrast=contrast)
     print_image_tokens(Record.load(question.folder, "image_tokens").table)
     screen.print(
         f"\ntable: {escape(str(question.folder / 'tables' / 'image_tokens.parquet'))}", soft_wrap=True
     )
-
-
-def _check(model: "Model", layers: Sequence[int]) -> None:
-    """Raise ModelError for a layer that the model does not have."""
-    for layer in layers:
-        model.hook_name(layer)
 
 
 def print_image_tokens(table: "pd.DataFrame") -> None:

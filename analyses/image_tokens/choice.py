@@ -19,6 +19,7 @@ from regap.errors import ConfigError
 from regap.geometry.data.pairs import is_speech_arm
 from regap.geometry.drift import Drift, modality_drift
 from regap.geometry.forward.capture import capture
+from regap.geometry.states.activations import Activations
 from regap.interventions.edits.gate import Gate, refusal_thresholds
 from regap.interventions.edits.regap import ReGap
 from regap.interventions.edits.shift import Shift, shift
@@ -46,8 +47,12 @@ NOTHING = Early(0, 0.0)
 class ImageTokenChoice:
     """The drift at image tokens, and the corrections that were chosen on calibration pairs."""
 
+    text: Activations = field(repr=False)
+    """Calibration states of the request's tokens, in words."""
+    image: Activations = field(repr=False)
+    """Calibration states of the tokens of the image or sound."""
     drift: Drift
-    """From the request's tokens in words to the tokens of the image or sound."""
+    """From the first to the second."""
     alone: Early
     """Best at image tokens alone."""
     late: Shift
@@ -58,12 +63,10 @@ class ImageTokenChoice:
     """The gated correction without an early removal."""
     read_layers: tuple[int, ...]
 
-    def early(
-        self, block: int | None = None, strength: float | None = None, drift: Drift | None = None
-    ) -> Shift:
-        """Return the removal at image tokens; by default at the block, the strength and with the drift chosen."""
-        at = self.alone.block if block is None else block
-        return shift(drift or self.drift, [at], self.alone.strength if strength is None else strength)
+    def early(self, strength: float | None = None, drift: Drift | None = None) -> Shift:
+        """Return the removal at image tokens of the chosen block, by default of the chosen multiple of the drift."""
+        chosen = self.alone.strength if strength is None else strength
+        return shift(drift or self.drift, [self.alone.block], chosen)
 
 
 def image_position(arm: str) -> str:
@@ -71,12 +74,11 @@ def image_position(arm: str) -> str:
     return "audio" if is_speech_arm(arm) else "image"
 
 
-def image_drift(seen: Measured) -> Drift:
-    """Return the drift between roles of the corrected arm, fitted on calibration pairs."""
-    arm, runner = seen.image_arm, seen.runner.within("activations")
-    calibration = seen.pairs.calibration
-    text = capture(runner, calibration, "text", position="request")["text"]
-    return modality_drift(text, capture(runner, calibration, arm, position=image_position(arm))[arm])
+def states_of_roles(seen: Measured) -> tuple[Activations, Activations]:
+    """Return calibration states of the request's tokens in words, and of image tokens in the corrected arm."""
+    arm, runner, pairs = seen.image_arm, seen.runner.within("activations"), seen.pairs.calibration
+    text = capture(runner, pairs, "text", position="request")["text"]
+    return text, capture(runner, pairs, arm, position=image_position(arm))[arm]
 
 
 def choose_at_image_tokens(seen: Measured, late: Shift, blocks: Sequence[int] = ()) -> ImageTokenChoice:
@@ -93,7 +95,8 @@ def choose_at_image_tokens(seen: Measured, late: Shift, blocks: Sequence[int] = 
             f"give blocks from 0 to {last - 1}"
         )
     read = tuple(range(max(max(chosen) + 1, last - READ + 1), last + 1))
-    drift = image_drift(seen)
+    text, image = states_of_roles(seen)
+    drift = modality_drift(text, image)
     tried = [Early(block, strength) for block in chosen for strength in STRENGTHS]
     evidence = _gathered(seen, drift, late, [NOTHING, *tried], read)
     budget = seen.config.false_refusals
@@ -116,11 +119,11 @@ def choose_at_image_tokens(seen: Measured, late: Shift, blocks: Sequence[int] = 
             passes="single",
         )
 
-    return ImageTokenChoice(drift, alone, late, regap(best), regap(NOTHING), read)
+    return ImageTokenChoice(text, image, drift, alone, late, regap(best), regap(NOTHING), read)
 
 
 @dataclass(frozen=True, eq=False)
-class _Evidence:
+class EarlyEvidence:
     """Signal and refusals of calibration images under one early removal, with the late correction off and on."""
 
     signal: Float[Tensor, " prompt"] = field(repr=False)
@@ -145,7 +148,7 @@ class _Gated:
 
 def _gathered(
     seen: Measured, drift: Drift, late: Shift, tried: Sequence[Early], read: tuple[int, ...]
-) -> Mapping[Early, _Evidence]:
+) -> Mapping[Early, EarlyEvidence]:
     """Return the evidence for each early removal; two passes of whole prompts for each."""
     asked = seen.pairs.calibration.where(arm=seen.image_arm)
     early = [[shift(drift, [one.block], one.strength)] if one.strength else [] for one in tried]
@@ -157,7 +160,7 @@ def _gathered(
     signals = signal_of(found)[: len(tried)]
     harmful = are_harmful(asked)
     return {
-        one: _Evidence(signal, shut, open_, harmful)
+        one: EarlyEvidence(signal, shut, open_, harmful)
         for one, signal, shut, open_ in zip(tried, signals, closed, opened, strict=True)
     }
 

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
+from regap.analyses.comparison.tables import CONTRAST, MEASURES
 from regap.analyses.image_tokens.choice import (
     ImageTokenChoice,
     choose_at_image_tokens,
-    image_position,
     signal_of,
 )
 from regap.analyses.judges.verdicts import Judged
@@ -26,7 +26,6 @@ from regap.analyses.runs.sole_writer import sole_writer
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.drift import Drift, random_orthogonal, shuffled_pairs
 from regap.geometry.estimates import Resamples, estimate, exact_if_constant
-from regap.geometry.forward.capture import capture
 from regap.geometry.forward.hooks import Edit
 from regap.geometry.separability import auroc
 from regap.interventions.edits.shift import Shift, shift
@@ -35,8 +34,6 @@ from regap.interventions.sweep import sweep
 
 DOSES = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
 """Multiples of the drift at the chosen block; a shift of modality is undone by 1, and overshoots beyond it."""
-SHOWN = ("refusal", "attack_success", "over_refusal", "utility")
-CONTRASTS = "contrast_over_refusal"
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +112,7 @@ def conditions_of(seen: Measured, chosen: ImageTokenChoice, random: int) -> Iter
     for alpha in DOSES:
         edit = chosen.early(strength=alpha)
         yield Condition(f"image tokens, {alpha:g} D", (edit,), arm, "D", early.block, alpha)
-    for name, drift in other_vectors(seen, chosen.drift, random):
+    for name, drift in other_vectors(seen, chosen, random):
         edit = chosen.early(drift=drift)
         yield Condition(f"image tokens, {name}", (edit,), arm, name, early.block, early.strength)
     yield Condition("nothing", (), "text")
@@ -123,16 +120,12 @@ def conditions_of(seen: Measured, chosen: ImageTokenChoice, random: int) -> Iter
     yield Condition("request tokens, D added", (added,), "text", "D", early.block, -early.strength)
 
 
-def other_vectors(seen: Measured, drift: Drift, random: int) -> Iterator[tuple[str, Drift]]:
+def other_vectors(seen: Measured, chosen: ImageTokenChoice, random: int) -> Iterator[tuple[str, Drift]]:
     """Yield controls as long as the drift: random vectors, and the drift after swapping roles in half of the pairs."""
     seed = seen.config.seed
     for number in range(random):
-        yield f"random {number}", random_orthogonal(drift, seen.refusal, seed + number)
-    runner, arm = seen.runner.within("activations"), seen.image_arm
-    calibration = seen.pairs.calibration
-    text = capture(runner, calibration, "text", position="request")["text"]
-    image = capture(runner, calibration, arm, position=image_position(arm))[arm]
-    yield "shuffled", shuffled_pairs(drift, text, image, seed)
+        yield f"random {number}", random_orthogonal(chosen.drift, seen.refusal, seed + number)
+    yield "shuffled", shuffled_pairs(chosen.drift, chosen.text, chosen.image, seed)
 
 
 def _answer_rows(
@@ -154,9 +147,9 @@ def _answer_rows(
 def _shares(judged: Sequence[Judged], seed: int, are_contrasts: bool) -> Iterator[dict[str, Any]]:
     found = outcomes(judged, seed)
     if are_contrasts:
-        yield {"measure": CONTRASTS, **vars(found["over_refusal"])}
+        yield {"measure": CONTRAST, **vars(found["over_refusal"])}
         return
-    for measure in SHOWN:
+    for measure in MEASURES:
         if measure in found:
             yield {"measure": measure, **vars(found[measure])}
 

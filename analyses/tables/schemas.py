@@ -237,15 +237,7 @@ INTERVENTIONS: Mapping[str, Schema] = {
         **dict.fromkeys(("model", "arm", "condition", "vector"), TEXT),
         layer=INTEGER,
         alpha=NUMBER,
-        measure=one_of(
-            "attack_success",
-            "refusal",
-            "over_refusal",
-            "utility",
-            "contrast_over_refusal",
-            "auroc_z",
-            "auroc_rho",
-        ),
+        measure=one_of(*OUTCOMES, "contrast_over_refusal", "auroc_z", "auroc_rho"),
     ),
     "sweep": estimates(
         "sweep",

@@ -32,6 +32,8 @@ FAMILIES = [
     "paligemma",
     "mllama",
     "gemma2",
+    "qwen2_audio",
+    "qwen2_5_omni",
 ]
 OPTIONS: dict[str, Any] = {"max_new_tokens": 6, "do_sample": False}
 SOURCE = PackSource(run="", pairs=1, pairs_sha256="", image_arm="", false_refusals=0.05, seed=0, versions={})
@@ -91,6 +93,23 @@ def test_a_protected_model_answers_as_under_the_bridge(kind: str, of: Subject, r
         assert torch.equal(of.bare.generate(**batch.inputs, **OPTIONS), bare)
         differing += not torch.equal(found, bare)
     assert differing == len(kinds)
+
+
+@pytest.mark.parametrize("positions", ["image", "audio"])
+def test_an_edit_at_the_tokens_of_an_image_or_a_sound_is_that_of_the_bridge(
+    positions: Any, of: Subject, refusal: Direction
+) -> None:
+    """Prompts without such tokens are answered as without the edit."""
+    edit = replace(SHIFT, site=Site((0,), positions), strength=40.0)
+    for asked in of.kinds:
+        batch = of.batch(asked)
+        with hooked(of.model, edit.hooks(of.model, batch)), torch.inference_mode():
+            expected = of.model.hf.generate(**batch.inputs, **OPTIONS)
+        bare = of.bare(**batch.inputs).logits
+        with protected(of.bare, packed(of, edit, refusal)):
+            assert torch.equal(of.bare.generate(**batch.inputs, **OPTIONS), expected)
+            logits = of.bare(**batch.inputs).logits
+        assert torch.equal(logits, bare) is not bool(getattr(batch, positions).any())
 
 
 @pytest.mark.parametrize("kind", GATED)

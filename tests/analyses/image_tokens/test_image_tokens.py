@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from regap.analyses.image_tokens.choice import ImageTokenChoice, _Evidence, choose_at_image_tokens
+from regap.analyses.image_tokens.choice import EarlyEvidence, ImageTokenChoice, choose_at_image_tokens
 from regap.analyses.image_tokens.measure import DOSES, image_tokens_record
 from regap.analyses.runs.config import RunConfig
 from regap.analyses.runs.measured import Measured, measure_model
@@ -87,6 +87,6 @@ def test_a_threshold_stays_within_the_budget_of_harmless_prompts() -> None:
     """Ten harmless at signals 0 to 9, ten harmful at 5 to 14; a gate that refuses 1 of 10 opens above 8."""
     signal = torch.cat([torch.arange(10.0), torch.arange(5.0, 15.0)])
     harmful = torch.arange(20) >= 10
-    evidence = _Evidence(signal, torch.zeros(20).bool(), torch.ones(20).bool(), harmful)
+    evidence = EarlyEvidence(signal, torch.zeros(20).bool(), torch.ones(20).bool(), harmful)
     found = evidence.gated(0.1)
     assert found.threshold == 8.5 and found.on_harmful == 0.6
