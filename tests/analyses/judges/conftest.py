@@ -6,9 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pytest
+from served import served
 
 from regap.analyses.runs.records import Record
 from regap.analyses.tables.parquet_files import write_sealed_table
+
+__all__ = ["served"]
 
 Answer = tuple[str, str, str, str]
 """Condition, pair, text, verdict of the run."""

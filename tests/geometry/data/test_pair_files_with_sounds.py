@@ -1,11 +1,10 @@
 """A row of speech names its sound, and the model is asked that sound and no other words than those written."""
 
-import json
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
+import pairs_on_disk
 import pytest
+from pairs_on_disk import Row, refusal
 from tones import tone
 
 from regap.errors import PairError
@@ -13,27 +12,13 @@ from regap.geometry.data.pair_files import read_pairs, write_pairs
 from regap.geometry.data.pairs import SOUND_SLOT, Pair, Pairs, Prompt
 from regap.geometry.data.sounds import Sound
 
-Row = dict[str, Any]
 TEXT: Row = {"pair_id": "p", "arm": "text", "label": "harmful", "request": "brew tea", "text": "brew tea"}
 SPOKEN: Row = TEXT | {"arm": "speech", "text": "", "audio": "said.wav"}
 SAID = tone(400, 0.3)
 
 
 def written(folder: Path, rows: list[Row], kind: str = "csv") -> Path:
-    path = folder / f"pairs.{kind}"
-    if kind == "jsonl":
-        path.write_text("\n".join(json.dumps(row) for row in rows))
-    else:
-        frame = pd.DataFrame(rows)
-        frame.to_csv(path, index=False) if kind == "csv" else frame.to_parquet(path, index=False)
-    (folder / "said.wav").write_bytes(SAID)
-    return path
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(PairError) as caught:
-        read_pairs(path)
-    return str(caught.value)
+    return pairs_on_disk.written(folder, rows, kind, {"said.wav": SAID})
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
