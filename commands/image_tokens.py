@@ -63,7 +63,7 @@ def image_tokens(
 
 def print_image_tokens(table: "pd.DataFrame") -> None:
     """Print one row a condition; random vectors are summarised by their range."""
-    console = wide(150)
+    console = wide(178)
     keys = ["arm", "condition", "layer", "alpha"]
     random = table["vector"].str.startswith("random")
     rows = [_row(key, own) for key, own in table[~random].groupby(keys, sort=False)]
@@ -78,9 +78,7 @@ def print_image_tokens(table: "pd.DataFrame") -> None:
     columns: dict[str, Any] = {"arm": "arm", "condition": "condition", "block": _block, "strength": _strength}
     columns |= {HEADS[measure]: _cell(measure) for measure in measures}
     console.print(table_of(rows, columns, box=None))
-    console.print(
-        "random vectors: lowest to highest; other intervals: 95 %, new combinations of the same words"
-    )
+    console.print("random vectors: lowest to highest value; other intervals: 95 %")
 
 
 def _row(key: Any, own: "pd.DataFrame") -> dict[str, Any]:

@@ -89,10 +89,16 @@ def choose_at_image_tokens(seen: Measured, late: Shift, blocks: Sequence[int] = 
     last = min(late.site.layers)
     chosen = tuple(blocks) or tuple(each for each in range(seen.model.layers // 2) if each < last)
     wrong = [each for each in chosen if not 0 <= each < last]
-    if wrong or late.site.positions != "last":
+    if late.site.positions != "last":
+        raise ConfigError(f"the gated correction is at {late.site.positions}; give one at the last token")
+    if last == 0:
         raise ConfigError(
-            f"blocks are {list(chosen)}, and the last token is corrected at block {last}, at {late.site.positions}; "
-            f"give blocks from 0 to {last - 1}"
+            "the run corrects the last token at block 0, so no block comes before it; correct a later one"
+        )
+    if wrong:
+        raise ConfigError(
+            f"layers are {list(chosen)}, and the run corrects the last token at block {last}; give layers from 0 to "
+            f"{last - 1}"
         )
     read = tuple(range(max(max(chosen) + 1, last - READ + 1), last + 1))
     text, image = states_of_roles(seen)

@@ -182,14 +182,18 @@ def check_folder(folder: Path) -> None:
 def read_pack(folder: str | Path) -> Pack:
     """Return the pack in a folder; raises PackError if a file is missing, incomplete, changed or not valid."""
     folder = Path(folder)
-    card = _card(content_of(folder / CARD))
-    values, tensors = content_of(folder / VALUES), content_of(folder / TENSORS)
-    edit = decoded(values, tensors)
-    if digest(values) != card.edit_sha256:
-        raise PackError(
-            f"pack {folder}: {VALUES} was not written together with {CARD}; fetch or make it again"
-        )
-    return Pack(card, edit)
+    card, values, tensors = (content_of(folder / name) for name in (CARD, VALUES, TENSORS))
+    try:
+        return _pack(card, values, tensors)
+    except PackError as error:
+        raise PackError(f"pack {folder}: {error}") from None
+
+
+def _pack(card: bytes, values: bytes, tensors: bytes) -> Pack:
+    described, edit = _card(card), decoded(values, tensors)
+    if digest(values) != described.edit_sha256:
+        raise PackError(f"{VALUES} was not written together with {CARD}; fetch or make it again")
+    return Pack(described, edit)
 
 
 def readme(pack: Pack) -> str:

@@ -74,13 +74,20 @@ def test_each_row_says_what_was_edited_where_and_has_its_controls(table: pd.Data
 
 @pytest.mark.parametrize("block", [10, -1])
 def test_a_block_with_none_to_read_after_it_is_refused(seen: Measured, late: Shift, block: int) -> None:
-    with pytest.raises(ConfigError, match=r"is corrected at block 10, .*give blocks from 0 to 9"):
+    with pytest.raises(
+        ConfigError, match="the run corrects the last token at block 10; give layers from 0 to 9"
+    ):
         choose_at_image_tokens(seen, late, [block])
 
 
 def test_a_gate_controls_the_last_token_only(seen: Measured, late: Shift) -> None:
-    with pytest.raises(ConfigError, match="at image"):
+    with pytest.raises(ConfigError, match="is at image; give one at the last token"):
         choose_at_image_tokens(seen, replace(late, site=Site((10,), "image")))
+
+
+def test_a_correction_of_the_first_block_leaves_none_before_it(seen: Measured, late: Shift) -> None:
+    with pytest.raises(ConfigError, match="at block 0, so no block comes before it"):
+        choose_at_image_tokens(seen, replace(late, site=Site((0,))))
 
 
 def test_a_threshold_stays_within_the_budget_of_harmless_prompts() -> None:
