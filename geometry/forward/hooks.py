@@ -104,8 +104,9 @@ def first_column(residual: Tensor, columns: int) -> int:
 def _counting(owner: int) -> Callable[..., None]:
     ran = [0]
 
-    def count(module: Any, args: Any, kwargs: dict[str, Any]) -> None:  # noqa: ARG001 - PyTorch's signature
-        if get_ident() != owner:
+    def count(module: Any, args: Any, kwargs: dict[str, Any] | None = None) -> None:  # noqa: ARG001
+        # PyTorch adds and removes a hook in two steps; a pass of another thread between them gives no kwargs.
+        if get_ident() != owner or kwargs is None:
             return
         cache = kwargs.get("past_key_values", kwargs.get("cache_params"))
         _RUNNING.first = _length(cache, ran[0])

@@ -31,7 +31,11 @@ class HookPoint:
     def attach(self, function: Change) -> Any:
         """Place the function on the point; the returned handle removes it."""
 
-        def on_input(module: Any, args: tuple, kwargs: dict[str, Any]) -> Any:  # noqa: ARG001 - PyTorch's signature
+        def on_input(module: Any, args: tuple, kwargs: dict[str, Any] | None = None) -> Any:  # noqa: ARG001
+            if (
+                kwargs is None
+            ):  # PyTorch adds and removes a hook in two steps; a pass of another thread is between them
+                return None
             new = function(args[0] if args else kwargs["hidden_states"])
             if new is None:
                 return None

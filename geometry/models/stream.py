@@ -23,13 +23,13 @@ def check_stream(model: Model) -> None:
     tokens = two_tokens(model)
     seen: list[tuple[int, ...]] = []
 
-    def look(block: Any, args: Any, kwargs: Any, output: Any) -> None:  # noqa: ARG001 - PyTorch passes all four
+    def look(block: Any, args: Any, output: Any) -> None:  # noqa: ARG001 - PyTorch passes all three
         written = output[0] if isinstance(output, tuple) else output
         seen.append(tuple(written.shape))
         raise _Seen
 
     first = next(layer for layer in range(model.layers) if layer not in model.crossing)
-    handle = model.blocks[first].register_forward_hook(look, with_kwargs=True)
+    handle = model.blocks[first].register_forward_hook(look)
     try:
         model.hf.base_model(input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False)
     except (

@@ -36,5 +36,10 @@ def load_vectors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
         raise StoreError(
             f"{path} holds {header.get('kind') or 'something else'!r}, not a {kind}; name another file"
         )
+    missing = [name for name in (*ORIGIN, *MORE[kind], "layers") if name not in header]
+    if missing:
+        raise StoreError(
+            f"{path} does not say its {missing[0]}, as another version of regap wrote it; save it again"
+        )
     origin: dict[str, Any] = {name: header[name] for name in (*ORIGIN, *MORE[kind])}
     return tensors, {**origin, "layers": tuple(json.loads(header["layers"]))}

@@ -74,15 +74,6 @@ FINDABLE = ("last", "all", "image", "audio")
 """Positions that can be found without the processor."""
 
 
-def check_findable(positions: str, what: str) -> None:
-    """Raise ModelError, with the name of the edit, for positions that cannot be found without a processor."""
-    if positions not in FINDABLE:
-        raise ModelError(
-            f"{what} has positions {positions!r}, which cannot be found without a processor; use one of "
-            f"{', '.join(FINDABLE)}"
-        )
-
-
 @dataclass(frozen=True, eq=False)
 class CalledPrompts(Batch):
     """The prompts of a call of a plain model; without a processor, only the tokens of images and sounds are known."""
@@ -100,7 +91,11 @@ class CalledPrompts(Batch):
 
     def at(self, positions: Positions) -> Bool[Tensor, "prompt token"]:
         """Return True at these positions; raises ModelError for those that cannot be found without a processor."""
-        check_findable(positions, "the edit")
+        if positions not in FINDABLE:
+            raise ModelError(
+                f"the edit has positions {positions!r}, which cannot be found without a processor; use one of "
+                f"{', '.join(FINDABLE)}"
+            )
         if positions in ("image", "audio"):
             return getattr(self, positions)
         found = torch.full((1, self.width), positions == "all")

@@ -13,6 +13,7 @@ from regap.errors import PairError, StoreError
 from regap.geometry.directions import Direction, load_direction, refusal_direction
 from regap.geometry.drift import Drift, load_drift, modality_drift
 from regap.geometry.states.activations import Activations
+from regap.geometry.states.store import read_tensors, write_tensors
 from regap.interventions.edits.shift import shift
 
 Make = Callable[..., Activations]
@@ -182,6 +183,18 @@ def test_a_drift_between_roles_is_data_with_both_roles(make_states: Any, tmp_pat
     assert fewer.pairs != drift.pairs
     with pytest.raises(PairError, match="the position of arm typographic is image, of arm text request"):
         drift.strength(text)
+
+
+def test_a_drift_of_another_version_is_refused_in_one_line(make_states: Any, tmp_path: Path) -> None:
+    numbers = np.random.default_rng(5).normal(size=(8, 2, 4))
+    drift = modality_drift(
+        make_states(numbers, [True, False] * 4), make_states(numbers + 1, [True, False] * 4)
+    )
+    tensors, header = read_tensors(drift.save(tmp_path / "drift.safetensors"))
+    kept = {name: header[name] for name in ("kind", "arm", "model", "position", "part", "pairs", "layers")}
+    write_tensors(tmp_path / "older.safetensors", tensors, kept, exact=True)
+    with pytest.raises(StoreError, match="does not say its text_position"):
+        load_drift(tmp_path / "older.safetensors")
 
 
 def test_a_drift_of_nothing_is_named(make_states: Any) -> None:

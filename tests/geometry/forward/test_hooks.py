@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -205,6 +206,29 @@ def test_after_an_exception_in_a_one_token_pass_the_next_is_right(tiny: Model, t
     with pytest.raises(RuntimeError, match="in a hook"):  # some layers have kept the token, some have not
         run_last_token(tiny, prefill(tiny, batch), LAYERS, [Hook("blocks.1.hook_out", failing)])
     assert torch.equal(run_last_token(tiny, prefill(tiny, batch), LAYERS).states, before.states)
+
+
+def test_a_hook_that_another_thread_has_half_placed_disturbs_no_pass(
+    plain: Any, tiny_pairs: Pairs, tiny: Model
+) -> None:
+    """PyTorch enters a hook, and then that it takes keywords; a pass of another thread may come in between."""
+    model, batch = Model.of_plain(plain), collate(tiny, [next(iter(tiny_pairs)).prompts["text"]], [0])
+    with torch.no_grad():
+        expected = plain(**batch.inputs).logits
+    found: list[Any] = []
+
+    def other_thread() -> None:
+        with torch.no_grad():
+            found.append(plain(**batch.inputs).logits)
+
+    with hooked(model, [Hook("blocks.1.hook_in", torch.zeros_like)]):
+        for module in (model.decoder, model.blocks[1]):
+            assert module._forward_pre_hooks_with_kwargs
+            module._forward_pre_hooks_with_kwargs.clear()
+        thread = Thread(target=other_thread)
+        thread.start()
+        thread.join()
+    assert len(found) == 1 and torch.equal(found[0], expected)
 
 
 def test_a_name_that_is_no_hook_is_refused_before_the_model_is_touched(
