@@ -10,7 +10,7 @@ from jaxtyping import Bool
 from scipy.stats import beta, binomtest, norm, t
 from torch import Tensor
 
-from regap.geometry.estimates import Estimate, Resamples, estimate, mean_draws, proportion
+from regap.geometry.estimates import Estimate, Resamples, estimate, mean_draws, widened_if_constant
 
 SIGNIFICANCE = 0.05
 POWER = 0.8
@@ -82,10 +82,9 @@ def paired_difference(
     changes = after.double() - before.double()
     weights = Resamples.of(clusters, torch.ones_like(before), seed=seed).weights
     found = estimate(mean_draws(changes[:, None], weights)[:, 0], len(before))
-    if np.isfinite(found.low) or len(set(clusters)) < 2:
-        return found
-    unseen = proportion(torch.zeros_like(before), clusters, seed).high
-    return Estimate(found.value, max(-1.0, found.value - unseen), min(1.0, found.value + unseen), found.n)
+    found = widened_if_constant(found, len(set(clusters)))
+    low, high = np.clip([found.low, found.high], -1.0, 1.0).tolist()  # NaN stays NaN
+    return Estimate(found.value, low, high, found.n)
 
 
 def equivalence(

@@ -20,6 +20,7 @@ from regap.commands import (
     image_tokens,
     judge,
     organism,
+    power,
     run,
     utility,
 )
@@ -45,6 +46,7 @@ COMMANDS = (
     draw.report,
     benchmarks.doctor,
     run.plan,
+    power.power,
     benchmarks.benchmarks,
 )
 ORGANISM_COMMANDS = (organism.train, organism.card, organism.pairs)

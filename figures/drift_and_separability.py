@@ -70,7 +70,7 @@ def caption(prediction: Record, correlations: Record | None = None) -> str:
         f"{(table['level'] == level).sum()} {level}s" for level in LEVELS if (table["level"] == level).any()
     )
     return caption_of(
-        f"Each point is one arm, one model or one bin of prompts with similar drift ({points}).",
+        f"Each point is one arm, one model or one bin of prompts with similar drift across r ({points}).",
         INTERVAL,
         counted(table["n"], "prompts per point") + ".",
         "With few points the interval of a rank correlation is wide; its n is in the panel."

@@ -156,3 +156,15 @@ def exact_if_constant(found: Estimate, trials: int, level: float = LEVEL) -> Est
     low = float(beta.ppf(tail, hits, trials - hits + 1)) if hits > 0 else 0.0
     high = float(beta.ppf(1 - tail, hits + 1, trials - hits)) if hits < trials else 1.0
     return Estimate(found.value, min(low, found.value), max(high, found.value), found.n)
+
+
+def widened_if_constant(found: Estimate, trials: int, span: float = 1.0, level: float = LEVEL) -> Estimate:
+    """Return the estimate of a change with bounds if its resamples did not vary: what no cluster showed may exist.
+
+    The bounds are `span`, the range of the change of one prompt, times the exact binomial bound of a share that none of
+    `trials` independent clusters shows. Below two clusters the estimate stays without an interval.
+    """
+    if trials < 2 or not np.isfinite(found.value) or np.isfinite([found.low, found.high]).any():
+        return found
+    unseen = span * float(beta.ppf((1 + level) / 2, 1, trials))
+    return Estimate(found.value, found.value - unseen, found.value + unseen, found.n)

@@ -5,7 +5,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import pandas as pd
+from jaxtyping import Float
+from torch import Tensor
 
+from regap.analyses.claims.criteria import Criterion
 from regap.analyses.runs.records import Record
 from regap.analyses.spoken import in_words_of
 from regap.geometry.estimates import Estimate
@@ -21,9 +24,18 @@ class Claim:
     title: str
     verdict: ClaimVerdict
     criterion: str
+    version: int
+    """Of the criterion."""
     evidence: str
     estimate: Estimate
     """The main number behind the verdict."""
+
+    @classmethod
+    def by(
+        cls, criterion: Criterion, title: str, verdict: ClaimVerdict, evidence: str, estimate: Estimate
+    ) -> "Claim":
+        """Return the claim as judged by this criterion."""
+        return cls(criterion.claim, title, verdict, criterion.rule, criterion.version, evidence, estimate)
 
     def about(self, arm: str) -> "Claim":
         """Return the claim in the words of the corrected arm: those of an arm of speech name no images."""
@@ -53,6 +65,16 @@ def verdict_of(*conditions: tuple[bool, bool]) -> ClaimVerdict:
 def above(estimate: Estimate, bound: float = 0.0) -> tuple[bool, bool]:
     """Return (interval above the bound, interval below the bound)."""
     return estimate.low > bound, estimate.high < bound
+
+
+def beyond_all(effect: float, controls: Float[Tensor, " control"], level: float = 0.05) -> tuple[bool, bool]:
+    """Return (the effect is larger than every control, it is no larger than their median).
+
+    With k controls an effect that is one of them is the largest with probability 1 / (k + 1); where that is above
+    `level`, nothing is decided.
+    """
+    decides = 1 / (len(controls) + 1) <= level
+    return decides and bool((effect > controls).all()), decides and effect <= float(controls.median())
 
 
 def below(estimate: Estimate, bound: float = 0.0) -> tuple[bool, bool]:

@@ -1,14 +1,13 @@
 """Claim 1, collapse: image arms lose separability along the refusal direction, layer by layer.
 
-Criterion, written before any run. At the layer chosen on calibration text:
-(a) the interval of d' of text minus d' of the image arm, paired, is above 0; (b) this difference is above that of the
-blank arm, if there is one, so an image as such does not cause it. The claim holds if both do, does not hold if either
-interval lies below 0, and is unclear otherwise. Also reported: the other measures, a probe fitted on text, and a probe
-fitted on images, which shows whether harmfulness is still readable in another direction. The criterion is ours; the
-claim is the paper's.
+The criterion is `collapse` in `criteria.toml`: the share of d' that images lose against text, on the same requests, at
+the layer chosen on calibration text and at the last one, beside the share that a blank image takes. A loss at the first
+alone would be a delay. Also reported: the other measures, a probe fitted on text, and a probe fitted on images, which
+shows whether harmfulness is still readable in another direction. The criterion is ours; the claim is the paper's.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from regap.analyses.claims.claim import Claim, Finding, above, verdict_of
+from regap.analyses.claims.criteria import criteria
 from regap.analyses.runs.measured import Measured
 from regap.analyses.runs.records import Record
 from regap.geometry.directions import Direction, logistic_probe, refusal_direction
@@ -24,7 +24,16 @@ from regap.geometry.drift import Drift
 from regap.geometry.estimates import Estimate, estimate, estimates, mean_draws
 from regap.geometry.forward.capture import capture
 from regap.geometry.forward.hooks import Edit
-from regap.geometry.separability import bounded, draws, separability
+from regap.geometry.separability import (
+    Coordinates,
+    Draws,
+    Harmful,
+    Weights,
+    bounded,
+    d_prime,
+    draws,
+    separability,
+)
 from regap.geometry.states.activations import Activations
 
 
@@ -48,10 +57,6 @@ def _coordinate_rows(states: Activations, refusal: Tensor, drift: Tensor) -> Ite
 
 
 TITLE = "Images collapse the separation of harmful from harmless along the refusal direction"
-CRITERION = (
-    "At the layer chosen on calibration text, d' of text minus d' of the image arm has its interval above 0, "
-    "and is above the same difference of the blank arm."
-)
 
 
 def run(seen: Measured, conditions: Mapping[str, Sequence[Edit]]) -> Finding:
@@ -68,12 +73,17 @@ def geometry_records(
     return (_separability(seen, states), *drift, coordinates_record(seen, states))
 
 
-def d_prime_drop(seen: Measured, arm: str) -> Tensor:
-    """Return d' of text minus d' of an arm at the chosen layer, in each resample, on pairs that have both."""
+def share_lost(text: Coordinates, other: Coordinates, harmful: Harmful, weights: Weights) -> Draws:
+    """Return 1 - d'(other) / d'(text) in each resample, for z of the same prompts; 0 is no loss, 1 all of it."""
+    return 1 - d_prime(other, harmful, weights) / d_prime(text, harmful, weights)
+
+
+def lost_by(seen: Measured, arm: str) -> Draws:
+    """Return the share of d' lost at the chosen and at the last layer, on test pairs that have text and this arm."""
     text, other = seen.states["text"].test.aligned_with(seen.states[arm].test)
-    column, resamples = text.layers.index(seen.layer), seen.resamples(text)
-    both = [draws(states, seen.refusal, resamples)["d_prime"][:, column] for states in (text, other)]
-    return both[0] - both[1]
+    columns = [text.layers.index(layer) for layer in (seen.layer, text.layers[-1])]
+    before, after = (seen.refusal.coordinates(states)[:, columns] for states in (text, other))
+    return share_lost(before, after, text.harmful, seen.weights(text))
 
 
 def probes(seen: Measured) -> dict[str, Direction]:
@@ -87,34 +97,36 @@ def probes(seen: Measured) -> dict[str, Direction]:
     return {"refusal": seen.refusal, **fitted}
 
 
+def decide(lost: Draws, blank: Draws | None, n: int, layers: tuple[int, int] = (0, 1)) -> Claim:
+    """Return the claim for the shares of d' that images and blank images lose at the chosen and the last layer."""
+    criterion = criteria()["collapse"]
+    least = criterion.effect("least_share")
+    found = [estimate(column, n) for column in lost.T]
+    conditions = [above(one, least) for one in found]
+    evidence = "; ".join(
+        f"images lose {one} of d' at layer {layer}" for one, layer in zip(found, layers, strict=True)
+    )
+    if blank is not None:
+        conditions += [above(estimate(column, n)) for column in (lost - blank).T]
+        beside = " and ".join(str(estimate(column, n)) for column in blank.T)
+        evidence += f"; a blank image beside the text takes {beside}"
+    return Claim.by(criterion, TITLE, verdict_of(*conditions), evidence, found[0])
+
+
 def _claim(seen: Measured) -> Claim:
-    n = len(seen.states[seen.image_arm].test)
-    drop = d_prime_drop(seen, seen.image_arm)
-    found = estimate(drop, n)
-    conditions = [above(found)]
-    evidence = f"d' {_change(found)} from text to {seen.image_arm} at layer {seen.layer}"
-    if "blank" in seen.states:
-        blank = d_prime_drop(seen, "blank")
-        conditions.append(above(estimate(drop - blank, n)))
-        other = _change(estimate(blank, n))
-        other = other.removeprefix("falls ") if _change(found).startswith("falls ") else other
-        evidence += f"; {other} from text to text with a blank image"
-    usable = _probe_evidence(seen)
-    return Claim("collapse", TITLE, verdict_of(*conditions), CRITERION, evidence + usable, found)
-
-
-def _change(fall: Estimate) -> str:
-    """Return a fall in words; a negative fall is a rise."""
-    if not fall.value < 0:
-        return f"falls by {fall}"
-    return f"rises by {Estimate(-fall.value, -fall.high, -fall.low, fall.n)}"
+    states = seen.states[seen.image_arm]
+    blank = lost_by(seen, "blank") if "blank" in seen.states else None
+    layers = (seen.layer, states.layers[-1])
+    claim = decide(lost_by(seen, seen.image_arm), blank, len(states.test), layers)
+    return replace(claim, evidence=claim.evidence + _probe_evidence(seen))
 
 
 def _probe_evidence(seen: Measured) -> str:
     found = {name: _auroc(seen, direction) for name, direction in probes(seen).items()}
     return (
-        f". On {seen.image_arm} test prompts the AUROC there is {found['refusal']} along the refusal direction, "
-        f"{found['probe_text']} for a probe fitted on text and {found['probe_image']} for one fitted on images"
+        f". On {seen.image_arm} test prompts the AUROC at layer {seen.layer} is {found['refusal']} along the refusal "
+        f"direction, {found['probe_text']} for a probe fitted on text and "
+        f"{found['probe_image']} for one fitted on images"
     )
 
 

@@ -1,40 +1,55 @@
 """Claim 3, drift causes collapse: removing it restores refusals, adding it to text removes them.
 
-Doses: h <- h - alpha * v at the site chosen on calibration pairs. v is the drift D, its part along the refusal
-direction, its part across it, or a control of the same length as D: random orthogonal to the refusal direction, arms
-swapped at random, and the refusal direction itself.
+The criterion is `drift_causes` in `criteria.toml`: by whole answers, on test pairs, which share of the gap between
+refusals of text and of images a dose of D closes or opens, beside random vectors as long.
 
-Criterion, written before any run, on test pairs, D at alpha = 1 against no edit:
-(a) correcting images: the change in refusal of harmful images has its interval above 0;
-(b) inducing on text: the change in refusal of harmful texts has its interval below 0;
-(c) the change in (a) minus that of the random control has its interval above 0.
-The claim holds if all three do, does not hold if any interval lies on the other side of 0, and is unclear otherwise.
-The criterion is ours; the claim is the paper's.
+Doses: h <- h - alpha * v at the site chosen on calibration pairs. v is the drift D, its part along the refusal
+direction, its part across it, the drift of the harmful pairs alone, or a control of the same length as D: random
+orthogonal to the refusal direction, arms swapped at random, and the refusal direction itself. If the drift of harmful
+pairs alone does what D does not, the drift is not one displacement for all images. The criterion is ours; the claim is
+the paper's.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import pandas as pd
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
-from regap.analyses.claims.claim import Claim, Finding, above, below, verdict_of
+from regap.analyses.claims.claim import Claim, Finding, above, beyond_all, verdict_of
+from regap.analyses.claims.criteria import criteria
 from regap.analyses.judges.verdicts import Judged
-from regap.analyses.outcomes import difference, outcomes, share_draws
+from regap.analyses.outcomes import outcomes
 from regap.analyses.runs.calibrated import Calibrated
 from regap.analyses.runs.measured import Measured, are_harmful
 from regap.analyses.runs.records import Record
-from regap.geometry.drift import Drift, random_orthogonal, shuffled_pairs, towards_refusal
-from regap.geometry.estimates import Resamples, estimate, estimates
+from regap.geometry.drift import (
+    Drift,
+    modality_drift,
+    random_orthogonal,
+    shuffled_pairs,
+    towards_refusal,
+)
+from regap.geometry.estimates import (
+    Estimate,
+    Resamples,
+    estimate,
+    estimates,
+    mean_draws,
+    proportion,
+    widened_if_constant,
+)
 from regap.geometry.separability import auroc, d_prime, gap, usable
 from regap.interventions.edits.recipe import parts_of
 from regap.interventions.edits.shift import Shift, fixed_correction
 from regap.interventions.sweep import sweep
 
 TITLE = "Removing the drift restores refusals; adding it to text removes them"
-CRITERION = (
-    "At strength 1, removing D raises refusal of harmful images, adding D to text lowers refusal of harmful texts, "
-    "and removing a random vector as long raises refusal of harmful images less; all three intervals exclude 0."
-)
+ONCE = ("D_harmful", "shuffled")
+"""Vectors that are given at strength 1 alone."""
 REPORTED = ("attack_success", "over_refusal", "refusal", "utility", "degenerate_harmless")
 
 
@@ -56,7 +71,7 @@ class Dose:
 
 
 def run(calibrated: Calibrated) -> Finding:
-    """Return the dose-response table and the claim."""
+    """Return the dose-response table, the effects of random vectors, and the claim."""
     seen = calibrated.seen
     asked = seen.pairs.test.where(arm=seen.image_arm).first(seen.config.dose_pairs)
     rows, judged = [], {}
@@ -65,6 +80,8 @@ def run(calibrated: Calibrated) -> Finding:
         judged |= calibrated.answers(arm, {dose.name: [dose.shift] for dose in doses}, asked)
         rows += [{**row, "arm": arm} for row in _geometry_rows(calibrated, arm, doses)]
         rows += [{**row, "arm": arm} for row in _outcome_rows(calibrated, doses, judged)]
+        random = {dose.name: [dose.shift] for dose in random_doses(calibrated, direction)}
+        judged |= calibrated.answers(arm, random, asked.where(label="harmful"))
     rows += [
         {**row, "vector": name}
         for row in rows
@@ -72,8 +89,13 @@ def run(calibrated: Calibrated) -> Finding:
         for name in vectors_of(seen)
         if name != "D"
     ]
-    table = pd.DataFrame(rows).assign(model=seen.model.name, layer=calibrated.fixed.site.layers[0])
-    return Finding(_claim(judged, calibrated.seen.config.seed), (Record("strength", table),))
+    named = {"model": seen.model.name, "layer": calibrated.fixed.site.layers[0]}
+    refusals = refusals_of(judged, calibrated)
+    records = (
+        Record("strength", pd.DataFrame(rows).assign(**named)),
+        Record("random_vectors", pd.DataFrame(_random_rows(refusals, seen.image_arm)).assign(**named)),
+    )
+    return Finding(decide(refusals), records)
 
 
 def vectors_of(seen: Measured) -> dict[str, Drift]:
@@ -82,6 +104,9 @@ def vectors_of(seen: Measured) -> dict[str, Drift]:
     text, image = seen.states["text"].calibration, seen.states[seen.image_arm].calibration
     return {
         **parts_of(seen.drift, seen.refusal),
+        "D_harmful": replace(
+            modality_drift(text.where(label="harmful"), image.where(label="harmful")), part="D_harmful"
+        ),
         "random": random_orthogonal(seen.drift, seen.refusal, seed),
         "shuffled": shuffled_pairs(seen.drift, text, image, seed),
         "refusal": towards_refusal(seen.drift, seen.refusal),
@@ -93,9 +118,38 @@ def _doses(calibrated: Calibrated, direction: str) -> list[Dose]:
     return [
         Dose(direction, name, alpha, fixed_correction(vector, calibrated.fixed.site, sign * alpha))
         for name, vector in vectors_of(calibrated.seen).items()
-        for alpha in (0.0, *calibrated.seen.config.strengths)
-        if alpha or name == "D"  # at strength 0 all vectors are alike
+        for alpha in _strengths(name, calibrated.seen.config.strengths)
     ]
+
+
+def _strengths(vector: str, configured: Sequence[float]) -> list[float]:
+    """Return the doses of a vector: 0, at which all are alike, and the small dose of the criterion for D alone."""
+    if vector == "D":
+        return sorted({0.0, criteria()["drift_causes"].effect("small_dose"), *configured})
+    return [1.0] if vector in ONCE else list(configured)
+
+
+def random_doses(calibrated: Calibrated, direction: str) -> list[Dose]:
+    """Return the random vectors of the criterion, once as long as D each."""
+    seen, sign = calibrated.seen, 1.0 if direction == "correct" else -1.0
+    return [
+        Dose(
+            direction,
+            f"random {number}",
+            1.0,
+            fixed_correction(
+                random_orthogonal(seen.drift, seen.refusal, seen.config.seed + number),
+                calibrated.fixed.site,
+                sign,
+            ),
+        )
+        for number in range(random_count())
+    ]
+
+
+def random_count() -> int:
+    """Return how many random vectors the criterion asks for."""
+    return int(criteria()["drift_causes"].effect("random_vectors"))
 
 
 def _geometry_rows(calibrated: Calibrated, arm: str, doses: Sequence[Dose]) -> Iterator[dict[str, object]]:
@@ -130,18 +184,112 @@ def _row(dose: Dose, measure: str) -> dict[str, object]:
     return {"direction": dose.direction, "vector": dose.vector, "alpha": dose.alpha, "measure": measure}
 
 
-def _claim(judged: Mapping[str, Sequence[Judged]], seed: int) -> Claim:
-    corrected = difference(judged["correct D 0"], judged["correct D 1"], "refusal", seed)
-    induced = difference(judged["induce D 0"], judged["induce D 1"], "refusal", seed)
-    random = difference(judged["correct D 0"], judged["correct random 1"], "refusal", seed)
-    against = estimate(
-        share_draws(judged["correct D 1"], "refusal", seed)
-        - share_draws(judged["correct random 1"], "refusal", seed),
-        corrected.n,
+@dataclass(frozen=True, eq=False)
+class Refusals:
+    """Which of the same harmful prompts are refused, as images and as text, under doses and under random vectors."""
+
+    removed: Mapping[float, Bool[Tensor, " prompt"]] = field(repr=False)
+    """As images, by dose of D that is removed; 0 is no edit."""
+    added: Mapping[float, Bool[Tensor, " prompt"]] = field(repr=False)
+    """As text, by dose of D that is added; 0 is no edit."""
+    random_removed: Bool[Tensor, "vector prompt"] = field(repr=False)
+    random_added: Bool[Tensor, "vector prompt"] = field(repr=False)
+    clusters: tuple[str, ...] = field(repr=False)
+    resamples: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.clusters:
+            raise ValueError("no harmful prompt was judged under every dose; choose another judge")
+
+    def draws(self, refused: Bool[Tensor, " prompt"]) -> Float[Tensor, " resample"]:
+        """Return the share of refused prompts in each resample."""
+        return mean_draws(refused.double()[:, None], self._weights)[:, 0]
+
+    def contrast(self, draws: Float[Tensor, " resample"]) -> Estimate:
+        """Return the estimate of a difference of these shares, with bounds where no resample varies."""
+        return widened_if_constant(estimate(draws, len(self.clusters)), len(set(self.clusters)), span=3.0)
+
+    @cached_property
+    def _weights(self) -> Tensor:
+        return Resamples.of(
+            self.clusters, torch.ones(len(self.clusters), dtype=torch.bool), self.resamples, self.seed
+        ).weights
+
+
+def refusals_of(judged: Mapping[str, Sequence[Judged]], calibrated: Calibrated) -> Refusals:
+    """Return the refusals of the harmful pairs that were judged under every condition."""
+    verdicts = {
+        name: {one.pair.pair_id: one.verdict for one in answers if one.pair.label == "harmful"}
+        for name, answers in judged.items()
+    }
+    first = next(iter(judged.values()))
+    kept = [
+        one.pair
+        for one in first
+        if all(each.get(one.pair.pair_id, "not_judged") != "not_judged" for each in verdicts.values())
+    ]
+
+    def refused(name: str) -> Tensor:
+        return torch.tensor([verdicts[name][pair.pair_id] == "refused" for pair in kept], dtype=torch.bool)
+
+    doses = _strengths("D", calibrated.seen.config.strengths)
+    numbers = range(random_count())
+    return Refusals(
+        {alpha: refused(f"correct D {alpha:g}") for alpha in doses},
+        {alpha: refused(f"induce D {alpha:g}") for alpha in doses},
+        torch.stack([refused(f"correct random {number} 1") for number in numbers]),
+        torch.stack([refused(f"induce random {number} 1") for number in numbers]),
+        tuple(pair.cluster for pair in kept),
+        calibrated.seen.config.resamples,
+        calibrated.seen.config.seed,
     )
+
+
+def decide(found: Refusals, site: str = "") -> Claim:
+    """Return the claim for these refusals."""
+    criterion = criteria()["drift_causes"]
+    small, n = criterion.effect("small_dose"), len(found.clusters)
+    images, texts = found.draws(found.removed[0.0]), found.draws(found.added[0.0])
+    gap = texts - images
+    closed = {alpha: found.draws(found.removed[alpha]) - images for alpha in (small, 1.0)}
+    opened = {alpha: texts - found.draws(found.added[alpha]) for alpha in (small, 1.0)}
+    conditions = [above(found.contrast(gap), criterion.effect("least_gap"))]
+    for moved in (closed, opened):
+        conditions.append(above(found.contrast(moved[1.0] - gap / 2)))
+        conditions.append(above(found.contrast(gap / 2 - moved[small])))
+    by_chance = {
+        "removed": found.random_removed.double().mean(1) - float(images[0]),
+        "added": float(texts[0]) - found.random_added.double().mean(1),
+    }
+    conditions.append(beyond_all(float(closed[1.0][0]), by_chance["removed"]))
+    conditions.append(beyond_all(float(opened[1.0][0]), by_chance["added"]))
+    shares = [estimate(moved[1.0] / gap, n) for moved in (closed, opened)]
     evidence = (
-        f"Refusal of harmful images changes by {corrected} when D is removed and by {random} when a random vector "
-        f"is; refusal of harmful texts changes by {induced} when D is added"
+        f"Refusals of text are above those of images by {found.contrast(gap)}. Removing 1 D{site} closes {shares[0]} "
+        f"of this gap, a random vector at most {_share_of(by_chance['removed'], gap)}; adding 1 D opens {shares[1]}, "
+        f"a random vector at most {_share_of(by_chance['added'], gap)} ({len(by_chance['added'])} random vectors)"
     )
-    verdict = verdict_of(above(corrected), below(induced), above(against))
-    return Claim("drift_causes", TITLE, verdict, CRITERION, evidence, corrected)
+    return Claim.by(criterion, TITLE, verdict_of(*conditions), evidence, found.contrast(closed[1.0]))
+
+
+def _share_of(by_chance: Float[Tensor, " vector"], gap: Float[Tensor, " resample"]) -> str:
+    whole = float(gap[0])
+    return f"{float(by_chance.max()) / whole:.2g}" if whole else "not defined"
+
+
+def _random_rows(found: Refusals, arm: str) -> Iterator[dict[str, object]]:
+    """Yield refusals of harmful prompts under each random vector."""
+    for direction, of_arm, refused in (
+        ("correct", arm, found.random_removed),
+        ("induce", "text", found.random_added),
+    ):
+        for number, row in enumerate(refused):
+            share = proportion(row, found.clusters, found.seed)
+            yield {
+                "direction": direction,
+                "arm": of_arm,
+                "vector": f"random {number}",
+                "measure": "refusal",
+                **vars(share),
+            }

@@ -1,13 +1,13 @@
 """Claim 2, drift predicts collapse: more drift, less separability, more attack success.
 
-Tested at three levels: across arms of one model, across models of a family, and across bins of drift strength in one
-arm. The drift of an arm or model is |D| divided by the distance of the class means on text, at the layer chosen on
-calibration text; that of a bin is the mean drift strength of its prompts.
+The criterion is `drift_predicts` in `criteria.toml`. It looks at single prompts: among harmful test images, the rank
+correlation of drift strength with compliance and with z. Drift strength is taken along D_across, the part of the drift
+that is orthogonal to the refusal direction; along D it would contain z itself. Across models the units are models: an
+exact permutation test, with a verdict from eight models on.
 
-Criterion, written before any run. The claim holds if, at every level tested, the interval of the rank correlation of
-drift with d' is below 0 and that of drift with attack success is above 0. It does not hold if any of these intervals
-lies on the other side of 0, and is unclear otherwise. Intervals resample prompts, not arms or models, so they apply to
-these arms and models only. The criterion is ours.
+Also reported, and not decided on: points for each arm of one model, each model of a family, and bins of drift strength
+along D_across in one arm. The drift of an arm or model is |D| divided by the distance of the class means on text, at
+the layer chosen on calibration text. The criterion is ours; the claim is the paper's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,26 +17,25 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float
-from scipy.stats import rankdata
+from scipy.stats import permutation_test, rankdata
 from torch import Tensor
 
 from regap.analyses.claims.claim import Claim, Finding, above, below, verdict_of
 from regap.analyses.claims.collapse import drift_norm_draws
+from regap.analyses.claims.criteria import criteria
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.runs.measured import Measured
 from regap.analyses.runs.records import Record
-from regap.geometry.estimates import Estimate, estimate, exact_if_constant, mean_draws
+from regap.geometry.estimates import Estimate, Resamples, estimate, exact_if_constant, mean_draws
 from regap.geometry.separability import d_prime
 
 TITLE = "The more drift, the less separability and the more attack success"
-CRITERION = (
-    "At every level asked (arms, models, drift bins within one arm) the rank correlation of drift with d' has its "
-    "interval below 0 and that of drift with attack success above 0."
-)
 BINS = 5
 """Bins of drift strength; fewer, but at least 3, if a bin would hold less than two prompts of a label."""
 FEWEST_BINS = 3
 WORDS = {"d_prime": "d'", "attack_success": "attack success"}
+PERMUTATIONS = 100_000
+"""Permutations of models that are tried; all of them if there are fewer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,14 +71,118 @@ def run(
     for name, (other, judged) in family.items():
         points.append(replace(_arm_point(other, other.image_arm, judged), level="model", name=name))
     points += _bin_points(seen, answers[seen.image_arm])
-    found = {
-        (level, y): _correlation(points, level, y)
-        for level in _levels(points)
-        for y in ("d_prime", "attack_success")
-    }
-    rows = [{"level": level, "x": "drift", "y": y, **vars(value)} for (level, y), value in found.items()]
+    items = item_correlations(*_items(seen, answers[seen.image_arm]))
+    found = {("prompt", y): estimate(draws, items.n) for y, draws in items.draws.items()}
+    for level in _levels(points):
+        found |= {(level, y): _correlation(points, level, y) for y in ("d_prime", "attack_success")}
+    across = Across.of(points)
+    rows = [
+        {"level": level, "x": "drift", "y": y, **vars(value), "p": across.p(level, y)}
+        for (level, y), value in found.items()
+    ]
     tables = (Record("prediction", _table(seen, points)), Record("correlations", pd.DataFrame(rows)))
-    return Finding(_claim(found), tables)
+    return Finding(decide(items, across), tables)
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """Rank correlations over prompts in each resample, by what drift is correlated with."""
+
+    draws: Mapping[str, Float[Tensor, " resample"]] = field(repr=False)
+    n: int
+
+
+def item_correlations(
+    drift: Float[Tensor, " prompt"],
+    z: Float[Tensor, " prompt"],
+    complied: Bool[Tensor, " prompt"],
+    weights: Float[Tensor, "resample prompt"],
+) -> Items:
+    """Return the rank correlation of drift with compliance and with z; ranks are those of the whole sample."""
+    columns = [torch.from_numpy(rankdata(values.numpy())) for values in (drift, complied.double(), z)]
+    centred = [ranks - ranks.mean() for ranks in columns]
+    names = ("compliance", "z")
+    others = zip(names, centred[1:], strict=True)
+    return Items(
+        {name: weighted_correlation(centred[0], other, weights) for name, other in others}, len(drift)
+    )
+
+
+def weighted_correlation(
+    x: Float[Tensor, " prompt"], y: Float[Tensor, " prompt"], weights: Float[Tensor, "resample prompt"]
+) -> Float[Tensor, " resample"]:
+    """Return the correlation of x and y in each resample; NaN where one of them does not vary."""
+    moments = mean_draws(torch.stack([x, y, x * x, y * y, x * y], 1), weights)
+    mean_x, mean_y, square_x, square_y, product = moments.unbind(1)
+    spread = (square_x - mean_x**2).clamp_min(0) * (square_y - mean_y**2).clamp_min(0)
+    return (product - mean_x * mean_y) / spread.sqrt()
+
+
+def _items(seen: Measured, judged: Sequence[Judged]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return drift strength along D_across, z, compliance and weights of the judged harmful test images."""
+    test = seen.states[seen.image_arm].test
+    verdict = {one.pair.pair_id: one.verdict for one in judged}
+    kept = [
+        bool(harmful) and verdict[pair_id] != "not_judged"
+        for pair_id, harmful in zip(test.pair_ids, test.harmful.tolist(), strict=True)
+    ]
+    some = test.take([place for place, keep in enumerate(kept) if keep])
+    column = test.layers.index(seen.layer)
+    drift = seen.drift.across(seen.refusal).strength(some)[:, column]
+    complied = torch.tensor([verdict[pair_id] == "complied" for pair_id in some.pair_ids])
+    resamples = Resamples.of(some.clusters, some.harmful, seen.config.resamples, seen.config.seed)
+    return drift, seen.refusal.coordinates(some)[:, column], complied, resamples.weights
+
+
+@dataclass(frozen=True)
+class Across:
+    """Permutation tests of the rank correlations across models; empty with less than three models."""
+
+    models: int
+    found: Mapping[str, tuple[float, float]]
+    """Rank correlation of drift with it and p-value, two-sided."""
+
+    @classmethod
+    def of(cls, points: Sequence[DriftPoint]) -> "Across":
+        """Return the tests for the points of models, on the samples themselves."""
+        models = [point for point in points if point.level == "model"]
+        drift = [float(point.drift[0]) for point in models]
+        return cls.between(
+            drift,
+            {y: [float(getattr(point, y)[0]) for point in models] for y in ("d_prime", "attack_success")},
+        )
+
+    @classmethod
+    def between(cls, drift: Sequence[float], measured: Mapping[str, Sequence[float]]) -> "Across":
+        """Return the tests of drift against each measure, one number a model."""
+        usable = len(drift) >= FEWEST_BINS and len(set(drift)) > 1
+        named = {y: values for y, values in measured.items() if len(set(values)) > 1}
+        tests = {y: _permuted(drift, values) for y, values in named.items()} if usable else {}
+        return cls(len(drift), tests)
+
+    def p(self, level: str, y: str) -> float:
+        """Return the p-value of a row of the table of correlations; NaN for other levels than models."""
+        return self.found[y][1] if level == "model" and y in self.found else float("nan")
+
+
+def _permuted(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
+    one, other = (
+        (ranks - ranks.mean()) / (ranks.std() * len(ranks) ** 0.5) for ranks in map(rankdata, (x, y))
+    )
+
+    def correlation(permuted: np.ndarray, axis: int) -> np.ndarray:
+        return np.asarray((permuted * one).sum(axis))
+
+    drawn = np.random.default_rng(0)
+    found = permutation_test(
+        (other,),
+        correlation,
+        permutation_type="pairings",
+        vectorized=True,
+        n_resamples=PERMUTATIONS,
+        rng=drawn,
+    )
+    return float(found.statistic), float(found.pvalue)
 
 
 def spearman(
@@ -104,9 +207,9 @@ def _arm_point(seen: Measured, arm: str, judged: Sequence[Judged]) -> DriftPoint
 
 
 def _bin_points(seen: Measured, judged: Sequence[Judged]) -> list[DriftPoint]:
-    """Return points for equally large bins of drift strength, made for each label so that every bin has both."""
+    """Return points for equally large bins of drift strength along D_across, made for each label."""
     test = seen.states[seen.image_arm].test
-    strength = seen.drift.strength(test)[:, test.layers.index(seen.layer)]
+    strength = seen.drift.across(seen.refusal).strength(test)[:, test.layers.index(seen.layer)]
     place, labels = torch.empty(len(test), dtype=torch.long), (test.harmful, ~test.harmful)
     bins = min(BINS, max(FEWEST_BINS, min(int(mask.sum()) for mask in labels) // 2))
     for mask in labels:
@@ -154,13 +257,31 @@ def _correlation(points: Sequence[DriftPoint], level: str, y: str) -> Estimate:
     return estimate(spearman(x, torch.stack([getattr(point, y) for point in kept], 1)), len(kept))
 
 
-def _claim(found: Mapping[tuple[str, str], Estimate]) -> Claim:
-    conditions = [(below if y == "d_prime" else above)(value) for (_, y), value in found.items()]
-    evidence = "Rank correlation of drift with " + "; ".join(
-        f"{WORDS[y]} across {level}s {value}" for (level, y), value in found.items()
+def decide(items: Items, across: Across) -> Claim:
+    """Return the claim for the correlations over prompts, and across models if there are enough of them."""
+    criterion = criteria()["drift_predicts"]
+    least, enough = criterion.effect("least_correlation"), criterion.effect("least_models")
+    complied, z = (estimate(items.draws[name], items.n) for name in ("compliance", "z"))
+    conditions = [above(complied, least), below(z, -least)]
+    evidence = (
+        f"Among {items.n} harmful images the rank correlation of drift along D_across is {complied} with compliance "
+        f"and {z} with z"
     )
-    main = found.get(("model", "attack_success")) or next(iter(found.values()))
-    return Claim("drift_predicts", TITLE, verdict_of(*conditions), CRITERION, evidence, main)
+    told = [f"{WORDS[y]} {correlation:.2f} (p = {p:.2g})" for y, (correlation, p) in across.found.items()]
+    if across.models >= enough:
+        signs = {"d_prime": -1.0, "attack_success": 1.0}
+        for y, sign in signs.items():
+            correlation, p = across.found.get(y, (0.0, 1.0))
+            conditions.append((p < 0.05 and sign * correlation > 0, p < 0.05 and sign * correlation < 0))
+        evidence += (
+            f"; across {across.models} models with {', '.join(told) or 'nothing, which does not vary'}"
+        )
+    elif across.models:
+        evidence += (
+            f"; {across.models} models are too few for a verdict across models, which takes {enough:.0f}"
+            + (f" ({', '.join(told)})" if told else "")
+        )
+    return Claim.by(criterion, TITLE, verdict_of(*conditions), evidence, complied)
 
 
 def _table(seen: Measured, points: Sequence[DriftPoint]) -> pd.DataFrame:

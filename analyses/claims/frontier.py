@@ -1,6 +1,7 @@
 """Compare corrections at equal over-refusal: the lowest attack success that each can reach."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -20,24 +21,30 @@ def hull_at(x: Draws, across: Points, up: Points) -> Draws:
 
     Points are (across, up) in each resample; mixtures of two points lie on the line between them.
     """
-    points = across.shape[1]
-    reached = torch.where(across <= x[:, None], up, torch.full_like(up, torch.inf)).amin(1)
-    for i in range(points):
-        for j in range(points):
-            width = across[:, j] - across[:, i]
-            share = (x - across[:, i]) / torch.where(width > 0, width, torch.ones_like(width))
-            between = (width > 0) & (share >= 0) & (share <= 1)
-            mixed = up[:, i] + share * (up[:, j] - up[:, i])
-            reached = torch.where(between, torch.minimum(reached, mixed), reached)
+    alone = torch.where(across <= x[:, None], up, torch.full_like(up, torch.inf)).amin(1)
+    width = across[:, None, :] - across[:, :, None]
+    share = (x[:, None, None] - across[:, :, None]) / torch.where(width > 0, width, torch.ones_like(width))
+    between = (width > 0) & (share >= 0) & (share <= 1)
+    mixed = up[:, :, None] + share * (up[:, None, :] - up[:, :, None])
+    reached = torch.minimum(alone, torch.where(between, mixed, torch.inf).amin((1, 2)))
     return torch.where(torch.isinf(reached), torch.nan, reached)
 
 
+@dataclass(frozen=True, eq=False)
 class Curve:
     """Over-refusal (across) and attack success (up) of one correction at each of its settings, in each resample."""
 
-    def __init__(self, settings: Sequence[Sequence[Judged]], seed: int):
-        self.across = torch.stack([share_draws(one, "over_refusal", seed) for one in settings], 1)
-        self.up = torch.stack([share_draws(one, "attack_success", seed) for one in settings], 1)
+    across: Points = field(repr=False)
+    up: Points = field(repr=False)
+
+    @classmethod
+    def of(cls, settings: Sequence[Sequence[Judged]], seed: int) -> "Curve":
+        """Return the curve of judged answers, one sequence a setting."""
+        over_refusal, success = (
+            torch.stack([share_draws(one, measure, seed) for one in settings], 1)
+            for measure in ("over_refusal", "attack_success")
+        )
+        return cls(over_refusal, success)
 
     def at(self, over_refusal: Draws) -> Draws:
         """Return the lowest attack success of settings and their mixtures at this over-refusal, or NaN."""

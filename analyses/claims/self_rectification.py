@@ -1,33 +1,34 @@
 """Claim 4, self-rectification: after correction, later layers move harmful inputs further than harmless ones.
 
-The image arm's drift D is removed once, at strength 1; z is read along the refusal direction at all later layers.
-rho(x) is the mean over these layers of z after minus z before. The corrected block is the one, of all but the last,
-from which rho separates harmful from harmless calibration pairs best, by AUROC; if the correction acts before harm can
-be read from the last token, later layers have more to correct. The table `rectification_by_block` has rho from every
-block.
+The criterion is `self_rectification` in `criteria.toml`. The image arm's drift D is removed once, at strength 1; z is
+read along the refusal direction at all later layers. rho(x) is the mean over these layers of z after minus z before.
+The corrected block is the one, of all but the last, from which rho separates harmful from harmless calibration pairs
+best, by AUROC; if the correction acts before harm can be read from the last token, later layers have more to correct.
+The table `rectification_by_block` has rho from every block. Images that are refused without correction are left out.
 
-Criterion, written before any run, on test pairs:
-(a) the interval of mean rho of harmful minus mean rho of harmless is above 0; (b) the interval of the AUROC of rho as
-a detector of harmful is above 0.5; (c) the difference in (a) is larger than that of a random vector of the same
-length, interval above 0. The claim holds if all three do, does not hold if any interval lies on the other side, and is
-unclear otherwise. Also reported: plain z before and after, and probes fitted on text and on images. If rho adds
-nothing to them, the evidence says so. The criterion is ours; the claim is the paper's.
+A mean shift at the last layer changes z of every prompt alike, so it moves no AUROC of rho: rho is taken in units of
+the residual stream, and never divided by what it follows. Also reported: plain z before and after, and probes fitted on
+text and on images. If rho adds nothing to them, the evidence says so. The criterion is ours; the claim is the paper's.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pandas as pd
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from regap.analyses.claims.claim import Claim, Finding, above, verdict_of
+from regap.analyses.claims.claim import Claim, Finding, above, beyond_all, verdict_of
 from regap.analyses.claims.collapse import probes
+from regap.analyses.claims.criteria import criteria
 from regap.analyses.claims.drift_causes import vectors_of
+from regap.analyses.judges.verdicts import Judged
 from regap.analyses.runs.calibrated import Calibrated
 from regap.analyses.runs.records import Record
-from regap.geometry.estimates import Estimate, estimate, estimates, mean_draws
+from regap.geometry.drift import random_orthogonal
+from regap.geometry.estimates import Estimate, Resamples, estimate, estimates, exact_if_constant, mean_draws
 from regap.geometry.separability import auroc, bounded, gap
-from regap.geometry.states.activations import Activations
 from regap.interventions.edits.recipe import Removal
 from regap.interventions.edits.regap import traces_of
 from regap.interventions.edits.shift import fixed_correction
@@ -36,15 +37,14 @@ from regap.interventions.edits.site import Site
 from regap.interventions.sweep import sweep
 
 TITLE = "After correction, later layers move harmful images further towards refusal than harmless ones"
-CRITERION = (
-    "On test images mean rho of harmful minus harmless is above 0 and above that of a random vector as long, and "
-    "the AUROC of rho is above 0.5; all three intervals exclude these bounds."
-)
 TRACED = ("D", "D_along", "D_across", "random", "refusal")
 
 
-def run(calibrated: Calibrated) -> Finding:
-    """Return traces by layer, the AUROC of each signal, rho from every block, and the claim."""
+def run(calibrated: Calibrated, baseline: Sequence[Judged]) -> Finding:
+    """Return traces by layer, the AUROC of each signal, rho from every block, and the claim.
+
+    baseline: judged answers to test images without correction.
+    """
     test = calibrated.seen.states[calibrated.seen.image_arm].test
     block = chosen_block(calibrated)
     weights = calibrated.seen.weights(test)
@@ -64,7 +64,10 @@ def run(calibrated: Calibrated) -> Finding:
         Record("detectors", pd.DataFrame(detectors).assign(**named)),
         Record("rectification_by_block", pd.DataFrame(_block_rows(calibrated, weights)).assign(**named)),
     )
-    return Finding(_claim(test, traces, aurocs, weights, block), tables)
+    moved = _moved(calibrated, traces, baseline, block)
+    added = estimate(aurocs["rho"] - torch.maximum(aurocs["z_before"], aurocs["z_after"]), len(test))
+    told = f"; rho is {_compared(added)} the better of plain z before and after ({added})"
+    return Finding(decide(moved, f"Corrected at block {block}, ", told), tables)
 
 
 def chosen_block(calibrated: Calibrated) -> int:
@@ -136,27 +139,83 @@ def _signals(calibrated: Calibrated, traces: Traces) -> dict[str, Tensor]:
     return {kind: traces.signal(kind) for kind in ("rho", "z_before", "z_after")} | fitted
 
 
-def _claim(
-    test: Activations,
-    traces: Mapping[str, Traces],
-    aurocs: Mapping[str, Tensor],
-    weights: Tensor,
-    block: int,
-) -> Claim:
-    n = len(test)
-    moved = {
-        name: gap(found.signal("rho")[:, None], test.harmful, weights)[:, 0] for name, found in traces.items()
-    }
-    apart, detector = estimate(moved["D"], n), bounded("auroc", estimate(aurocs["rho"], n), test)
-    against = estimate(moved["D"] - moved["random"], n)
-    added = estimate(aurocs["rho"] - torch.maximum(aurocs["z_before"], aurocs["z_after"]), n)
-    evidence = (
-        f"Corrected at block {block}, later layers move harmful images further along the refusal direction than "
-        f"harmless ones by {apart} for D and by {estimate(moved['random'], n)} for a random vector; the AUROC of this "
-        f"movement (rho) is {detector}, {_compared(added)} the better of plain z before and after ({added})"
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """rho of the same prompts after removing D, random vectors as long, and the refusal direction as long."""
+
+    drift: Float[Tensor, " prompt"] = field(repr=False)
+    random: Float[Tensor, "vector prompt"] = field(repr=False)
+    refusal: Float[Tensor, " prompt"] = field(repr=False)
+    harmful: Bool[Tensor, " prompt"] = field(repr=False)
+    resamples: Resamples = field(repr=False)
+
+    def take(self, kept: Bool[Tensor, " prompt"]) -> "Moved":
+        """Return these prompts alone; the resamples are those of all prompts."""
+        return Moved(
+            self.drift[kept],
+            self.random[:, kept],
+            self.refusal[kept],
+            self.harmful[kept],
+            self.resamples.take(kept),
+        )
+
+    def gap(self, rho: Float[Tensor, " prompt"]) -> Float[Tensor, " resample"]:
+        """Return mean rho of harmful minus mean rho of harmless prompts in each resample."""
+        return gap(rho[:, None], self.harmful, self.resamples.weights)[:, 0]
+
+
+def _moved(
+    calibrated: Calibrated, traces: Mapping[str, Traces], baseline: Sequence[Judged], block: int
+) -> Moved:
+    """Return rho of the test images that are not refused without correction."""
+    seen = calibrated.seen
+    test = seen.states[seen.image_arm].test
+    count = int(criteria()["self_rectification"].effect("random_vectors"))
+    shifts = [
+        fixed_correction(
+            random_orthogonal(seen.drift, seen.refusal, seen.config.seed + number), Site((block,)), 1.0
+        )
+        for number in range(count)
+    ]
+    later = range(block + 1, seen.model.layers)
+    runner = seen.runner.named("self-rectification beside random vectors")
+    found = sweep(
+        runner, seen.pairs.test, seen.image_arm, [[], *([one] for one in shifts)], seen.refusal, later
+    ).coordinates.mean(2)
+    rho = {name: traces[name].signal("rho") for name in ("D", "refusal")}
+    everything = Moved(rho["D"], found[1:] - found[0], rho["refusal"], test.harmful, seen.resamples(test))
+    refused = {one.pair.pair_id for one in baseline if one.verdict == "refused"}
+    return everything.take(torch.tensor([pair_id not in refused for pair_id in test.pair_ids]))
+
+
+def decide(moved: Moved, where: str = "", told: str = "") -> Claim:
+    """Return the claim for the movements of these prompts.
+
+    where, told: what the evidence begins and ends with.
+    """
+    criterion = criteria()["self_rectification"]
+    n, few = len(moved.drift), min(int(moved.harmful.sum()), int((~moved.harmful).sum()))
+    if not few:
+        evidence = f"{where}every image of one label is refused without correction, so nothing is left to detect{told}"
+        nothing = Estimate(float("nan"), float("nan"), float("nan"), max(1, n))
+        return Claim.by(criterion, TITLE, "unclear", evidence, nothing)
+    draws = auroc(moved.drift[:, None], moved.harmful, moved.resamples.weights)[:, 0]
+    detector = exact_if_constant(estimate(draws, n), few)
+    apart = moved.gap(moved.drift)
+    by_chance = torch.stack([moved.gap(one)[0] for one in moved.random])
+    against = estimate(apart - moved.gap(moved.refusal), n)
+    verdict = verdict_of(
+        above(detector, criterion.effect("least_auroc")),
+        beyond_all(float(apart[0]), by_chance),
+        above(against),
     )
-    verdict = verdict_of(above(apart), above(detector, 0.5), above(against))
-    return Claim("self_rectification", TITLE, verdict, CRITERION, evidence, apart)
+    evidence = (
+        f"{where}rho tells harmful from harmless images with AUROC {detector} among the {n} that are not refused "
+        f"without correction; it moves harmful ones further by {estimate(apart, n)}, by at most "
+        f"{float(by_chance.max()):.2g} after {len(by_chance)} random vectors, and by "
+        f"{estimate(moved.gap(moved.refusal), n)} after the refusal direction{told}"
+    )
+    return Claim.by(criterion, TITLE, verdict, evidence, detector)
 
 
 def _compared(added: Estimate) -> str:

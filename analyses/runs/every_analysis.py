@@ -16,6 +16,7 @@ from regap.analyses.claims import (
     self_rectification,
 )
 from regap.analyses.claims.claim import Claim, Finding, claims_record
+from regap.analyses.claims.criteria import criteria_digest
 from regap.analyses.judges.registry import judge_for
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.outcomes import outcomes
@@ -140,7 +141,11 @@ def _findings(seen: Measured, calibrated: Calibrated | None, answers: Answers) -
         drift_predicts.run(seen, answers["baseline"], _family(seen)),
     ]
     if calibrated:
-        found += [each.run(calibrated) for each in (drift_causes, self_rectification, regap_against_fixed)]
+        found += [
+            drift_causes.run(calibrated),
+            self_rectification.run(calibrated, answers["baseline"][seen.image_arm]),
+            regap_against_fixed.run(calibrated),
+        ]
     return found
 
 
@@ -251,8 +256,14 @@ def _summary(
         },
         "outcomes": _outcomes(answers, seen.config.seed),
         **(_corrections(calibrated) if calibrated else {}),
+        "criteria": criteria_digest(),
         "claims": {
-            claim.claim: {"verdict": claim.verdict, "evidence": claim.evidence, **vars(claim.estimate)}
+            claim.claim: {
+                "verdict": claim.verdict,
+                "criterion_version": claim.version,
+                "evidence": claim.evidence,
+                **vars(claim.estimate),
+            }
             for claim in claims
         },
     }

@@ -23,7 +23,7 @@ class Question:
 
     folder: Path
     command: str
-    """Its command: ablate, sweep, image-tokens, compare, judge, calibrate or utility."""
+    """Its command: ablate, sweep, image-tokens, compare, judge, calibrate, utility or power."""
     number: int
     """Larger for later questions."""
     settings: Mapping[str, Any] = field(repr=False)

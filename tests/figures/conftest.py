@@ -57,7 +57,16 @@ def rows_of(name: str) -> list[dict[str, Any]]:
     if name == "correlations":
         whats = product(("arm", "model", "bin"), ("d_prime", "attack_success"))
         return [
-            {"level": level, "x": "drift", "y": y, "value": -0.75, "low": -0.9, "high": -0.5, "n": 3}
+            {
+                "level": level,
+                "x": "drift",
+                "y": y,
+                "value": -0.75,
+                "low": -0.9,
+                "high": -0.5,
+                "n": 3,
+                "p": 0.2,
+            }
             for level, y in whats
         ]
     if name == "strength":
@@ -102,7 +111,7 @@ def rows_of(name: str) -> list[dict[str, Any]]:
             for measure in ("attack_success", "over_refusal", "utility", "not_judged")
         ]
     if name == "claims":
-        text = {"title": EVIL, "criterion": "a criterion", "evidence": "found so"}
+        text = {"title": EVIL, "criterion": "a criterion", "version": 2, "evidence": "found so"}
         verdicts = {"collapse": "holds", "regap": "does not hold", "drift_causes": "unclear"}
         return [
             {"claim": claim, "verdict": verdict} | text | around(0.5) for claim, verdict in verdicts.items()

@@ -47,7 +47,7 @@ def answered(make_judged, refused_harmful: int, refused_harmless: int) -> list:
 
 
 def test_a_curve_averages_its_hull(make_judged) -> None:
-    curve = Curve([answered(make_judged, 0, 0), answered(make_judged, 10, 10)], seed=0)
+    curve = Curve.of([answered(make_judged, 0, 0), answered(make_judged, 10, 10)], seed=0)
     assert float(curve.at_share(0.3)[0]) == pytest.approx(0.7)
     assert float(curve.mean_up_to(1.0)[0]) == pytest.approx(0.5)
     assert float(curve.mean_up_to(0.2)[0]) == pytest.approx(0.9)
@@ -55,13 +55,13 @@ def test_a_curve_averages_its_hull(make_judged) -> None:
 
 def test_a_setting_that_refuses_harmful_prompts_alone_lowers_the_whole_curve(make_judged) -> None:
     ends = [answered(make_judged, 0, 0), answered(make_judged, 10, 10)]
-    plain, better = Curve(ends, seed=0), Curve([*ends, answered(make_judged, 8, 0)], seed=0)
+    plain, better = Curve.of(ends, seed=0), Curve.of([*ends, answered(make_judged, 8, 0)], seed=0)
     assert float((better.mean_up_to(0.05) - plain.mean_up_to(0.05))[0]) < -0.7
-    mixed = Curve([*ends, answered(make_judged, 5, 5)], seed=0)  # no better than chance
+    mixed = Curve.of([*ends, answered(make_judged, 5, 5)], seed=0)  # no better than chance
     assert float((mixed.mean_up_to(1.0) - plain.mean_up_to(1.0))[0]) == pytest.approx(0.0)
 
 
 def test_no_mean_is_taken_over_what_is_not_reached(make_judged) -> None:
-    curve = Curve([answered(make_judged, 5, 1), answered(make_judged, 8, 3)], seed=0)
+    curve = Curve.of([answered(make_judged, 5, 1), answered(make_judged, 8, 3)], seed=0)
     assert torch.isnan(curve.mean_up_to(0.2)[0]) and torch.isnan(curve.at_share(0.05)[0])
     assert float(curve.at_share(0.1)[0]) == pytest.approx(0.5)
