@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from mmap import ACCESS_READ, mmap
@@ -83,6 +84,12 @@ def check_whole(path: Path, of: str = "", remedy: str = "make it again") -> None
         raise StoreError(f"{path} {told}; {remedy}")
     if version:
         _CHECKED.add(version)
+
+
+def note_damaged(path: Path) -> None:
+    """Warn that a stored file is damaged and is computed again; silent if there is no such file."""
+    if path.is_file():
+        warnings.warn(f"{path} is damaged; it is computed again", stacklevel=2)
 
 
 def _version(path: Path, of: str) -> tuple[str, int, int] | None:

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from regap.errors import StoreError
-from regap.geometry.files import OPEN_SEAL, check_whole, sealed, write_whole
+from regap.geometry.files import OPEN_SEAL, check_whole, note_damaged, sealed, write_whole
 
 NARROW = (torch.bfloat16, torch.float16)
 """16-bit formats, in the order tried."""
@@ -85,14 +85,15 @@ class Store:
         return self.folder / f"{key.digest}.safetensors"
 
     def read(self, key: ShardKey) -> Stored | None:
-        """Return the shard of this key; None if it is missing or damaged."""
+        """Return the shard of this key; None if it is missing, or damaged, which a warning says."""
         path = self.path(key)
         try:
             check_whole(path, key.digest)
             with safe_open(path, framework="pt") as file:
                 residuals, header = file.get_tensor("residuals"), file.metadata() or {}
         except (StoreError, SafetensorError, OSError):
-            return None  # absent or damaged: computed again and replaced
+            note_damaged(path)
+            return None
         return Stored(residuals.float(), int(header.get("parts", "1")))
 
     def write(self, key: ShardKey, residuals: Float[Tensor, "prompt layer d_model"], parts: int = 1) -> Path:
