@@ -103,12 +103,13 @@ class BatchSplitter:
         if self.parts >= len(rows):
             length = max(prompt_lengths(self.model, [prompts[row] for row in rows]))
             raise ModelError(
-                f"out of memory on one prompt of {length} tokens; use a device with more memory or a smaller dtype"
+                f"out of memory on one prompt of {length} tokens; use a device with more memory, or a smaller dtype "
+                "(--dtype)"
             )
         if self.parts == 1:
             warnings.warn(
                 f"out of memory with {len(rows)} prompts at once: going on with smaller batches; "
-                "set a lower batch_tokens to avoid this",
+                "set a lower batch_tokens (--batch-tokens) to avoid this",
                 stacklevel=2,
             )
         self.parts *= 2

@@ -102,7 +102,9 @@ class Store:
         Numbers that fit in 16 bits without loss are stored in 16 bits, and read as float32.
         """
         if not bool(torch.isfinite(residuals).all()):
-            raise ValueError("residual streams hold infinities or NaN; load the model with dtype='float32'")
+            raise ValueError(
+                "residual streams hold infinities or NaN; load the model with dtype='float32' (--dtype)"
+            )
         kept = narrowest_format(residuals).contiguous()
         header = {"position": key.position, "hook": "blocks.{layer}.hook_out", "model": key.model}
         header |= {"edits": json.dumps(key.edits), "layers": json.dumps(key.layers), "parts": str(parts)}
