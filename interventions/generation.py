@@ -94,7 +94,8 @@ def generate_each(
     runner = Runner.of(model)
     advance = runner.track(f"answers, {arm}", len(prompts) * len(conditions) * draws)
     fitting = BatchSplitter(runner.model)
-    for rows in batch_rows(runner.model, prompts, runner.limits.answers, runner.limits.tokens):
+    limits = runner.limits
+    for rows in batch_rows(runner.model, prompts, limits.answers, limits.tokens, max_new_tokens):
         group = _Group(fitting, [prompts[row] for row in rows], runner.folder)
         for (name, edits), draw in product(conditions.items(), range(draws)):
             answers = group.answers(edits, Decoding(max_new_tokens, sampling, draw))

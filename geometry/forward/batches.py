@@ -151,12 +151,12 @@ def batches(
 
 
 def batch_rows(
-    model: Model, prompts: Sequence[Prompt], size: int, tokens: int = BATCH_TOKENS
+    model: Model, prompts: Sequence[Prompt], size: int, tokens: int = BATCH_TOKENS, answer: int = 0
 ) -> list[list[int]]:
     """Return the prompts of each batch, sorted by length; prompts with and without pictures or sounds are kept apart.
 
-    Prompts with sounds are alone if the model hears_one_by_one, and so is a prompt longer than `tokens`. Raises
-    ModelError for a size or number of tokens below 1.
+    Prompts with sounds are alone if the model hears_one_by_one, and so is a prompt longer than `tokens`. `answer` is
+    the most tokens that are written after each prompt. Raises ModelError for a size or number of tokens below 1.
     """
     for name, value in (("batch size", size), ("batch_tokens", tokens)):
         if value < 1:
@@ -172,7 +172,7 @@ def batch_rows(
             and (len(last) + 1) * lengths[last[0]] <= tokens
             and _media_in(prompts[last[0]]) == _media_in(prompts[row])
             and not (model.hears_one_by_one and prompts[row].sounds)
-            and model.rope_group(lengths[last[0]]) == model.rope_group(lengths[row])
+            and model.rope_group(lengths[last[0]], answer) == model.rope_group(lengths[row], answer)
         ):
             last.append(row)
         else:
