@@ -45,7 +45,10 @@ def write_whole(path: Path, content: bytes) -> Path:
                 f"no space left for {path.name} in {path.parent}; free some and run the same command again: "
                 "finished parts are kept"
             ) from None
-        raise StoreError(f"cannot write {path}: {error.strerror}; choose another output folder") from None
+        remedy = "choose another output folder"
+        if error.errno == errno.EFBIG:
+            remedy = f"raise the largest size of a file (ulimit -f), or {remedy}"
+        raise StoreError(f"cannot write {path}: {error.strerror}; {remedy}") from None
     finally:
         with suppress(OSError):  # gone already when all went well
             partial.unlink()

@@ -126,8 +126,8 @@ def _holds(model: Model, batch: Batch, kind: Kind) -> Check:
     name = f"{kind}: {str(model.hf.dtype).removeprefix('torch.')} holds every number"
     try:
         run(model, batch, range(model.layers))
-    except ModelError:
-        return Check(name, False, "infinities or NaN; load with dtype float32 or bfloat16 (--dtype)")
+    except ModelError as error:
+        return Check(name, False, str(error))
     return Check(name, True, "all finite")
 
 

@@ -1,6 +1,5 @@
 """Batches of prompts of similar length, split if the memory runs out."""
 
-import re
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,7 +9,7 @@ from typing import TypeVar
 
 import torch
 
-from regap.errors import ModelError, PairError, first_line
+from regap.errors import ModelError
 from regap.geometry.data.pairs import Prompt
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, collate
@@ -46,8 +45,6 @@ BATCH_TOKENS = 16384
 """Most tokens in one forward pass, padding included."""
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 """Parts of torch's messages, for errors without a type of their own."""
-MISMATCH = re.compile("([Ii]mage|[Aa]udio) (features|tokens).*do not match|do not match.*([Ii]mage|[Aa]udio)")
-"""Part of transformers' messages about a processor that is not the model's."""
 Result = TypeVar("Result")
 
 
@@ -77,14 +74,6 @@ class BatchSplitter:
             except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
                 if not _out_of_memory(error):
                     raise
-            except ValueError as error:
-                if isinstance(error, ModelError | PairError) or not MISMATCH.search(str(error)):
-                    raise
-                raise ModelError(
-                    f"model {self.model.name}: {first_line(error)}; its processor counts tokens of images or sounds "
-                    "in another way than the model, so use the processor that belongs to it, with its own patch_size, "
-                    "image_seq_length and vision_feature_select_strategy"
-                ) from None
             ready = batches = None  # free their memory before the next attempt
             self._shrink(prompts, rows)
 
