@@ -40,8 +40,9 @@ benchmark: .venv/.development  ## how long things take; ONLY="name" chooses some
 	.venv/bin/pytest tests/benchmarks -o addopts="-p no:dash --import-mode=importlib" -s \
 	  --benchmark-enable --benchmark-only $(if $(ONLY),-k "$(ONLY)")
 
-fuzz: .venv/.development  ## changed files for every reader of outside files; COUNT=20000 of each
-	.venv/bin/python -u tests/fuzz/fuzz.py --count $(or $(COUNT),20000)
+fuzz: .venv/.development  ## changed files for every reader of outside files; COUNT=20000 of each, ONLY="name" of some
+	PYTHONPATH=tests/geometry/data/benchmarks .venv/bin/python -u tests/fuzz/fuzz.py \
+	  --count $(or $(COUNT),20000) --only "$(ONLY)"
 
 interrupt: .venv/.development  ## kill commands at 40 instants each, give them again, compare every file: an hour
 	.venv/bin/python -u tests/interruption/killed.py runs/interrupted --instants 40

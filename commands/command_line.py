@@ -1,5 +1,6 @@
 """The command line. Slow imports are made only when a command runs, so that --help is fast."""
 
+import errno
 import os
 import sys
 import warnings
@@ -106,7 +107,16 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        _stop(str(error) or type(error).__name__, 2 if isinstance(error, ValueError) else 1)
+        _stop(_told(error), 2 if isinstance(error, ValueError) else 1)
+
+
+def _told(error: Exception) -> str:
+    """Return an error in words; one of the system's own lacks a remedy."""
+    if not isinstance(error, OSError) or error.errno is None or error.filename is None:
+        return str(error) or type(error).__name__
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    remedy = "free some space, and give the same command again" if full else "check the path"
+    return f"{one_line(error.filename, 160)}: {error.strerror}; {remedy}"
 
 
 def _note(message: Warning | str, *_: Any) -> None:

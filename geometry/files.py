@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from mmap import ACCESS_READ, mmap
@@ -44,7 +45,10 @@ def write_whole(path: Path, content: bytes) -> Path:
                 f"no space left for {path.name} in {path.parent}; free some and run the same command again: "
                 "finished parts are kept"
             ) from None
-        raise StoreError(f"cannot write {path}: {error.strerror}; choose another output folder") from None
+        remedy = "choose another output folder"
+        if error.errno == errno.EFBIG:
+            remedy = f"raise the largest size of a file (ulimit -f), or {remedy}"
+        raise StoreError(f"cannot write {path}: {error.strerror}; {remedy}") from None
     finally:
         with suppress(OSError):  # gone already when all went well
             partial.unlink()
@@ -83,6 +87,12 @@ def check_whole(path: Path, of: str = "", remedy: str = "make it again") -> None
         raise StoreError(f"{path} {told}; {remedy}")
     if version:
         _CHECKED.add(version)
+
+
+def note_damaged(path: Path) -> None:
+    """Warn that a stored file is damaged and is computed again; silent if there is no such file."""
+    if path.is_file():
+        warnings.warn(f"{path} is damaged; it is computed again", stacklevel=2)
 
 
 def _version(path: Path, of: str) -> tuple[str, int, int] | None:

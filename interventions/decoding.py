@@ -103,7 +103,7 @@ class Decoding:
                 if getattr(found, name, None) not in (None, neutral):
                     raise ConfigError(
                         f"the checkpoint's generation settings have {name}={getattr(found, name)!r}, which cannot be "
-                        "used under hooks; leave out checkpoint=True"
+                        "used under hooks; leave out checkpoint=True (--decoding checkpoint)"
                     )
             found.update(**special, max_new_tokens=self.budget, max_length=None, use_cache=True)
             return found

@@ -10,7 +10,7 @@ import torch
 
 from regap.errors import ConfigError, StoreError
 from regap.geometry.data.pairs import Pair, Pairs, Prompt
-from regap.geometry.files import opened_json, sealed_json, write_whole
+from regap.geometry.files import note_damaged, opened_json, sealed_json, write_whole
 from regap.geometry.forward.batches import BatchSplitter, batch_rows
 from regap.geometry.forward.finite import under
 from regap.geometry.forward.hooks import Edit, as_edits, hooked
@@ -94,7 +94,8 @@ def generate_each(
     runner = Runner.of(model)
     advance = runner.track(f"answers, {arm}", len(prompts) * len(conditions) * draws)
     fitting = BatchSplitter(runner.model)
-    for rows in batch_rows(runner.model, prompts, runner.limits.answers, runner.limits.tokens):
+    limits = runner.limits
+    for rows in batch_rows(runner.model, prompts, limits.answers, limits.tokens, max_new_tokens):
         group = _Group(fitting, [prompts[row] for row in rows], runner.folder)
         for (name, edits), draw in product(conditions.items(), range(draws)):
             answers = group.answers(edits, Decoding(max_new_tokens, sampling, draw))
@@ -152,7 +153,8 @@ def _read(path: Path, expected: int) -> list[_Answer] | None:
     try:
         answers = [_Answer(**row) for row in opened_json(path, path.stem)["answers"]]
     except (StoreError, KeyError, TypeError):
-        return None  # absent or damaged: generated again and replaced
+        note_damaged(path)
+        return None
     return answers if len(answers) == expected else None
 
 

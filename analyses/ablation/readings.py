@@ -12,6 +12,7 @@ from regap.analyses.ablation.cells import AblationCell
 from regap.analyses.judges.first_token import log_odds
 from regap.analyses.runs.measured import Measured
 from regap.errors import PairError, StoreError
+from regap.geometry.files import note_damaged
 from regap.geometry.forward.batches import BatchSplitter, batch_rows
 from regap.geometry.forward.parallel_last_token import run_versions
 from regap.geometry.forward.prefix import LastToken, prefill, run, run_last_token
@@ -131,7 +132,7 @@ def _kept(path: Path | None, compute: Callable[[], list[AblationReadings]]) -> A
         try:
             return AblationReadings(**read_tensors(path, path.stem)[0])
         except (StoreError, TypeError):
-            pass  # damaged: computed again and replaced
+            note_damaged(path)
     parts = compute()
     whole = {name: torch.cat([vars(part)[name] for part in parts], 1) for name in vars(parts[0])}
     found = AblationReadings(**whole)

@@ -12,7 +12,7 @@ from regap.analyses.runs.records import Record, table_path
 from regap.analyses.tables.parquet_files import read_sealed_table
 from regap.errors import ConfigError, StoreError
 from regap.geometry.data.pairs import Pair, Prompt
-from regap.geometry.files import opened_json, sealed_json, write_whole
+from regap.geometry.files import note_damaged, opened_json, sealed_json, write_whole
 from regap.geometry.forward.runner import Advance
 from regap.geometry.states.store import digest_of
 from regap.interventions.generation import Completion
@@ -179,7 +179,8 @@ def _read(named: NamedJudge, portion: Sequence[Answered], path: Path | None) -> 
     try:
         rows = [(row["verdict"], row["reason"]) for row in opened_json(path, path.stem)["verdicts"]]
     except (StoreError, TypeError, KeyError):
-        return None  # absent or damaged
+        note_damaged(path)
+        return None
     if len(rows) != len(portion) or any(verdict not in get_args(Verdict) for verdict, _ in rows):
         return None
     return [

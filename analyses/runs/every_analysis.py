@@ -33,7 +33,7 @@ from regap.analyses.utility.tables import scored, utility_records
 from regap.errors import ConfigError, PairError
 from regap.geometry.data.pairs import Label, Pairs
 from regap.geometry.forward.runner import Tracker, silent
-from regap.interventions.edits.signals import folds_of
+from regap.interventions.edits.signals import FOLDS, folds_of
 
 Answers = Mapping[str, Mapping[str, Sequence[Judged]]]
 """Judged answers by condition and arm."""
@@ -89,11 +89,19 @@ def _write_everything(found: Run) -> None:
 
 
 def _require_enough(pairs: Pairs, config: RunConfig) -> None:
-    """Raise PairError if the pairs of the arm to correct are too few to choose a correction, or to test it."""
+    """Raise PairError if the pairs of the arm to correct are too few to choose a correction, or to test it.
+
+    Raises ConfigError if the limit makes them so.
+    """
     arm = image_arm_of(chosen_arms(pairs, config), config)
     having = [pair for pair in pairs if arm in pair.prompts]
     if arm is None or not having:
         return
+    if config.limit is not None and config.limit < FOLDS:
+        raise ConfigError(
+            f"limit is {config.limit} (--limit), and a correction is chosen on at least {FOLDS} calibration pairs of "
+            f"each label; give {FOLDS} or more"
+        )
     known = [pair for pair in having if pair.split == "calibration"]
     harmful = torch.tensor([pair.label == "harmful" for pair in known], dtype=torch.bool)
     folds_of([pair.cluster for pair in known], harmful)

@@ -23,7 +23,15 @@ from regap.errors import ConfigError, ModelError, PairError, StoreError
 from regap.geometry.data.pairs import Pair, Pairs
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
-from regap.geometry.files import OPEN_SEAL, check_whole, opened_json, sealed, sealed_json, write_whole
+from regap.geometry.files import (
+    OPEN_SEAL,
+    check_whole,
+    note_damaged,
+    opened_json,
+    sealed,
+    sealed_json,
+    write_whole,
+)
 from regap.geometry.models.identity import identity_of
 from regap.geometry.models.loading import Model
 from regap.geometry.models.template_options import DAY
@@ -111,13 +119,15 @@ def _difference(path: Path, config: RunConfig, model: Model, pairs: Pairs | None
     try:
         known = provenance_of(path)
     except ConfigError:
-        return None  # new or damaged
+        note_damaged(path / "provenance.json")
+        return None
     if known.get("fingerprint") != model.fingerprint:
         return f"another model ({known.get('model')})"
     try:
         check_whole(path / "config.toml", "config.toml")
         before = stored_config(path / "config.toml", out=config.out).question()
     except (ConfigError, StoreError):
+        note_damaged(path / "config.toml")
         return None
     for name, value in config.question().items():
         if before.get(name) != value:

@@ -86,7 +86,8 @@ def _decoding(model: Model) -> Check:
     left = settings_left_out(model.hf)
     named = ", ".join(f"{name}={value!r}" for name, value in left.items())
     told = (
-        f"left out of the checkpoint's: {named}; Sampling(checkpoint=True) uses them"
+        f"left out of the checkpoint's: {named}; Sampling(checkpoint=True) uses them "
+        "(`regap run --decoding checkpoint`)"
         if left
         else "nothing is left out"
     )
@@ -125,8 +126,8 @@ def _holds(model: Model, batch: Batch, kind: Kind) -> Check:
     name = f"{kind}: {str(model.hf.dtype).removeprefix('torch.')} holds every number"
     try:
         run(model, batch, range(model.layers))
-    except ModelError:
-        return Check(name, False, "infinities or NaN; load with dtype float32 or bfloat16")
+    except ModelError as error:
+        return Check(name, False, str(error))
     return Check(name, True, "all finite")
 
 

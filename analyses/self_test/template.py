@@ -26,7 +26,10 @@ def check_template(model: Model) -> Iterator[Check]:
     yield from _thinking(model, text)
     if "strftime_now" in text or "date_string" in text:
         day = model.template.get("date", DAY)
-        told = f"the template writes a date, the same every day: {day}; load(..., template={{'date': ...}}) sets it"
+        told = (
+            f"the template writes a date, the same every day: {day}; load(..., template={{'date': ...}}) sets it "
+            "(--template date=...)"
+        )
         yield Check("template: date", True, told, noted=True)
     try:
         render(model, Prompt(ASKED, system="answer in few words"))
@@ -45,7 +48,11 @@ def _thinking(model: Model, text: str) -> Iterator[Check]:
     opened = max(end.rfind(mark) for mark in OPENING)
     closed = max(end.rfind(mark) for mark in CLOSING)
     options = [option for option in THINKING if option in options_of(text)]
-    remedy = f"; load(..., template={{{options[0]!r}: False}}) may turn it off" if options else ""
+    remedy = ""
+    if options:
+        remedy = (
+            f"; load(..., template={{{options[0]!r}: False}}) may turn it off (--template {options[0]}=false)"
+        )
     if opened > closed:
         yield Check(
             name, True, f"the template opens a block of thought, so answers begin with it{remedy}", True

@@ -12,6 +12,8 @@ from regap.geometry.data.outside_files import Unreadable, bytes_of
 
 MOST_BYTES = 512 * 2**20
 """Largest encoded picture or sound."""
+BESIDE = b"\x00\x05\x16\x07"
+"""How AppleDouble files begin, which macOS writes as ._NAME beside NAME on disks of other systems."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ def read_media(kind: type[Found], path: Path) -> Found:
     """Return the picture or sound in a file; raises PairError if it cannot be read or is incomplete."""
     found = kind(path)
     whole = kind(found.encoded())
+    if whole.encoded().startswith(BESIDE):
+        raise PairError(
+            f"{kind.kind} {shortened(path)}: it holds what macOS keeps beside a file, not the file itself; name the "
+            "file without ._"
+        )
     whole.check(shortened(path))
     for known in ("sha256", kind.measure):
         object.__setattr__(found, known, getattr(whole, known))

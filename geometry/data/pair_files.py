@@ -160,7 +160,9 @@ def _named(path: Path, rows: Sequence[Row], columns: Mapping[str, str | None]) -
     found = [name for name in names.values() if name is not None]
     twice = first_repeated(found)
     if twice:
-        raise PairError(f"pairs file {path} has the column {twice} twice; map one of them to None (columns=)")
+        raise PairError(
+            f"pairs file {path} has the column {twice} twice; leave one of them out (columns=, --columns)"
+        )
     missing = [name for name in ("pair_id", "label") if name not in found]
     missing += [] if "text" in found or "request" in found else ["text"]
     if missing:
@@ -229,7 +231,7 @@ def _checked_line(path: Path, number: int, row: Row) -> _Line:
             value = (cells[name] or "")[:60]
             raise PairError(
                 f"{name} is {value!r}; write one of {', '.join(allowed)}, or map it to "
-                f"one of them with {name}s={{{value!r}: ...}}"
+                f"one of them with {name}s={{{value!r}: ...}} (--{name}s {value}=...)"
             )
     arm = cells["arm"] or ""
     message = Message("") if alone else message_of(row["text"] if "text" in row else row["request"])

@@ -21,6 +21,7 @@ from scipy.signal import resample_poly
 
 from regap.errors import PairError, first_line, one_line
 from regap.geometry.data.media import Media, read_media
+from regap.geometry.data.mp3_frames import samples_of
 
 SHORTEST = 0.05
 """Least seconds; of less, some models make no token."""
@@ -71,6 +72,7 @@ class Sound(Media):
             with _decoders_heard() as told:
                 with _opened(encoded) as file:
                     _check_length(name, file)
+                    _check_frames(name, encoded, file)
                 _check_whole(name, encoded)
                 found = _mono(encoded)
         except PairError:
@@ -142,6 +144,8 @@ def _decoders_heard() -> Iterator[list[str]]:
 def _mono(encoded: bytes) -> Float[np.ndarray, " sample"]:
     with _opened(encoded) as file:
         expected, found = file.frames, file.read(dtype="float64", always_2d=True)
+        counted = samples_of(encoded) if file.format == "MP3" else None
+    expected = counted[0] if counted else expected
     if len(found) != expected:
         raise ValueError(f"{len(found)} of its {expected} samples are there")
     return found.mean(axis=1)
@@ -167,6 +171,26 @@ def _check_length(name: str, file: Any) -> None:
         raise PairError(
             f"audio {name}: {file.frames / file.samplerate:,.0f} seconds in {file.channels} channels; at most "
             f"{LONGEST:.0f} seconds and {MOST_SAMPLES:,} samples are read: make it shorter"
+        )
+
+
+def _check_frames(name: str, encoded: bytes, file: Any) -> None:
+    """Raise PairError for an MP3 file that stores no length, if it is cut inside a frame or would not be read whole.
+
+    libsndfile then takes the bit rate of the first frame for that of all, and reads no further. A file that was cut
+    between two frames is like a whole one.
+    """
+    found = samples_of(encoded) if file.format == "MP3" else None
+    if found is None:
+        return
+    samples, is_cut = found
+    if is_cut:
+        raise PairError(
+            f"audio {name}: it ends inside a frame, so a part is missing; copy or download the file again"
+        )
+    if samples > file.frames:
+        raise PairError(
+            f"audio {name}: it does not store its length, and its bit rate changes; save it again, as WAV or FLAC"
         )
 
 

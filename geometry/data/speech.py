@@ -53,6 +53,19 @@ class Speaker:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+_-]*", self.voice):
             raise PairError(f"voice is {self.voice!r}; name one of `{PROGRAM} --voices`, such as en-us")
         _run([self.program, "-v", self.voice, "-q", "a"], "", f"with the voice {self.voice!r}")
+        _, plus, variant = self.voice.partition("+")
+        if plus and variant not in self._variants():
+            raise PairError(
+                f"voice is {self.voice!r}, and {PROGRAM} has no variant {variant!r}, which it would leave out; name "
+                f"one of `{PROGRAM} --voices=variant` as it is written after !v/, such as en+f3"
+            )
+
+    def _variants(self) -> set[str]:
+        """Return what may stand after the plus: names of files, and numbers, which stand for m1, m2, ... and f1, ..."""
+        told = _run([self.program, "--voices=variant"], "", "its variants")
+        found = set(re.findall(r"!v/(\S+)", told))
+        numbered = {each: each[1:] for each in found if re.fullmatch(r"[mf][1-9]", each)}
+        return found | {number if each[0] == "m" else f"1{number}" for each, number in numbered.items()}
 
     @property
     def version(self) -> str:

@@ -1,6 +1,5 @@
 """Batches of prompts of similar length, split if the memory runs out."""
 
-import re
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,7 +9,7 @@ from typing import TypeVar
 
 import torch
 
-from regap.errors import ModelError, PairError, first_line
+from regap.errors import ModelError
 from regap.geometry.data.pairs import Prompt
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, collate
@@ -46,8 +45,6 @@ BATCH_TOKENS = 16384
 """Most tokens in one forward pass, padding included."""
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 """Parts of torch's messages, for errors without a type of their own."""
-MISMATCH = re.compile("([Ii]mage|[Aa]udio) (features|tokens).*do not match|do not match.*([Ii]mage|[Aa]udio)")
-"""Part of transformers' messages about a processor that is not the model's."""
 Result = TypeVar("Result")
 
 
@@ -77,14 +74,6 @@ class BatchSplitter:
             except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
                 if not _out_of_memory(error):
                     raise
-            except ValueError as error:
-                if isinstance(error, ModelError | PairError) or not MISMATCH.search(str(error)):
-                    raise
-                raise ModelError(
-                    f"model {self.model.name}: {first_line(error)}; its processor counts tokens of images or sounds "
-                    "in another way than the model, so use the processor that belongs to it, with its own patch_size, "
-                    "image_seq_length and vision_feature_select_strategy"
-                ) from None
             ready = batches = None  # free their memory before the next attempt
             self._shrink(prompts, rows)
 
@@ -103,12 +92,13 @@ class BatchSplitter:
         if self.parts >= len(rows):
             length = max(prompt_lengths(self.model, [prompts[row] for row in rows]))
             raise ModelError(
-                f"out of memory on one prompt of {length} tokens; use a device with more memory or a smaller dtype"
+                f"out of memory on one prompt of {length} tokens; use a device with more memory, or a smaller dtype "
+                "(--dtype)"
             )
         if self.parts == 1:
             warnings.warn(
                 f"out of memory with {len(rows)} prompts at once: going on with smaller batches; "
-                "set a lower batch_tokens to avoid this",
+                "set a lower batch_tokens (--batch-tokens) to avoid this",
                 stacklevel=2,
             )
         self.parts *= 2
@@ -150,12 +140,12 @@ def batches(
 
 
 def batch_rows(
-    model: Model, prompts: Sequence[Prompt], size: int, tokens: int = BATCH_TOKENS
+    model: Model, prompts: Sequence[Prompt], size: int, tokens: int = BATCH_TOKENS, answer: int = 0
 ) -> list[list[int]]:
     """Return the prompts of each batch, sorted by length; prompts with and without pictures or sounds are kept apart.
 
-    Prompts with sounds are alone if the model hears_one_by_one, and so is a prompt longer than `tokens`. Raises
-    ModelError for a size or number of tokens below 1.
+    Prompts with sounds are alone if the model hears_one_by_one, and so is a prompt longer than `tokens`. `answer` is
+    the most tokens that are written after each prompt. Raises ModelError for a size or number of tokens below 1.
     """
     for name, value in (("batch size", size), ("batch_tokens", tokens)):
         if value < 1:
@@ -171,7 +161,7 @@ def batch_rows(
             and (len(last) + 1) * lengths[last[0]] <= tokens
             and _media_in(prompts[last[0]]) == _media_in(prompts[row])
             and not (model.hears_one_by_one and prompts[row].sounds)
-            and model.rope_group(lengths[last[0]]) == model.rope_group(lengths[row])
+            and model.rope_group(lengths[last[0]], answer) == model.rope_group(lengths[row], answer)
         ):
             last.append(row)
         else:

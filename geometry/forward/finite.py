@@ -16,9 +16,9 @@ def check_finite(name: str, values: Tensor, told: str, what: str = "states") -> 
 
 def not_finite(name: str, told: str, what: str = "logits") -> str:
     """Return the message for numbers that a model's number format does not hold."""
-    remedy = "load it with dtype float32 or bfloat16"
+    remedy = "load it with dtype float32 or bfloat16 (--dtype)"
     if told:
-        remedy = "lower its strength, or load the model with dtype float32 or bfloat16"
+        remedy = "lower its strength, or load the model with dtype float32 or bfloat16 (--dtype)"
     return f"model {name}: its {what} are not finite {told or 'without any edit'}; {remedy}"
 
 

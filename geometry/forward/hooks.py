@@ -1,5 +1,6 @@
 """Place functions on hook points, to read and change residual streams while a model runs."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regap.errors import ConfigError
+from regap.errors import ConfigError, ModelError, first_line
 from regap.geometry.models.hook_points import hook_point
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
@@ -59,6 +60,8 @@ def as_edits(given: Any) -> tuple[Any, ...]:
 
 TOKENS = ("input_ids", "inputs_embeds")
 """What a decoder is called with: token ids, or their embeddings."""
+MISMATCH = re.compile("([Ii]mage|[Aa]udio) (features|tokens).*do not match|do not match.*([Ii]mage|[Aa]udio)")
+"""Part of transformers' messages about a processor that is not the model's."""
 
 
 class _Columns(local):
@@ -75,7 +78,7 @@ def hooked(model: Model, hooks: Sequence[Hook]) -> Iterator[None]:
     """Run the model with these hooks, in this thread only; they are removed afterwards, also after an exception.
 
     Several hooks at one point run in the order given. Raises ModelError, before the model is touched, for a name that
-    is not a hook of the model.
+    is not a hook of the model; and for prompts of a processor that is not the model's.
     """
     points = [hook_point(model, hook.name) for hook in hooks]
     owner, before = get_ident(), _RUNNING.first
@@ -86,6 +89,14 @@ def hooked(model: Model, hooks: Sequence[Hook]) -> Iterator[None]:
         for point, hook in zip(points, hooks, strict=True):
             handles.append(point.attach(_own(hook.function, owner)))
         yield
+    except ValueError as error:
+        if isinstance(error, ModelError) or not MISMATCH.search(str(error)):
+            raise
+        raise ModelError(
+            f"model {model.name}: {first_line(error)}; its processor counts tokens of images or sounds in another way "
+            "than the model, so use the processor that belongs to it, with its own patch_size, image_seq_length and "
+            "vision_feature_select_strategy"
+        ) from None
     finally:
         for handle in handles:
             handle.remove()

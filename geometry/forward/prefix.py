@@ -132,7 +132,8 @@ def prefill(model: Model, batch: Batch) -> Prefix:
     }
     positions, offsets = token_positions(model, batch)
     places = {} if positions is None else {"position_ids": positions[..., :-1]}
-    output = model.hf(**{**cut, **places}, use_cache=True, logits_to_keep=1)
+    with hooked(model, []):
+        output = model.hf(**{**cut, **places}, use_cache=True, logits_to_keep=1)
     cache = getattr(output, "past_key_values", None)  # some recurrent models give it another name
     record_windows(cache)
     found = Prefix(batch, cache, None if positions is None else positions[..., -1:], offsets)

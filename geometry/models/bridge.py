@@ -89,7 +89,8 @@ def _full_adapter(model: torch.nn.Module) -> type[ArchitectureAdapter]:
     if known is None:
         raise ModelError(
             f"model {name}: hooks='all' needs TransformerLens' adapter, and TransformerLens "
-            f"{version('transformer-lens')} has none for this architecture; load it with hooks='blocks'"
+            f"{version('transformer-lens')} has none for this architecture; load it with hooks='blocks', as "
+            "every command does"
         )
 
     class AllHooks(known):

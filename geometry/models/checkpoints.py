@@ -44,7 +44,9 @@ def read_configuration(found: str, options: dict[str, Any]) -> Any:
         raise
     except Exception as error:  # damaged files and unusable settings raise many kinds of errors
         hint = (
-            "" if Path(found).is_dir() else "; if it is a hub id that is not cached yet, allow the download"
+            ""
+            if Path(found).is_dir()
+            else "; if it is a hub id that is not cached yet, allow the download (download=True, --download)"
         )
         raise ModelError(f"model {found}: {_said(error)}{hint}") from None
     for note in dict.fromkeys(said):
@@ -100,7 +102,8 @@ def _said(error: Exception) -> str:
     """Return what was wrong, with the remedy where it is known."""
     if "trust_remote_code" in str(error):
         return (
-            "it needs Python code from the checkpoint, which runs only with load(..., trust_remote_code=True)"
+            "it needs Python code from the checkpoint, which runs only with load(..., trust_remote_code=True); no "
+            "command runs it"
         )
     if "torchvision" in str(error).lower():
         return "its processor needs torchvision; install the version that belongs to the installed torch"

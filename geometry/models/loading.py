@@ -72,7 +72,7 @@ def load(
     if hooks == "all" and attention not in (None, "eager"):
         raise ModelError(
             f"attention={attention!r} cannot be combined with hooks='all', which uses eager attention; "
-            "leave attention out, or load with hooks='blocks'"
+            "leave attention out, or load with hooks='blocks', as every command does"
         )
     if isinstance(source, PreTrainedModel):
         if processor is None:
@@ -181,7 +181,7 @@ def _require_equal(name: str, plain: Tensor, hooked: Tensor, allowed: float) -> 
     if not difference <= allowed:
         raise ModelError(
             f"model {name}: TransformerLens' adapter changes its logits (largest relative difference "
-            f"{difference:.1e}, allowed {allowed:.0e}); load it with hooks='blocks'"
+            f"{difference:.1e}, allowed {allowed:.0e}); load it with hooks='blocks', as every command does"
         )
 
 

@@ -151,14 +151,17 @@ class Model:
             for each in layers
         )
 
-    def rope_group(self, length: int) -> int:
-        """Return a number that is equal for prompts whose rotary frequencies are the same.
+    def rope_group(self, length: int, answer: int = 0) -> int:
+        """Return a number that is equal for prompts whose rotary frequencies are the same, up to the end of an answer.
 
-        Some models rotate all prompts of a batch by other frequencies if its longest prompt is over a limit.
+        Some models rotate all prompts of a batch by other frequencies if its longest prompt is over a limit. Prompts
+        whose answers, of at most `answer` tokens, may reach it share a number only if they have the same length.
         """
         for kind, limit in self._rope_switches:
             if length > limit:
                 return 1 if kind == "longrope" else length
+            if length + answer > limit:
+                return -length
         return 0
 
     @cached_property

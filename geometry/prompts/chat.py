@@ -51,7 +51,7 @@ def render(model: Model, prompt: Prompt) -> str:
         if said.strip() not in rendered:
             raise ModelError(
                 f"model {model.name}: its chat template leaves out {said.strip()[:60]!r}; "
-                "ask without a system message or earlier turns, or set another processor.chat_template"
+                "ask without a system message or earlier turns, or set another processor.chat_template (in Python only)"
             )
     return rendered
 
@@ -85,7 +85,7 @@ def spans(model: Model, prompt: Prompt) -> list[Span]:
         if length is None:
             raise ModelError(
                 f"model {model.name}: its chat template changes {said[mark][:60]!r}, so its tokens cannot be found; "
-                "use positions last, image, audio or all"
+                "use position last, image or audio (--position), or all (in Python only)"
             )
         found.append(Span(cursor, cursor + length, roles.get(mark, "user")))
         cursor += length + len(after)

@@ -1,9 +1,10 @@
 """A model's chat template: how messages are written for it, its options, its date, and a limit of time."""
 
 import ctypes
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -12,7 +13,7 @@ from threading import Lock, Timer, get_ident
 from typing import Any, Literal, get_args
 from weakref import WeakKeyDictionary
 
-from jinja2 import TemplateError, meta, nodes
+from jinja2 import TemplateError, nodes
 
 from regap.errors import ModelError, first_line
 from regap.geometry.models.model import Model
@@ -24,9 +25,12 @@ Content = Literal["parts", "words", "marked"]
 sounds; marked: a list that holds this string."""
 SECONDS = 10.0
 """Most time for one prompt in a template whose loops could go on for ever."""
+ANOTHER = "set another processor.chat_template (in Python only)"
 PROBE = "zqprobezq"
 _NOW = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
 _MARKS: "WeakKeyDictionary[Model, frozenset[str]]" = WeakKeyDictionary()
+_STOPPED: dict[str, int] = {}
+"""Templates that were stopped, each with the number of letters of the shortest prompt that did not end."""
 _STYLES: "WeakKeyDictionary[Model, tuple[str, Content]]" = WeakKeyDictionary()
 
 
@@ -111,7 +115,7 @@ def mark_of(model: Model, medium: Medium) -> str:
         name = {"image": "images", "audio": "sounds"}[medium]
         raise ModelError(
             f"model {model.name}: its chat template takes no {name}, and its processor does not say how a prompt "
-            f"has one; set a processor.chat_template that reads a list of texts and {name}"
+            f"has one; set a processor.chat_template that reads a list of texts and {name} (in Python only)"
         )
     return found
 
@@ -129,6 +133,39 @@ def marks_of(model: Model) -> frozenset[str]:
 
 
 def _rendered(model: Model, messages: Sequence[Message], style: Content) -> str:
+    text, letters = text_of(model.processor), sum(len(said) for each in messages for said in each.words)
+    try:
+        if letters >= _STOPPED.get(text, math.inf):
+            raise _TooLong(" for an earlier prompt, which was no longer")
+        return _unchecked(model, messages, style)
+    except _TooLong as error:
+        _STOPPED[text] = min(letters, _STOPPED.get(text, letters))
+        told, remedy = f"did not end within {SECONDS:.0f} seconds{error}", ANOTHER
+    except TemplateError as error:
+        told, remedy = f"refuses the prompt ({first_line(error)})", _remedy(model, messages, style)
+    except Exception as error:  # a template is a program, and fails in any way
+        told = f"cannot be rendered ({type(error).__name__}: {first_line(error)})"
+        remedy = _remedy(model, messages, style)
+    raise ModelError(f"model {model.name}: its chat template {told}; {remedy}")
+
+
+def _remedy(model: Model, messages: Sequence[Message], style: Content) -> str:
+    """Return what to leave out of a prompt that fails; found by rendering it without."""
+    system = [each for each in messages[:-1] if each.role == "system"]
+    turns = [each for each in messages[:-1] if each.role != "system"]
+    for told, left in (
+        ("a system message", [*turns, messages[-1]] if system else None),
+        ("earlier turns", [*system, messages[-1]] if turns else None),
+        ("a system message and earlier turns", [messages[-1]] if system and turns else None),
+    ):
+        with suppress(Exception):
+            if left and _unchecked(model, left, style):
+                return f"ask without {told}"
+    return ANOTHER
+
+
+def _unchecked(model: Model, messages: Sequence[Message], style: Content) -> str:
+    """Return a conversation after the template; raises whatever the template raises."""
     content: dict[Content, Callable[[Message], Any]] = {
         "parts": Message.parts,
         "words": lambda each: each.marked(model),
@@ -142,21 +179,10 @@ def _rendered(model: Model, messages: Sequence[Message], style: Content) -> str:
         options["chat_template"] = _NOW.sub(lambda found: repr(day.strftime(found[2])), text)
     if "date_string" in options_of(text):
         options.setdefault("date_string", day.strftime("%d %b %Y"))
-    try:
-        with _limited(text):
-            return model.processor.apply_chat_template(
-                conversation, add_generation_prompt=True, tokenize=False, **options
-            )
-    except _TooLong:
-        told = f"did not end within {SECONDS:.0f} seconds"
-    except TemplateError as error:
-        told = f"refuses the prompt ({first_line(error)})"
-    except Exception as error:  # a template is a program, and fails in any way
-        told = f"cannot be rendered ({type(error).__name__}: {first_line(error)})"
-    opened = len(messages) > 1 and messages[0].role == "system"
-    remedy = "ask without earlier turns" if len(messages) > 1 + opened else "set processor.chat_template"
-    remedy = "ask without a system message" if opened and len(messages) == 2 else remedy
-    raise ModelError(f"model {model.name}: its chat template {told}; {remedy}")
+    with _limited(text):
+        return model.processor.apply_chat_template(
+            conversation, add_generation_prompt=True, tokenize=False, **options
+        )
 
 
 @contextmanager
@@ -186,7 +212,9 @@ def _limited(template: str) -> Iterator[None]:
 @lru_cache(maxsize=64)
 def _may_go_on(template: str) -> bool:
     tree = parsed(template)
-    return tree is not None and ("range" in meta.find_undeclared_variables(tree) or _depth(tree) > 2)
+    if tree is None:
+        return False
+    return any(each.name == "range" for each in tree.find_all(nodes.Name)) or _depth(tree) > 2
 
 
 def _depth(node: nodes.Node) -> int:

@@ -60,7 +60,8 @@ class Activations:
             raise PairError(f"arm {self.arm}: no prompts; choose an arm, split and label that some pair has")
         if isinstance(self.source, Tensor) and not bool(torch.isfinite(self.source).all()):
             raise ValueError(
-                f"arm {self.arm}: residual streams hold infinities or NaN; load the model with dtype='float32'"
+                f"arm {self.arm}: residual streams hold infinities or NaN; load the model with dtype='float32' "
+                "(--dtype)"
             )
 
     def __len__(self) -> int:

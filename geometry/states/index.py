@@ -14,6 +14,8 @@ from regap.geometry.states.activations import Activations, StateRow
 from regap.geometry.states.shards import Shards
 
 INDEX = "index.json"
+WIDEST = 2**20
+"""Above every width of a model, and every number of a layer."""
 SHARD = re.compile(r"[0-9a-f]+\.safetensors")
 
 
@@ -46,7 +48,7 @@ def read_activations(folder: str | Path) -> Activations:
     about = opened_json(path, remedy="capture again into the same folder")
     try:
         return _activations(Path(folder), about)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise PairError(f"{path} is damaged ({error}); capture again into the same folder") from None
 
 
@@ -58,6 +60,8 @@ def _activations(folder: Path, about: dict[str, Any]) -> Activations:
     if len(np.unique(places, axis=0)) != len(places) or not np.isin(places[:, 0], range(len(names))).all():
         raise ValueError("two prompts have the same place, or a place does not exist")
     layers = tuple(about["layers"])
+    if any(type(each) is not int or not 0 <= each < WIDEST for each in (about["width"], *layers)):
+        raise ValueError("its width or a layer is no number that a model has")
     shards = Shards(tuple(folder / name for name in names), places, len(layers), about["width"])
     rows = tuple(StateRow(**row) for row in about["prompts"])
     return Activations(

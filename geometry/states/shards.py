@@ -101,5 +101,7 @@ def _read(path: Path, layer: int | None) -> Tensor:
     except (SafetensorError, OSError):
         raise StoreError(f"shard {path} is missing or damaged; capture again into the same folder") from None
     if not bool(torch.isfinite(residuals).all()):
-        raise ValueError(f"shard {path} holds infinities or NaN; load the model with dtype='float32'")
+        raise ValueError(
+            f"shard {path} holds infinities or NaN; load the model with dtype='float32' (--dtype)"
+        )
     return residuals.float()

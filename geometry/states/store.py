@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from regap.errors import StoreError
-from regap.geometry.files import OPEN_SEAL, check_whole, sealed, write_whole
+from regap.geometry.files import OPEN_SEAL, check_whole, note_damaged, sealed, write_whole
 
 NARROW = (torch.bfloat16, torch.float16)
 """16-bit formats, in the order tried."""
@@ -85,14 +85,15 @@ class Store:
         return self.folder / f"{key.digest}.safetensors"
 
     def read(self, key: ShardKey) -> Stored | None:
-        """Return the shard of this key; None if it is missing or damaged."""
+        """Return the shard of this key; None if it is missing, or damaged, which a warning says."""
         path = self.path(key)
         try:
             check_whole(path, key.digest)
             with safe_open(path, framework="pt") as file:
                 residuals, header = file.get_tensor("residuals"), file.metadata() or {}
         except (StoreError, SafetensorError, OSError):
-            return None  # absent or damaged: computed again and replaced
+            note_damaged(path)
+            return None
         return Stored(residuals.float(), int(header.get("parts", "1")))
 
     def write(self, key: ShardKey, residuals: Float[Tensor, "prompt layer d_model"], parts: int = 1) -> Path:
@@ -101,7 +102,9 @@ class Store:
         Numbers that fit in 16 bits without loss are stored in 16 bits, and read as float32.
         """
         if not bool(torch.isfinite(residuals).all()):
-            raise ValueError("residual streams hold infinities or NaN; load the model with dtype='float32'")
+            raise ValueError(
+                "residual streams hold infinities or NaN; load the model with dtype='float32' (--dtype)"
+            )
         kept = narrowest_format(residuals).contiguous()
         header = {"position": key.position, "hook": "blocks.{layer}.hook_out", "model": key.model}
         header |= {"edits": json.dumps(key.edits), "layers": json.dumps(key.layers), "parts": str(parts)}

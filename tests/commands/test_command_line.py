@@ -200,3 +200,10 @@ def test_a_plan_is_made_of_counts_and_of_a_pairs_file(regap, pairs_file):
     assert code == 0 and "none" in shown and "100 TFLOP/s" in shown
     code, error, _ = regap("plan", "organism", "--image-size", "big")
     assert (code, "write it like 336x336" in error) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["report", "doctor", "benchmarks", "plan", "explore"])
+def test_a_path_that_the_system_refuses_is_named_with_a_remedy(regap, command: str) -> None:
+    code, told, _ = regap(command, "x" * 300)
+    assert code == 1 and "File name too long; check the path" in told and "Errno" not in told
+    assert len(told) < 300

@@ -149,6 +149,10 @@ def test_flags_that_people_look_for_are_there(regap, command: str, flags: tuple[
         ),
         (("--layers", "3-"), "write numbers below 10,000 and ranges, such as 3-7,10"),
         (("--judge", "nobody", "--limit", "4"), "judge is 'nobody'; choose auto or one of"),
+        (
+            ("--limit", "4"),
+            "limit is 4 (--limit), and a correction is chosen on at least 5 calibration pairs",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(regap, flags, says: str, tmp_path: Path) -> None:

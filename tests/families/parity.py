@@ -27,6 +27,7 @@ MEASURES = (
     "edit last",
     "edit all",
     "padding",
+    "sounds together",
     "one token",
     "answers",
     "mixed",

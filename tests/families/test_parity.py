@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from parity import PROMPTS, Subject, difference, raw_hook, record
+from parity import HEARD, PROMPTS, Subject, difference, raw_hook, record
 from tiny_parts import LAYERS, WIDTH
 from torch import Tensor
 
@@ -15,7 +15,7 @@ from regap.geometry.forward.batches import batch_rows
 from regap.geometry.forward.capture import capture
 from regap.geometry.forward.prefix import LastToken, prefill, run, run_last_token
 from regap.geometry.forward.runner import Limits, Runner
-from regap.geometry.prompts.batch import Batch, Positions
+from regap.geometry.prompts.batch import Batch, Positions, collate
 from regap.interventions.decoding import Decoding
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site
@@ -118,6 +118,34 @@ def test_a_padded_batch_is_its_members_one_by_one(of: Subject) -> None:
         record(of, "padding", found)
         assert found <= ROUNDED[of.dtype]
         assert difference(alone.logits.roll(1, 0), alone.logits) > 0.1  # prompts differ
+
+
+def test_sounds_in_one_batch_are_heard_as_one_by_one(of: Subject) -> None:
+    if not of.model.hears:
+        return
+    pair = [HEARD[0], HEARD[2]]
+    assert pair[0].sounds[0].seconds < pair[1].sounds[0].seconds
+    alone = together(
+        [run(of.model, collate(of.model, [prompt], [row]), EVERY) for row, prompt in enumerate(pair)]
+    )
+    groups = batch_rows(of.model, pair, 8)
+    if of.model.hears_one_by_one:
+        record(of, "sounds together", "apart")
+        assert sorted(groups) == [[0], [1]]
+        return
+    assert sorted(groups[0]) == [0, 1] and len(groups) == 1
+    batch = collate(of.model, pair, [0, 1])
+    seen = run(of.model, batch, EVERY)
+    found = max(difference(seen.states, alone.states), difference(seen.logits, alone.logits))
+    record(of, "sounds together", found)
+    assert found <= ROUNDED[of.dtype]
+    assert difference(alone.logits.roll(1, 0), alone.logits) > 0.1
+    if of.dtype == "float32":
+        singles = (collate(of.model, [prompt], [row]) for row, prompt in enumerate(pair))
+        said = [
+            answer.text for single in singles for answer in _from_start(of.model, single, [], Decoding(6))
+        ]
+        assert [answer.text for answer in _from_start(of.model, batch, [], Decoding(6))] == said
 
 
 def test_one_token_passes_are_full_passes(of: Subject) -> None:

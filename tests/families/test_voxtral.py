@@ -1,6 +1,7 @@
 """Voxtral's prompts are mistral-common's, token for token, and its features those of transformers' processor."""
 
 import io
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from tiny_models import FAMILIES
 from tones import tone
 
 from regap.errors import ModelError
+from regap.geometry.data.pairs import Prompt, Turn
 from regap.geometry.data.sounds import Sound
 from regap.geometry.models.loading import Model, load
 from regap.geometry.models.voxtral import VoxtralPrompts
+from regap.geometry.prompts.chat import render
 
 SAID = {"type": "audio"}
 
@@ -114,6 +117,13 @@ def test_a_system_message_beside_a_sound_is_refused(made: Any) -> None:
     conversation = [*CONVERSATIONS["system message"][:1], *CONVERSATIONS["sound and words"]]
     with pytest.raises(Exception, match="no system message beside sounds"):
         made.processor.apply_chat_template(conversation, tokenize=False)
+
+
+def test_the_system_message_is_named_and_not_the_turns_before_a_sound(made: Any) -> None:
+    model = load(deepcopy(made.model), processor=made.processor)
+    turns = (Turn("user", "Hi"), Turn("assistant", "yes"))
+    with pytest.raises(ModelError, match=r"no system message beside sounds.*; ask without a system message$"):
+        render(model, Prompt("<audio>then", sounds=(SOUND,), system="be kind", turns=turns))
 
 
 def test_a_checkpoint_folder_is_loaded(made: Any, tmp_path: Path) -> None:

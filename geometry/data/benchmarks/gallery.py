@@ -6,7 +6,7 @@ from pathlib import Path
 
 from regap.errors import PairError
 from regap.geometry.data.benchmarks.entry import Message, Reference
-from regap.geometry.data.media import Found, Media, read_media
+from regap.geometry.data.media import Found, Media, read_media, shortened
 from regap.geometry.data.pairs import Picture, Prompt, Sound
 
 
@@ -104,8 +104,13 @@ def inside(name: str, folder: Path, reference: Path) -> Path:
     """Return the path of a file; raises PairError if it is outside the folder, directly or through a link."""
     try:
         path = (folder / reference).resolve()
-    except (RuntimeError, ValueError, OSError):  # circular links, or a NUL in the name
-        raise PairError(f"{name}: {str(reference)!r} is not a path; download the file again") from None
+        path.exists()
+    except (
+        RuntimeError,
+        ValueError,
+        OSError,
+    ):  # circular links, a NUL in the name, or a name that is too long
+        raise PairError(f"{name}: {shortened(reference)!r} is not a path; download the file again") from None
     if reference.is_absolute() or ".." in reference.parts or not path.is_relative_to(folder.resolve()):
         raise PairError(
             f"{name}: {str(reference)[:100]!r} is outside {folder}; put the file inside that folder"

@@ -82,4 +82,5 @@ def test_damaged_verdicts_are_judged_anew(damage: bytes, answers: list[Answered]
     whole = judge_stored(counting([]), answers, tmp_path)
     for path in tmp_path.iterdir():
         path.write_bytes(damage)
-    assert judge_stored(counting([]), answers, tmp_path) == whole
+    with pytest.warns(UserWarning, match="is damaged; it is computed again"):
+        assert judge_stored(counting([]), answers, tmp_path) == whole

@@ -104,8 +104,11 @@ def test_what_is_damaged_is_computed_again(kinds: tuple[str, ...], run: Path, tm
     for path in damaged:
         path.write_bytes(flipped(path, chance.randrange(8 * path.stat().st_size)))
     again = {"verdicts": judged, "ablations": ablated}.get(kinds[0], analysed)
-    again(copy)
+    with pytest.warns(UserWarning, match="is damaged; it is computed again") as told:
+        again(copy)
+    said = {str(note.message) for note in told}
     for path in damaged:
+        assert f"{path} is damaged; it is computed again" in said
         assert path.read_bytes() == (run / path.relative_to(copy)).read_bytes(), path
 
 

@@ -131,3 +131,14 @@ def test_the_table_is_printed_and_a_failure_is_the_exit_code(monkeypatch: pytest
     assert done.exit_code == 1 and "unsound" in done.output
     said = " ".join(done.output.split())
     assert "do not trust it: 1 of " in said and said.endswith("sound (unsound); hooks available: unknown")
+
+
+def test_a_processor_of_another_model_is_a_failed_check_with_a_remedy(
+    plain: Any, tiny_architecture: Any
+) -> None:
+    processor: Any = build_processor(tiny_architecture)
+    processor.num_additional_image_tokens += 3
+    model = load(deepcopy(plain), processor=processor)
+    wrong = [check for check in self_tests(model) if not check.passed]
+    assert [check.name for check in wrong] == ["image: float32 holds every number"]
+    assert "do not match" in wrong[0].detail and "use the processor that belongs to it" in wrong[0].detail

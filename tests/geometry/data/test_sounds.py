@@ -4,6 +4,7 @@ import io
 import struct
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,6 +104,48 @@ def test_what_cannot_be_heard_whole_is_refused(
     with pytest.raises(PairError, match=f"^audio mine.wav: .*{message}"):
         Sound(data).check("mine.wav")
     assert capfd.readouterr() == ("", "")  # decoders write to standard error by themselves
+
+
+def without_length(**mode: Any) -> bytes:
+    """An MP3 file of about two seconds without its first frame, which stores the length."""
+    kept = io.BytesIO()
+    noise = np.random.default_rng(0).standard_normal(88_200) * np.linspace(0.5, 0, 88_200) ** 4
+    soundfile.write(kept, noise, 44_100, format="MP3", **mode)
+    whole = kept.getvalue()
+    return whole[whole.index(whole[:2], 100) :]
+
+
+CONSTANT = without_length(bitrate_mode="CONSTANT", compression_level=0.5)
+
+
+@pytest.mark.parametrize("more", [b"", b"TAG" + bytes(125)])
+def test_an_mp3_file_that_does_not_store_its_length_is_read_whole(more: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.mp3").write_bytes(CONSTANT + more)
+    found = Sound.read(tmp_path / "a.mp3")
+    assert len(found.samples(44_100)) % 1152 == 0 and found.seconds == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (CONSTANT[: len(CONSTANT) // 2], "it ends inside a frame, so a part is missing"),
+        (
+            without_length(bitrate_mode="VARIABLE"),
+            "does not store its length, and its bit rate changes; save it again",
+        ),
+    ],
+)
+def test_an_mp3_file_without_length_that_would_be_read_in_part_is_refused(content: bytes, says: str) -> None:
+    with pytest.raises(PairError, match=says):
+        Sound(content).check("a.mp3")
+
+
+def test_what_macos_keeps_beside_a_sound_is_no_sound(tmp_path: Path) -> None:
+    (tmp_path / "._a.wav").write_bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(200))
+    with pytest.raises(
+        PairError, match=r"what macOS keeps beside a file, not the file itself; name the file without"
+    ):
+        Sound.read(tmp_path / "._a.wav")
 
 
 def test_a_wav_file_that_was_written_to_a_pipe_has_no_length_and_is_read() -> None:

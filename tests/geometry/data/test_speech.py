@@ -70,6 +70,21 @@ def test_an_unknown_voice_is_refused_before_anything_is_spoken(voice: str) -> No
 
 
 @speaks
+@pytest.mark.parametrize("voice", ["en+nosuch", "en+F1", "en+9", "en+", "en+f1+f2"])
+def test_a_variant_that_espeak_would_leave_out_is_refused(voice: str) -> None:
+    with pytest.raises(PairError, match=r"has no variant '.*'.*name one of `espeak-ng --voices=variant`"):
+        with_arms(Pairs((pair(),)), "speech", voice=voice)
+
+
+@speaks
+@pytest.mark.parametrize("variant", ["f1", "m3", "3", "13", "whisper"])
+def test_a_variant_that_espeak_has_sounds_otherwise(variant: str) -> None:
+    spoken = Speaker(f"en+{variant}")
+    spoken.check()
+    assert spoken.speak("hello").sha256 != Speaker("en").speak("hello").sha256
+
+
+@speaks
 def test_arms_of_speech_hold_the_sound_alone_and_say_the_request() -> None:
     made = with_arms(Pairs((pair(),)), ["speech", "speech_noise"])
     (found,) = made.pairs

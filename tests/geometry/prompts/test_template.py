@@ -132,6 +132,39 @@ def test_a_template_that_never_ends_is_stopped(
     assert render(speaking(EACH + "{{ range(3) | list | length }}"), Prompt("brew the mint")).endswith("3")
 
 
+def test_a_template_that_was_stopped_once_is_not_waited_for_again(
+    speaking: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(template, "SECONDS", 0.5)
+    model = speaking("{% for a in range(90000) %}{% for b in range(90001) %}{% endfor %}{% endfor %}" + EACH)
+    start = time.monotonic()
+    for words in ("brew the mint", "brew the mint and the sage", "brew the mint again"):
+        with pytest.raises(ModelError, match=r"did not end .*; set another processor.chat_template"):
+            render(model, Prompt(words))
+    assert time.monotonic() - start < 1.2
+
+
+def refusing(condition: str) -> str:
+    return f"{{% if {condition} %}}{{{{ raise_exception('no') }}}}{{% endif %}}" + EACH + "{{ 'assistant:' }}"
+
+
+@pytest.mark.parametrize(
+    ("condition", "remedy"),
+    [
+        ("messages[0]['role'] == 'system'", "ask without a system message"),
+        ("messages | length > 2", "ask without earlier turns"),
+        ("messages | length > 1", "ask without a system message and earlier turns"),
+        ("true", "set another processor.chat_template"),
+    ],
+)
+def test_the_remedy_names_what_the_template_refuses(condition: str, remedy: str, speaking: MakeModel) -> None:
+    turns = (Turn("user", "hello"), Turn("assistant", "yes"))
+    with pytest.raises(ModelError) as told:
+        render(speaking(refusing(condition)), Prompt("brew", system="quiet", turns=turns))
+    assert f"; {remedy}" in str(told.value).removesuffix(" (in Python only)") + ";"
+    assert str(told.value).endswith((remedy, " (in Python only)"))
+
+
 @pytest.mark.parametrize("text", [DATED, DATE_STRING], ids=["strftime_now", "date_string"])
 def test_the_date_is_the_same_every_day(
     text: str, speaking: MakeModel, monkeypatch: pytest.MonkeyPatch
@@ -153,6 +186,7 @@ def test_the_date_is_the_same_every_day(
     assert render(speaking(text, date="2026-11-05"), prompt).startswith("today 05 Nov")
     (noted,) = [check for check in check_template(model) if check.name == "template: date"]
     assert noted.noted and "2024-07-26" in noted.detail
+    assert noted.detail.endswith("sets it (--template date=...)")
 
 
 def test_options_reach_the_template_and_the_fingerprint(plain: Any, tiny_architecture: Any) -> None:
@@ -167,7 +201,7 @@ def test_options_reach_the_template_and_the_fingerprint(plain: Any, tiny_archite
     assert thinking.fingerprint != silent.fingerprint == loaded({"enable_thinking": False}).fingerprint
     told = {model: next(iter(check_template(model))) for model in (thinking, silent)}
     assert told[thinking].noted and "opens a block of thought" in told[thinking].detail
-    assert "'enable_thinking': False}) may turn it off" in told[thinking].detail
+    assert "False}) may turn it off (--template enable_thinking=false)" in told[thinking].detail
     assert not told[silent].noted and "closes a block of thought" in told[silent].detail
     with pytest.raises(
         ModelError, match=r"does not read 'enable_thinkin'; its options are: enable_thinking, and date"

@@ -90,7 +90,9 @@ def test_a_folder_is_read_without_the_model(both: tuple[Any, Any], tmp_path: Pat
         assert replace(found, source=states.source).__dict__ == states.__dict__
 
 
-@pytest.mark.parametrize("damage", ["no index", "no json", "no rows", "a path", "two rows"])
+@pytest.mark.parametrize(
+    "damage", ["no index", "no json", "no rows", "a path", "two rows", "width", "layer", "place"]
+)
 def test_a_damaged_index_is_an_error_with_a_remedy(
     damage: str, both: tuple[Any, Any], tmp_path: Path
 ) -> None:
@@ -102,6 +104,12 @@ def test_a_damaged_index_is_an_error_with_a_remedy(
         about["shards"][0] = "../../" + about["shards"][0]
     elif damage == "two rows":
         about["places"][3] = about["places"][4]
+    elif damage == "width":
+        about["width"] = 1e9
+    elif damage == "layer":
+        about["layers"][0] = 10**12
+    elif damage == "place":
+        about["places"][0] = [0, 10**30]
     write_whole(path, sealed_json({name: about[name] for name in about if name != "digest"}))
     if damage == "no json":
         path.write_text("{")

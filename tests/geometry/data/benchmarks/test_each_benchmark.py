@@ -332,6 +332,15 @@ def test_rows_of_mmbench_share_a_picture_by_its_index(read: Read, distributed: D
         benchmark("mmbench", folder)
 
 
+@pytest.mark.parametrize("odd", ["é", "!"])
+def test_a_picture_of_mmbench_that_is_not_base64_is_an_error(distributed: Distributed, odd: str) -> None:
+    folder = distributed("mmbench")
+    path = folder / "MMBench_DEV_EN.tsv"
+    path.write_text(path.read_text("utf-8").replace("iVBOR", f"iVB{odd}R"), "utf-8")
+    with pytest.raises(PairError, match="image is not base64; download the file again"):
+        benchmark("mmbench", folder, allow_partial=True)
+
+
 def test_every_rotation_of_mmbench_asks_the_same_and_its_letter_follows_the_answer(read: Read) -> None:
     first, second = read("mmbench-circular")  # the other row is a rotation that the file has itself
     assert [pair.pair_id.partition("/")[2] for pair in (first, second)] == ["7+0", "7+1"]

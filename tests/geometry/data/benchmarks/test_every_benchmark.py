@@ -276,3 +276,10 @@ def test_the_document_has_the_table_of_the_catalogue(root: Path) -> None:
         rows = " or ".join(f"{count:,}" for count in card.rows) or "not fixed"
         assert f"| `{card.name}` | {rows} | {', '.join(card.arms)} | {card.licence} |" in lines
     assert sum(line.startswith("| `") for line in lines) == len(CATALOGUE)
+
+
+def test_a_name_that_is_too_long_for_a_file_is_an_error(distributed: Distributed) -> None:
+    folder = distributed("siuo")
+    path = folder / "data/siuo_gen.json"
+    path.write_text(path.read_text().replace("S-01.png", "x" * 300 + ".png"))
+    assert "is not a path; download the file again" in message(folder, "siuo", allow_partial=True)
