@@ -21,6 +21,7 @@ from regap.figures import (
     dose_response,
     drift_and_separability,
     frontier,
+    image_tokens,
     methods,
     outcomes,
     refusal_drift_plane,
@@ -187,6 +188,7 @@ OTHERS = (
     FigureEntry(frontier, "Attack success at equal over-refusal", "frontier", filters=("arms",)),
     FigureEntry(methods, "Methods under the same rules", "methods", ("method_settings",), ("arms",)),
     FigureEntry(ablation, "Ablation by layer and component", "ablation", filters=("measure", "arms")),
+    FigureEntry(image_tokens, "The drift at the image's own tokens", "image_tokens", filters=("arms",)),
     FigureEntry(sweep, "Every strength at every layer", "sweep", filters=("measure", "arms")),
 )
 """Figures of commands other than `regap run`; they are drawn only if their table is there."""

@@ -1,5 +1,7 @@
 """Answers that cross a switch of rotary frequencies do not depend on the prompts beside them."""
 
+from typing import Any
+
 import pytest
 import torch
 import transformers
@@ -28,11 +30,13 @@ def phi() -> Model:
         "factor": 8.0,
     }
     rope |= {"rope_theta": 10_000.0, "original_max_position_embeddings": SWITCH}
+    special: dict[str, Any] = {
+        f"{name}_token_id": getattr(words, f"{name}_token_id") for name in ("pad", "bos", "eos")
+    }
     config = transformers.Phi3Config(
         vocab_size=len(words), hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=512, original_max_position_embeddings=SWITCH,
-        pad_token_id=words.pad_token_id, bos_token_id=words.bos_token_id, eos_token_id=words.eos_token_id,
-        rope_parameters=rope,
+        rope_parameters=rope, **special,
     )  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(0)
