@@ -102,8 +102,9 @@ def estimate(draws: Float[Tensor, " resample"], n: int, level: float = LEVEL) ->
     """Return row 0 with the bias-corrected percentile interval of the other rows.
 
     Efron's correction keeps the interval around the value for statistics that are biased in resamples, such as d' and
-    norms. We use this interval everywhere. The bounds are NaN if no resample is finite, and if all are equal: what does
-    not vary in resamples is not known exactly. See `exact_if_constant` for shares.
+    norms. We use this interval everywhere. The bounds are NaN if no resample is finite, and if they would be equal:
+    what hardly varies in resamples is not known exactly. See `exact_if_constant` for shares, `widened_if_constant` for
+    changes.
     """
     value, finite = float(draws[0]), draws[1:][torch.isfinite(draws[1:])].double()
     if not len(finite) or not np.isfinite(value):
@@ -113,9 +114,10 @@ def estimate(draws: Float[Tensor, " resample"], n: int, level: float = LEVEL) ->
     bias = float(np.clip(norm.ppf(below), tail, -tail))
     shares = torch.tensor(norm.cdf([2 * bias + tail, 2 * bias - tail]), dtype=torch.float64)
     low, high = torch.quantile(finite, shares).tolist()
-    if float(finite.max() - finite.min()) <= ROUNDING * max(1.0, abs(value)):
+    low, high = min(low, value), max(high, value)
+    if high - low <= ROUNDING * max(1.0, abs(value)):
         return Estimate(value, float("nan"), float("nan"), n)
-    return Estimate(value, min(low, value), max(high, value), n)
+    return Estimate(value, low, high, n)
 
 
 def estimates(draws: Float[Tensor, "resample column"], n: int) -> list[Estimate]:

@@ -249,7 +249,7 @@ def refusals_of(judged: Mapping[str, Sequence[Judged]], calibrated: Calibrated) 
 def decide(found: Refusals, site: str = "") -> Claim:
     """Return the claim for these refusals."""
     criterion = criteria()["drift_causes"]
-    small, n = criterion.effect("small_dose"), len(found.clusters)
+    small = criterion.effect("small_dose")
     images, texts = found.draws(found.removed[0.0]), found.draws(found.added[0.0])
     gap = texts - images
     closed = {alpha: found.draws(found.removed[alpha]) - images for alpha in (small, 1.0)}
@@ -264,18 +264,13 @@ def decide(found: Refusals, site: str = "") -> Claim:
     }
     conditions.append(beyond_all(float(closed[1.0][0]), by_chance["removed"]))
     conditions.append(beyond_all(float(opened[1.0][0]), by_chance["added"]))
-    shares = [estimate(moved[1.0] / gap, n) for moved in (closed, opened)]
     evidence = (
-        f"Refusals of text are above those of images by {found.contrast(gap)}. Removing 1 D{site} closes {shares[0]} "
-        f"of this gap, a random vector at most {_share_of(by_chance['removed'], gap)}; adding 1 D opens {shares[1]}, "
-        f"a random vector at most {_share_of(by_chance['added'], gap)} ({len(by_chance['added'])} random vectors)"
+        f"Refusals of text are above those of images by {found.contrast(gap)}. Removing 1 D{site} raises refusals of "
+        f"images by {found.contrast(closed[1.0])}, a random vector by at most {float(by_chance['removed'].max()):.2g}; "
+        f"adding 1 D lowers those of text by {found.contrast(opened[1.0])}, a random vector by at most "
+        f"{float(by_chance['added'].max()):.2g} ({len(by_chance['added'])} random vectors)"
     )
     return Claim.by(criterion, TITLE, verdict_of(*conditions), evidence, found.contrast(closed[1.0]))
-
-
-def _share_of(by_chance: Float[Tensor, " vector"], gap: Float[Tensor, " resample"]) -> str:
-    whole = float(gap[0])
-    return f"{float(by_chance.max()) / whole:.2g}" if whole else "not defined"
 
 
 def _random_rows(found: Refusals, arm: str) -> Iterator[dict[str, object]]:

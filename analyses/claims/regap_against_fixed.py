@@ -38,7 +38,7 @@ from regap.analyses.outcomes import difference, outcomes, share_draws
 from regap.analyses.runs.calibrated import Calibrated
 from regap.analyses.runs.records import Record
 from regap.geometry.directions import logistic_probe
-from regap.geometry.estimates import LEVEL, Estimate, estimate
+from regap.geometry.estimates import LEVEL, Estimate, estimate, widened_if_constant
 from regap.geometry.states.activations import Activations
 from regap.interventions.edits.gate import refusal_thresholds
 from regap.interventions.edits.recipe import Recipe, Removal
@@ -274,14 +274,15 @@ def _advantages(
                 measured["against_chosen_strength"] = success - share_draws(best, "attack_success", seed)
                 measured["over_refusal_change"] = over - share_draws(best, "over_refusal", seed)
             for measure, draws in measured.items():
-                one, together = estimate(draws, n), simultaneous(draws, n)
+                one, together = widened_if_constant(estimate(draws, n), n), simultaneous(draws, n)
                 known = {"method": method, "budget": budget, "measure": measure}
                 yield {**known, **vars(one), "low_all": together.low, "high_all": together.high}
 
 
 def simultaneous(draws: Tensor, n: int) -> Estimate:
     """Return an estimate whose interval holds together with those of the other tested budgets (Bonferroni)."""
-    return estimate(draws, n, 1 - (1 - LEVEL) / len(TESTED))
+    level = 1 - (1 - LEVEL) / len(TESTED)
+    return widened_if_constant(estimate(draws, n, level), n, level=level)
 
 
 @dataclass(frozen=True, eq=False)
