@@ -1,7 +1,7 @@
 """`regap calibrate`: choose ReGap's recipe on calibration pairs."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -9,17 +9,20 @@ from rich.table import Table
 
 from regap.commands.options import CAPTURING, progress, run_of, screen, takes, wide
 
+if TYPE_CHECKING:
+    from regap.analyses.calibration.recipes import CalibratedRecipe
+
 RunOrNone = Annotated[
     Path | None,
     typer.Argument(help="A run folder whose settings and pairs are used; or give --model."),
 ]
 HeldOut = Annotated[
     bool,
-    typer.Option("--held-out", help="Then test the chosen corrections once on test pairs, by first tokens."),
+    typer.Option("--held-out", help="Then test the chosen corrections once on test pairs, by whole answers."),
 ]
 
 
-@takes(*CAPTURING, "image_arm", "false_refusals", "signal", "strengths", "layers", "seed")
+@takes(*CAPTURING, "image_arm", "false_refusals", "confidence", "signal", "strengths", "layers", "seed")
 def calibrate(
     run: RunOrNone = None,
     held_out: HeldOut = False,
@@ -28,7 +31,7 @@ def calibrate(
     """Choose ReGap's recipe on calibration pairs, within a budget of false refusals; write a table of all recipes."""
     from regap.analyses.calibration.recipes import calibrate_run
 
-    recipe = {name: flags[name] for name in ("false_refusals", "signal")}
+    recipe = {name: flags[name] for name in ("false_refusals", "confidence", "signal")}
     settled = {name: value for name, value in flags.items() if name not in recipe}
     with progress() as track:
         opened = run_of(run, settled if run else flags, track)
@@ -48,6 +51,7 @@ def calibrate(
         f"{found.fixed_over_refusal:.1%} of harmless ones",
         soft_wrap=True,
     )
+    screen.print(f"false refusals: {escape(guarantee_in(found))}", soft_wrap=True)
     if found.claim:
         screen.print(
             f"held out: [bold]{found.claim.verdict}[/]: {escape(found.claim.evidence)}", soft_wrap=True
@@ -56,3 +60,16 @@ def calibrate(
     screen.print(f"all {len(choice.trials)} recipes: {escape(str(path))}", soft_wrap=True)
     if run:
         screen.print("the correction of the run is not changed; use `regap run --false-refusals` for that")
+
+
+def guarantee_in(found: "CalibratedRecipe") -> str:
+    """Return what is known of the share of false refusals."""
+    from regap.analyses.calibration.guarantee import prompts_needed
+
+    if found.calibrated.guarantee:
+        return str(found.calibrated.guarantee)
+    budget = found.calibrated.choice.budget
+    return (
+        f"within {budget:.1%} only on the prompts that chose the recipe, which guarantees nothing; --confidence 0.9 "
+        f"sets the threshold on others; it takes {2 * prompts_needed(budget, 0.9)} harmless calibration prompts or more"
+    )

@@ -90,6 +90,7 @@ ANSWERING = (
     "max_new_tokens",
     "decoding",
     "false_refusals",
+    "confidence",
     "judge",
     "seed",
 )

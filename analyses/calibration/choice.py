@@ -39,6 +39,19 @@ class Evidence:
     """z at every layer."""
     refused: Mapping[Removals, Bool[Tensor, " prompt"]] = field(repr=False)
     """True if the first token opens a refusal."""
+    rows: tuple[int, ...] | None = field(default=None, repr=False)
+    """Places among the calibration pairs; None: all of them, in order."""
+
+    def take(self, kept: Bool[Tensor, " prompt"]) -> "Evidence":
+        """Return the evidence of the prompts that are True."""
+        places = kept.nonzero()[:, 0].tolist()
+        return Evidence(
+            self.harmful[kept],
+            tuple(self.clusters[place] for place in places),
+            {removals: z[kept] for removals, z in self.coordinates.items()},
+            {removals: refused[kept] for removals, refused in self.refused.items()},
+            tuple(places if self.rows is None else (self.rows[place] for place in places)),
+        )
 
     @property
     def layers(self) -> int:
@@ -180,14 +193,19 @@ def choose(readings: SignalReadings, recipes: Sequence[Recipe], budget: float) -
 def trial_of(readings: SignalReadings, recipe: Recipe, budget: float) -> Trial:
     """Return a recipe with its calibrated gate; each answer is the one with the gate closed, or open."""
     evidence, key = readings.evidence, reading_of(recipe)
-    stays = (recipe.probe,) if recipe.passes == "single" else ()
-    closed, opened = evidence.refusals(*stays), evidence.refusals(*stays, recipe.correction)
+    closed, opened = (evidence.refusals(*removals) for removals in ends(recipe))
     signal, harmless = readings.signals[key], ~evidence.harmful
     limit = refusal_thresholds(signal[harmless], closed[harmless], opened[None, harmless], budget)[0]
     refused = torch.where(signal > limit, opened, closed)
     shares = [float(refused[which].double().mean()) for which in (evidence.harmful, harmless)]
     width = max(float(signal[harmless].std()), 1e-12)
     return Trial(recipe, Gate("hard", float(limit), width), readings.weights[key], refused, *shares)
+
+
+def ends(recipe: Recipe) -> tuple[Removals, Removals]:
+    """Return the removals with the gate closed, and with it open."""
+    stays = (recipe.probe,) if recipe.passes == "single" and recipe.probe.strength else ()
+    return stays, (*stays, recipe.correction)
 
 
 def _worse(one: Bool[Tensor, " prompt"], best: Bool[Tensor, " prompt"]) -> bool:

@@ -28,21 +28,26 @@ class CalibratedRecipe:
 
 
 def calibrate_run(
-    run: Run, *, false_refusals: float | None = None, signal: str | None = None, held_out: bool = False
+    run: Run,
+    *,
+    false_refusals: float | None = None,
+    signal: str | None = None,
+    confidence: float | None = None,
+    held_out: bool = False,
 ) -> CalibratedRecipe:
     """Return the recipe that is chosen on the calibration pairs of a run, and store the answer in the run folder.
 
-    false_refusals, signal: in place of the run's settings. With `held_out`, the chosen corrections are then tested
-    once on test pairs, by first tokens; else no test pair is run. Raises ConfigError if the run has answered them
-    already.
+    false_refusals, signal, confidence: in place of the run's settings. With `held_out`, the chosen corrections are then
+    tested once on test pairs, by whole answers; else no test pair is run. Raises ConfigError if the run has answered
+    them already.
     """
     if held_out and (run.folder / "summary.json").is_file():
         raise ConfigError(
             "held_out needs unused test pairs, and this run has answered its own; give --model and a new folder"
         )
-    own = changed_config(run.config, false_refusals=false_refusals, signal=signal)
+    own = changed_config(run.config, false_refusals=false_refusals, signal=signal, confidence=confidence)
     with sole_writer(run.folder):
-        calibrated = replace(calibrate(replace(run.measured, config=own)), first_tokens=True)
+        calibrated = calibrate(replace(run.measured, config=own))
         records, claim = (
             [recipes_record([calibrated.choice], calibrated.seen.model.name, calibrated.seen.image_arm)],
             None,
@@ -53,6 +58,7 @@ def calibrate_run(
             kept = {record.name: record for record in (*records, *finding.records, claims_record([claim]))}
             records = list(kept.values())
         settings = {"false_refusals": own.false_refusals, "signal": own.signal, "held_out": held_out}
+        settings |= {"confidence": own.confidence} if own.confidence else {}
         question = save_answer(run.folder, "calibrate", settings, records)
     evidence = calibrated.readings.evidence
     fixed = Removal(calibrated.fixed.site.layers[0], calibrated.fixed.strength)

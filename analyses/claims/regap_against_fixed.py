@@ -27,6 +27,7 @@ from regap.analyses.calibration.choice import (
     Trial,
     best_fixed,
     choose,
+    ends,
     gather,
     recipes_record,
 )
@@ -170,12 +171,6 @@ def run(calibrated: Calibrated) -> Finding:
     return _finding(calibrated, asked.judged[()], answered, chosen, points)
 
 
-def ends(recipe: Recipe) -> tuple[Removals, Removals]:
-    """Return the removals with the gate closed, and with it open."""
-    stays = (recipe.probe,) if recipe.passes == "single" and recipe.probe.strength else ()
-    return stays, (*stays, recipe.correction)
-
-
 def _chosen(calibrated: Calibrated, allowed: Allowed) -> dict[float, Trial]:
     recipes = [trial.recipe for trial in calibrated.choice.trials if allowed(trial.recipe)]
     return (
@@ -185,7 +180,8 @@ def _chosen(calibrated: Calibrated, allowed: Allowed) -> dict[float, Trial]:
 
 def _ceilings(calibrated: Calibrated) -> dict:
     seen, layer = calibrated.seen, calibrated.fixed.site.layers[0]
-    states = seen.states[seen.image_arm].calibration
+    states, rows = seen.states[seen.image_arm].calibration, calibrated.readings.evidence.rows
+    states = states if rows is None else states.take(rows)
     probes = image_probes(calibrated.readings, states, [layer, seen.model.layers - 1], seen.config.seed)
     corrections = [Removal(layer, strength) for strength in seen.config.strengths]
     return {budget: ceiling(calibrated.readings, probes, corrections, budget) for budget in BUDGETS}

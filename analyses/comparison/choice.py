@@ -117,7 +117,7 @@ def choose(seen: Measured, calibration: DefenceData, name: str) -> ChosenDefence
 
 def _recipe(seen: Measured, name: str) -> ChosenDefence:
     """Return ReGap with the recipe chosen by cross-validation on calibration pairs."""
-    _, _, choice = choose_corrections(seen)
+    _, _, choice, _ = choose_corrections(seen)
     regap, recipe = regap_of(seen, choice), choice.winner.recipe
     entry = replace(METHODS[name], readings=recipe.readings)
     return ChosenDefence(name, entry, regap.removed.site, recipe.correction.strength, [regap])

@@ -13,7 +13,7 @@ from regap.analyses.calibration.choice import (
     gather,
     read_all,
 )
-from regap.analyses.judges.first_token import judged_by_first_token
+from regap.analyses.calibration.guarantee import Guarantee, divided, guaranteed
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.runs.config import RunConfig
 from regap.analyses.runs.measured import Measured
@@ -37,8 +37,8 @@ class Calibrated:
     """The signals of all recipes on calibration pairs."""
     choice: Choice = field(repr=False)
     """How ReGap's recipe was chosen."""
-    first_tokens: bool = False
-    """Judge only by the first token, refusal or not: a pass of one token in place of each answer."""
+    guarantee: Guarantee | None = None
+    """What harmless prompts that chose nothing tell of false refusals; None if all of them chose."""
 
     @property
     def conditions(self) -> dict[str, list[Edit]]:
@@ -49,8 +49,6 @@ class Calibrated:
         self, arm: str, conditions: Mapping[str, Sequence[Edit]], pairs: Pairs | None = None
     ) -> dict[str, tuple[Judged, ...]]:
         """Return judged answers to these pairs (default: all test pairs) in an arm, under each condition."""
-        if self.first_tokens:
-            return judged_by_first_token(self.seen, pairs or self.seen.pairs.test, arm, conditions)
         return self.seen.answers(arm, conditions, pairs)
 
 
@@ -59,13 +57,17 @@ def calibrate(seen: Measured) -> Calibrated:
 
     Raises PairError if the pairs have no image arm, or the model refuses nothing.
     """
-    fixed, readings, choice = choose_corrections(seen)
+    fixed, readings, choice, guarantee = choose_corrections(seen)
     shift = fixed.shift(seen.drift, seen.refusal)
-    return Calibrated(seen, shift, regap_of(seen, choice), readings, choice)
+    return Calibrated(seen, shift, regap_of(seen, choice), readings, choice, guarantee)
 
 
-def choose_corrections(seen: Measured) -> tuple[Removal, SignalReadings, Choice]:
-    """Return the best fixed correction, the signals of recipes on calibration pairs, and the chosen recipe."""
+def choose_corrections(seen: Measured) -> tuple[Removal, SignalReadings, Choice, Guarantee | None]:
+    """Return the best fixed correction, the signals of recipes on calibration pairs, and the chosen recipe.
+
+    With a confidence in the settings, half of the harmless requests choose nothing; they set the threshold, and tell
+    what is guaranteed of false refusals.
+    """
     asked = seen.pairs.calibration.where(arm=seen.image_arm)
     strengths, layers = seen.config.strengths, seen.model.layers
 
@@ -75,13 +77,22 @@ def choose_corrections(seen: Measured) -> tuple[Removal, SignalReadings, Choice]
         for strength in strengths
     ]
     evidence = gather(seen, asked, [(), *each], "choosing layer and strength")
-    fixed = best_fixed(evidence, seen.config.false_refusals)
+    confidence, seed = seen.config.confidence, seen.config.seed
+    choosing = divided(evidence, seed)[0] if confidence else evidence
+    fixed = best_fixed(choosing, seen.config.false_refusals)
     further = further_removals(fixed, strengths)
     evidence = evidence.joined(gather(seen, asked, further, "choosing ReGap's recipe"))
     signal = seen.config.signal
     recipes = [one for one in candidates(layers, fixed, strengths) if signal in ("auto", one.signal)]
-    readings = read_all(evidence, recipes, seen.config.seed)
-    return fixed, readings, choose(readings, recipes, seen.config.false_refusals)
+    if not confidence:
+        readings = read_all(evidence, recipes, seed)
+        return fixed, readings, choose(readings, recipes, seen.config.false_refusals), None
+    choosing, held = divided(evidence, seed)
+    readings = read_all(choosing, recipes, seed)
+    choice = choose(readings, recipes, seen.config.false_refusals)
+    winner, guarantee = guaranteed(choice.winner, held, seen.config.false_refusals, confidence)
+    trials = [winner if trial is choice.winner else trial for trial in choice.trials]
+    return fixed, readings, replace(choice, trials=tuple(trials), winner=winner), guarantee
 
 
 def correctable(config: RunConfig, model: Model) -> Sequence[int]:

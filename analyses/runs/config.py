@@ -149,6 +149,13 @@ class RunConfig(BaseModel):
     false_refusals: float = Field(
         0.05, gt=0, lt=1, description="Largest share of harmless images that may be refused."
     )
+    confidence: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Keep false refusals within their share with this confidence; half of the harmless calibration "
+        "requests then set the threshold and choose nothing.",
+    )
     signal: Literal[
         "auto", "rho", "z_before", "z_after", "growth", "fitted_before", "fitted_after", "fitted"
     ] = Field("auto", description="Signal of ReGap's gate; auto: chosen on calibration pairs.")

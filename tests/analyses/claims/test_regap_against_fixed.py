@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from regap.analyses.claims.regap_against_fixed import RIVALS, ends, simultaneous
+from regap.analyses.calibration.choice import ends
+from regap.analyses.claims.regap_against_fixed import RIVALS, simultaneous
 from regap.geometry.estimates import estimate
 from regap.interventions.edits.recipe import Recipe, Removal
 
