@@ -45,6 +45,9 @@ class _Post:
     mail: Any
 
     def __call__(self, stage: str, step: int, steps: int, loss: float) -> None:  # noqa: ARG002
+        parent = multiprocessing.parent_process()
+        if parent and not parent.is_alive():  # it was killed; two trainings of one stage would share its file
+            raise SystemExit(1)
         self.mail.put(News(stage, step, loss))
 
 
