@@ -17,6 +17,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from transformers.utils.logging import disable_progress_bar
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ def _run_in_turn(jobs: list[Job]) -> None:
 
 def _run(job: Job, mail: Any) -> None:
     torch.set_num_threads(1)
+    disable_progress_bar()  # that of saved weights would be drawn into this display
     job.work(report=_Post(mail))
 
 
