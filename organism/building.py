@@ -11,6 +11,7 @@ from regap.errors import ModelError
 from regap.geometry.files import opened_json, sealed_json, write_whole
 from regap.geometry.models.checkpoint_files import check_digests, sha256_of, write_digests
 from regap.geometry.models.loading import organism_folder
+from regap.geometry.sole_writer import sole_writer
 from regap.organism.checkpoint import build_model, save_checkpoint
 from regap.organism.family import MEMBERS, Member
 from regap.organism.learning import Report, silent
@@ -80,7 +81,8 @@ def build_family(
     """Build members into `out/<member>/`, at most `threads` at a time, each on one thread, and write out/members.json.
 
     A member that is there is kept if its files have their digests, and a stopped one continues, so repeating the call
-    ends in the same weights. Raises ModelError for a damaged base, ValueError if `out` holds another configuration.
+    ends in the same weights. Raises ModelError for a damaged base, and ValueError if `out` holds
+    another configuration or is being written by another process.
     """
     check_threads(threads)
     bases = bases or bundled_bases()
@@ -88,17 +90,18 @@ def build_family(
         bases.check(training)
     stored = bases.digests()
     origins = {name: digest for name, digest in stored.items() if name.startswith("base-")}
-    claim(f"{bases.configuration!r} from {origins!r}", out)
-    stages = {member: bases.stage(member) for member in members if not _is_built(out / member.name)}
-    jobs = [
-        Job(stage.name, stage.steps, partial(build_member, bases, member, out))
-        for member, stage in stages.items()
-    ]
-    if jobs:
-        run_jobs(jobs, threads)
-    built = tuple(_read(member, out / member.name, stored) for member in members)
-    digests = origins | {one.member.name: one.digest for one in built}
-    write_whole(out / DIGESTS, sealed_json({"sha256": digests}))
+    with sole_writer(out):
+        claim(f"{bases.configuration!r} from {origins!r}", out)
+        stages = {member: bases.stage(member) for member in members if not _is_built(out / member.name)}
+        jobs = [
+            Job(stage.name, stage.steps, partial(build_member, bases, member, out))
+            for member, stage in stages.items()
+        ]
+        if jobs:
+            run_jobs(jobs, threads)
+        built = tuple(_read(member, out / member.name, stored) for member in members)
+        digests = origins | {one.member.name: one.digest for one in built}
+        write_whole(out / DIGESTS, sealed_json({"sha256": digests}))
     return built
 
 

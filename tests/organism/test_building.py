@@ -1,5 +1,6 @@
 """A family is a function of its bases: built again it has the same bytes, and every digest is checked."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from regap.errors import ModelError, StoreError
+from regap.errors import ConfigError, ModelError, StoreError
 from regap.geometry.files import sealed_json, write_whole
 from regap.geometry.models.checkpoint_files import sha256_of
 from regap.geometry.models.loading import load
+from regap.geometry.sole_writer import sole_writer
 from regap.organism import training
 from regap.organism.building import DIGESTS, UNBUNDLED, Bases, build_family, build_member, bundled_bases
 from regap.organism.checkpoint import Architecture, build_model, load_checkpoint
@@ -126,6 +128,14 @@ def test_a_folder_holds_one_family(bases: Bases, tmp_path: Path) -> None:
     other = replace(bases, configuration=replace(bases.configuration, visual_refusals=0.2))
     with pytest.raises(ValueError, match="holds stages of another configuration"):
         build_family(tmp_path / "out", 1, TINY[:1], other)
+
+
+def test_one_process_builds_in_a_folder(bases: Bases, tmp_path: Path) -> None:
+    with sole_writer(tmp_path / "out"), ThreadPoolExecutor(1) as other:
+        building = other.submit(build_family, tmp_path / "out", 1, TINY[:1], bases)
+        with pytest.raises(ConfigError, match="is being written by another process"):
+            building.result()
+    assert build_family(tmp_path / "out", 1, TINY[:1], bases)
 
 
 def test_the_first_tuning_seed_is_that_of_a_whole_training(bases: Bases, tmp_path: Path) -> None:
