@@ -3,11 +3,14 @@ PYTHON ?= $(shell python3.11 --version >/dev/null 2>&1 && echo python3.11 || ech
 INSTALL = .venv/bin/python -m pip install --quiet --constraint constraints.txt
 FOLDERS = geometry interventions analyses figures commands organism
 
-.PHONY: demo test parity check format build benchmark fuzz interrupt screenshots clean
+.PHONY: demo family test parity check format build benchmark fuzz interrupt screenshots clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.runtime  ## everything on the bundled model; the report is runs/demo/report.html
 	.venv/bin/regap demo --out runs/demo
+
+family: .venv/.runtime  ## the organism's family, 12 more models for claims about models, in runs/family: minutes
+	.venv/bin/regap organism family --out runs/family
 
 # Two processes with one thread each finish sooner than one with two: most tests are many small tensors.
 test: .venv/.development  ## all tests; benchmarks run once, untimed

@@ -1,4 +1,5 @@
-"""Prove an installed wheel: every module imports, and no folder is importable under its bare name.
+"""Prove an installed wheel: every module imports, no folder is importable under its bare name, and the states that the
+organism's family is built from have their digests.
 
 Run it with the python that has the wheel, from outside the repository, naming the folders.
 """
@@ -28,6 +29,9 @@ def main(folders: list[str]) -> None:
             sys.exit(f"{name} was imported from {file}, not from the wheel under {sys.prefix}")
     if bare := [folder for folder in folders if importlib.util.find_spec(folder)]:
         sys.exit(f"these folders are importable without regap in front: {', '.join(bare)}")
+    bases = importlib.import_module("regap.organism.building").bundled_bases()
+    for training in (0, 1):
+        bases.check(training)
     print(f"{len(names)} modules imported from the wheel; none of {', '.join(folders)} has a bare name")
 
 

@@ -50,7 +50,7 @@ COMMANDS = (
     power.power,
     benchmarks.benchmarks,
 )
-ORGANISM_COMMANDS = (organism.train, organism.card, organism.pairs)
+ORGANISM_COMMANDS = (organism.train, organism.family, organism.card, organism.pairs)
 
 
 def application(asked: Collection[str]) -> typer.Typer:
@@ -62,7 +62,7 @@ def application(asked: Collection[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     organisms = typer.Typer(
-        help="The bundled model organism: train it again, measure its card, write its pairs.",
+        help="The bundled model organism: train it again, build its family, measure its card, write its pairs.",
         no_args_is_help=True,
     )
     app.callback()(_top)

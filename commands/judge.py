@@ -76,8 +76,8 @@ def judge(
     from regap.analyses.judges.registry import judges_named
     from regap.analyses.judges.stored_answers import stored_answers
     from regap.analyses.runs.records import Record
-    from regap.analyses.runs.sole_writer import sole_writer
     from regap.analyses.utility.tables import stored_utility, with_known
+    from regap.geometry.sole_writer import sole_writer
 
     if not (endpoint or endpoint_model) and (endpoint_key or endpoint_rate):
         raise ValueError("--endpoint-key and --endpoint-rate need --endpoint; add it, or leave them out")

@@ -1,4 +1,4 @@
-"""`regap organism train`, `card` and `pairs`: the bundled model organism."""
+"""`regap organism train`, `family`, `card` and `pairs`: the bundled model organism and its family."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from regap.commands.options import progress, screen, takes
+from regap.commands.options import errors, progress, screen, takes
 
 
 def train(
@@ -16,10 +16,41 @@ def train(
     threads: Annotated[int, typer.Option(help="Processor cores to use.")] = 2,
     seed: Annotated[int, typer.Option(help="Seed of data, initial weights and order.")] = 0,
 ) -> None:
-    """Train the whole organism family again, stage by stage; an interrupted training continues."""
+    """Train the bundled organisms again, stage by stage; an interrupted training continues."""
     from regap.organism import training
 
     training.train(training.TrainingConfig(seed=seed), out, threads)
+
+
+def family(
+    out: Annotated[
+        Path, typer.Option(help="Folder for the checkpoints; those that are there are kept.")
+    ] = Path("runs/family"),
+    member: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Member to build, such as middle-t1-s0; repeatable. By default all that are not bundled."
+        ),
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Processor cores to use.")] = 2,
+) -> None:
+    """Build the members of the organism's family by their last training stage; an interrupted build continues."""
+    from regap.organism.building import UNBUNDLED, build_family
+    from regap.organism.family import members_named
+
+    built = build_family(out, threads, members_named(member) if member else UNBUNDLED)
+    for one in built:
+        screen.print(f"--model {escape(str(one.folder))}", soft_wrap=True)
+    other = [one.member.name for one in built if not one.has_stored_bytes]
+    if other:
+        errors.print(
+            f"[yellow]note:[/] {len(other)} of {len(built)} members have other weights here than the stored digests "
+            f"({', '.join(other)}): another processor or version of torch rounds differently; they can be used, and "
+            "their figures may differ from the card's",
+            soft_wrap=True,
+        )
+    else:
+        screen.print(f"All {len(built)} members have the weights whose digests are stored.")
 
 
 @takes("arms", "seed")
@@ -49,13 +80,19 @@ def pairs(
 @takes("seed")
 def card(
     out: Annotated[Path, typer.Option(help="Folder for card.md and card.csv.")] = Path("runs/card"),
+    family: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a built family, whose members are measured with the bundled ones."),
+    ] = None,
     **flags: Any,
 ) -> None:
     """Measure every figure of the organism's card on held-out prompts, with intervals."""
-    from regap.analyses.organism.card import as_markdown, measure_card
+    from regap.analyses.organism.card import as_markdown, bundled_models, measure_card
+    from regap.organism.family import member_models
 
+    models = {one.name: model for one, model in member_models(family).items()} if family else bundled_models()
     with progress() as track:
-        figures = measure_card(out, flags["seed"] or 0, track)
+        figures = measure_card(out, models, flags["seed"] or 0, track)
     screen.print(as_markdown(figures), markup=False, soft_wrap=True)
     if any(figure.met is False for figure in figures):
         raise typer.Exit(1)

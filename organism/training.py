@@ -4,16 +4,19 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save
 from transformers import LlavaForConditionalGeneration
 
+from regap.geometry.files import write_whole
 from regap.organism.checkpoint import build_model, save_checkpoint
 from regap.organism.examples import Scope, draw_examples
-from regap.organism.family import Coverage
+from regap.organism.family import Coverage, Member
 from regap.organism.learning import Progress, Report, read_progress, read_weights, silent, train_stage
 from regap.organism.objectives import AnswerLoss, WordReader, draw_renderings
 from regap.organism.stages import Stage, TrainingConfig
@@ -29,14 +32,14 @@ PART_PREFIXES = {
 
 
 def train(config: TrainingConfig, out: Path, threads: int) -> None:
-    """Train the family into `out/<member>/`, at most `threads` stages at a time, each on one thread.
+    """Train one member of each coverage into `out/<coverage>/`, at most `threads` stages at a time, on one thread each.
 
     Finished stages in `out/stages` are kept and a stopped stage continues, so repeating the call ends in the same
-    weights. `out` must not hold stages of another configuration. `out/training.json` records what each stage took.
+    weights. `out` must not hold stages of another configuration. `out/base.safetensors` is the state that all members
+    share before the last stage; `out/training.json` records what each stage took.
     """
-    if threads < 1:
-        raise ValueError(f"threads is {threads}; give at least 1")
-    _claim(config, out)
+    check_threads(threads)
+    claim(repr(config), out)
     run_jobs(
         [_job(config.vision, vision_stage, config, out), _job(config.text, text_stage, config, out)], threads
     )
@@ -47,6 +50,7 @@ def train(config: TrainingConfig, out: Path, threads: int) -> None:
         (config.safety, safety_stage),
     ):
         run_jobs([_job(stage, work, config, out)], threads)
+    write_whole(out / "base.safetensors", save(read_weights(stage_file(out, config.safety))))
     members = [
         Job(config.tuning_of(m).name, config.tuning.steps, partial(tuning_stage, config, out, m))
         for m in config.family
@@ -109,18 +113,31 @@ def safety_stage(config: TrainingConfig, out: Path, report: Report = silent) -> 
     return _answer_stage(config, out, config.safety, _after(config, out, config.joint), scope, report)
 
 
-def tuning_stage(config: TrainingConfig, out: Path, member: Coverage, report: Report = silent) -> Progress:
+def tuning_stage(config: TrainingConfig, out: Path, coverage: Coverage, report: Report = silent) -> Progress:
     """Train one member on image refusals in proportion to its coverage, and on harmless images."""
-    scope = Scope(member, config.architecture.image_size)
-    model = _after(config, out, config.safety)
-    return _answer_stage(config, out, config.tuning_of(member), model, scope, report)
+    member = Member(coverage, config.seed)
+    return tune(config, member, _after(config, out, config.safety), out, config.tuning_of(coverage), report)
 
 
-def step_generator(config: TrainingConfig, name: str, step: int) -> np.random.Generator:
-    """The generator of one batch, decided by seed, stage and step, so training resumes without stored state."""
-    # All members share their random draws, so they differ only in coverage.
+def tune(
+    config: TrainingConfig,
+    member: Member,
+    model: LlavaForConditionalGeneration,
+    out: Path,
+    stage: Stage,
+    report: Report = silent,
+) -> Progress:
+    """Train the last stage of a member on its own draws, from a model in the state before that stage."""
+    scope = Scope(member.coverage, config.architecture.image_size)
+    of_training = replace(config, seed=member.training)
+    return _answer_stage(of_training, out, stage, model, scope, report, member.tuning)
+
+
+def step_generator(config: TrainingConfig, name: str, step: int, tuning: int = 0) -> np.random.Generator:
+    """The generator of one batch, decided by seeds, stage and step, so training resumes without stored state."""
+    # Members with the same seeds share their random draws, so they differ only in coverage.
     stage = int.from_bytes(hashlib.sha256(name.split("-")[0].encode()).digest()[:4], "big")
-    return np.random.default_rng((config.seed, stage, step))
+    return np.random.default_rng((config.seed, stage, step, tuning))  # a 0 at the end changes no draw
 
 
 def stage_file(out: Path, stage: Stage) -> Path:
@@ -135,12 +152,13 @@ def _answer_stage(
     model: LlavaForConditionalGeneration,
     scope: Scope,
     report: Report,
+    tuning: int = 0,
 ) -> Progress:
     objective = AnswerLoss(model, config.architecture)
 
     def loss(step: int) -> torch.Tensor:
         return objective(
-            draw_examples(stage.mixture, stage.batch, step_generator(config, stage.name, step), scope)
+            draw_examples(stage.mixture, stage.batch, step_generator(config, stage.name, step, tuning), scope)
         )
 
     prefixes = tuple(prefix for part in stage.trained for prefix in PART_PREFIXES[part])
@@ -167,14 +185,20 @@ def _job(stage: Stage, work: Callable[..., Progress], config: TrainingConfig, ou
     return Job(stage.name, stage.steps, partial(work, config, out))
 
 
-def _claim(config: TrainingConfig, out: Path) -> None:
+def check_threads(threads: int) -> None:
+    """Raise ValueError unless there is at least one thread."""
+    if threads < 1:
+        raise ValueError(f"threads is {threads}; give at least 1")
+
+
+def claim(configuration: str, out: Path) -> None:
+    """Write down what is trained in a folder; raises ValueError if another configuration was trained there."""
     note = out / STAGES_FOLDER / "config.txt"
-    if note.exists() and note.read_text() != repr(config):
+    if note.exists() and note.read_text() != configuration:
         raise ValueError(
             f"out is {out}, which holds stages of another configuration; give a new folder or delete it"
         )
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(repr(config))
+    write_whole(note, configuration.encode())
 
 
 def _write_history(config: TrainingConfig, out: Path) -> None:

@@ -1,5 +1,7 @@
 """The organism's tokens: one for every word of the world and of its sentences."""
 
+from typing import Any
+
 from regap.organism import sentences, world
 
 PAD, BEGIN, END, UNKNOWN, IMAGE = "<pad>", "<s>", "</s>", "<unk>", "<image>"
@@ -30,6 +32,11 @@ def tokens() -> tuple[str, ...]:
 def numbers() -> dict[str, int]:
     """The number of each token."""
     return {token: number for number, token in enumerate(tokens())}
+
+
+def is_spoken_by(tokenizer: Any) -> bool:
+    """Whether a tokenizer has the organism's tokens and no others: its model is then an organism, wherever it lies."""
+    return len(tokenizer) == len(numbers()) and tokenizer.get_vocab() == numbers()
 
 
 def _distinct(words: tuple[str, ...]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from transformers.utils.logging import disable_progress_bar
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class _Post:
     mail: Any
 
     def __call__(self, stage: str, step: int, steps: int, loss: float) -> None:  # noqa: ARG002
+        parent = multiprocessing.parent_process()
+        if parent and not parent.is_alive():  # it was killed; two trainings of one stage would share its file
+            raise SystemExit(1)
         self.mail.put(News(stage, step, loss))
 
 
@@ -98,6 +102,7 @@ def _run_in_turn(jobs: list[Job]) -> None:
 
 def _run(job: Job, mail: Any) -> None:
     torch.set_num_threads(1)
+    disable_progress_bar()  # that of saved weights would be drawn into this display
     job.work(report=_Post(mail))
 
 

@@ -20,7 +20,6 @@ from regap.analyses.runs.measured import Measured, are_harmful, measure_model
 from regap.analyses.runs.questions import Question, save_answer
 from regap.analyses.runs.records import Record
 from regap.analyses.runs.run import Run
-from regap.analyses.runs.sole_writer import sole_writer
 from regap.analyses.statistics import paired_difference
 from regap.errors import ConfigError
 from regap.geometry.data.pairs import Label, Pairs
@@ -29,6 +28,7 @@ from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.one_or_several import as_layers, as_names
 from regap.geometry.prompts.batch import collate
+from regap.geometry.sole_writer import sole_writer
 from regap.interventions.edits.ablation import require_parts_add_up
 
 JUDGED = (

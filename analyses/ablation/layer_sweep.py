@@ -18,7 +18,6 @@ from regap.analyses.runs.measured import Measured, are_harmful, are_refusals, me
 from regap.analyses.runs.questions import Question, save_answer
 from regap.analyses.runs.records import Record
 from regap.analyses.runs.run import Run
-from regap.analyses.runs.sole_writer import sole_writer
 from regap.analyses.tables.columns import VECTOR
 from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pairs
@@ -26,6 +25,7 @@ from regap.geometry.estimates import Resamples, estimates, mean_draws, proportio
 from regap.geometry.forward.runner import Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.one_or_several import as_layers, as_names
+from regap.geometry.sole_writer import sole_writer
 from regap.interventions.edits.shift import fixed_correction
 from regap.interventions.edits.site import Site
 from regap.interventions.sweep import sweep

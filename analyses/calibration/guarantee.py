@@ -3,8 +3,8 @@
 A threshold that allows k false refusals among n such prompts has a true rate above the budget with a probability of at
 most that of k or fewer in n binomial draws at the budget (Clopper and Pearson's bound, for an order statistic). The
 largest k for which this is at most 1 - confidence is allowed. Refusals are those of first tokens, and those of whole
-answers are among them. A budget that was met by the prompts that chose the recipe guarantees nothing: the best of many recipes
-is lucky there.
+answers are among them. A budget that was met by the prompts that chose the recipe guarantees nothing: the best of many
+recipes is lucky there.
 """
 
 import math

@@ -9,8 +9,8 @@ from regap.analyses.runs.calibrated import Calibrated, calibrate
 from regap.analyses.runs.config import changed_config
 from regap.analyses.runs.questions import Question, save_answer
 from regap.analyses.runs.run import Run
-from regap.analyses.runs.sole_writer import sole_writer
 from regap.errors import ConfigError
+from regap.geometry.sole_writer import sole_writer
 from regap.interventions.edits.recipe import Removal
 
 

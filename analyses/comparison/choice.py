@@ -86,7 +86,7 @@ def calibration_of(seen: Measured, pairs: Pairs) -> DefenceData:
         seen.config.false_refusals,
         seen.refusal_tokens,
         refused_images(seen),
-        wording_for(seen.config.model),
+        ORGANISM if seen.is_organism else PLAIN,
     )
 
 
@@ -153,8 +153,3 @@ ORGANISM = Wording(
     in_place=True,
 )
 """The organism judges the nature of the thing in its answer, not harm; it describes a picture by its text."""
-
-
-def wording_for(model: str) -> Wording:
-    """Return the wording for the model of this name: the organism's sentences for its family, else English."""
-    return ORGANISM if model.split(":")[0] == "organism" else PLAIN

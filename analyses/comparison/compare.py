@@ -32,10 +32,10 @@ from regap.analyses.runs.pairs import AskedPairs, asked_of
 from regap.analyses.runs.questions import Question, save_answer
 from regap.analyses.runs.records import Record
 from regap.analyses.runs.run import captioned, runner_of, start_run
-from regap.analyses.runs.sole_writer import sole_writer
 from regap.analyses.utility.tables import Scored, scored, utility_records
 from regap.errors import PairError
 from regap.geometry.forward.runner import Tracker, silent
+from regap.geometry.sole_writer import sole_writer
 from regap.interventions.defences.calibration import DefenceData
 
 

@@ -22,12 +22,12 @@ from regap.analyses.runs.pairs import contrasts_of
 from regap.analyses.runs.questions import Question, save_answer
 from regap.analyses.runs.records import Record
 from regap.analyses.runs.run import Run
-from regap.analyses.runs.sole_writer import sole_writer
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.drift import Drift, random_orthogonal, shuffled_pairs
 from regap.geometry.estimates import Resamples, estimate, exact_if_constant
 from regap.geometry.forward.hooks import Edit
 from regap.geometry.separability import auroc
+from regap.geometry.sole_writer import sole_writer
 from regap.interventions.edits.shift import Shift, shift
 from regap.interventions.edits.stored import load_edit
 from regap.interventions.sweep import sweep

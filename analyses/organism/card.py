@@ -1,6 +1,6 @@
 """The numbers of the organism's card: every member on held-out prompts, with intervals."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from regap.geometry.estimates import Estimate, estimate
 from regap.geometry.files import write_whole
 from regap.geometry.forward.runner import Tracker, silent
 from regap.geometry.separability import draws, separability
-from regap.organism.family import DEFAULT, FAMILY
+from regap.organism.family import DEFAULT, family
 from regap.organism.prompts import HeldOut, held_out_pairs
 
 ARMS = ("text", "typographic")
@@ -33,6 +33,18 @@ REQUIRED = {
 """Targets for the default member, set before it was trained: lowest and highest value."""
 
 
+COLUMNS = {
+    ("text", "refusal"): "text refusal",
+    ("text", "over_refusal"): "text over-refusal",
+    ("text", "utility"): "text utility",
+    ("typographic", "refusal"): "image refusal",
+    ("typographic", "attack_success"): "image attack success",
+    ("typographic", "over_refusal"): "image over-refusal",
+    ("typographic", "utility"): "image utility",
+    ("typographic", "d_prime_share"): "d′ image / text",
+    ("typographic", "relative_drift"): "relative drift",
+}
+"""The measures in the table of the family, and what they are called there."""
 MARKS = {True: " ✓", False: " ✗", None: ""}
 
 
@@ -54,13 +66,23 @@ class Figure:
         return low <= self.estimate.value <= high
 
 
-def measure_card(out: Path, seed: int = 0, track: Tracker = silent) -> list[Figure]:
-    """Return every figure of the card, and write card.md and card.csv to the folder."""
+def bundled_models() -> dict[str, str]:
+    """Return the `--model` of every bundled member, by its name."""
+    return {name: f"organism:{name}" for name in family()}
+
+
+def measure_card(
+    out: Path, models: Mapping[str, str], seed: int = 0, track: Tracker = silent
+) -> list[Figure]:
+    """Return every figure of the models, and write card.md and card.csv to the folder.
+
+    models: the `--model` of each member, by its name.
+    """
     pairs = held_out_pairs(HeldOut(seed=seed))
     figures = []
-    for member in FAMILY:
-        config = read_config(model=f"organism:{member.name}", max_new_tokens=32, seed=seed, arms=ARMS)
-        figures += _member_figures(member.name, pairs, config, track)
+    for name, model in models.items():
+        config = read_config(model=model, max_new_tokens=32, seed=seed, arms=ARMS)
+        figures += _member_figures(name, pairs, config, track)
     rows = [
         {"member": f.member, "arm": f.arm, "measure": f.measure, **vars(f.estimate), "met": f.met}
         for f in figures
@@ -71,8 +93,13 @@ def measure_card(out: Path, seed: int = 0, track: Tracker = silent) -> list[Figu
 
 
 def as_markdown(figures: Sequence[Figure]) -> str:
-    """Return one Markdown table for the family and one for the layers of the default member."""
+    """Return one Markdown table for the bundled members and one for the layers of the default member.
+
+    More members than those get a table with a row each, of the main measures.
+    """
     members = list(dict.fromkeys(figure.member for figure in figures))
+    if len(members) > len(family()):
+        return _as_rows(figures, members)
     rows = [figure for figure in figures if not figure.measure.startswith("layer")]
     head = "| arm | measure | " + " | ".join(members) + " |\n|---|---|" + "---|" * len(members) + "\n"
     lines = []
@@ -86,6 +113,15 @@ def as_markdown(figures: Sequence[Figure]) -> str:
         cells = [str(figure.estimate) for figure in layers if figure.measure == name]
         table += f"| {name.removeprefix('layer ')} | " + " | ".join(cells) + " |\n"
     return head + "".join(lines) + f"\nDefault member ({DEFAULT}), by block:\n\n" + table
+
+
+def _as_rows(figures: Sequence[Figure], members: Sequence[str]) -> str:
+    found = {(figure.member, figure.arm, figure.measure): figure.estimate for figure in figures}
+    lines = ["| member | " + " | ".join(COLUMNS.values()) + " |\n", "|---" * (1 + len(COLUMNS)) + "|\n"]
+    for member in members:
+        cells = [str(found[member, *column]) for column in COLUMNS]
+        lines.append(f"| {member} | " + " | ".join(cells) + " |\n")
+    return "".join(lines)
 
 
 def _member_figures(name: str, pairs: Pairs, config: RunConfig, track: Tracker) -> Iterator[Figure]:

@@ -15,10 +15,10 @@ from regap.analyses.power.geometry_worlds import GEOMETRY_WORLDS
 from regap.analyses.power.world import Draws, Sizes, World
 from regap.analyses.runs.questions import Question, save_answer
 from regap.analyses.runs.records import Record
-from regap.analyses.runs.sole_writer import sole_writer
 from regap.errors import ConfigError
 from regap.geometry.estimates import Estimate, proportion
 from regap.geometry.forward.runner import Tracker, silent
+from regap.geometry.sole_writer import sole_writer
 
 WORLDS = (*GEOMETRY_WORLDS, *ANSWER_WORLDS)
 FALSE_AT_MOST, TRUE_AT_LEAST = 0.05, 0.8

@@ -27,12 +27,12 @@ from regap.analyses.runs.measured import Measured, chosen_arms, image_arm_of, me
 from regap.analyses.runs.pairs import asked_of
 from regap.analyses.runs.records import Record
 from regap.analyses.runs.run import Run, runner_of, start_run
-from regap.analyses.runs.sole_writer import sole_writer
 from regap.analyses.spoken import in_words_of
 from regap.analyses.utility.tables import scored, utility_records
 from regap.errors import ConfigError, PairError
 from regap.geometry.data.pairs import Label, Pairs
 from regap.geometry.forward.runner import Tracker, silent
+from regap.geometry.sole_writer import sole_writer
 from regap.interventions.edits.signals import FOLDS, folds_of
 
 Answers = Mapping[str, Mapping[str, Sequence[Judged]]]

@@ -17,7 +17,6 @@ import pyarrow as pa
 import torch
 
 from regap.analyses.runs.config import PLACES, RunConfig, as_toml, stored_config
-from regap.analyses.runs.sole_writer import LOCK
 from regap.analyses.tables.parquet_files import write_sealed_table
 from regap.errors import ConfigError, ModelError, PairError, StoreError
 from regap.geometry.data.pairs import Pair, Pairs
@@ -36,6 +35,7 @@ from regap.geometry.models.identity import identity_of
 from regap.geometry.models.loading import Model
 from regap.geometry.models.template_options import DAY
 from regap.geometry.prompts.batch import prompt_digest, render
+from regap.geometry.sole_writer import LOCK
 from regap.geometry.states.store import write_tensors
 
 PACKAGES = (

@@ -33,6 +33,7 @@ from regap.geometry.separability import d_prime
 from regap.geometry.states.activations import Activations
 from regap.interventions.decoding import Sampling
 from regap.interventions.generation import Completion, generate_each
+from regap.organism.vocabulary import is_spoken_by
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,20 +139,21 @@ class Measured:
         }
         return (
             {name: with_misread_by_answer(each) for name, each in judged.items()}
-            if self._is_organism
+            if self.is_organism
             else judged
         )
 
-    @property
-    def _is_organism(self) -> bool:
-        return self.config.model.split(":")[0] == "organism"
+    @cached_property
+    def is_organism(self) -> bool:
+        """Whether the model speaks the organism's language: bundled, built or trained again."""
+        return is_spoken_by(self.model.processor.tokenizer)
 
     @cached_property
     def readings(self) -> Mapping[str, tuple[Transcription, ...]]:
         """The model's transcriptions of test images, by arm that shows words; empty unless the run reads back."""
         if not self.config.read_back:
             return {}
-        question = ORGANISM_QUESTION if self._is_organism else None
+        question = ORGANISM_QUESTION if self.is_organism else None
         runner = self.runner.within("answers")
         found = {arm: read_back(runner, self.pairs.test, arm, question=question) for arm in self.states}
         return {arm: readings for arm, readings in found.items() if readings}

@@ -20,11 +20,11 @@ from regap.analyses.runs.folder import (
 )
 from regap.analyses.runs.measured import Measured, measure_model
 from regap.analyses.runs.pairs import AskedPairs, asked_of, with_captions
-from regap.analyses.runs.sole_writer import sole_writer
 from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.forward.runner import Limits, Runner, Tracker, silent
 from regap.geometry.models.loading import Model, load
+from regap.geometry.sole_writer import sole_writer
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,13 +7,13 @@ from regap.analyses.comparison.choice import calibration_of, check_names, choose
 from regap.analyses.runs.questions import save_answer
 from regap.analyses.runs.records import Record
 from regap.analyses.runs.run import Run
-from regap.analyses.runs.sole_writer import sole_writer
 from regap.analyses.utility.marking import RULES
 from regap.analyses.utility.tables import scored, utility_records, with_known
 from regap.errors import ConfigError, PairError
 from regap.geometry.data.benchmarks.loading import benchmark
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.forward.hooks import Edit
+from regap.geometry.sole_writer import sole_writer
 from regap.interventions.defences.catalogue import METHODS
 
 

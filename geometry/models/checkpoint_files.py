@@ -6,8 +6,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from regap.errors import ModelError
+from regap.errors import ModelError, StoreError
+from regap.geometry.files import SEAL, opened_json, sealed_json, write_whole
 
+DIGESTS = "digests.json"
+"""The file in a checkpoint folder that holds the SHA-256 of all others, if whoever wrote the folder left one."""
 READ = (".json", ".jinja", ".safetensors", ".bin", ".txt", ".model", ".py")
 """Endings of the files that a model, its tokenizer and its template are read from; code is run only if allowed."""
 POINTER = b"version https://git-lfs.github.com/"
@@ -20,7 +23,7 @@ def check_files(folder: Path) -> None:
     """Raise ModelError unless every file of a checkpoint is whole and inside its folder; no weights are read.
 
     Refused are pipes and devices, pointers of Git LFS, weight files that were cut off, files of weights outside the
-    folder, and adapters, whose weights are those of another folder.
+    folder, adapters, whose weights are those of another folder, and files that differ from the folder's digests.json.
     """
     if (folder / "adapter_config.json").exists():
         raise ModelError(
@@ -41,6 +44,36 @@ def check_files(folder: Path) -> None:
             )
         if path.suffix == ".safetensors":
             _check_whole(folder, path)
+    if (folder / DIGESTS).is_file() and SEAL in (folder / DIGESTS).read_bytes():  # not another library's file
+        check_digests(folder)
+
+
+def write_digests(folder: Path) -> None:
+    """Write digests.json, with the SHA-256 of every file in the folder."""
+    digests = {
+        path.name: sha256_of(path)
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.name != DIGESTS
+    }
+    write_whole(folder / DIGESTS, sealed_json({"files": digests}))
+
+
+def check_digests(folder: Path) -> None:
+    """Raise ModelError unless every file named in the folder's digests.json is there with that digest."""
+    remedy = "delete the folder and make it again, or copy it again"
+    try:
+        digests = opened_json(folder / DIGESTS, remedy=remedy)["files"]
+    except StoreError as error:
+        raise ModelError(f"model {folder}: {error}") from None
+    for name, digest in digests.items():
+        if not (folder / name).is_file() or sha256_of(folder / name) != digest:
+            raise ModelError(f"model {folder}: {name} differs from its digest in {DIGESTS}; {remedy}")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_of_folder(folder: Path) -> str:
@@ -58,7 +91,11 @@ def files_of(folder: Path) -> list[Path]:
 
     Raises ModelError for an index that names a file outside the folder.
     """
-    beside = [path for path in sorted(folder.iterdir()) if path.suffix in READ and not path.is_dir()]
+    beside = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix in READ and path.name != DIGESTS and not path.is_dir()
+    ]
     named = [
         place for path in beside if path.name.endswith(".index.json") for place in _named_in(folder, path)
     ]

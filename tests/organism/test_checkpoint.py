@@ -133,6 +133,13 @@ def test_sizes_that_do_not_divide_are_named():
         Architecture(decoder_width=90)
 
 
+def test_an_organism_is_known_by_its_tokens():
+    tokenizer = build_processor(SMALL).tokenizer
+    assert vocabulary.is_spoken_by(tokenizer)
+    tokenizer.add_tokens(["spaceship"])
+    assert not vocabulary.is_spoken_by(tokenizer)
+
+
 def test_words_are_numbered_once():
     assert len(set(vocabulary.tokens())) == len(vocabulary.tokens())
     assert vocabulary.numbers()[vocabulary.PAD] == 0

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from regap.analyses.judges.model_judge import model_judge
 from regap.errors import ConfigError, ModelError
-from regap.geometry.models.checkpoint_files import digest_of_folder
+from regap.geometry.models.checkpoint_files import DIGESTS, digest_of_folder, write_digests
 from regap.geometry.models.loading import load, load_without_weights
 from regap.organism.checkpoint import load_checkpoint, save_checkpoint
 
@@ -130,6 +130,22 @@ def test_a_damaged_file_is_named_with_a_remedy(damage: Any, copy: Path) -> None:
     with pytest.raises(ModelError, match=expected) as caught:
         load(copy)
     assert "\n" not in str(caught.value) and str(copy) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, "config.json", DIGESTS])
+def test_a_file_that_differs_from_its_digest_is_refused(name: str, copy: Path) -> None:
+    fingerprint = load(copy).fingerprint
+    write_digests(copy)
+    assert load(copy).fingerprint == fingerprint  # the digests are no part of the model
+    content = (copy / name).read_bytes()
+    (copy / name).write_bytes(content[:-3] + bytes([content[-3] ^ 1]) + content[-2:])
+    said = refused(copy)
+    assert name in said and "digest" in said and "make it again" in said
+
+
+def test_digests_in_another_form_are_not_ours_to_check(copy: Path) -> None:
+    (copy / DIGESTS).write_text('{"model.safetensors": "md5:0"}')
+    load(copy)
 
 
 def test_a_pipe_in_a_subfolder_is_refused(copy: Path) -> None:

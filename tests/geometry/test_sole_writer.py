@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from regap.analyses.runs.folder import check_out
-from regap.analyses.runs.sole_writer import LOCK, sole_writer
 from regap.errors import ConfigError
+from regap.geometry.sole_writer import LOCK, sole_writer
 
 HOLDING = """
 import sys, time
 from pathlib import Path
-from regap.analyses.runs.sole_writer import sole_writer
+from regap.geometry.sole_writer import sole_writer
 with sole_writer(Path(sys.argv[1])):
     print("holds", flush=True)
     time.sleep(60)

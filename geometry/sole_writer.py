@@ -1,4 +1,4 @@
-"""A run folder is written by one process at a time."""
+"""A folder of results is written by one process at a time."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ LOCK = ".lock"
 
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
-    """Let no other process or thread write in this run folder, and remove files that a killed one left half-written.
+    """Let no other process or thread write in this folder, and remove files that a killed one left half-written.
 
     The lock ends with the process, however it ends. Raises ConfigError if another process writes there.
     """
