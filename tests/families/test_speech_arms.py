@@ -86,4 +86,4 @@ def test_a_model_that_hears_goes_through_every_step(
     methods = set(Record.load(tmp_path / "compared", "methods").table["method"])
     assert {"none", "ecso", "adashield", "shiftdc"} <= methods and "mars" not in methods
     report = (run / "report.html").read_text()
-    assert "image arm" not in report and "speech arm" in report
+    assert "image arm" not in report and "spoken requests" in report

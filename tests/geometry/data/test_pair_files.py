@@ -184,7 +184,10 @@ def test_other_names_are_mapped(kind: str, tmp_path: Path) -> None:
         ({"columns": {"absent": "text"}}, "has no column 'absent' to map; it has pair_id, arm, label"),
         ({"labels": {"unsafe": "harmful"}}, "has no label 'unsafe' to map; it has harmful"),
         ({"splits": {"train": "calibration"}}, "has no column split, so splits cannot be mapped"),
-        ({"columns": {"request": "text"}}, "has the column text twice; map one of them to None"),
+        (
+            {"columns": {"request": "text"}},
+            r"has the column text twice; leave one of them out \(columns=, --columns\)",
+        ),
     ],
 )
 def test_a_mapping_that_maps_nothing_is_refused(mapping: dict[str, Any], why: str, tmp_path: Path) -> None:

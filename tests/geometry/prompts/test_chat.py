@@ -52,7 +52,10 @@ def test_a_system_message_is_part_of_the_prompt(speaking: Any) -> None:
 
 
 def test_a_template_that_refuses_a_system_message_is_named(speaking: Any) -> None:
-    model = speaking("{{ raise_exception('System role not supported') }}" + PLAIN)
+    model = speaking(
+        "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+        + PLAIN
+    )
     with pytest.raises(ModelError) as caught:
         render(model, Prompt("brew the mint", system=QUIET))
     assert str(caught.value) == (
@@ -96,7 +99,8 @@ def test_a_template_that_changes_words_has_no_request_to_name(speaking: Any) -> 
         render(speaking(SHOUTED), Prompt("brew"))
     odd = "{% if 'mint' in messages[0]['content'][0]['text'] %}{{ 'tea ' }}{% endif %}" + PLAIN
     with pytest.raises(
-        ModelError, match=r"changes 'brew the mint', so its tokens cannot be found; use positions last"
+        ModelError,
+        match=r"changes 'brew the mint', so its tokens cannot be found; use position last, image or audio",
     ):
         collate(speaking(odd), [Prompt("brew the mint")], [0]).at("request")
 
