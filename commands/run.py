@@ -1,6 +1,5 @@
 """`regap demo`, `regap run`, `regap capture` and `regap plan`: make a run folder, and estimate its cost."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +9,7 @@ from regap.commands.options import (
     ANSWERING,
     CAPTURING,
     LIMITS,
+    print_claims,
     print_notes,
     progress,
     screen,
@@ -62,22 +62,9 @@ def _run(config: "RunConfig", *, force: bool) -> None:
         folder = run_analyses(config, track, force=force).folder
     write_figures(folder)
     page = write_report(folder)
-    _print_claims(folder)
+    print_claims(folder)
     print_notes(folder)
     screen.print(f"\nreport: {escape(str(page))}\nnumbers: {escape(str(folder / 'summary.json'))}")
-
-
-def _print_claims(folder: Path) -> None:
-    from regap.analyses.runs.records import Record, own_table
-
-    if not own_table(folder, "claims").is_file():
-        return  # text only, or a model that refuses nothing
-    colours = {"holds": "green", "does not hold": "red", "unclear": "yellow"}
-    for row in Record.load(folder, "claims").table.to_dict("records"):
-        colour = colours[row["verdict"]]
-        screen.print(
-            f"\n[bold]{escape(row['title'])}[/]: [{colour}]{row['verdict']}[/]\n  {escape(row['evidence'])}"
-        )
 
 
 @takes(

@@ -90,10 +90,17 @@ def run(calibrated: Calibrated) -> Finding:
         if name != "D"
     ]
     named = {"model": seen.model.name, "layer": calibrated.fixed.site.layers[0]}
-    refusals = refusals_of(judged, calibrated)
+    doses, numbers = _strengths("D", seen.config.strengths), range(random_count())
+    refusals = refusals_of(
+        {alpha: judged[f"correct D {alpha:g}"] for alpha in doses},
+        {alpha: judged[f"induce D {alpha:g}"] for alpha in doses},
+        [judged[f"correct random {number} 1"] for number in numbers],
+        [judged[f"induce random {number} 1"] for number in numbers],
+        seen,
+    )
     records = (
         Record("strength", pd.DataFrame(rows).assign(**named)),
-        Record("random_vectors", pd.DataFrame(_random_rows(refusals, seen.image_arm)).assign(**named)),
+        Record("random_vectors", pd.DataFrame(random_rows(refusals, seen.image_arm)).assign(**named)),
     )
     return Finding(decide(refusals), records)
 
@@ -217,32 +224,40 @@ class Refusals:
         ).weights
 
 
-def refusals_of(judged: Mapping[str, Sequence[Judged]], calibrated: Calibrated) -> Refusals:
-    """Return the refusals of the harmful pairs that were judged under every condition."""
-    verdicts = {
-        name: {one.pair.pair_id: one.verdict for one in answers if one.pair.label == "harmful"}
-        for name, answers in judged.items()
-    }
-    first = next(iter(judged.values()))
+def refusals_of(
+    removed: Mapping[float, Sequence[Judged]],
+    added: Mapping[float, Sequence[Judged]],
+    random_removed: Sequence[Sequence[Judged]],
+    random_added: Sequence[Sequence[Judged]],
+    seen: Measured,
+) -> Refusals:
+    """Return the refusals of the harmful pairs that were judged under every condition.
+
+    removed, added: answers to images and to texts by dose of D, with 0 for no edit; random_removed, random_added: one
+    sequence of answers a random vector.
+    """
+    every = (*removed.values(), *added.values(), *random_removed, *random_added)
+    verdicts = [
+        {one.pair.pair_id: one.verdict for one in judged if one.verdict != "not_judged"} for judged in every
+    ]
     kept = [
         one.pair
-        for one in first
-        if all(each.get(one.pair.pair_id, "not_judged") != "not_judged" for each in verdicts.values())
+        for one in removed[0.0]
+        if one.pair.label == "harmful" and all(one.pair.pair_id in each for each in verdicts)
     ]
 
-    def refused(name: str) -> Tensor:
-        return torch.tensor([verdicts[name][pair.pair_id] == "refused" for pair in kept], dtype=torch.bool)
+    def refused(judged: Sequence[Judged]) -> Tensor:
+        verdict = {one.pair.pair_id: one.verdict for one in judged}
+        return torch.tensor([verdict[pair.pair_id] == "refused" for pair in kept], dtype=torch.bool)
 
-    doses = _strengths("D", calibrated.seen.config.strengths)
-    numbers = range(random_count())
     return Refusals(
-        {alpha: refused(f"correct D {alpha:g}") for alpha in doses},
-        {alpha: refused(f"induce D {alpha:g}") for alpha in doses},
-        torch.stack([refused(f"correct random {number} 1") for number in numbers]),
-        torch.stack([refused(f"induce random {number} 1") for number in numbers]),
+        {alpha: refused(judged) for alpha, judged in removed.items()},
+        {alpha: refused(judged) for alpha, judged in added.items()},
+        torch.stack([refused(judged) for judged in random_removed]),
+        torch.stack([refused(judged) for judged in random_added]),
         tuple(pair.cluster for pair in kept),
-        calibrated.seen.config.resamples,
-        calibrated.seen.config.seed,
+        seen.config.resamples,
+        seen.config.seed,
     )
 
 
@@ -273,7 +288,7 @@ def decide(found: Refusals, site: str = "") -> Claim:
     return Claim.by(criterion, TITLE, verdict_of(*conditions), evidence, found.contrast(closed[1.0]))
 
 
-def _random_rows(found: Refusals, arm: str) -> Iterator[dict[str, object]]:
+def random_rows(found: Refusals, arm: str) -> Iterator[dict[str, object]]:
     """Yield refusals of harmful prompts under each random vector."""
     for direction, of_arm, refused in (
         ("correct", arm, found.random_removed),

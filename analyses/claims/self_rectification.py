@@ -159,6 +159,11 @@ class Moved:
             self.resamples.take(kept),
         )
 
+    def unrefused(self, pair_ids: Sequence[str], baseline: Sequence[Judged]) -> "Moved":
+        """Return the prompts that are not refused without correction; pair_ids: their names, in order."""
+        refused = {one.pair.pair_id for one in baseline if one.verdict == "refused"}
+        return self.take(torch.tensor([pair_id not in refused for pair_id in pair_ids]))
+
     def gap(self, rho: Float[Tensor, " prompt"]) -> Float[Tensor, " resample"]:
         """Return mean rho of harmful minus mean rho of harmless prompts in each resample."""
         return gap(rho[:, None], self.harmful, self.resamples.weights)[:, 0]
@@ -184,8 +189,7 @@ def _moved(
     ).coordinates.mean(2)
     rho = {name: traces[name].signal("rho") for name in ("D", "refusal")}
     everything = Moved(rho["D"], found[1:] - found[0], rho["refusal"], test.harmful, seen.resamples(test))
-    refused = {one.pair.pair_id for one in baseline if one.verdict == "refused"}
-    return everything.take(torch.tensor([pair_id not in refused for pair_id in test.pair_ids]))
+    return everything.unrefused(test.pair_ids, baseline)
 
 
 def decide(moved: Moved, where: str = "", told: str = "") -> Claim:

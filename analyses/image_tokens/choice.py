@@ -68,6 +68,10 @@ class ImageTokenChoice:
         chosen = self.alone.strength if strength is None else strength
         return shift(drift or self.drift, [self.alone.block], chosen)
 
+    def added(self, alpha: float, drift: Drift | None = None) -> Shift:
+        """Return the edit that adds a multiple of the drift to the request's tokens of text, at the chosen block."""
+        return shift(drift or self.drift, [self.alone.block], -alpha, positions="request")
+
 
 def image_position(arm: str) -> str:
     """Return the position of the tokens that carry the request in this arm: `image`, or `audio` for speech."""

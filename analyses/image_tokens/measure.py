@@ -1,6 +1,6 @@
 """What the removal of the drift at image tokens does to whole answers on test pairs, beside controls."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,14 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
+from regap.analyses.claims.claim import claims_record
 from regap.analyses.comparison.tables import CONTRAST, MEASURES
 from regap.analyses.image_tokens.choice import (
     ImageTokenChoice,
     choose_at_image_tokens,
     signal_of,
 )
+from regap.analyses.image_tokens.claims import claims_at_image_tokens
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.outcomes import outcomes
 from regap.analyses.runs.config import changed_config
@@ -23,17 +25,20 @@ from regap.analyses.runs.questions import Question, save_answer
 from regap.analyses.runs.records import Record
 from regap.analyses.runs.run import Run
 from regap.geometry.data.pairs import Pairs
-from regap.geometry.drift import Drift, random_orthogonal, shuffled_pairs
+from regap.geometry.drift import Drift, random_orthogonal, shuffled_pairs, towards_refusal
 from regap.geometry.estimates import Resamples, estimate, exact_if_constant
 from regap.geometry.forward.hooks import Edit
 from regap.geometry.separability import auroc
 from regap.geometry.sole_writer import sole_writer
-from regap.interventions.edits.shift import Shift, shift
+from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.stored import load_edit
 from regap.interventions.sweep import sweep
 
 DOSES = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
 """Multiples of the drift at the chosen block; a shift of modality is undone by 1, and overshoots beyond it."""
+
+ADDED = (0.25, 1.0)
+"""Multiples of the drift that are added to the request's tokens of text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +69,7 @@ class Condition:
 def image_tokens_run(
     run: Run, *, layers: Sequence[int] = (), random: int = 20, contrast: str | None = None
 ) -> Question:
-    """Return the answer of a run: the table `image_tokens`, stored in the run folder.
+    """Return the answer of a run: the table `image_tokens` and two claims, stored in the run folder.
 
     layers: blocks that are tried at image tokens; by default the first half. random: number of random vectors.
     contrast: harmless prompts that look harmful, by name, besides those of the run. Raises what
@@ -77,9 +82,9 @@ def image_tokens_run(
             own = changed_config(run.config, contrast=contrast)
             contrasts = contrasts_of(own, run.pairs, seen.image_arm)
         chosen = choose_at_image_tokens(seen, late_of(run), layers)
-        record = image_tokens_record(seen, chosen, contrasts, random)
+        records = image_tokens_records(seen, chosen, contrasts, random)
         settings = {"layers": tuple(layers), "random": random, "contrast": contrast or run.config.contrast}
-        return save_answer(run.folder, "image-tokens", settings, [record])
+        return save_answer(run.folder, "image-tokens", settings, records)
 
 
 def late_of(run: Run) -> Shift:
@@ -88,16 +93,27 @@ def late_of(run: Run) -> Shift:
     return load_edit(stored, run.runner.model) if stored.is_dir() else run.calibrated.fixed
 
 
-def image_tokens_record(
+def image_tokens_records(
     seen: Measured, chosen: ImageTokenChoice, contrasts: Pairs | None, random: int
-) -> Record:
-    """Return the table: shares of whole answers and, for fixed edits, how well z and its change tell harmful ones."""
+) -> list[Record]:
+    """Return the tables: shares of whole answers, how well z and its change tell harmful ones, and the claims.
+
+    Claims 3 and 4 are judged here for the drift at image tokens, by their own criteria.
+    """
     conditions = list(conditions_of(seen, chosen, random))
-    rows = [*_answer_rows(seen, conditions), *_signal_rows(seen, chosen, conditions)]
+    judged, signals = _answers(seen, conditions), _signals(seen, chosen, conditions)
+    rows = [*_answer_rows(seen, judged), *_signal_rows(seen, signals)]
     if contrasts is not None:
         image = [one for one in conditions if one.arm == seen.image_arm]
-        rows += _answer_rows(seen, image, contrasts)
-    return Record("image_tokens", pd.DataFrame(rows).assign(model=seen.model.name))
+        rows += _answer_rows(seen, _answers(seen, image, contrasts), are_contrasts=True)
+    claims = claims_at_image_tokens(
+        seen,
+        chosen,
+        {(one.arm, one.name): answers for one, answers in judged.items()},
+        {one.name: signal for one, signal in signals.items()},
+    )
+    table = Record("image_tokens", pd.DataFrame(rows).assign(model=seen.model.name))
+    return [table, claims_record([claim.about(seen.image_arm) for claim in claims])]
 
 
 def conditions_of(seen: Measured, chosen: ImageTokenChoice, random: int) -> Iterator[Condition]:
@@ -113,35 +129,44 @@ def conditions_of(seen: Measured, chosen: ImageTokenChoice, random: int) -> Iter
         edit = chosen.early(strength=alpha)
         yield Condition(f"image tokens, {alpha:g} D", (edit,), arm, "D", early.block, alpha)
     for name, drift in other_vectors(seen, chosen, random):
-        edit = chosen.early(drift=drift)
-        yield Condition(f"image tokens, {name}", (edit,), arm, name, early.block, early.strength)
+        edit = chosen.early(strength=1.0, drift=drift)
+        yield Condition(f"image tokens, {name}", (edit,), arm, name, early.block, 1.0)
     yield Condition("nothing", (), "text")
-    added = shift(chosen.drift, [early.block], -early.strength, positions="request")
-    yield Condition("request tokens, D added", (added,), "text", "D", early.block, -early.strength)
+    for alpha in ADDED:
+        added = chosen.added(alpha)
+        yield Condition(f"request tokens, {alpha:g} D added", (added,), "text", "D", early.block, -alpha)
 
 
 def other_vectors(seen: Measured, chosen: ImageTokenChoice, random: int) -> Iterator[tuple[str, Drift]]:
-    """Yield controls as long as the drift: random vectors, and the drift after swapping roles in half of the pairs."""
+    """Yield controls as long as the drift: random vectors, the drift with swapped roles, the refusal direction."""
     seed = seen.config.seed
     for number in range(random):
         yield f"random {number}", random_orthogonal(chosen.drift, seen.refusal, seed + number)
     yield "shuffled", shuffled_pairs(chosen.drift, chosen.text, chosen.image, seed)
+    yield "refusal", towards_refusal(chosen.drift, seen.refusal)
 
 
-def _answer_rows(
+def _answers(
     seen: Measured, conditions: Sequence[Condition], contrasts: Pairs | None = None
-) -> list[dict[str, Any]]:
-    """Return shares of whole answers on test pairs, or of refused contrasts."""
-    rows: list[dict[str, Any]] = []
+) -> dict[Condition, Sequence[Judged]]:
+    """Return judged whole answers to test pairs, or to contrasts, under each condition."""
+    found: dict[Condition, Sequence[Judged]] = {}
     for arm in dict.fromkeys(one.arm for one in conditions):
         own = [one for one in conditions if one.arm == arm]
         judged = seen.answers(arm, {one.name: list(one.edits) for one in own}, contrasts)
-        for one in own:
-            rows += [
-                {**one.key, **row}
-                for row in _shares(judged[one.name], seen.config.seed, contrasts is not None)
-            ]
-    return rows
+        found |= {one: judged[one.name] for one in own}
+    return found
+
+
+def _answer_rows(
+    seen: Measured, judged: Mapping[Condition, Sequence[Judged]], are_contrasts: bool = False
+) -> list[dict[str, Any]]:
+    """Return shares of whole answers, or of refused contrasts."""
+    return [
+        {**one.key, **row}
+        for one, answers in judged.items()
+        for row in _shares(answers, seen.config.seed, are_contrasts)
+    ]
 
 
 def _shares(judged: Sequence[Judged], seed: int, are_contrasts: bool) -> Iterator[dict[str, Any]]:
@@ -154,17 +179,21 @@ def _shares(judged: Sequence[Judged], seed: int, are_contrasts: bool) -> Iterato
             yield {"measure": measure, **vars(found[measure])}
 
 
-def _signal_rows(
+def _signals(
     seen: Measured, chosen: ImageTokenChoice, conditions: Sequence[Condition]
-) -> list[dict[str, Any]]:
-    """Return, for fixed edits of images, AUROC of z over the read layers and of its change (self-rectification)."""
+) -> dict[Condition, Tensor]:
+    """Return z over the read layers of each test image, for fixed edits of images."""
     arm = seen.image_arm
-    asked = seen.pairs.test.where(arm=arm)
     fixed = [one for one in conditions if one.arm == arm and one.fixed]
     runner = seen.runner.named("reading z under removals at image tokens")
-    signals = signal_of(
-        sweep(runner, asked, arm, [list(one.edits) for one in fixed], seen.refusal, chosen.read_layers)
-    )
+    edits = [list(one.edits) for one in fixed]
+    found = sweep(runner, seen.pairs.test, arm, edits, seen.refusal, chosen.read_layers)
+    return dict(zip(fixed, signal_of(found), strict=True))
+
+
+def _signal_rows(seen: Measured, signals: Mapping[Condition, Tensor]) -> list[dict[str, Any]]:
+    """Return AUROC of z over the read layers and of its change (self-rectification)."""
+    asked = seen.pairs.test.where(arm=seen.image_arm)
     harmful, clusters = are_harmful(asked), [pair.cluster for pair in asked]
     trials = min(
         len({cluster for cluster, each in zip(clusters, harmful.tolist(), strict=True) if each is label})
@@ -176,9 +205,9 @@ def _signal_rows(
         drawn = auroc(signal[:, None], harmful, weights)[:, 0]
         return {**one.key, "measure": measure, **vars(exact_if_constant(estimate(drawn, len(asked)), trials))}
 
-    before = signals[[bool(one.edits) for one in fixed].index(False)]
+    before = next(signal for one, signal in signals.items() if not one.edits)
     rows = []
-    for one, signal in zip(fixed, signals, strict=True):
+    for one, signal in signals.items():
         rows.append(told(one, "auroc_z", signal))
         if one.edits and one.layer >= 0:
             rows.append(told(one, "auroc_rho", signal - before))

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 import torch
 
+from regap.analyses.claims.criteria import criteria
 from regap.analyses.image_tokens.choice import EarlyEvidence, ImageTokenChoice, choose_at_image_tokens
-from regap.analyses.image_tokens.measure import DOSES, image_tokens_record
+from regap.analyses.image_tokens.measure import DOSES, image_tokens_records
 from regap.analyses.runs.config import RunConfig
 from regap.analyses.runs.measured import Measured, measure_model
 from regap.errors import ConfigError
@@ -34,9 +35,14 @@ def chosen(seen: Measured, late: Shift) -> ImageTokenChoice:
 
 
 @pytest.fixture(scope="module")
-def table(seen: Measured, chosen: ImageTokenChoice) -> pd.DataFrame:
+def tables(seen: Measured, chosen: ImageTokenChoice) -> dict[str, pd.DataFrame]:
     contrasts = contrast_pairs(20, arms=("text", "typographic"))
-    return image_tokens_record(seen, chosen, contrasts, random=2).table
+    return {one.name: one.table for one in image_tokens_records(seen, chosen, contrasts, random=2)}
+
+
+@pytest.fixture(scope="module")
+def table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    return tables["image_tokens"]
 
 
 def test_corrections_act_at_image_tokens_then_at_the_last_token_in_one_pass(chosen: ImageTokenChoice) -> None:
@@ -70,6 +76,20 @@ def test_each_row_says_what_was_edited_where_and_has_its_controls(table: pd.Data
     assert table[table.measure == "contrast_over_refusal"].arm.unique().tolist() == ["typographic"]
     added = table[table.condition == "request tokens, D added"]
     assert added.arm.unique().tolist() == ["text"] and (added.alpha < 0).all()
+
+
+def test_cause_and_self_rectification_are_judged_at_image_tokens(tables: dict[str, pd.DataFrame]) -> None:
+    claims = tables["claims"].set_index("claim")
+    assert set(claims.index) == {"drift_causes", "self_rectification"}
+    for claim, row in claims.iterrows():
+        assert row.version == criteria()[str(claim)].version and row.title.endswith(": at image tokens")
+        assert "image tokens, block" in row.evidence
+    # Adding the drift to the request's tokens opens nothing of the gap; two random vectors decide nothing.
+    assert claims.loc["drift_causes", "verdict"] == "does not hold"
+    assert (
+        claims.loc["self_rectification", "verdict"] == "unclear"
+        and claims.loc["self_rectification", "value"] > 0.6
+    )
 
 
 @pytest.mark.parametrize("block", [10, -1])
