@@ -37,9 +37,12 @@ class Estimate:
     def __str__(self) -> str:
         if not np.isfinite(self.value):
             return "not defined"
+        value, low, high = (
+            f"{0.0 if abs(n) < ROUNDING else n:.3g}" for n in (self.value, self.low, self.high)
+        )
         if np.isnan(self.low) and np.isnan(self.high):
-            return f"{self.value:.3g} [no interval]"
-        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+            return f"{value} [no interval]"
+        return f"{value} [{low}, {high}]"
 
 
 @dataclass(frozen=True, eq=False)

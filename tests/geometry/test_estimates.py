@@ -15,6 +15,7 @@ from regap.geometry.estimates import (
     exact_if_constant,
     mean_draws,
     proportion,
+    widened_if_constant,
 )
 from regap.geometry.separability import d_prime
 
@@ -173,3 +174,17 @@ def test_a_bound_that_varies_is_left_and_one_trial_has_none() -> None:
     varied = Estimate(1.0, 0.8, 1.0, 9)
     assert exact_if_constant(varied, 9) == varied
     assert np.isnan(exact_if_constant(Estimate(1.0, float("nan"), float("nan"), 9), 1).low)
+
+
+def test_what_rounding_leaves_of_nothing_is_printed_as_nothing() -> None:
+    assert str(Estimate(5.2e-18, -1e-17, 0.25, 9)) == "0 [0, 0.25]"
+    assert str(Estimate(-1e-16, float("nan"), float("nan"), 9)) == "0 [no interval]"
+
+
+def test_resamples_that_hardly_vary_give_no_interval_of_width_0() -> None:
+    draws = torch.cat([torch.zeros(1000), torch.ones(1)]).double()
+    found = estimate(draws, 9)
+    assert np.isnan([found.low, found.high]).all()
+    widened = widened_if_constant(found, 100)
+    assert widened.low == pytest.approx(-0.0362, abs=1e-3) and widened.high == -widened.low
+    assert np.isnan(widened_if_constant(found, 1).low)
