@@ -177,17 +177,22 @@ def choose(readings: SignalReadings, recipes: Sequence[Recipe], budget: float) -
         raise ValueError(
             f"budget is {budget}; give a share of harmless images from 0 to below 1, such as 0.05"
         )
-    if not recipes:
+    return choice_among([trial_of(readings, recipe, budget) for recipe in recipes], readings, budget)
+
+
+def choice_among(trials: Sequence[Trial], readings: SignalReadings, budget: float) -> Choice:
+    """Return the choice among trials of this budget; raises ValueError if there is none."""
+    if not trials:
         raise ValueError("no recipe is left to try; allow more signals")
     harmful = readings.evidence.harmful
-    trials = [trial_of(readings, recipe, budget) for recipe in recipes]
-    trials.sort(key=lambda trial: (-trial.on_harmful, trial.recipe.effort))
-    allowed = max(budget, min(trial.on_harmless for trial in trials))
-    within = [trial for trial in trials if trial.on_harmless <= allowed]
+    effort = {id(trial): trial.recipe.effort for trial in trials}
+    ranked = sorted(trials, key=lambda trial: (-trial.on_harmful, effort[id(trial)]))
+    allowed = max(budget, min(trial.on_harmless for trial in ranked))
+    within = [trial for trial in ranked if trial.on_harmless <= allowed]
     best = within[0]
     near = [trial for trial in within if not _worse(trial.refused[harmful], best.refused[harmful])]
-    winner = min(near, key=lambda trial: trial.recipe.effort)
-    return Choice(tuple(trials), winner, budget, _why(winner, best, len(near), len(trials)))
+    winner = min(near, key=lambda trial: effort[id(trial)])
+    return Choice(tuple(ranked), winner, budget, _why(winner, best, len(near), len(ranked)))
 
 
 def trial_of(readings: SignalReadings, recipe: Recipe, budget: float) -> Trial:

@@ -26,10 +26,11 @@ from regap.analyses.calibration.choice import (
     SignalReadings,
     Trial,
     best_fixed,
-    choose,
+    choice_among,
     ends,
     gather,
     recipes_record,
+    trial_of,
 )
 from regap.analyses.claims.claim import Claim, Finding, above, verdict_of
 from regap.analyses.claims.criteria import criteria
@@ -149,7 +150,7 @@ class _Asked:
 
 def run(calibrated: Calibrated) -> Finding:
     """Return outcomes of every method and budget, frontiers, advantages, and the claim."""
-    trials = {name: _chosen(calibrated, allowed) for name, allowed in RIVALS.items()}
+    trials = _chosen(calibrated)
     fixed = {budget: best_fixed(calibrated.readings.evidence, budget) for budget in BUDGETS}
     ceilings = _ceilings(calibrated)
     removals = [ends(trial.recipe) for found in trials.values() for trial in found.values()]
@@ -171,11 +172,17 @@ def run(calibrated: Calibrated) -> Finding:
     return _finding(calibrated, asked.judged[()], answered, chosen, points)
 
 
-def _chosen(calibrated: Calibrated, allowed: Allowed) -> dict[float, Trial]:
-    recipes = [trial.recipe for trial in calibrated.choice.trials if allowed(trial.recipe)]
-    return (
-        {budget: choose(calibrated.readings, recipes, budget).winner for budget in BUDGETS} if recipes else {}
-    )
+def _chosen(calibrated: Calibrated) -> dict[str, dict[float, Trial]]:
+    """Return the trial that each method chooses at each budget; each recipe is tried once a budget."""
+    readings, recipes = calibrated.readings, [trial.recipe for trial in calibrated.choice.trials]
+    tried = {budget: [trial_of(readings, recipe, budget) for recipe in recipes] for budget in BUDGETS}
+    found: dict[str, dict[float, Trial]] = {}
+    for name, allowed in RIVALS.items():
+        own = {budget: [one for one in trials if allowed(one.recipe)] for budget, trials in tried.items()}
+        found[name] = {
+            budget: choice_among(trials, readings, budget).winner for budget, trials in own.items() if trials
+        }
+    return found
 
 
 def _ceilings(calibrated: Calibrated) -> dict:

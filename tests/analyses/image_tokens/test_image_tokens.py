@@ -74,8 +74,8 @@ def test_each_row_says_what_was_edited_where_and_has_its_controls(table: pd.Data
     assert {f"image tokens, {alpha:g} D" for alpha in DOSES} <= set(table.condition)
     assert found.loc[("image tokens, 3 D", "utility"), "alpha"].item() == 3
     assert table[table.measure == "contrast_over_refusal"].arm.unique().tolist() == ["typographic"]
-    added = table[table.condition == "request tokens, D added"]
-    assert added.arm.unique().tolist() == ["text"] and (added.alpha < 0).all()
+    added = table[table.condition.str.startswith("request tokens")]
+    assert added.arm.unique().tolist() == ["text"] and set(added.alpha) == {-0.25, -1.0}
 
 
 def test_cause_and_self_rectification_are_judged_at_image_tokens(tables: dict[str, pd.DataFrame]) -> None:
