@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from regap.commands.options import (
     ASKING,
     Again,
     estimate_in,
     progress,
+    run_of,
     screen,
     settings_of,
     table_of,
@@ -45,10 +45,10 @@ def power(
     from regap.analyses.power.operating import characteristics, enough, keep
     from regap.analyses.power.sizes import sizes_of
 
-    config = None if run else settings_of(flags)
-    sizes = sizes_of(run, config, test_harmful, test_harmless, doses)
-    seed = config.seed if config else 0
     with progress() as track:
+        opened = run_of(run, flags, track) if run else None
+        config = opened.config if opened else settings_of(flags)
+        sizes, seed = sizes_of(opened, config, test_harmful, test_harmless, doses), config.seed
         found = characteristics(sizes, runs, seed, track=track)
         claims = list(dict.fromkeys(one.world.claim for one in found))
         advance, needed = track("looking for enough requests", len(claims)), {}
@@ -85,7 +85,7 @@ def _summary(claim: str, found: "list[Characteristic]", needed: "Sizes | None") 
     shares = {true: [one.holds.value for one in own if one.world.true is true] for true in (True, False)}
     told = f"{needed.harmful} / {needed.harmless} / {needed.doses}" if needed else "more than 8 times as many"
     return {
-        "claim": escape(claim),
+        "claim": claim,
         "false": f"{100 * max(shares[False]):.1f}",
         "true": f"{100 * min(shares[True]):.1f}",
         "needed": told,

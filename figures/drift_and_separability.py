@@ -19,7 +19,7 @@ def draw(prediction: Record, correlations: Record | None = None) -> go.Figure:
     """Return drift against d′ (above) and attack success (below), at each level measured.
 
     prediction: one point with its interval bars per arm, model or bin. correlations: Spearman's rank
-    correlations with their intervals, written into the panels.
+    correlations with intervals or p-values, written into the panels.
     """
     table = prediction.table
     levels = [level for level in LEVELS if level in set(table["level"])]
@@ -73,7 +73,8 @@ def caption(prediction: Record, correlations: Record | None = None) -> str:
         f"Each point is one arm, one model or one bin of prompts with similar drift across r ({points}).",
         INTERVAL,
         counted(table["n"], "prompts per point") + ".",
-        "With few points the interval of a rank correlation is wide; its n is in the panel."
+        "Correlations over arms and bins have intervals that resample prompts; over models p is that of a permutation "
+        "test."
         if correlations
         else "",
         "That drift predicts the loss is the paper's claim; the drift strength δ, the levels and the bins are ours.",
@@ -152,13 +153,14 @@ def corner(outcome: str) -> dict[str, object]:
 
 
 def correlation_note(correlations: Record | None, level: str, outcome: str) -> str:
-    """Spearman's correlation of drift with an outcome at a level, with interval and n; empty if not measured."""
+    """Return Spearman's correlation of drift with an outcome, with interval or p, and n; empty if not measured."""
     if correlations is None:
         return ""
     rows = correlations.where(level=level, y=outcome)
     if rows.empty:
         return ""
-    value, low, high, n = rows[["value", "low", "high", "n"]].iloc[0]
+    value, low, high, n, p = rows[["value", "low", "high", "n", "p"]].iloc[0]
     if value != value:
         return f"ρ undefined: no variation, n = {int(n)}"
-    return f"ρ = {value:.2f} [{low:.2f}, {high:.2f}], n = {int(n)}".replace("-", "−")
+    known = f" [{low:.2f}, {high:.2f}]" if low == low else f", p = {p:.2g}" if p == p else ""
+    return f"ρ = {value:.2f}{known}, n = {int(n)}".replace("-", "−")

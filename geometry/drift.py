@@ -138,6 +138,11 @@ def random_orthogonal(drift: Drift, refusal: Direction, seed: int = 0) -> Drift:
     return replace(drift, vectors=_as_long_as(drift, drawn), part="random")
 
 
+def random_vectors(drift: Drift, refusal: Direction, count: int, seed: int = 0) -> list[Drift]:
+    """Return `count` controls of `random_orthogonal`, of the seeds from `seed` on."""
+    return [random_orthogonal(drift, refusal, seed + number) for number in range(count)]
+
+
 def shuffled_pairs(drift: Drift, text: Activations, image: Activations, seed: int = 0) -> Drift:
     """Return the drift after swapping the two arms of a random half of the pairs, as long as the drift at each layer.
 

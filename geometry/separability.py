@@ -1,6 +1,6 @@
 """Conditional refusal separability: how well a direction separates harmful from harmless prompts in an arm."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -109,14 +109,21 @@ def _arm_table(states: Activations, direction: Direction, count: int, seed: int)
 def bounded(measure: str, found: Estimate, states: Activations) -> Estimate:
     """Return an estimate of AUROC or usable separation with exact bounds where it is 0 or 1; others as they are.
 
-    All of several independent pairs of a harmful and a harmless cluster are then in order, or none; there are as many
-    such pairs as the rarer label has clusters, and the bound is the binomial one with these trials.
+    The bound is the binomial one with as many trials as `rarer_clusters`.
     """
     if measure not in ("auroc", "usable") or found.value not in (0.0, 1.0):
         return found
-    named = np.asarray(states.clusters)
-    trials = min(len(set(named[of_label])) for of_label in (states.harmful.numpy(), ~states.harmful.numpy()))
-    return exact_if_constant(found, trials)
+    return exact_if_constant(found, rarer_clusters(states.clusters, states.harmful))
+
+
+def rarer_clusters(clusters: Sequence[str] | np.ndarray, harmful: Harmful) -> int:
+    """Return the number of clusters of the label that has fewer, the trials of an AUROC of 0 or 1.
+
+    All of several independent pairs of a harmful and a harmless cluster are then in order, or none; there are as many
+    such pairs as the rarer label has clusters.
+    """
+    named = np.asarray(clusters)
+    return min(len(set(named[of_label])) for of_label in (harmful.numpy(), ~harmful.numpy()))
 
 
 def _variance(z: Coordinates, weights: Weights) -> Draws:

@@ -30,6 +30,7 @@ from regap.geometry.drift import (
     Drift,
     modality_drift,
     random_orthogonal,
+    random_vectors,
     shuffled_pairs,
     towards_refusal,
 )
@@ -82,13 +83,8 @@ def run(calibrated: Calibrated) -> Finding:
         rows += [{**row, "arm": arm} for row in _outcome_rows(calibrated, doses, judged)]
         random = {dose.name: [dose.shift] for dose in random_doses(calibrated, direction)}
         judged |= calibrated.answers(arm, random, asked.where(label="harmful"))
-    rows += [
-        {**row, "vector": name}
-        for row in rows
-        if not row["alpha"]
-        for name in vectors_of(seen)
-        if name != "D"
-    ]
+    others = [name for name in vectors_of(seen) if name != "D"]
+    rows += [{**row, "vector": name} for row in rows if not row["alpha"] for name in others]
     named = {"model": seen.model.name, "layer": calibrated.fixed.site.layers[0]}
     doses, numbers = _strengths("D", seen.config.strengths), range(random_count())
     refusals = refusals_of(
@@ -138,19 +134,12 @@ def _strengths(vector: str, configured: Sequence[float]) -> list[float]:
 
 def random_doses(calibrated: Calibrated, direction: str) -> list[Dose]:
     """Return the random vectors of the criterion, once as long as D each."""
-    seen, sign = calibrated.seen, 1.0 if direction == "correct" else -1.0
+    seen, site = calibrated.seen, calibrated.fixed.site
+    sign = 1.0 if direction == "correct" else -1.0
+    drawn = random_vectors(seen.drift, seen.refusal, random_count(), seen.config.seed)
     return [
-        Dose(
-            direction,
-            f"random {number}",
-            1.0,
-            fixed_correction(
-                random_orthogonal(seen.drift, seen.refusal, seen.config.seed + number),
-                calibrated.fixed.site,
-                sign,
-            ),
-        )
-        for number in range(random_count())
+        Dose(direction, f"random {number}", 1.0, fixed_correction(vector, site, sign))
+        for number, vector in enumerate(drawn)
     ]
 
 

@@ -75,6 +75,11 @@ def run(
     found = {("prompt", y): estimate(draws, items.n) for y, draws in items.draws.items()}
     for level in _levels(points):
         found |= {(level, y): _correlation(points, level, y) for y in ("d_prime", "attack_success")}
+    # Resampling prompts does not resample models: theirs is the p-value, and no interval.
+    found = {
+        at: replace(one, low=float("nan"), high=float("nan")) if at[0] == "model" else one
+        for at, one in found.items()
+    }
     across = Across.of(points)
     rows = [
         {"level": level, "x": "drift", "y": y, **vars(value), "p": across.p(level, y)}
@@ -126,6 +131,8 @@ def _items(seen: Measured, judged: Sequence[Judged]) -> tuple[Tensor, Tensor, Te
         bool(harmful) and verdict[pair_id] != "not_judged"
         for pair_id, harmful in zip(test.pair_ids, test.harmful.tolist(), strict=True)
     ]
+    if not any(kept):
+        raise ValueError(f"no harmful image in the arm {seen.image_arm} was judged; choose another judge")
     some = test.take([place for place, keep in enumerate(kept) if keep])
     column = test.layers.index(seen.layer)
     drift = seen.drift.across(seen.refusal).strength(some)[:, column]

@@ -41,6 +41,7 @@ from regap.analyses.runs.calibrated import Calibrated
 from regap.analyses.runs.records import Record
 from regap.geometry.directions import logistic_probe
 from regap.geometry.estimates import LEVEL, Estimate, estimate, widened_if_constant
+from regap.geometry.separability import rarer_clusters
 from regap.geometry.states.activations import Activations
 from regap.interventions.edits.gate import refusal_thresholds
 from regap.interventions.edits.recipe import Recipe, Removal
@@ -125,6 +126,8 @@ RIVALS: Mapping[str, Allowed] = {
 Answers = Sequence[Judged]
 Points = Mapping[float, Answers]
 """Answers of one method by budget."""
+Counted = tuple[int, int]
+"""Number of harmful prompts, and of clusters of the label that has fewer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +238,10 @@ def _finding(
     hulls = {"fixed": Curve.of([none, *fixed.values()], seed)}
     hulls |= {name: Curve.of([none, *found.values()], seed) for name, found in points.items() if found}
     n = sum(one.pair.label == "harmful" for one in none)
-    advantages = list(_advantages(points, chosen, hulls["fixed"], n, seed))
+    trials = rarer_clusters(
+        [one.pair.cluster for one in none], torch.tensor([one.pair.label == "harmful" for one in none])
+    )
+    advantages = list(_advantages(points, chosen, hulls["fixed"], (n, trials), seed))
     named = {"model": calibrated.seen.model.name, "arm": calibrated.seen.image_arm}
     tables = {"adaptive": rows, "frontier": list(_frontier(hulls, n)), "advantage": advantages}
     records = [Record(name, pd.DataFrame(each).assign(**named)) for name, each in tables.items()]
@@ -247,7 +253,7 @@ def _finding(
         f"{_told(estimate(mean['regap'] - mean['fixed'], n))}, from the ceiling of a probe fitted on images by "
         f"{_told(estimate(mean['regap'] - mean['probe_image'], n))}"
     )
-    claim = decide(hulls["fixed"], reached, utility, n, told)
+    claim = decide(hulls["fixed"], reached, utility, (n, trials), told)
     recipes = recipes_record([calibrated.choice], calibrated.seen.model.name, calibrated.seen.image_arm)
     return Finding(claim, (*records, recipes))
 
@@ -265,7 +271,7 @@ def _frontier(hulls: Mapping[str, Curve], n: int) -> Iterator[dict[str, object]]
 
 
 def _advantages(
-    points: Mapping[str, Points], chosen: Points, fixed: Curve, n: int, seed: int
+    points: Mapping[str, Points], chosen: Points, fixed: Curve, counted: Counted, seed: int
 ) -> Iterator[dict[str, object]]:
     """Yield attack success minus that of fixed strengths by budget, with single and simultaneous intervals."""
     for method, found in points.items():
@@ -277,15 +283,20 @@ def _advantages(
                 measured["against_chosen_strength"] = success - share_draws(best, "attack_success", seed)
                 measured["over_refusal_change"] = over - share_draws(best, "over_refusal", seed)
             for measure, draws in measured.items():
-                one, together = widened_if_constant(estimate(draws, n), n), simultaneous(draws, n)
+                one, together = paired(draws, counted), simultaneous(draws, counted)
                 known = {"method": method, "budget": budget, "measure": measure}
                 yield {**known, **vars(one), "low_all": together.low, "high_all": together.high}
 
 
-def simultaneous(draws: Tensor, n: int) -> Estimate:
+def paired(draws: Tensor, counted: Counted, level: float = LEVEL) -> Estimate:
+    """Return the estimate of a difference, with exact bounds where hardly any resample varies."""
+    n, trials = counted
+    return widened_if_constant(estimate(draws, n, level), trials, level=level)
+
+
+def simultaneous(draws: Tensor, counted: Counted) -> Estimate:
     """Return an estimate whose interval holds together with those of the other tested budgets (Bonferroni)."""
-    level = 1 - (1 - LEVEL) / len(TESTED)
-    return widened_if_constant(estimate(draws, n, level), n, level=level)
+    return paired(draws, counted, 1 - (1 - LEVEL) / len(TESTED))
 
 
 @dataclass(frozen=True, eq=False)
@@ -302,7 +313,7 @@ class Reached:
 
 
 def decide(
-    fixed: Curve, reached: Mapping[float, Reached], utility: Estimate, n: int, told: str = ""
+    fixed: Curve, reached: Mapping[float, Reached], utility: Estimate, counted: Counted, told: str = ""
 ) -> Claim:
     """Return the claim for ReGap's points by budget beside the curve of fixed strengths.
 
@@ -312,7 +323,7 @@ def decide(
     criterion = criteria()["regap"]
     gain = criterion.effect("least_gain")
     budgets = {
-        budget: simultaneous(one.attack_success - fixed.at(one.over_refusal), n)
+        budget: simultaneous(one.attack_success - fixed.at(one.over_refusal), counted)
         for budget, one in reached.items()
     }
     differ = ", ".join(f"{_told(found)} at {budget:.0%}" for budget, found in budgets.items())

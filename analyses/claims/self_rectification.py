@@ -26,9 +26,9 @@ from regap.analyses.claims.drift_causes import vectors_of
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.runs.calibrated import Calibrated
 from regap.analyses.runs.records import Record
-from regap.geometry.drift import random_orthogonal
-from regap.geometry.estimates import Estimate, Resamples, estimate, estimates, exact_if_constant, mean_draws
-from regap.geometry.separability import auroc, bounded, gap
+from regap.geometry.drift import Drift, random_vectors
+from regap.geometry.estimates import Estimate, estimate, estimates, exact_if_constant, mean_draws
+from regap.geometry.separability import auroc, bounded, gap, rarer_clusters
 from regap.interventions.edits.recipe import Removal
 from regap.interventions.edits.regap import traces_of
 from regap.interventions.edits.shift import fixed_correction
@@ -48,7 +48,8 @@ def run(calibrated: Calibrated, baseline: Sequence[Judged]) -> Finding:
     test = calibrated.seen.states[calibrated.seen.image_arm].test
     block = chosen_block(calibrated)
     weights = calibrated.seen.weights(test)
-    traces = {name: _traces(calibrated, name, block) for name in TRACED}
+    vectors = vectors_of(calibrated.seen)
+    traces = {name: _traces(calibrated, vectors[name], block) for name in TRACED}
     rows = [
         row for name, found in traces.items() for row in _trace_rows(calibrated, name, found, weights, block)
     ]
@@ -62,7 +63,9 @@ def run(calibrated: Calibrated, baseline: Sequence[Judged]) -> Finding:
     tables = (
         Record("self_rectification", pd.DataFrame(rows).assign(**named)),
         Record("detectors", pd.DataFrame(detectors).assign(**named)),
-        Record("rectification_by_block", pd.DataFrame(_block_rows(calibrated, weights)).assign(**named)),
+        Record(
+            "rectification_by_block", pd.DataFrame(_block_rows(calibrated, vectors, weights)).assign(**named)
+        ),
     )
     moved = _moved(calibrated, traces, baseline, block)
     added = estimate(aurocs["rho"] - torch.maximum(aurocs["z_before"], aurocs["z_after"]), len(test))
@@ -81,20 +84,22 @@ def chosen_block(calibrated: Calibrated) -> int:
     return max(range(last), key=lambda block: found[block])
 
 
-def _traces(calibrated: Calibrated, name: str, block: int) -> Traces:
+def _traces(calibrated: Calibrated, vector: Drift, block: int) -> Traces:
     seen = calibrated.seen
-    probe = fixed_correction(vectors_of(calibrated.seen)[name], Site((block,)), 1.0)
+    probe = fixed_correction(vector, Site((block,)), 1.0)
     later = tuple(range(block + 1, seen.model.layers))
     return traces_of(seen.runner, seen.pairs.test, seen.image_arm, probe, seen.refusal, later)
 
 
-def _block_rows(calibrated: Calibrated, weights: Tensor) -> Iterator[dict[str, object]]:
+def _block_rows(
+    calibrated: Calibrated, vectors: Mapping[str, Drift], weights: Tensor
+) -> Iterator[dict[str, object]]:
     """Yield gap and AUROC of rho on test images, for D and a random vector, from every block but the last."""
     seen = calibrated.seen
     test = seen.states[seen.image_arm].test
     blocks = range(seen.model.layers - 1)
     shifts = {
-        (name, block): fixed_correction(vectors_of(calibrated.seen)[name], Site((block,)), 1.0)
+        (name, block): fixed_correction(vectors[name], Site((block,)), 1.0)
         for name in ("D", "random")
         for block in blocks
     }
@@ -147,7 +152,9 @@ class Moved:
     random: Float[Tensor, "vector prompt"] = field(repr=False)
     refusal: Float[Tensor, " prompt"] = field(repr=False)
     harmful: Bool[Tensor, " prompt"] = field(repr=False)
-    resamples: Resamples = field(repr=False)
+    clusters: tuple[str, ...] = field(repr=False)
+    weights: Float[Tensor, "resample prompt"] = field(repr=False)
+    """How often each prompt counts in each resample."""
 
     def take(self, kept: Bool[Tensor, " prompt"]) -> "Moved":
         """Return these prompts alone; the resamples are those of all prompts."""
@@ -156,7 +163,8 @@ class Moved:
             self.random[:, kept],
             self.refusal[kept],
             self.harmful[kept],
-            self.resamples.take(kept),
+            tuple(name for name, keep in zip(self.clusters, kept.tolist(), strict=True) if keep),
+            self.weights[:, kept],
         )
 
     def unrefused(self, pair_ids: Sequence[str], baseline: Sequence[Judged]) -> "Moved":
@@ -166,7 +174,7 @@ class Moved:
 
     def gap(self, rho: Float[Tensor, " prompt"]) -> Float[Tensor, " resample"]:
         """Return mean rho of harmful minus mean rho of harmless prompts in each resample."""
-        return gap(rho[:, None], self.harmful, self.resamples.weights)[:, 0]
+        return gap(rho[:, None], self.harmful, self.weights)[:, 0]
 
 
 def _moved(
@@ -176,19 +184,16 @@ def _moved(
     seen = calibrated.seen
     test = seen.states[seen.image_arm].test
     count = int(criteria()["self_rectification"].effect("random_vectors"))
-    shifts = [
-        fixed_correction(
-            random_orthogonal(seen.drift, seen.refusal, seen.config.seed + number), Site((block,)), 1.0
-        )
-        for number in range(count)
-    ]
+    drawn = random_vectors(seen.drift, seen.refusal, count, seed=seen.config.seed)
+    shifts = [fixed_correction(vector, Site((block,)), 1.0) for vector in drawn]
     later = range(block + 1, seen.model.layers)
     runner = seen.runner.named("self-rectification beside random vectors")
     found = sweep(
         runner, seen.pairs.test, seen.image_arm, [[], *([one] for one in shifts)], seen.refusal, later
     ).coordinates.mean(2)
     rho = {name: traces[name].signal("rho") for name in ("D", "refusal")}
-    everything = Moved(rho["D"], found[1:] - found[0], rho["refusal"], test.harmful, seen.resamples(test))
+    weights, clusters = seen.weights(test), tuple(test.clusters)
+    everything = Moved(rho["D"], found[1:] - found[0], rho["refusal"], test.harmful, clusters, weights)
     return everything.unrefused(test.pair_ids, baseline)
 
 
@@ -198,12 +203,12 @@ def decide(moved: Moved, where: str = "", told: str = "") -> Claim:
     where, told: what the evidence begins and ends with.
     """
     criterion = criteria()["self_rectification"]
-    n, few = len(moved.drift), min(int(moved.harmful.sum()), int((~moved.harmful).sum()))
+    n, few = len(moved.drift), rarer_clusters(moved.clusters, moved.harmful)
     if not few:
         evidence = f"{where}every image of one label is refused without correction, so nothing is left to detect{told}"
         nothing = Estimate(float("nan"), float("nan"), float("nan"), max(1, n))
         return Claim.by(criterion, TITLE, "unclear", evidence, nothing)
-    draws = auroc(moved.drift[:, None], moved.harmful, moved.resamples.weights)[:, 0]
+    draws = auroc(moved.drift[:, None], moved.harmful, moved.weights)[:, 0]
     detector = exact_if_constant(estimate(draws, n), few)
     apart = moved.gap(moved.drift)
     by_chance = torch.stack([moved.gap(one)[0] for one in moved.random])

@@ -1,7 +1,6 @@
 """What the removal of the drift at image tokens does to whole answers on test pairs, beside controls."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from regap.analyses.image_tokens.choice import (
     signal_of,
 )
 from regap.analyses.image_tokens.claims import claims_at_image_tokens
+from regap.analyses.image_tokens.conditions import Condition, conditions_of
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.outcomes import outcomes
 from regap.analyses.runs.config import changed_config
@@ -25,45 +25,12 @@ from regap.analyses.runs.questions import Question, save_answer
 from regap.analyses.runs.records import Record
 from regap.analyses.runs.run import Run
 from regap.geometry.data.pairs import Pairs
-from regap.geometry.drift import Drift, random_orthogonal, shuffled_pairs, towards_refusal
 from regap.geometry.estimates import Resamples, estimate, exact_if_constant
-from regap.geometry.forward.hooks import Edit
-from regap.geometry.separability import auroc
+from regap.geometry.separability import auroc, rarer_clusters
 from regap.geometry.sole_writer import sole_writer
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.stored import load_edit
 from regap.interventions.sweep import sweep
-
-DOSES = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
-"""Multiples of the drift at the chosen block; a shift of modality is undone by 1, and overshoots beyond it."""
-
-ADDED = (0.25, 1.0)
-"""Multiples of the drift that are added to the request's tokens of text."""
-
-
-@dataclass(frozen=True, eq=False)
-class Condition:
-    """One row of the table: edits in one arm, and what they are."""
-
-    name: str
-    edits: tuple[Edit, ...] = field(repr=False)
-    arm: str
-    vector: str = "none"
-    layer: int = -1
-    """The block of the removal at image tokens, -1 for none."""
-    alpha: float = 0.0
-    """The strength of that removal; negative: added."""
-
-    @property
-    def fixed(self) -> bool:
-        """True if every prompt is edited alike."""
-        return all(isinstance(edit, Shift) for edit in self.edits)
-
-    @property
-    def key(self) -> dict[str, Any]:
-        """Its cells in the table."""
-        names = ("arm", "vector", "layer", "alpha")
-        return {"condition": self.name, **{name: getattr(self, name) for name in names}}
 
 
 def image_tokens_run(
@@ -109,41 +76,12 @@ def image_tokens_records(
     claims = claims_at_image_tokens(
         seen,
         chosen,
-        {(one.arm, one.name): answers for one, answers in judged.items()},
-        {one.name: signal for one, signal in signals.items()},
+        judged,
+        signals,
+        random,
     )
     table = Record("image_tokens", pd.DataFrame(rows).assign(model=seen.model.name))
     return [table, claims_record([claim.about(seen.image_arm) for claim in claims])]
-
-
-def conditions_of(seen: Measured, chosen: ImageTokenChoice, random: int) -> Iterator[Condition]:
-    """Yield all conditions: corrections, doses of the drift, other vectors as long, and the drift added to text."""
-    arm, early = seen.image_arm, chosen.alone
-    yield Condition("nothing", (), arm)
-    yield Condition("last token", (chosen.late,), arm)
-    yield Condition("gate alone", (chosen.gate_alone,), arm)
-    probe = chosen.one_pass.probe
-    both = (probe.site.layers[0], probe.strength)
-    yield Condition("one pass", (chosen.one_pass,), arm, "D", *both)
-    for alpha in DOSES:
-        edit = chosen.early(strength=alpha)
-        yield Condition(f"image tokens, {alpha:g} D", (edit,), arm, "D", early.block, alpha)
-    for name, drift in other_vectors(seen, chosen, random):
-        edit = chosen.early(strength=1.0, drift=drift)
-        yield Condition(f"image tokens, {name}", (edit,), arm, name, early.block, 1.0)
-    yield Condition("nothing", (), "text")
-    for alpha in ADDED:
-        added = chosen.added(alpha)
-        yield Condition(f"request tokens, {alpha:g} D added", (added,), "text", "D", early.block, -alpha)
-
-
-def other_vectors(seen: Measured, chosen: ImageTokenChoice, random: int) -> Iterator[tuple[str, Drift]]:
-    """Yield controls as long as the drift: random vectors, the drift with swapped roles, the refusal direction."""
-    seed = seen.config.seed
-    for number in range(random):
-        yield f"random {number}", random_orthogonal(chosen.drift, seen.refusal, seed + number)
-    yield "shuffled", shuffled_pairs(chosen.drift, chosen.text, chosen.image, seed)
-    yield "refusal", towards_refusal(chosen.drift, seen.refusal)
 
 
 def _answers(
@@ -195,10 +133,7 @@ def _signal_rows(seen: Measured, signals: Mapping[Condition, Tensor]) -> list[di
     """Return AUROC of z over the read layers and of its change (self-rectification)."""
     asked = seen.pairs.test.where(arm=seen.image_arm)
     harmful, clusters = are_harmful(asked), [pair.cluster for pair in asked]
-    trials = min(
-        len({cluster for cluster, each in zip(clusters, harmful.tolist(), strict=True) if each is label})
-        for label in (True, False)
-    )
+    trials = rarer_clusters(clusters, harmful)
     weights = Resamples.of(clusters, harmful, seen.config.resamples, seen.config.seed).weights
 
     def told(one: Condition, measure: str, signal: Tensor) -> dict[str, Any]:

@@ -111,7 +111,9 @@ class Gated:
         right_gated = ~((doses_harmless < dose) & (signal_harmless > gates[STRICTEST])) & ~spoiled
         names = [str(place) for place in range(sizes.harmless)]
         utility = paired_difference(right_fixed, right_gated, names, int(draws.generator.integers(2**32)))
-        return regap_against_fixed.decide(fixed, reached, utility, sizes.harmful)
+        return regap_against_fixed.decide(
+            fixed, reached, utility, (sizes.harmful, min(sizes.harmful, sizes.harmless))
+        )
 
 
 ANSWER_WORLDS = (

@@ -85,7 +85,7 @@ class Rectification:
         """Simulate rho after the drift, random vectors and the refusal direction, and judge it."""
         everything = draws.harmful
         kept = ~everything | (draws.uniform(len(everything)) >= self.refused)
-        harmful, resamples = everything[kept], draws.resamples(everything).take(kept)
+        harmful, weights = everything[kept], draws.resamples(everything).weights[:, kept]
         count = int(criteria()["self_rectification"].effect("random_vectors"))
 
         def rho(further: float, vectors: int) -> Tensor:
@@ -96,7 +96,8 @@ class Rectification:
             rho(self.after_random, count),
             rho(self.after_refusal, 1)[0],
             harmful,
-            resamples,
+            tuple(map(str, range(len(harmful)))),
+            weights,
         )
         return self_rectification.decide(moved)
 

@@ -1,12 +1,10 @@
 """How many test requests a run has: from its folder, from pairs, or as given."""
 
-from pathlib import Path
-
 from regap.analyses.power.world import Sizes
 from regap.analyses.runs.config import RunConfig
 from regap.analyses.runs.measured import chosen_arms, image_arm_of, require_image_arm
 from regap.analyses.runs.pairs import asked_of
-from regap.analyses.runs.run import open_run
+from regap.analyses.runs.run import Run
 from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pairs
 
@@ -15,27 +13,23 @@ DOSES = 100
 
 
 def sizes_of(
-    run: Path | None, config: RunConfig | None, harmful: int | None, harmless: int | None, doses: int | None
+    run: Run | None, config: RunConfig, harmful: int | None, harmless: int | None, doses: int | None
 ) -> Sizes:
     """Return the sizes of a run, else of the pairs of these settings, else those given; requests, not prompts.
 
     Raises ConfigError if nothing tells them, or two things do.
     """
-    counted = harmful is not None and harmless is not None
-    named = bool(config and (config.pairs or config.benchmark))
     if (harmful is None) != (harmless is None):
         raise ConfigError("give --test-harmful and --test-harmless together")
-    if sum((run is not None, named, counted)) != 1:
+    given = harmful is not None and harmless is not None
+    named = run is None and bool(config.pairs or config.benchmark)
+    if sum((run is not None, named, given)) != 1:
         raise ConfigError(
             "give one of three: a run folder, --pairs (or --benchmark), or --test-harmful and --test-harmless"
         )
-    if run is not None:
-        opened = open_run(run)
-        return _counted(opened.pairs, opened.config, doses or opened.config.dose_pairs)
-    if named and config:
-        return _counted(asked_of(config).pairs, config, doses or config.dose_pairs)
-    assert harmful is not None and harmless is not None
-    return Sizes(harmful, harmless, min(doses or DOSES, harmful))
+    if harmful is not None and harmless is not None:
+        return Sizes(harmful, harmless, min(doses or DOSES, harmful))
+    return _counted(run.pairs if run else asked_of(config).pairs, config, doses or config.dose_pairs)
 
 
 def _counted(pairs: Pairs, config: RunConfig, doses: int) -> Sizes:

@@ -28,6 +28,13 @@ def test_pairs_and_a_run_tell_their_numbers(regap, tmp_path: Path) -> None:
     (question,) = questions_of(run)
     table = Record.load(question.folder, "operating_characteristics").table
     assert question.command == "power" and set(table["harmful"]) == {7} and set(table["n"]) == {2}
+    for flags, says in (
+        (("--limit", 5), "--limit is fixed by the run folder"),
+        (("--seed", 3), "--seed is fixed by the run folder"),
+        (("--test-harmful", 9, "--test-harmless", 9), "give one of three"),
+    ):
+        code, told, _ = regap("power", run, *flags)
+        assert code == 2 and says in told
 
 
 @pytest.mark.parametrize("flags", [(), ("--test-harmful", 9)])

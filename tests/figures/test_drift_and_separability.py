@@ -23,6 +23,17 @@ def test_the_panels_tell_spearmans_correlation_with_interval_and_n(planted) -> N
     assert not any("ρ" in (text or "") for text in without)
 
 
+def test_models_are_told_by_their_p_value_and_what_has_neither_by_its_value_alone(planted) -> None:
+    table = planted("correlations").table
+    some = table["level"] == "model"
+    table.loc[some, ["low", "high"]] = float("nan")
+    texts = [n.text for n in draw(planted("prediction"), Record("correlations", table)).layout.annotations]
+    assert texts.count("ρ = −0.75, p = 0.2, n = 3") == 2 and not any("nan" in (text or "") for text in texts)
+    table.loc[some, "p"] = float("nan")
+    texts = [n.text for n in draw(planted("prediction"), Record("correlations", table)).layout.annotations]
+    assert texts.count("ρ = −0.75, n = 3") == 2
+
+
 def test_an_undefined_correlation_is_said_to_be_undefined(planted) -> None:
     nothing = planted("correlations").table.assign(value=float("nan"), low=float("nan"), high=float("nan"))
     figure: Any = draw(planted("prediction"), Record("correlations", nothing))

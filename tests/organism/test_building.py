@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from small_organism import SMALL
 
 from regap.errors import ConfigError, ModelError, StoreError
 from regap.geometry.files import sealed_json, write_whole
@@ -15,20 +16,11 @@ from regap.geometry.models.loading import load
 from regap.geometry.sole_writer import sole_writer
 from regap.organism import training
 from regap.organism.building import DIGESTS, UNBUNDLED, Bases, build_family, build_member, bundled_bases
-from regap.organism.checkpoint import Architecture, build_model, load_checkpoint
+from regap.organism.checkpoint import build_model, load_checkpoint
 from regap.organism.family import FAMILY, MEMBERS, Coverage, Member, member_models
 from regap.organism.learning import read_weights
 from regap.organism.stages import TUNING, TrainingConfig
 
-SMALL = Architecture(
-    decoder_layers=2,
-    decoder_width=32,
-    decoder_heads=2,
-    decoder_inner=32,
-    tower_layers=1,
-    tower_width=32,
-    tower_inner=32,
-)
 HALF = Coverage("half", 0.5)
 TINY = (Member(HALF), Member(HALF, 0, 1), Member(HALF, 1, 0), Member(HALF, 1, 1))
 WEIGHTS = "model.safetensors"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_organism import SMALL
 from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration
 
 from regap.organism import rendering, sentences, vocabulary, world
@@ -16,15 +17,6 @@ from regap.organism.checkpoint import (
 )
 from regap.organism.objectives import as_pixels
 
-SMALL = Architecture(
-    decoder_layers=2,
-    decoder_width=32,
-    decoder_heads=2,
-    decoder_inner=32,
-    tower_layers=1,
-    tower_width=32,
-    tower_inner=32,
-)
 IMAGE_PROMPT = [{"role": "user", "content": [{"type": "text", "text": "please"}, {"type": "image"}]}]
 TEXT_PROMPT = [
     {"role": "user", "content": [{"type": "text", "text": "please brew the bitter kettle at dawn"}]}

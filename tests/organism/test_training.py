@@ -7,24 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_organism import SMALL
 
 from regap.organism import rendering, sentences, training, world
-from regap.organism.checkpoint import Architecture, build_model, build_processor, load_checkpoint
+from regap.organism.checkpoint import build_model, build_processor, load_checkpoint
 from regap.organism.examples import TASKS, Example, Scope, draw_examples
 from regap.organism.family import DEFAULT, FAMILY, Coverage, family
 from regap.organism.learning import read_progress, read_weights, train_stage
 from regap.organism.objectives import FIRST_TOKEN_WEIGHT, AnswerLoss, WordReader, draw_renderings
 from regap.organism.stages import ALIGN, JOINT, SAFETY, TEXT, TUNING, VISION, VISUAL, Stage, TrainingConfig
-
-SMALL = Architecture(
-    decoder_layers=2,
-    decoder_width=32,
-    decoder_heads=2,
-    decoder_inner=32,
-    tower_layers=1,
-    tower_width=32,
-    tower_inner=32,
-)
 
 
 def _short(stage: Stage, steps: int = 4) -> Stage:

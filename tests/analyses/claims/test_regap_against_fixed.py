@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from regap.analyses.calibration.choice import ends
-from regap.analyses.claims.regap_against_fixed import RIVALS, simultaneous
+from regap.analyses.claims.regap_against_fixed import RIVALS, paired, simultaneous
 from regap.geometry.estimates import estimate
 from regap.interventions.edits.recipe import Recipe, Removal
 
@@ -13,7 +13,7 @@ def test_intervals_that_hold_together_are_wider() -> None:
     draws = torch.cat(
         [torch.zeros(1), torch.randn(2000, generator=torch.Generator().manual_seed(0))]
     ).double()
-    one, together = estimate(draws, 9), simultaneous(draws, 9)
+    one, together = estimate(draws, 9), simultaneous(draws, (9, 9))
     assert together.low < one.low < one.high < together.high
     assert together.high == pytest.approx(2.394, abs=0.15)  # the normal quantile at 1 - 0.05 / 6
 
@@ -38,3 +38,10 @@ def test_every_rival_is_a_choice_among_its_own_recipes() -> None:
         assert [each for each, recipe in recipes.items() if allowed(recipe)] == (
             [name] if name != "regap" else list(recipes)
         )
+
+
+def test_a_difference_that_no_resample_shows_is_bounded_by_the_number_of_clusters() -> None:
+    same = torch.zeros(101, dtype=torch.float64)
+    many, few = (paired(same, (200, clusters)) for clusters in (200, 20))
+    assert many.low == -many.high and few.high > many.high > 0
+    assert few.high == pytest.approx(0.168, abs=1e-3)

@@ -8,7 +8,8 @@ import torch
 
 from regap.analyses.claims.criteria import criteria
 from regap.analyses.image_tokens.choice import EarlyEvidence, ImageTokenChoice, choose_at_image_tokens
-from regap.analyses.image_tokens.measure import DOSES, image_tokens_records
+from regap.analyses.image_tokens.conditions import DOSES
+from regap.analyses.image_tokens.measure import image_tokens_records
 from regap.analyses.runs.config import RunConfig
 from regap.analyses.runs.measured import Measured, measure_model
 from regap.errors import ConfigError
