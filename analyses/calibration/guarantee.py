@@ -4,18 +4,23 @@ A threshold that allows k false refusals among n such prompts has a true rate ab
 most that of k or fewer in n binomial draws at the budget (Clopper and Pearson's bound, for an order statistic). The
 largest k for which this is at most 1 - confidence is allowed. Refusals are those of first tokens, and those of whole
 answers are among them. A budget that was met by the prompts that chose the recipe guarantees nothing: the best of many
-recipes is lucky there.
+recipes is lucky there. Prompts count as independent draws; where several belong to one request, less is guaranteed.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from scipy.stats import beta, binom
+from torch import Tensor
 
 from regap.analyses.calibration.choice import Evidence, Trial, ends
+from regap.errors import PairError
 from regap.interventions.edits.gate import refusal_thresholds
+from regap.interventions.edits.signals import FOLDS
 
 HELD = 0.5
 """Share of harmless calibration requests that set the threshold."""
@@ -67,13 +72,24 @@ def prompts_needed(budget: float, confidence: float) -> int:
     return math.ceil(math.log(1 - confidence) / math.log(1 - budget) - 1e-9)
 
 
+def free_clusters(clusters: Sequence[str], harmful: Bool[Tensor, " prompt"]) -> list[str]:
+    """Return the harmless requests, half of which set the threshold; raises PairError if too few are left to choose."""
+    with_harm = {name for name, bad in zip(clusters, harmful.tolist(), strict=True) if bad}
+    free = sorted(set(clusters) - with_harm)
+    if len(free) < 2 * FOLDS:
+        raise PairError(
+            f"{len(free)} harmless calibration requests are too few for a guarantee (--confidence), since half of them "
+            f"choose nothing; give at least {2 * FOLDS}, or leave it out"
+        )
+    return free
+
+
 def divided(evidence: Evidence, seed: int) -> tuple[Evidence, Evidence]:
     """Return the evidence that chooses, and half of the harmless requests, which set the threshold alone.
 
     Prompts of one cluster stay together; a cluster with a harmful prompt chooses.
     """
-    with_harm = {name for name, bad in zip(evidence.clusters, evidence.harmful.tolist(), strict=True) if bad}
-    free = sorted(set(evidence.clusters) - with_harm)
+    free = free_clusters(evidence.clusters, evidence.harmful)
     order = np.random.default_rng([seed, len(free)]).permutation(len(free))
     held = {free[place] for place in order[: round(HELD * len(free))]}
     kept = torch.tensor([name not in held for name in evidence.clusters])

@@ -13,10 +13,10 @@ from regap.analyses.calibration.choice import (
     gather,
     read_all,
 )
-from regap.analyses.calibration.guarantee import Guarantee, divided, guaranteed
+from regap.analyses.calibration.guarantee import Guarantee, divided, free_clusters, guaranteed
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.runs.config import RunConfig
-from regap.analyses.runs.measured import Measured
+from regap.analyses.runs.measured import Measured, are_harmful
 from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.forward.hooks import Edit
@@ -69,6 +69,8 @@ def choose_corrections(seen: Measured) -> tuple[Removal, SignalReadings, Choice,
     what is guaranteed of false refusals.
     """
     asked = seen.pairs.calibration.where(arm=seen.image_arm)
+    if seen.config.confidence:
+        free_clusters([pair.cluster for pair in asked], are_harmful(asked))
     strengths, layers = seen.config.strengths, seen.model.layers
 
     each = [

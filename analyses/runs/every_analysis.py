@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 from regap.analyses import read_back
+from regap.analyses.calibration.guarantee import free_clusters
 from regap.analyses.claims import (
     collapse,
     drift_causes,
@@ -105,6 +106,8 @@ def _require_enough(pairs: Pairs, config: RunConfig) -> None:
     known = [pair for pair in having if pair.split == "calibration"]
     harmful = torch.tensor([pair.label == "harmful" for pair in known], dtype=torch.bool)
     folds_of([pair.cluster for pair in known], harmful)
+    if config.confidence:
+        free_clusters([pair.cluster for pair in known], harmful)
     for label in get_args(Label):
         tested = {pair.cluster for pair in having if (pair.split, pair.label) == ("test", label)}
         if len(tested) < drift_predicts.FEWEST_BINS:
@@ -293,6 +296,7 @@ def _corrections(calibrated: Calibrated) -> dict[str, Any]:
             "strongest": regap.strongest,
             "read_layers": list(regap.read_layers),
             "false_refusals": calibrated.seen.config.false_refusals,
+            "guarantee": str(calibrated.guarantee or "none: all calibration pairs chose the recipe"),
         },
     }
 

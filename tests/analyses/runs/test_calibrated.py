@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
+from regap.analyses.calibration import choice, guarantee
 from regap.analyses.calibration.choice import most_refusals_within_budget
+from regap.analyses.claims import regap_against_fixed
 from regap.analyses.runs import measured as calibrated
 from regap.analyses.runs.calibrated import Calibrated, calibrate
 from regap.analyses.runs.config import read_config
@@ -15,6 +18,7 @@ from regap.errors import ConfigError, PairError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.models.loading import Model
 from regap.interventions.edits.shift import fixed_correction
+from regap.interventions.edits.signals import folds_of
 from regap.interventions.edits.site import Site
 from regap.interventions.generation import generate
 
@@ -90,6 +94,32 @@ def test_the_fixed_correction_is_the_best_of_all_that_were_tried(found: Calibrat
     assert found.regap.removed.site == found.fixed.site and found.regap.strongest in CONFIG.strengths
 
 
+def test_with_a_confidence_half_of_the_harmless_requests_choose_nothing(
+    seen: Measured, found: Calibrated, refusing: pytest.MonkeyPatch
+) -> None:
+    """Six pairs of each label in three folds: three harmless ones are held back."""
+    own = seen.config.model_copy(update={"confidence": 0.5})
+    with pytest.MonkeyPatch.context() as few:
+        few.setattr(guarantee, "FOLDS", 3)
+        for module in (choice, regap_against_fixed):
+            few.setattr(module, "folds_of", partial(folds_of, count=3))
+        kept = calibrate(replace(seen, config=own))
+        ceilings = regap_against_fixed._ceilings(kept)  # probes are fitted on the same prompts
+    rows = kept.readings.evidence.rows
+    assert found.guarantee is None and found.readings.evidence.rows is None
+    assert kept.guarantee is not None and kept.guarantee.prompts == 3
+    assert rows is not None and len(rows) == 9 == len(kept.readings.evidence.harmful)
+    asked = [pair.label for pair in seen.pairs.calibration]
+    assert [asked[row] == "harmful" for row in rows] == kept.readings.evidence.harmful.tolist()
+    assert list(ceilings) == list(regap_against_fixed.BUDGETS)
+
+
+def test_too_few_harmless_requests_for_a_confidence_are_refused(seen: Measured) -> None:
+    own = seen.config.model_copy(update={"confidence": 0.9})
+    with pytest.raises(PairError, match="6 harmless calibration requests are too few for a guarantee"):
+        calibrate(replace(seen, config=own))
+
+
 def test_test_pairs_choose_nothing(found: Calibrated, seen: Measured, refusing: pytest.MonkeyPatch) -> None:
     def swapped(split: str) -> Pairs:
         other = {"harmful": "harmless", "harmless": "harmful"}
@@ -99,13 +129,13 @@ def test_test_pairs_choose_nothing(found: Calibrated, seen: Measured, refusing: 
             )
         )
 
-    def choice(pairs: Pairs) -> tuple[str, str, int]:
-        chosen = calibrate(measure_model(seen.model, pairs, CONFIG))
-        return chosen.fixed.identity, chosen.regap.identity, chosen.seen.layer
+    def chosen(pairs: Pairs) -> tuple[str, str, int]:
+        one = calibrate(measure_model(seen.model, pairs, CONFIG))
+        return one.fixed.identity, one.regap.identity, one.seen.layer
 
     expected = found.fixed.identity, found.regap.identity, seen.layer
-    assert choice(swapped("test")) == expected
-    assert choice(swapped("calibration")) != expected
+    assert chosen(swapped("test")) == expected
+    assert chosen(swapped("calibration")) != expected
 
 
 def test_all_conditions_are_answered_over_the_same_pairs(found: Calibrated) -> None:
