@@ -57,7 +57,7 @@ def image_tokens(
         run = run_of(run_folder, flags, track, lambda model: check_doses((), chosen, model))
         question = image_tokens_run(run, layers=chosen, random=random, contrast=contrast)
     print_image_tokens(Record.load(question.folder, "image_tokens").table)
-    print_claims(question.folder)
+    print_claims(question.folder, "image_token_claims")
     screen.print(
         f"\ntable: {escape(str(question.folder / 'tables' / 'image_tokens.parquet'))}", soft_wrap=True
     )

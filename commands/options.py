@@ -181,14 +181,14 @@ def print_notes(folder: Path) -> None:
         print_note(note)
 
 
-def print_claims(folder: Path) -> None:
+def print_claims(folder: Path, table: str = "claims") -> None:
     """Print each claim of a run or of an answer with its verdict and evidence; nothing if it has none."""
     from regap.analyses.runs.records import Record, own_table
 
-    if not own_table(folder, "claims").is_file():
+    if not own_table(folder, table).is_file():
         return  # text only, or a model that refuses nothing
     colours = {"holds": "green", "does not hold": "red", "unclear": "yellow"}
-    for row in Record.load(folder, "claims").table.to_dict("records"):
+    for row in Record.load(folder, table).table.to_dict("records"):
         colour = colours[row["verdict"]]
         screen.print(
             f"\n[bold]{escape(row['title'])}[/]: [{colour}]{row['verdict']}[/]\n  {escape(row['evidence'])}"

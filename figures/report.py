@@ -38,7 +38,7 @@ def write_report(run_folder: Path | str) -> Path:
     run = RunRecords.load(run_folder)
     figures, questions = draw_all(run), questions_of(run.folder)
     examples, no_examples = examples_or_why_not(run)
-    claims = run.records.get("claims")
+    claims, elsewhere = run.records.get("claims"), run.records.get("image_token_claims")
     page = TEMPLATES.get_template("report.html").render(
         model=run.summary.model or "a run without a summary",
         plotly=Markup(get_plotlyjs()),
@@ -55,6 +55,7 @@ def write_report(run_folder: Path | str) -> Path:
         measures=[style.short(measure) for measure in MEASURES],
         outcomes=outcome_rows(run),
         claims=None if claims is None else list(claims.table.itertuples()),
+        claims_elsewhere=[] if elsewhere is None else list(elsewhere.table.itertuples()),
         criteria="" if claims is None else criteria_of(claims.table),
         no_claims=run.unreadable.get("claims", "the run has no table of claims; `regap run` makes it"),
         badges=BADGES,

@@ -82,10 +82,10 @@ def below(estimate: Estimate, bound: float = 0.0) -> tuple[bool, bool]:
     return estimate.high < bound, estimate.low > bound
 
 
-def claims_record(claims: Iterable[Claim]) -> Record:
-    """Return the table of claims."""
+def claims_record(claims: Iterable[Claim], name: str = "claims") -> Record:
+    """Return the table of claims, under this name."""
     rows = []
     for claim in claims:
         row = asdict(claim)
         rows.append({**row, **row.pop("estimate")})
-    return Record("claims", pd.DataFrame(rows).drop(columns="estimate", errors="ignore"))
+    return Record(name, pd.DataFrame(rows).drop(columns="estimate", errors="ignore"))

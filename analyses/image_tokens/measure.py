@@ -81,7 +81,7 @@ def image_tokens_records(
         random,
     )
     table = Record("image_tokens", pd.DataFrame(rows).assign(model=seen.model.name))
-    return [table, claims_record([claim.about(seen.image_arm) for claim in claims])]
+    return [table, claims_record([claim.about(seen.image_arm) for claim in claims], "image_token_claims")]
 
 
 def _answers(

@@ -64,6 +64,19 @@ def keyed(analysis: str, more: Mapping[str, Column], triples: Triples = (), **ke
     return Schema({**key, **more}, tuple(key), analysis, triples)
 
 
+def claims_of(analysis: str) -> Schema:
+    """Return the schema of a table of claims, with one row a claim."""
+    columns = {
+        "claim": one_of("collapse", "drift_predicts", "drift_causes", "self_rectification", "regap"),
+        "title": TEXT,
+        "verdict": one_of("holds", "does not hold", "unclear"),
+        "criterion": TEXT,
+        "version": INTEGER,
+        "evidence": TEXT,
+    }
+    return Schema({**columns, **ESTIMATE}, ("claim",), analysis, TRIPLE)
+
+
 SEPARABILITY = ("gap", "d_prime", "auroc", "usable")
 OUTCOMES = ("attack_success", "over_refusal", "refusal", "utility")
 UTILITY = (

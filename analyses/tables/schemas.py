@@ -8,7 +8,6 @@ from regap.analyses.tables import columns
 from regap.analyses.tables.columns import (
     BOOLEAN,
     DEGENERATE,
-    ESTIMATE,
     GAP,
     INTEGER,
     LABEL,
@@ -17,12 +16,12 @@ from regap.analyses.tables.columns import (
     OUTCOMES,
     SEPARABILITY,
     TEXT,
-    TRIPLE,
     UTILITY,
     VECTOR,
     VERDICT,
     Column,
     Schema,
+    claims_of,
     estimates,
     keyed,
     one_of,
@@ -182,20 +181,7 @@ RUN: Mapping[str, Schema] = {
     "adaptive": estimates(
         "regap", model=TEXT, arm=TEXT, method=TEXT, setting=TEXT, measure=one_of(*OUTCOMES)
     ),
-    "claims": Schema(
-        {
-            "claim": one_of("collapse", "drift_predicts", "drift_causes", "self_rectification", "regap"),
-            "title": TEXT,
-            "verdict": one_of("holds", "does not hold", "unclear"),
-            "criterion": TEXT,
-            "version": INTEGER,
-            "evidence": TEXT,
-            **ESTIMATE,
-        },
-        ("claim",),
-        "claims",
-        TRIPLE,
-    ),
+    "claims": claims_of("claims"),
 }
 
 POWER: Mapping[str, Schema] = {
@@ -260,6 +246,7 @@ INTERVENTIONS: Mapping[str, Schema] = {
         alpha=NUMBER,
         measure=one_of(*OUTCOMES, "contrast_over_refusal", "auroc_z", "auroc_rho"),
     ),
+    "image_token_claims": claims_of("image_tokens"),
     "sweep": estimates(
         "sweep",
         **dict.fromkeys(("model", "arm"), TEXT),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from regap.analyses.runs.questions import questions_of
+from regap.analyses.runs.records import Record
 from regap.geometry.data.pair_files import write_pairs
 from regap.organism.prompts import HeldOut, held_out_pairs
 
@@ -53,3 +54,4 @@ def test_a_second_question_keeps_the_answer_of_the_first(regap, command: str, fi
     code, error, _ = regap(command, finished, *TWICE[command][0])
     assert code == 0 and answers_of(finished) == after, error
     assert questions_of(finished)[0].command == command
+    assert len(Record.load(finished, "claims").table) == 5  # whatever else was asked

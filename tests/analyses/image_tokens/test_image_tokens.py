@@ -80,7 +80,7 @@ def test_each_row_says_what_was_edited_where_and_has_its_controls(table: pd.Data
 
 
 def test_cause_and_self_rectification_are_judged_at_image_tokens(tables: dict[str, pd.DataFrame]) -> None:
-    claims = tables["claims"].set_index("claim")
+    claims = tables["image_token_claims"].set_index("claim")
     assert set(claims.index) == {"drift_causes", "self_rectification"}
     for claim, row in claims.iterrows():
         assert row.version == criteria()[str(claim)].version and row.title.endswith(": at image tokens")
