@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -13,13 +12,14 @@ from regap.geometry.data.pairs import Pair, Pairs, Prompt
 from regap.geometry.files import note_damaged, opened_json, sealed_json, write_whole
 from regap.geometry.forward.batches import BatchSplitter, batch_rows
 from regap.geometry.forward.finite import under
-from regap.geometry.forward.hooks import Edit, as_edits, hooked
-from regap.geometry.forward.prefix import Prefix, borrowed, prefill
+from regap.geometry.forward.hooks import Edit, Hook, as_edits, hooked
+from regap.geometry.forward.prefix import Prefix, borrowed, prefill, prefill_under
 from regap.geometry.forward.runner import Runner
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, prompt_digest, render
 from regap.geometry.states.store import digest_of
 from regap.interventions.decoding import Decoding, Sampling, answer_text, decode, end_tokens
+from regap.interventions.edits.site import in_parts
 
 
 @dataclass(frozen=True)
@@ -139,11 +139,10 @@ class _Group:
             self.batches = self.fitting.collate(self.prompts, rows)
 
         def answers(batch: Batch) -> list[_Answer]:
-            if all(edit.only_last for edit in edits):
-                prefix = prefill(self.model, batch)
-                if not prefix.whole:
-                    return list(_continue(self.model, prefix, edits, decoding))
-            return list(_from_start(self.model, batch, edits, decoding))
+            prefix, hooks = _begun(self.model, batch, edits)
+            if not prefix.whole:
+                return list(_continue(self.model, prefix, hooks, decoding, under(edits)))
+            return list(_from_start(self.model, batch, hooks, decoding, under(edits)))
 
         parts = self.fitting.run(self.prompts, rows, answers, self.batches)
         return [answer for part in parts for answer in part]
@@ -158,25 +157,40 @@ def _read(path: Path, expected: int) -> list[_Answer] | None:
     return answers if len(answers) == expected else None
 
 
+def _begun(model: Model, batch: Batch, edits: Sequence[Edit]) -> tuple[Prefix, list[Hook]]:
+    """Return the batch, run as far as answers under these edits can continue from, and the hooks of the rest.
+
+    Prompts with pictures are run up to their last token, so that the vision tower runs once for all conditions.
+    """
+    if all(edit.only_last for edit in edits):
+        return prefill(model, batch), _hooks(model, batch, edits)
+    hooks = _hooks(model, batch, edits)
+    apart = bool(batch.pictures) and in_parts(edits)
+    return prefill_under(model, batch, hooks) if apart else Prefix(batch), hooks
+
+
 @torch.inference_mode()
-def _from_start(model: Model, batch: Batch, edits: Sequence[Edit], decoding: Decoding) -> Iterator[_Answer]:
-    with hooked(model, _hooks(model, batch, edits)):
-        output = decode(model.hf, model.tokenizer, batch.inputs, decoding, under(edits))
+def _from_start(
+    model: Model, batch: Batch, hooks: Sequence[Hook], decoding: Decoding, told: str
+) -> Iterator[_Answer]:
+    with hooked(model, hooks):
+        output = decode(model.hf, model.tokenizer, batch.inputs, decoding, told)
     return _answers(model, batch, output)
 
 
 @torch.inference_mode()
-def _continue(model: Model, prefix: Prefix, edits: Sequence[Edit], decoding: Decoding) -> Iterator[_Answer]:
+def _continue(
+    model: Model, prefix: Prefix, hooks: Sequence[Hook], decoding: Decoding, told: str
+) -> Iterator[_Answer]:
     """Generate from the prefix's keys and values, and restore them afterwards."""
     inputs = {name: prefix.batch.inputs[name] for name in ("input_ids", "attention_mask")}
-    hooks = _hooks(model, prefix.batch, edits)
     with borrowed(model, prefix), hooked(model, hooks):
         inputs["past_key_values"] = prefix.cache
-        output = decode(model.hf, model.tokenizer, inputs, decoding, under(edits))
+        output = decode(model.hf, model.tokenizer, inputs, decoding, told)
     return _answers(model, prefix.batch, output)
 
 
-def _hooks(model: Model, batch: Batch, edits: Sequence[Edit]) -> list[Any]:
+def _hooks(model: Model, batch: Batch, edits: Sequence[Edit]) -> list[Hook]:
     return [hook for edit in edits for hook in edit.hooks(model, batch)]
 
 

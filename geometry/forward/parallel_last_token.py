@@ -46,28 +46,30 @@ def run_versions(
     layers: Sequence[int],
     directions: Float[Tensor, "layer d_model"],
     at_once: int = AT_ONCE,
+    prefix: Prefix | None = None,
 ) -> Iterator[ParallelPasses]:
     """Yield the results of a one-token pass under each list of hooks, with at most `at_once` tokens in one pass.
 
-    Hooks may edit only the last token; a hook receives that token of every prompt. A model that does not keep the
-    versions independent runs them one by one; this is tested once per model, before anything is returned.
+    Passes continue from `prefix`, by default from the unedited prompts. Hooks may edit only the last token; a hook
+    receives that token of every prompt. A model that does not keep the versions independent runs them one by one; this
+    is tested once per model, before anything is returned.
     """
-    packs = packs_versions(model, batch)
+    prefix = prefill(model, batch) if prefix is None else prefix
+    packs = packs_versions(model, prefix)
     size = max(1, at_once // len(batch)) if packs else 1
     for start in range(0, len(versions), size):
         some = versions[start : start + size]
         places = range(start, start + len(some))
         if packs:
-            yield _run_packed(model, prefill(model, batch), some, places, layers, directions)
+            yield _run_packed(model, prefix, some, places, layers, directions)
         else:
-            seen = run_last_token(model, prefill(model, batch), layers, some[0])
+            seen = run_last_token(model, prefix, layers, some[0])
             coordinates = torch.einsum("pld,ld->pl", seen.states.double(), directions)
             yield ParallelPasses(places, coordinates[None], seen.logits[None])
 
 
-def packs_versions(model: Model, batch: Batch) -> bool:
+def packs_versions(model: Model, prefix: Prefix) -> bool:
     """Return True if versions in one pass give the same logits as a single one; tested once for each model."""
-    prefix = prefill(model, batch)
     ours = model.hf.config._attn_implementation in ("sdpa", "eager")  # others do not take our mask
     if prefix.cache is None or prefix.positions is None or not ours:
         return False  # without position ids, versions would stand one after the other

@@ -123,6 +123,18 @@ def prefill(model: Model, batch: Batch) -> Prefix:
     """
     if model.fingerprint in batch.kept:
         return batch.kept[model.fingerprint]
+    found = prefill_under(model, batch, ())
+    if not found.whole:
+        batch.kept[model.fingerprint] = found
+    return found
+
+
+@torch.inference_mode()
+def prefill_under(model: Model, batch: Batch, hooks: Sequence[Hook]) -> Prefix:
+    """Return the batch with all but its last prompt token run under the hooks; it is not kept.
+
+    Hooks must change each token by itself. All of the batch is left to run where `prefill` leaves it.
+    """
     if not model.one_token_passes or never_comes_back(model.hf):
         return Prefix(batch)
     length = batch.inputs["input_ids"].shape[1]
@@ -132,15 +144,13 @@ def prefill(model: Model, batch: Batch) -> Prefix:
     }
     positions, offsets = token_positions(model, batch)
     places = {} if positions is None else {"position_ids": positions[..., :-1]}
-    with hooked(model, []):
+    with hooked(model, hooks):
         output = model.hf(**{**cut, **places}, use_cache=True, logits_to_keep=1)
     cache = getattr(output, "past_key_values", None)  # some recurrent models give it another name
     record_windows(cache)
     found = Prefix(batch, cache, None if positions is None else positions[..., -1:], offsets)
-    if not comes_back(model.hf, cache, lambda: found.run(model, []).logits):
-        found = Prefix(batch)
-    batch.kept[model.fingerprint] = found
-    return found
+    again = comes_back(model.hf, cache, lambda: found.run(model, []).logits)
+    return found if again else Prefix(batch)
 
 
 @contextmanager

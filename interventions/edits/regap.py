@@ -6,7 +6,7 @@ The paper's abstract names the mechanism; signal, gate and calibration below are
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import get_args
+from typing import ClassVar, get_args
 
 import torch
 from jaxtyping import Float
@@ -77,6 +77,7 @@ class ReGap(StoredEdit, kind="regap"):
     """The vectors that are removed when the gate opens; None: the probe's own vectors at its own site."""
     passes: Passes = "probe"
     """single: the probe stays in every answer, and the signal is read in the same pass, before the correction."""
+    token_by_token: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self._check_shapes()

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -35,6 +35,7 @@ class Shift(AtSite, StoredEdit, kind="shift"):
     """Name of the vectors: D, D_along, D_across, random, shuffled, refusal."""
     model: str = field(default="", repr=False, metadata={"stored": False})
     """Fingerprint of the model whose states the vectors were made of; empty if it is not known."""
+    token_by_token: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or not self.vectors.is_floating_point():

@@ -1,6 +1,6 @@
 """Where an intervention acts: layers, positions, phase and norm rule."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from regap.geometry.forward.hooks import first_column
+from regap.geometry.forward.hooks import Edit, first_column
 from regap.geometry.one_or_several import as_layers
 from regap.geometry.prompts.batch import Batch, Positions
 
@@ -58,6 +58,14 @@ class AtSite:
     def only_last(self) -> bool:
         """True if only the last prompt token, or later tokens, are edited."""
         return self.site.only_last
+
+
+def in_parts(edits: Sequence[Edit]) -> bool:
+    """Return True if each edit changes every token by itself, so that a prompt may be run in parts under them.
+
+    An edit says so by `token_by_token`; one that says nothing, such as a user's function, may read other tokens.
+    """
+    return all(getattr(edit, "token_by_token", False) for edit in edits)
 
 
 def as_long_as(

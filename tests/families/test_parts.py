@@ -169,7 +169,7 @@ class Kept:
 def test_versions_side_by_side_are_passes_of_their_own(each: Subject) -> None:
     for kind in each.kinds:
         batch = each.batch(kind)
-        assert packs_versions(each.model, batch) is each.model.one_token_passes
+        assert packs_versions(each.model, prefill(each.model, batch)) is each.model.one_token_passes
         vector = torch.linspace(-1, 1, WIDTH, dtype=torch.float64)[None]
         edits = [
             Shift(Site((layer,)), vector, strength, "D")

@@ -34,6 +34,8 @@ def test_a_sweep_equals_running_each_cell(
         [fixed_correction(drift, Site((0, 1), "all"))],
         [fixed_correction(drift, Site((1,), norm="keep"))],
     ]
+    early = fixed_correction(drift, Site((0,), "all"), 0.5)
+    cells += [[early], *([early, fixed_correction(drift, Site((2,)), late)] for late in (-1.0, 1.0))]
     cells += [[ReGap(fixed_correction(drift, Site((1,))), refusal, (2, 3), Gate("sigmoid", 0.0), 2.0)], []]
     told: list[int] = []
     runner = Runner(tiny, Limits(prompts=7))
