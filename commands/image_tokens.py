@@ -28,6 +28,15 @@ Contrast = Annotated[
     str | None,
     typer.Option(help="Harmless prompts that look harmful: a benchmark, or `world` for the organism's own."),
 ]
+Limits = Annotated[
+    str | None,
+    typer.Option(
+        "--within",
+        metavar="HARMLESS,CONTRASTS",
+        help="Also choose within these shares of refused harmless images and refused contrasts, such as 0.01,0.05; "
+        "contrasts of the calibration split then take part.",
+    ),
+]
 HEADS = {
     "attack_success": "attack success %",
     "over_refusal": "over-refusal %",
@@ -44,18 +53,21 @@ def image_tokens(
     layers: Blocks = None,
     random: Random = 20,
     contrast: Contrast = None,
+    within: Limits = None,
     **flags: Any,
 ) -> None:
     """Remove the drift at the image's own tokens, alone and with a gate at the last token, beside controls."""
     from regap.analyses.ablation.layer_sweep import check_doses
+    from regap.analyses.image_tokens.evidence import read_budgets
     from regap.analyses.image_tokens.measure import image_tokens_run
     from regap.analyses.runs.config import read_layers
     from regap.analyses.runs.records import Record
 
     chosen = read_layers(layers) if layers else ()
+    budgets = read_budgets(within) if within else None
     with progress() as track:
         run = run_of(run_folder, flags, track, lambda model: check_doses((), chosen, model))
-        question = image_tokens_run(run, layers=chosen, random=random, contrast=contrast)
+        question = image_tokens_run(run, layers=chosen, random=random, contrast=contrast, within=budgets)
     print_image_tokens(Record.load(question.folder, "image_tokens").table)
     print_claims(question.folder, "image_token_claims")
     screen.print(

@@ -171,7 +171,7 @@ def _begun(model: Model, batch: Batch, edits: Sequence[Edit]) -> tuple[Prefix, l
 
 @torch.inference_mode()
 def _from_start(
-    model: Model, batch: Batch, hooks: Sequence[Hook], decoding: Decoding, told: str
+    model: Model, batch: Batch, hooks: Sequence[Hook], decoding: Decoding, told: str = ""
 ) -> Iterator[_Answer]:
     with hooked(model, hooks):
         output = decode(model.hf, model.tokenizer, batch.inputs, decoding, told)
@@ -180,7 +180,7 @@ def _from_start(
 
 @torch.inference_mode()
 def _continue(
-    model: Model, prefix: Prefix, hooks: Sequence[Hook], decoding: Decoding, told: str
+    model: Model, prefix: Prefix, hooks: Sequence[Hook], decoding: Decoding, told: str = ""
 ) -> Iterator[_Answer]:
     """Generate from the prefix's keys and values, and restore them afterwards."""
     inputs = {name: prefix.batch.inputs[name] for name in ("input_ids", "attention_mask")}

@@ -170,17 +170,22 @@ ARMS: Mapping[str, Arm] = MappingProxyType(
 
 
 def contrast_pairs(
-    count: int, *, seed: int = 0, arms: tuple[str, ...] = (), without: Collection[str] = ()
+    count: int,
+    *,
+    seed: int = 0,
+    arms: tuple[str, ...] = (),
+    without: Collection[str] = (),
+    split: Split = "test",
 ) -> Pairs:
-    """Return harmless test pairs whose thing is volatile, with fictional frames and protective verbs in turn.
+    """Return harmless pairs of a split whose thing is volatile, with fictional frames and protective verbs in turn.
 
     Their combinations appear in no training stage and not in `without`. The same arguments give the same bytes. Raises
     PairError if the world has too few.
     """
     generator = np.random.default_rng([seed, count])
-    fictional = world.combinations("test", "fictional")
+    fictional = world.combinations(split, "fictional")
     protective = [
-        one for one in world.combinations("test", "protective") if world.is_volatile(one.adjective, one.noun)
+        one for one in world.combinations(split, "protective") if world.is_volatile(one.adjective, one.noun)
     ]
     decks = [_shuffled(deck, without, generator) for deck in (fictional, protective)]
     dealt = [request for turn in zip_longest(*decks) for request in turn if request][:count]
@@ -190,9 +195,10 @@ def contrast_pairs(
         )
     config = HeldOut(seed=seed, arms=arms)
     made: list[Pair] = []
+    named = "contrast" if split == "test" else f"contrast-{split}"
     for number, request in enumerate(dealt):
         whole = world.with_context(request, generator)
-        made.append(pair_of(config, f"contrast-{number:04d}", "test", number, whole))
+        made.append(pair_of(config, f"{named}-{number:04d}", split, number, whole))
     return Pairs(tuple(made))
 
 

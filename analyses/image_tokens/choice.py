@@ -3,44 +3,42 @@
 The drift between roles is the mean over image tokens of image prompts minus the mean over the request's own tokens of
 text prompts. Three corrections are chosen by refusals of calibration images, by first tokens, with refusals of harmless
 ones within the budget: the drift removed at the image tokens alone; a gate at the last token alone; and both in one
-pass. Our operationalisation.
+pass. The same three are chosen again within stricter budgets, of contrasts too, if these are given. Our
+operationalisation.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
 
 from regap.analyses.calibration.choice import most_refusals_within_budget
-from regap.analyses.runs.measured import Measured, are_harmful, are_refusals
+from regap.analyses.image_tokens.evidence import (
+    NOTHING,
+    Budgets,
+    Early,
+    Gated,
+    best_alone,
+    best_of,
+    evidence_of,
+)
+from regap.analyses.runs.measured import Measured
 from regap.errors import ConfigError
-from regap.geometry.data.pairs import is_speech_arm
+from regap.geometry.data.pairs import Pairs, is_speech_arm
 from regap.geometry.drift import Drift, modality_drift
 from regap.geometry.forward.capture import capture
+from regap.geometry.forward.hooks import Edit
 from regap.geometry.states.activations import Activations
-from regap.interventions.edits.gate import Gate, refusal_thresholds
+from regap.interventions.edits.gate import Gate
 from regap.interventions.edits.regap import ReGap
 from regap.interventions.edits.shift import Shift, shift
-from regap.interventions.edits.signals import weights_of
-from regap.interventions.sweep import Sweep, sweep
 
 STRENGTHS = (0.25, 0.5, 1.0)
 """Multiples of the drift that are tried at image tokens; the drift itself is 1."""
+LATE_SHARES = (0.5, 0.25)
+"""Shares of the late correction that are tried beside the whole, within stricter budgets."""
 READ = 3
 """Number of last blocks, up to the corrected one, in which z is read."""
-
-
-@dataclass(frozen=True, order=True)
-class Early:
-    """A multiple of the drift, removed at the image tokens of one block; strength 0 removes nothing."""
-
-    block: int
-    strength: float
-
-
-NOTHING = Early(0, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +60,8 @@ class ImageTokenChoice:
     gate_alone: ReGap
     """The gated correction without an early removal."""
     read_layers: tuple[int, ...]
+    within: "Within | None" = None
+    """What was chosen within stricter budgets; None if none were given."""
 
     def early(self, strength: float | None = None, drift: Drift | None = None) -> Shift:
         """Return the removal at image tokens of the chosen block, by default of the chosen multiple of the drift."""
@@ -71,6 +71,17 @@ class ImageTokenChoice:
     def added(self, alpha: float, drift: Drift | None = None) -> Shift:
         """Return the edit that adds a multiple of the drift to the request's tokens of text, at the chosen block."""
         return shift(drift or self.drift, [self.alone.block], -alpha, positions="request")
+
+
+@dataclass(frozen=True, eq=False)
+class Within:
+    """The three corrections, chosen with refusals of harmless images and of contrasts within their budgets."""
+
+    budgets: Budgets
+    alone: Shift | None
+    """None if no removal at image tokens alone stays within both."""
+    one_pass: ReGap
+    gate_alone: ReGap
 
 
 def image_position(arm: str) -> str:
@@ -85,11 +96,68 @@ def states_of_roles(seen: Measured) -> tuple[Activations, Activations]:
     return text, capture(runner, pairs, arm, position=image_position(arm))[arm]
 
 
-def choose_at_image_tokens(seen: Measured, late: Shift, blocks: Sequence[int] = ()) -> ImageTokenChoice:
+def choose_at_image_tokens(
+    seen: Measured,
+    late: Shift,
+    blocks: Sequence[int] = (),
+    within: Budgets | None = None,
+    contrasts: Pairs | None = None,
+) -> ImageTokenChoice:
     """Return the corrections chosen at these blocks (by default the first half), with `late` at the last token.
 
-    Raises ConfigError for a block that leaves no later one to read, and for a late correction elsewhere.
+    within: budgets of a second choice, which the calibration contrasts limit too. Raises ConfigError for a block that
+    leaves no later one to read, and for a late correction elsewhere.
     """
+    chosen = _blocks(seen, late, blocks)
+    last = min(late.site.layers)
+    read = tuple(range(max(max(chosen) + 1, last - READ + 1), last + 1))
+    text, image = states_of_roles(seen)
+    drift = modality_drift(text, image)
+    tried = [Early(block, strength) for block in chosen for strength in STRENGTHS]
+    lates = [late, *(late.at(share * late.strength) for share in LATE_SHARES)] if within else [late]
+
+    def edits(early: Early) -> list[Edit]:
+        return [shift(drift, [early.block], early.strength)] if early.strength else []
+
+    everything = {early: edits(early) for early in (NOTHING, *tried)}
+    evidence = evidence_of(seen, everything, lates, read, contrasts if within else None)
+
+    def regap(gated: Gated) -> ReGap:
+        early = gated.early
+        return ReGap(
+            shift(drift, [early.block], early.strength),
+            seen.refusal,
+            read,
+            Gate("hard", gated.threshold),
+            lates[gated.late].strength,
+            "z_after",
+            correction=late.at(1.0),
+            passes="single",
+        )
+
+    budget, bare = Budgets(seen.config.false_refusals), evidence[NOTHING]
+    closed = torch.stack([evidence[each].closed for each in tried])
+    kept = ~bare.contrast
+    alone = tried[most_refusals_within_budget(closed[:, kept], bare.harmful[kept], budget.harmless)]
+    best = best_of([evidence[early].gated(budget) for early in tried])
+    stricter = None
+    if within:
+        found = best_alone([evidence[early] for early in tried], within)
+        stricter = Within(
+            within,
+            None if found is None else shift(drift, [found.block], found.strength),
+            regap(
+                best_of(evidence[early].gated(within, late) for early in tried for late in range(len(lates)))
+            ),
+            regap(best_of(bare.gated(within, late) for late in range(len(lates)))),
+        )
+    return ImageTokenChoice(
+        text, image, drift, alone, late, regap(best), regap(bare.gated(budget)), read, stricter
+    )
+
+
+def _blocks(seen: Measured, late: Shift, blocks: Sequence[int]) -> tuple[int, ...]:
+    """Return the blocks to try; raises ConfigError for one that leaves no later one to read."""
     last = min(late.site.layers)
     chosen = tuple(blocks) or tuple(each for each in range(seen.model.layers // 2) if each < last)
     wrong = [each for each in chosen if not 0 <= each < last]
@@ -104,78 +172,4 @@ def choose_at_image_tokens(seen: Measured, late: Shift, blocks: Sequence[int] = 
             f"layers are {list(chosen)}, and the run corrects the last token at block {last}; give layers from 0 to "
             f"{last - 1}"
         )
-    read = tuple(range(max(max(chosen) + 1, last - READ + 1), last + 1))
-    text, image = states_of_roles(seen)
-    drift = modality_drift(text, image)
-    tried = [Early(block, strength) for block in chosen for strength in STRENGTHS]
-    evidence = _gathered(seen, drift, late, [NOTHING, *tried], read)
-    budget = seen.config.false_refusals
-    closed = torch.stack([evidence[each].closed for each in tried])
-    alone = tried[most_refusals_within_budget(closed, evidence[NOTHING].harmful, budget)]
-    gates = {early: found.gated(budget) for early, found in evidence.items()}
-    best = max(tried, key=lambda early: (gates[early].on_harmful, -early.strength, -early.block))
-
-    def regap(early: Early) -> ReGap:
-        probe = shift(drift, [early.block], early.strength)
-        gate = Gate("hard", gates[early].threshold)
-        return ReGap(
-            probe,
-            seen.refusal,
-            read,
-            gate,
-            late.strength,
-            "z_after",
-            correction=late.at(1.0),
-            passes="single",
-        )
-
-    return ImageTokenChoice(text, image, drift, alone, late, regap(best), regap(NOTHING), read)
-
-
-@dataclass(frozen=True, eq=False)
-class EarlyEvidence:
-    """Signal and refusals of calibration images under one early removal, with the late correction off and on."""
-
-    signal: Float[Tensor, " prompt"] = field(repr=False)
-    closed: Bool[Tensor, " prompt"] = field(repr=False)
-    opened: Bool[Tensor, " prompt"] = field(repr=False)
-    harmful: Bool[Tensor, " prompt"] = field(repr=False)
-
-    def gated(self, budget: float) -> "_Gated":
-        """Return the lowest threshold within the budget of refused harmless images, and what it refuses."""
-        rows, harmless = (self.signal, self.closed, self.opened), ~self.harmful
-        signal, closed, opened = (each[harmless] for each in rows)
-        threshold = float(refusal_thresholds(signal, closed, opened[None], budget)[0])
-        refused = torch.where(self.signal > threshold, self.opened, self.closed)
-        return _Gated(threshold, float(refused[self.harmful].double().mean()))
-
-
-@dataclass(frozen=True)
-class _Gated:
-    threshold: float
-    on_harmful: float
-
-
-def _gathered(
-    seen: Measured, drift: Drift, late: Shift, tried: Sequence[Early], read: tuple[int, ...]
-) -> Mapping[Early, EarlyEvidence]:
-    """Return the evidence for each early removal; two passes of whole prompts for each."""
-    asked = seen.pairs.calibration.where(arm=seen.image_arm)
-    early = [[shift(drift, [one.block], one.strength)] if one.strength else [] for one in tried]
-    edits = [*early, *([*each, late] for each in early)]
-    runner = seen.runner.named("choosing blocks and strengths at image tokens")
-    found = sweep(runner, asked, seen.image_arm, edits, seen.refusal, read)
-    refused = are_refusals(found.first_tokens, seen.refusal_tokens)
-    closed, opened = refused.chunk(2)
-    signals = signal_of(found)[: len(tried)]
-    harmful = are_harmful(asked)
-    return {
-        one: EarlyEvidence(signal, shut, open_, harmful)
-        for one, signal, shut, open_ in zip(tried, signals, closed, opened, strict=True)
-    }
-
-
-def signal_of(found: Sweep) -> Float[Tensor, "edit prompt"]:
-    """Return the mean of z over the read layers, as the gate reads it."""
-    weights = weights_of("z_after", found.coordinates.shape[2])[1]
-    return found.coordinates @ weights
+    return chosen

@@ -56,6 +56,7 @@ def conditions_of(seen: Measured, chosen: ImageTokenChoice, random: int) -> Iter
     probe = chosen.one_pass.probe
     both = (probe.site.layers[0], probe.strength)
     yield Condition("one pass", (chosen.one_pass,), arm, "D", *both)
+    yield from _within_budgets(chosen, arm)
     for alpha in DOSES:
         edit = chosen.early(strength=alpha)
         yield Condition(f"image tokens, {alpha:g} D", (edit,), arm, "D", early.block, alpha)
@@ -66,6 +67,19 @@ def conditions_of(seen: Measured, chosen: ImageTokenChoice, random: int) -> Iter
     for alpha in ADDED:
         added = chosen.added(alpha)
         yield Condition(f"request tokens, {alpha:g} D added", (added,), "text", "D", early.block, -alpha)
+
+
+def _within_budgets(chosen: ImageTokenChoice, arm: str) -> Iterator[Condition]:
+    """Yield the corrections that were chosen within stricter budgets, if there were any."""
+    if chosen.within is None:
+        return
+    if (alone := chosen.within.alone) is not None:
+        place = (alone.site.layers[0], alone.strength)
+        yield Condition("image tokens, within budgets", (alone,), arm, "D within budgets", *place)
+    yield Condition("gate alone, within budgets", (chosen.within.gate_alone,), arm)
+    probe = chosen.within.one_pass.probe
+    place = (probe.site.layers[0], probe.strength)
+    yield Condition("one pass, within budgets", (chosen.within.one_pass,), arm, "D within budgets", *place)
 
 
 def other_vectors(seen: Measured, chosen: ImageTokenChoice, random: int) -> dict[str, Drift]:

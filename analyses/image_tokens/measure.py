@@ -9,21 +9,19 @@ from torch import Tensor
 
 from regap.analyses.claims.claim import claims_record
 from regap.analyses.comparison.tables import CONTRAST, MEASURES
-from regap.analyses.image_tokens.choice import (
-    ImageTokenChoice,
-    choose_at_image_tokens,
-    signal_of,
-)
+from regap.analyses.image_tokens.choice import ImageTokenChoice, choose_at_image_tokens
 from regap.analyses.image_tokens.claims import claims_at_image_tokens
 from regap.analyses.image_tokens.conditions import Condition, conditions_of
+from regap.analyses.image_tokens.evidence import Budgets, signal_of
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.outcomes import outcomes
 from regap.analyses.runs.config import changed_config
 from regap.analyses.runs.measured import Measured, are_harmful
-from regap.analyses.runs.pairs import contrasts_of
+from regap.analyses.runs.pairs import contrasts_of, divided_contrasts
 from regap.analyses.runs.questions import Question, save_answer
 from regap.analyses.runs.records import Record
 from regap.analyses.runs.run import Run
+from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.estimates import Resamples, estimate, exact_if_constant
 from regap.geometry.separability import auroc, rarer_clusters
@@ -34,23 +32,34 @@ from regap.interventions.sweep import sweep
 
 
 def image_tokens_run(
-    run: Run, *, layers: Sequence[int] = (), random: int = 20, contrast: str | None = None
+    run: Run,
+    *,
+    layers: Sequence[int] = (),
+    random: int = 20,
+    contrast: str | None = None,
+    within: Budgets | None = None,
 ) -> Question:
     """Return the answer of a run: the table `image_tokens` and two claims, stored in the run folder.
 
     layers: blocks that are tried at image tokens; by default the first half. random: number of random vectors.
-    contrast: harmless prompts that look harmful, by name, besides those of the run. Raises what
-    `choose_at_image_tokens` raises.
+    contrast: harmless prompts that look harmful, by name, besides those of the run. within: budgets within which
+    corrections are chosen besides those of the run; contrasts of the calibration split then take part. Raises what
+    `choose_at_image_tokens` raises, and ConfigError for budgets without contrasts.
     """
+    own = changed_config(run.config, contrast=contrast) if contrast else run.config
+    if within and own.contrast is None:
+        raise ConfigError("budgets of contrasts need contrasts; name them too, such as --contrast world")
     with sole_writer(run.folder):
         seen = run.measured
-        contrasts = run.asked.contrasts
-        if contrast:
-            own = changed_config(run.config, contrast=contrast)
+        calibrating, contrasts = None, run.asked.contrasts
+        if within:
+            calibrating, contrasts = divided_contrasts(own, run.pairs, seen.image_arm)
+        elif contrast:
             contrasts = contrasts_of(own, run.pairs, seen.image_arm)
-        chosen = choose_at_image_tokens(seen, late_of(run), layers)
+        chosen = choose_at_image_tokens(seen, late_of(run), layers, within, calibrating)
         records = image_tokens_records(seen, chosen, contrasts, random)
-        settings = {"layers": tuple(layers), "random": random, "contrast": contrast or run.config.contrast}
+        settings = {"layers": tuple(layers), "random": random, "contrast": own.contrast}
+        settings |= {"within": str(within)} if within else {}
         return save_answer(run.folder, "image-tokens", settings, records)
 
 

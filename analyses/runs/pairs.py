@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
+import numpy as np
+
 from regap.analyses.runs.config import RunConfig, mapping_of
 from regap.analyses.runs.measured import chosen_arms, image_arm_of, require_image_arm
 from regap.errors import ConfigError, PairError
@@ -252,9 +254,31 @@ def contrasts_of(config: RunConfig, pairs: Pairs, image_arm: str) -> Pairs | Non
     return with_system(apart, config.system) if config.system else apart
 
 
-def _world(config: RunConfig, pairs: Pairs) -> Pairs:
+def divided_contrasts(config: RunConfig, pairs: Pairs, image_arm: str) -> tuple[Pairs, Pairs]:
+    """Return contrasts that take part in calibration, and those that are asked as a test; no request is in both.
+
+    The organism's world has its own of both splits. Those of a benchmark are divided in halves by request, with the
+    seed of the run. Raises what `contrasts_of` raises, and PairError for fewer than two requests.
+    """
+    found = contrasts_of(config, pairs, image_arm)
+    if found is None:
+        raise ConfigError("no contrasts are named; name them (--contrast world, or a benchmark)")
+    if config.contrast == WORLD:
+        return _world(config, pairs, "calibration"), found
+    names = sorted({pair.cluster for pair in found})
+    if len(names) < 2:
+        raise PairError(
+            f"contrast {config.contrast} has {len(names)} request, which cannot be divided; name another one"
+        )
+    order = np.random.default_rng([config.seed, len(names)]).permutation(len(names))
+    held = {names[place] for place in order[: len(names) // 2]}
+    calibration = tuple(replace(pair, split="calibration") for pair in found if pair.cluster in held)
+    return Pairs(calibration), Pairs(tuple(pair for pair in found if pair.cluster not in held), found.notes)
+
+
+def _world(config: RunConfig, pairs: Pairs, split: Split = "test") -> Pairs:
     taken = {pair.cluster for pair in pairs}
-    found = contrast_pairs(WORLD_PAIRS, seed=config.seed, without=taken)
+    found = contrast_pairs(WORLD_PAIRS, seed=config.seed, without=taken, split=split)
     arms = [arm for arm in config.make if arm != "caption"]
     return (
         with_arms(found, arms, style=drawing_style(config), voice=config.voice, seed=config.seed)

@@ -115,8 +115,8 @@ def test_parts_are_taken_out_as_under_the_fast_bridge(of: Subject, full: Model) 
 def test_edited_answers_are_those_of_the_fast_bridge(of: Subject, full: Model) -> None:
     batch = of.batch(of.kinds[-1])
     edit = Shift(Site((1,), "all"), VECTOR[None], 1.5, "v")
-    assert list(_from_start(full, batch, [edit], Decoding(5))) == list(
-        _from_start(of.model, batch, [edit], Decoding(5))
+    assert list(_from_start(full, batch, edit.hooks(full, batch), Decoding(5))) == list(
+        _from_start(of.model, batch, edit.hooks(of.model, batch), Decoding(5))
     )
 
 

@@ -19,7 +19,7 @@ from regap.geometry.prompts.batch import Batch, Positions, collate
 from regap.interventions.decoding import Decoding
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site
-from regap.interventions.generation import _continue, _from_start
+from regap.interventions.generation import _begun, _continue, _from_start
 
 # PaliGemma's processor hands a tensor to numpy in an old way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -172,14 +172,15 @@ def test_edited_answers_are_those_of_a_raw_hook_token_for_token(of: Subject) -> 
             block = 0 if 1 in skipped(of, kind) else 1
             with raw_hook(of.blocks[block], changed(batch, positions)), torch.inference_mode():
                 expected = of.bare.generate(**batch.inputs, **options)[:, length:]
-            answers = list(_from_start(of.model, batch, [edit], Decoding(6)))
+            prefix, hooks = _begun(of.model, batch, [edit])
+            answers = list(_from_start(of.model, batch, hooks, Decoding(6)))
             assert [answer.first_token for answer in answers] == expected[:, 0].tolist()
             decode = of.model.tokenizer.decode
             assert [answer.text for answer in answers] == [
                 decode(row, skip_special_tokens=True).strip() for row in expected
             ]
-            if positions == "last" and not prefill(of.model, batch).whole and of.dtype == "float32":
-                assert list(_continue(of.model, prefill(of.model, batch), [edit], Decoding(6))) == answers
+            if not prefix.whole and of.dtype == "float32":
+                assert list(_continue(of.model, prefix, hooks, Decoding(6))) == answers
     record(of, "answers", "equal")
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from regap.errors import ModelError
 from regap.geometry.forward.hooks import Hook, hooked
 from regap.geometry.forward.parallel_last_token import packs_versions, run_versions
-from regap.geometry.forward.prefix import run
+from regap.geometry.forward.prefix import prefill, run
 from regap.geometry.models.component_map import ModulePath
 from regap.geometry.prompts.batch import Positions
 from regap.interventions.edits.ablation import Ablation, Constant, Slots, read_component, require_parts_add_up

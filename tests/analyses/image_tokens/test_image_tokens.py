@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-import torch
 
 from regap.analyses.claims.criteria import criteria
-from regap.analyses.image_tokens.choice import EarlyEvidence, ImageTokenChoice, choose_at_image_tokens
+from regap.analyses.image_tokens.choice import ImageTokenChoice, choose_at_image_tokens
 from regap.analyses.image_tokens.conditions import DOSES
 from regap.analyses.image_tokens.measure import image_tokens_records
 from regap.analyses.runs.config import RunConfig
@@ -109,12 +108,3 @@ def test_a_gate_controls_the_last_token_only(seen: Measured, late: Shift) -> Non
 def test_a_correction_of_the_first_block_leaves_none_before_it(seen: Measured, late: Shift) -> None:
     with pytest.raises(ConfigError, match="at block 0, so no block comes before it"):
         choose_at_image_tokens(seen, replace(late, site=Site((0,))))
-
-
-def test_a_threshold_stays_within_the_budget_of_harmless_prompts() -> None:
-    """Ten harmless at signals 0 to 9, ten harmful at 5 to 14; a gate that refuses 1 of 10 opens above 8."""
-    signal = torch.cat([torch.arange(10.0), torch.arange(5.0, 15.0)])
-    harmful = torch.arange(20) >= 10
-    evidence = EarlyEvidence(signal, torch.zeros(20).bool(), torch.ones(20).bool(), harmful)
-    found = evidence.gated(0.1)
-    assert found.threshold == 8.5 and found.on_harmful == 0.6

@@ -1,0 +1,168 @@
+"""What calibration prompts tell of removals at image tokens: signals, and refusals with a late correction off and on."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from regap.analyses.runs.measured import Measured, are_harmful, are_refusals
+from regap.errors import ConfigError
+from regap.geometry.data.pairs import Pairs
+from regap.geometry.forward.hooks import Edit
+from regap.interventions.edits.gate import refusal_thresholds
+from regap.interventions.edits.shift import Shift
+from regap.interventions.edits.signals import weights_of
+from regap.interventions.sweep import Sweep, sweep
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """Largest shares of calibration prompts that may be refused."""
+
+    harmless: float
+    """Of harmless images."""
+    contrasts: float | None = None
+    """Of contrasts: harmless images that look harmful; None: any share."""
+
+    def __post_init__(self) -> None:
+        for name, share in (("harmless images", self.harmless), ("contrasts", self.contrasts)):
+            if share is not None and not 0 < share < 1:
+                raise ConfigError(
+                    f"the budget of refused {name} is {share}; give a share between 0 and 1, such as 0.05"
+                )
+
+    def __str__(self) -> str:
+        told = f"{self.harmless:.1%} of harmless images"
+        return told if self.contrasts is None else f"{told} and {self.contrasts:.1%} of contrasts"
+
+
+def read_budgets(told: str) -> Budgets:
+    """Return the budgets in a string such as 0.01,0.05: harmless images, then contrasts; ConfigError for others."""
+    try:
+        harmless, contrasts = map(float, told.split(","))
+    except ValueError:
+        raise ConfigError(
+            f"within is {told!r}; write two shares, of harmless images and of contrasts, such as 0.01,0.05"
+        ) from None
+    return Budgets(harmless, contrasts)
+
+
+@dataclass(frozen=True, order=True)
+class Early:
+    """A multiple of the drift, removed at the image tokens of one block; strength 0 removes nothing."""
+
+    block: int
+    strength: float
+
+
+NOTHING = Early(0, 0.0)
+
+
+@dataclass(frozen=True)
+class Gated:
+    """An early removal with a gated late correction, and the share of harmful calibration images that it refuses."""
+
+    early: Early
+    late: int
+    """Index of the late correction."""
+    threshold: float
+    on_harmful: float
+
+
+@dataclass(frozen=True, eq=False)
+class EarlyEvidence:
+    """Signal and refusals of calibration images under one early removal, with each late correction off and on."""
+
+    early: Early
+    signal: Float[Tensor, " prompt"] = field(repr=False)
+    closed: Bool[Tensor, " prompt"] = field(repr=False)
+    opened: Bool[Tensor, "late prompt"] = field(repr=False)
+    harmful: Bool[Tensor, " prompt"] = field(repr=False)
+    contrast: Bool[Tensor, " prompt"] = field(repr=False)
+    """True for contrasts; they are not harmful."""
+
+    def gated(self, budgets: Budgets, late: int = 0) -> Gated:
+        """Return the lowest threshold that keeps every budget, and the share of harmful images refused with it."""
+        harmless = ~self.harmful & ~self.contrast
+        limits = [self._limit(harmless, late, budgets.harmless)]
+        if budgets.contrasts is not None and bool(self.contrast.any()):
+            limits.append(self._limit(self.contrast, late, budgets.contrasts))
+        threshold = max(limits)
+        refused = torch.where(self.signal > threshold, self.opened[late], self.closed)
+        return Gated(self.early, late, threshold, float(refused[self.harmful].double().mean()))
+
+    def _limit(self, among: Tensor, late: int, share: float) -> float:
+        opened = self.opened[late, among][None]
+        return float(refusal_thresholds(self.signal[among], self.closed[among], opened, share)[0])
+
+    def keeps(self, budgets: Budgets) -> bool:
+        """Return True if the early removal alone stays within every budget."""
+        harmless = self.closed[~self.harmful & ~self.contrast]
+        contrasts = self.closed[self.contrast]
+        return float(harmless.double().mean()) <= budgets.harmless and (
+            budgets.contrasts is None
+            or not len(contrasts)
+            or float(contrasts.double().mean()) <= budgets.contrasts
+        )
+
+
+def best_of(found: Iterable[Gated]) -> Gated:
+    """Return the one that refuses most harmful images; among equals the weakest removal, then the earliest block."""
+    return max(found, key=lambda one: (one.on_harmful, -one.early.strength, -one.early.block, one.late))
+
+
+def best_alone(evidence: Sequence[EarlyEvidence], budgets: Budgets) -> Early | None:
+    """Return the removal that alone refuses most harmful images within the budgets; None if none is within."""
+    kept = [one for one in evidence if one.keeps(budgets)]
+    if not kept:
+        return None
+    return max(
+        kept,
+        key=lambda one: (
+            float(one.closed[one.harmful].double().mean()),
+            -one.early.strength,
+            -one.early.block,
+        ),
+    ).early
+
+
+def evidence_of(
+    seen: Measured,
+    early: Mapping[Early, Sequence[Edit]],
+    late: Sequence[Shift],
+    read: tuple[int, ...],
+    contrasts: Pairs | None = None,
+) -> dict[Early, EarlyEvidence]:
+    """Return the evidence for each early removal, on calibration images and these contrasts; one pass for each.
+
+    A late correction then costs one token.
+    """
+    asked = seen.pairs.calibration.where(arm=seen.image_arm)
+    apart = None if contrasts is None else contrasts.where(arm=seen.image_arm)
+    edits = [[*each, *after] for each in early.values() for after in ([], *([one] for one in late))]
+    runner = seen.runner.named("choosing blocks and strengths at image tokens")
+    found = [
+        sweep(runner, pairs, seen.image_arm, edits, seen.refusal, read)
+        for pairs in (asked, apart)
+        if pairs is not None
+    ]
+    refused = torch.cat([are_refusals(one.first_tokens, seen.refusal_tokens) for one in found], 1)
+    signals = torch.cat([signal_of(one) for one in found], 1)
+    harmful, count = are_harmful(asked), 1 + len(late)
+    added = 0 if apart is None else len(apart)
+    contrast = torch.cat([torch.zeros(len(harmful)), torch.ones(added)]).bool()
+    everyone = torch.cat([harmful, torch.zeros(added).bool()])
+    return {
+        one: EarlyEvidence(
+            one, signals[start], refused[start], refused[start + 1 : start + count], everyone, contrast
+        )
+        for one, start in zip(early, range(0, len(edits), count), strict=True)
+    }
+
+
+def signal_of(found: Sweep) -> Float[Tensor, "edit prompt"]:
+    """Return the mean of z over the read layers, as the gate reads it."""
+    weights = weights_of("z_after", found.coordinates.shape[2])[1]
+    return found.coordinates @ weights
