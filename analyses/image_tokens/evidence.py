@@ -1,4 +1,4 @@
-"""What calibration prompts tell of removals at image tokens: signals, and refusals with a late correction off and on."""
+"""What calibration prompts tell of removals at image tokens: signals; refusals with a late correction off and on."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -13,7 +13,6 @@ from regap.analyses.image_tokens.evidence import (
 )
 from regap.errors import ConfigError
 
-
 HALF = Early(1, 0.5)
 
 
