@@ -13,6 +13,7 @@ from rich.markup import escape
 from regap import __version__
 from regap.commands import (
     ablate,
+    across,
     benchmarks,
     calibrate,
     compare,
@@ -48,6 +49,7 @@ COMMANDS = (
     benchmarks.doctor,
     run.plan,
     power.power,
+    across.across,
     benchmarks.benchmarks,
 )
 ORGANISM_COMMANDS = (organism.train, organism.family, organism.card, organism.pairs)

@@ -57,7 +57,12 @@ class Criterion:
 @cache
 def criteria() -> Mapping[str, Criterion]:
     """Return the criteria by claim, in the order of the file."""
-    found = tomllib.loads(FILE.read_text(encoding="utf-8"))
+    return read_criteria(FILE)
+
+
+def read_criteria(path: Path) -> Mapping[str, Criterion]:
+    """Return the criteria of a file by name, in its order."""
+    found = tomllib.loads(path.read_text(encoding="utf-8"))
     return {
         name: Criterion(claim=name, **{**fields, "controls": tuple(fields["controls"])})
         for name, fields in found.items()

@@ -38,6 +38,7 @@ NUMBER, GAP = Column("number"), Column("number", optional=True)
 LABEL = Column("text", ("harmful", "harmless"))
 VECTOR = Column("text", ("D", "D_along", "D_across", "D_harmful", "random", "shuffled", "refusal"))
 VERDICT = Column("text", ("refused", "complied", "degenerate", "misread", "not_judged"))
+CLAIM_VERDICT = Column("text", ("holds", "does not hold", "unclear"))
 LEVEL = Column("text", ("arm", "model", "bin"))
 ESTIMATE = {"value": GAP, "low": GAP, "high": GAP, "n": INTEGER}
 TRIPLE = (("value", "low", "high"),)
@@ -69,7 +70,7 @@ def claims_of(analysis: str) -> Schema:
     columns = {
         "claim": one_of("collapse", "drift_predicts", "drift_causes", "self_rectification", "regap"),
         "title": TEXT,
-        "verdict": one_of("holds", "does not hold", "unclear"),
+        "verdict": CLAIM_VERDICT,
         "criterion": TEXT,
         "version": INTEGER,
         "evidence": TEXT,

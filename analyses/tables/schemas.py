@@ -7,6 +7,7 @@ import pandas as pd
 from regap.analyses.tables import columns
 from regap.analyses.tables.columns import (
     BOOLEAN,
+    CLAIM_VERDICT,
     DEGENERATE,
     GAP,
     INTEGER,
@@ -313,7 +314,32 @@ JUDGING: Mapping[str, Schema] = {
 }
 
 
-SCHEMAS: Mapping[str, Schema] = {**RUN, **JUDGING, **INTERVENTIONS, **POWER}
+ACROSS: Mapping[str, Schema] = {
+    "model_claims": estimates(
+        "across", {"verdict": CLAIM_VERDICT}, **dict.fromkeys(("model", "claim", "site"), TEXT)
+    ),
+    "claims_across_models": estimates(
+        "across",
+        {
+            "verdict": CLAIM_VERDICT,
+            "bound": NUMBER,
+            "p": GAP,
+            **dict.fromkeys(("version", "holds", "does_not_hold", "unclear"), INTEGER),
+        },
+        **dict.fromkeys(("claim", "site"), TEXT),
+    ),
+    "drift_across_models": estimates("across", {"p": GAP}, y=TEXT),
+    "model_corrections": estimates("across", **dict.fromkeys(("model", "correction", "measure"), TEXT)),
+    "corrections_across_models": estimates("across", **dict.fromkeys(("correction", "measure"), TEXT)),
+    "correction_differences": estimates(
+        "across",
+        {"p": GAP, **dict.fromkeys(("lower", "higher"), INTEGER)},
+        **dict.fromkeys(("against", "correction", "measure"), TEXT),
+    ),
+}
+"""Tables of several runs together; they stand in a folder of their own."""
+
+SCHEMAS: Mapping[str, Schema] = {**RUN, **JUDGING, **INTERVENTIONS, **POWER, **ACROSS}
 COMMANDS = {
     "judge": "regap judge RUN",
     "compare": "regap compare",
@@ -324,6 +350,7 @@ COMMANDS = {
     "sweep": "regap sweep RUN",
     "image_tokens": "regap image-tokens RUN",
     "power": "regap power",
+    "across": "regap across RUN RUN",
 }
 """The command that makes the tables of an analysis; `regap run` makes all others."""
 

@@ -1,0 +1,27 @@
+"""Put finished runs of several models together: claims and corrections with the models as units."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from regap.analyses.across_models.claims import claim_records
+from regap.analyses.across_models.corrections import correction_records
+from regap.analyses.across_models.runs import model_runs
+from regap.analyses.runs.records import Record
+
+AGAINST = "one pass"
+"""The correction that the others are compared with."""
+
+
+def across_models(folders: Sequence[Path | str], out: Path, against: str = AGAINST) -> list[Record]:
+    """Return the tables of these runs together, and write them to OUT/tables; no model is run.
+
+    against: the correction that others are compared with, where the runs were asked for corrections. Raises what
+    `model_runs` and `correction_records` raise.
+    """
+    runs = model_runs(folders)
+    records = claim_records(runs)
+    if any(run.table("image_tokens") is not None for run in runs):
+        records += correction_records(runs, against)
+    for record in records:
+        record.save(out)
+    return records
