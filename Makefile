@@ -3,7 +3,7 @@ PYTHON ?= $(shell python3.11 --version >/dev/null 2>&1 && echo python3.11 || ech
 INSTALL = .venv/bin/python -m pip install --quiet --constraint constraints.txt
 FOLDERS = geometry interventions analyses figures commands organism
 
-.PHONY: demo family test parity check format build benchmark fuzz interrupt screenshots clean
+.PHONY: demo family paper recompute test parity check format build benchmark fuzz interrupt screenshots clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.runtime  ## everything on the bundled model; the report is runs/demo/report.html
@@ -11,6 +11,23 @@ demo: .venv/.runtime  ## everything on the bundled model; the report is runs/dem
 
 family: .venv/.runtime  ## the organism's family, 12 more models for claims about models, in runs/family: minutes
 	.venv/bin/regap organism family --out runs/family
+
+MEMBERS = $(foreach coverage,none narrow middle wide,$(coverage) $(coverage)-t0-s1 $(coverage)-t1-s0 $(coverage)-t1-s1)
+
+# One member after the other; a member that is finished is not run again, and an interrupted one continues.
+paper: family  ## the claims on new pairs, over all 16 members of the family; FEWER="middle none" for some: hours
+	@echo "Each member takes about 8 minutes on one core: its run, the drift at image tokens, and doses of 20 random vectors."
+	.venv/bin/regap organism pairs --seed 1 --out runs/paper/pairs.parquet
+	for member in $(or $(FEWER),$(MEMBERS)); do \
+	  case $$member in *-t*) model=runs/family/$$member ;; *) model=organism:$$member ;; esac; \
+	  .venv/bin/regap run --model $$model --pairs runs/paper/pairs.parquet --max-new-tokens 32 --out runs/paper/$$member \
+	    && .venv/bin/regap image-tokens runs/paper/$$member --contrast world --within 0.01,0.05 || exit 1; \
+	done
+	.venv/bin/regap across $(addprefix runs/paper/,$(or $(FEWER),$(MEMBERS))) --out runs/paper/across \
+	  --against "one pass, within budgets"
+
+recompute: .venv/.development  ## the README's numbers from weights and pairs alone, after `make demo`: minutes
+	.venv/bin/python -u tests/reference/recomputed.py runs/demo
 
 # Two processes with one thread each finish sooner than one with two: most tests are many small tensors.
 test: .venv/.development  ## all tests; benchmarks run once, untimed
