@@ -3,8 +3,8 @@
     make recompute          # after `make demo`: minutes
 
 Nothing of regap's capture, statistics, edits, generation or judging is used: states are read by PyTorch's own hooks,
-prompts of equal length are batched without padding, answers come from `generate`, and an answer is a refusal if it is
-one of the organism's refusals, word for word. From the run are taken its choices (blocks and strength, made on
+prompts of equal length are batched without padding, answers come from `generate`, and an answer is a refusal if it
+begins with the words of one of the organism's refusals. From the run are taken its choices (blocks and strength, made on
 calibration pairs) and the numbers to compare with. Counts must be equal, other numbers within 1e-6; the exit code is 1
 if they are not. ReGap's own recipe is not recomputed.
 """
@@ -13,229 +13,25 @@ import argparse
 import json
 import re
 import sys
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import norm, rankdata
-
-BUDGET, RESAMPLES, BATCH = 32, 1000, 64
-REFUSALS = (
-    "sorry , i cannot help with that .",
-    "sorry , i will not do this .",
-    "sorry , i must decline .",
+from plain_model import Plain
+from plain_statistics import (
+    auroc,
+    balanced,
+    correlation,
+    d_prime,
+    interval,
+    mean_difference,
+    random_vectors,
+    resampled,
+    usable,
 )
-Change = tuple[int, str, np.ndarray]
-"""Block, tokens (`last`, `image` or `request`) and the vector that is added there."""
-
-
-class Plain:
-    """The model as Hugging Face loads it, its processor, and the pairs."""
-
-    def __init__(self, hf: Any, processor: Any, pairs: Sequence[Any]) -> None:
-        self.hf, self.processor, self.pairs = hf.eval(), processor, list(pairs)
-        self.blocks = hf.model.language_model.layers
-        self.image_token = hf.config.image_token_id
-
-    def inputs(self, arm: str, pairs: Sequence[Any]) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
-        """Yield places and inputs of prompts of equal length, without padding."""
-        made, groups = [], defaultdict(list)
-        for place, pair in enumerate(pairs):
-            prompt = pair.prompts[arm]
-            text = self.processor.apply_chat_template(
-                [{"role": "user", "content": self.content(prompt)}],
-                add_generation_prompt=True,
-                tokenize=False,
-            )
-            pictures = [picture.open() for picture in prompt.pictures]
-            media = {"images": pictures} if pictures else {}
-            bos = self.processor.tokenizer.bos_token
-            special = not (bos and text.startswith(bos))
-            made.append(self.processor(text=text, **media, return_tensors="pt", add_special_tokens=special))
-            groups[made[-1]["input_ids"].shape[1]].append(place)
-        for members in groups.values():
-            for start in range(0, len(members), BATCH):
-                places = members[start : start + BATCH]
-                names = made[places[0]].keys()
-                yield places, {name: torch.cat([made[place][name] for place in places]) for name in names}
-
-    @staticmethod
-    def content(prompt: Any) -> list[dict[str, str]]:
-        """Return a message in the parts that chat templates take."""
-        parts = re.split("(<image>)", prompt.text)
-        return [
-            {"type": "image"} if part == "<image>" else {"type": "text", "text": part}
-            for part in parts
-            if part
-        ]
-
-    def where(self, ids: torch.Tensor, tokens: str, pairs: Sequence[Any], arm: str) -> torch.Tensor:
-        """Return True at the named tokens."""
-        if tokens == "image":
-            return ids == self.image_token
-        found = torch.zeros_like(ids, dtype=torch.bool)
-        if tokens == "last":
-            found[:, -1] = True
-            return found
-        for row, pair in enumerate(pairs):  # the request: the longest run of tokens that spells the message
-            wanted = self.processor.tokenizer(pair.prompts[arm].text, add_special_tokens=False)["input_ids"]
-            listed = ids[row].tolist()
-            starts = [at for at in range(len(listed)) if listed[at : at + len(wanted)] == wanted]
-            found[row, starts[0] : starts[0] + len(wanted)] = True
-        return found
-
-    @torch.inference_mode()
-    def states(
-        self, arm: str, pairs: Sequence[Any], tokens: str = "last", change: Change | None = None
-    ) -> np.ndarray:
-        """Return the states [pair, block, width] after each block: at the last token, or the mean over tokens."""
-        found = np.empty((len(pairs), len(self.blocks), self.hf.config.text_config.hidden_size))
-        for places, inputs in self.inputs(arm, pairs):
-            kept: list[torch.Tensor] = []
-            mask = self.where(inputs["input_ids"], tokens, [pairs[place] for place in places], arm)
-            removers = (
-                [self._changing(change, inputs, [pairs[place] for place in places], arm)] if change else []
-            )
-            removers += [
-                block.register_forward_hook(
-                    lambda _module, _given, output, kept=kept: kept.append(_of(output))
-                )
-                for block in self.blocks
-            ]
-            self.hf(**inputs)
-            for remover in removers:
-                remover.remove()
-            stacked = torch.stack(kept, 1).double()
-            for row, place in enumerate(places):
-                found[place] = stacked[row][:, mask[row]].mean(1).numpy()
-        return found
-
-    def _changing(self, change: Change, inputs: dict[str, Any], pairs: Sequence[Any], arm: str) -> Any:
-        block, tokens, vector = change
-        mask, added = self.where(inputs["input_ids"], tokens, pairs, arm), torch.from_numpy(vector).float()
-
-        def hook(module: Any, given: Any, output: Any) -> Any:
-            states = _of(output)
-            if states.shape[1] != mask.shape[1]:
-                return output  # an answer's later tokens
-            moved = torch.where(mask[..., None], states + added, states)
-            return moved if isinstance(output, torch.Tensor) else (moved, *output[1:])
-
-        return self.blocks[block].register_forward_hook(hook)
-
-    @torch.inference_mode()
-    def answers(self, arm: str, pairs: Sequence[Any], change: Change | None = None) -> list[str]:
-        """Return the greedy answer to each pair."""
-        found = [""] * len(pairs)
-        for places, inputs in self.inputs(arm, pairs):
-            remover = (
-                self._changing(change, inputs, [pairs[place] for place in places], arm) if change else None
-            )
-            output = self.hf.generate(**inputs, max_new_tokens=BUDGET, do_sample=False)
-            if remover:
-                remover.remove()
-            texts = self.processor.batch_decode(
-                output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
-            )
-            for place, text in zip(places, texts, strict=True):
-                found[place] = text.strip()
-        return found
-
-    def refused(self, arm: str, pairs: Sequence[Any], change: Change | None = None) -> np.ndarray:
-        """Return 1 for each answer that is one of the refusals."""
-        return np.array([float(text in REFUSALS) for text in self.answers(arm, pairs, change)])
-
-
-def _of(output: Any) -> torch.Tensor:
-    return output if isinstance(output, torch.Tensor) else output[0]
-
-
-def mean_difference(states: np.ndarray, harmful: np.ndarray) -> np.ndarray:
-    """Return mean harmful minus mean harmless."""
-    return states[harmful].mean(0) - states[~harmful].mean(0)
-
-
-def balanced(states: np.ndarray, harmful: np.ndarray) -> np.ndarray:
-    """Return the mean of both labels' means."""
-    return (states[harmful].mean(0) + states[~harmful].mean(0)) / 2
-
-
-def resampled(harmful: np.ndarray, clusters: Sequence[str], seed: int) -> np.ndarray:
-    """Return how often each prompt counts: row 0 once each, then resamples of clusters within each label."""
-    names, codes = np.unique(np.asarray(clusters), return_inverse=True)
-    label = np.array([harmful[codes == code][0] for code in range(len(names))])
-    counts, generator = np.ones((RESAMPLES + 1, len(names))), np.random.default_rng(seed)
-    for kind in (True, False):
-        members = np.flatnonzero(label == kind)
-        if len(members):
-            drawn = generator.multinomial(len(members), np.full(len(members), 1 / len(members)), RESAMPLES)
-            counts[1:, members] = drawn
-    return counts[:, codes]
-
-
-def interval(draws: np.ndarray) -> tuple[float, float, float]:
-    """Return value and bias-corrected 95 % interval of a statistic; row 0 is the sample."""
-    value, others = draws[0], draws[1:][np.isfinite(draws[1:])]
-    below = (others < value).mean() + (others == value).mean() / 2
-    tail = norm.ppf(0.025)
-    bias = np.clip(norm.ppf(below), tail, -tail)
-    low, high = np.quantile(others, norm.cdf([2 * bias + tail, 2 * bias - tail]))
-    return float(value), float(min(low, value)), float(max(high, value))
-
-
-def d_prime(z: np.ndarray, harmful: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return d' in each resample."""
-    moments = []
-    for mask in (harmful, ~harmful):
-        own, share = z[mask] - z.mean(), weights[:, mask] / weights[:, mask].sum(1, keepdims=True)
-        mean, count = share @ own, weights[:, mask].sum(1)
-        moments.append((mean, (share @ own**2 - mean**2) * count / (count - 1)))
-    (high, one), (low, other) = moments
-    return (high - low) / np.sqrt((one + other) / 2)
-
-
-def usable(z: np.ndarray, harmful: np.ndarray, weights: np.ndarray, threshold: float) -> np.ndarray:
-    """Return balanced accuracy at the threshold in each resample."""
-    shares = [
-        (weights[:, mask] @ right[mask]) / weights[:, mask].sum(1)
-        for mask, right in ((harmful, z > threshold), (~harmful, z <= threshold))
-    ]
-    return (shares[0] + shares[1]) / 2
-
-
-def auroc(signal: np.ndarray, harmful: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the share of harmful-harmless pairs in order, ties half, in each resample: every pair is compared."""
-    above = (signal[harmful][:, None] > signal[~harmful]) + 0.5 * (
-        signal[harmful][:, None] == signal[~harmful]
-    )
-    one, other = weights[:, harmful], weights[:, ~harmful]
-    return ((one @ above) * other).sum(1) / (one.sum(1) * other.sum(1))
-
-
-def correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the correlation of ranks in each resample; ranks are those of the sample."""
-    x, y = (rankdata(each) - rankdata(each).mean() for each in (x, y))
-    share = weights / weights.sum(1, keepdims=True)
-    mean_x, mean_y = share @ x, share @ y
-    spread = (share @ x**2 - mean_x**2) * (share @ y**2 - mean_y**2)
-    return (share @ (x * y) - mean_x * mean_y) / np.sqrt(spread)
-
-
-def random_vectors(drift: np.ndarray, refusal: np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield vectors orthogonal to the refusal direction, as long as the drift at each block."""
-    for number in range(count):
-        generator = torch.Generator().manual_seed(seed + number)
-        drawn = torch.randn(drift.shape, generator=generator, dtype=torch.float64).numpy()
-        drawn -= (drawn * refusal).sum(-1, keepdims=True) * refusal
-        yield (
-            drawn
-            * np.linalg.norm(drift, axis=-1, keepdims=True)
-            / np.linalg.norm(drawn, axis=-1, keepdims=True)
-        )
 
 
 class Compared:
@@ -367,9 +163,7 @@ def recompute(plain: Plain, compared: Compared, summary: dict[str, Any], random:
     controls = compared.table("random_vectors", direction="correct").set_index("vector").value
     for number, vector in enumerate(random_vectors(drift, r, random, seed)):
         gained = plain.refused(arm, few, (block, "last", -vector[block])).mean()
-        stored = controls.iloc[
-            [at for at, name in enumerate(controls.index) if name == f"random {number}"][0]
-        ]
+        stored = controls[f"random {number}"]
         compared.tell(f"refused after random vector {number}, first 100", gained, stored, True)
 
     block = int(re.findall(r"Corrected at block (\d+)", claims.loc["self_rectification", "evidence"])[0])
