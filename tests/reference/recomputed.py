@@ -4,7 +4,7 @@
 
 Nothing of regap's capture, statistics, edits, generation or judging is used: states are read by PyTorch's own hooks,
 prompts of equal length are batched without padding, answers come from `generate`, and an answer is a refusal if it
-begins with the words of one of the organism's refusals. From the run are taken its choices (blocks and strength, made on
+begins like one of the organism's refusals. From the run are taken its choices (blocks and strength, made on
 calibration pairs) and the numbers to compare with. Counts must be equal, other numbers within 1e-6; the exit code is 1
 if they are not. ReGap's own recipe is not recomputed.
 """
