@@ -32,16 +32,25 @@ Methods = Annotated[
     ),
 ]
 
+Where = Annotated[
+    str,
+    typer.Option(
+        "--positions",
+        help="Where methods that edit one layer may act: last, image or last,image; image tokens take far longer.",
+    ),
+]
+
 
 @takes(*CAPTURING, *ANSWERING, "contrast", "contrast_data")
-def compare(method: Methods = None, **flags: Any) -> None:
+def compare(method: Methods = None, positions: Where = "last", **flags: Any) -> None:
     """Compare defences on the same pairs, with sites and strengths chosen on calibration pairs within one budget."""
     settings = settings_of(flags)
     from regap.analyses.comparison.compare import compare as compare_methods
     from regap.figures.gallery import write_figures
 
     with progress() as track:
-        question = compare_methods(settings, tuple(method or ()), track, force=bool(flags["force"]))
+        asked, force = tuple(method or ()), bool(flags["force"])
+        question = compare_methods(settings, asked, track, force=force, positions=positions)
     run = Path(settings.out)
     drawn = write_figures(run, only="methods")
     print_comparison(run)
@@ -118,8 +127,10 @@ def tested(row: Any) -> tuple[str, str]:
 
 
 def _acts(row: dict[Any, Any]) -> list[str]:
-    place = str(row["site"]).removeprefix("layers ").split(" / ")[0]
-    place = "" if place == "nowhere" else "all" if "," in place else place
+    layers, *rest = str(row["site"]).removeprefix("layers ").split(" / ")
+    many = layers.count(",")
+    place = "" if layers == "nowhere" else "all" if many > 1 else layers.replace(",", "-")
+    place += f" {rest[0]}" if rest and rest[0] in ("image", "audio") else ""
     return [place, f"{row['strength']:g}" if row["strength"] else ""]
 
 
@@ -127,6 +138,8 @@ def also_runs(row: dict[Any, Any]) -> str:
     """Return what a method runs for each input besides the final answer."""
     parts = [str(row["looks_at"])] if row["looks_at"] else []
     parts += [f"{row['readings']} x last token"] if row["readings"] else []
+    again = row["passes"] - len(str(row["looks_at"] or "").replace(",", "").split())
+    parts += [f"{again} x prompt"] if again else []
     parts += [str(row["writes"])] if row["writes"] else []
     told = " + ".join(parts)
     return f"{told} ({row['answers']:.2f} answers)" if row["answers"] else told

@@ -1,7 +1,7 @@
 """Choose site and strength of a method: most refusals of harmful calibration images within the budget.
 
-All methods share one grid of layers and strengths, at the last prompt token; a method that rewrites prompts has
-neither.
+All methods share one grid of layers and strengths at the last prompt token and, if asked, a smaller one at image
+tokens; a method that rewrites prompts has neither. Methods whose formula names other sites have grids of their own.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from regap.analyses.calibration.choice import most_refusals_within_budget
 from regap.analyses.runs.calibrated import choose_corrections, correctable, regap_of
 from regap.analyses.runs.measured import Measured, are_harmful, are_refusals
-from regap.errors import ConfigError
+from regap.errors import ConfigError, one_line
 from regap.geometry.data.pairs import IMAGE_SLOT, Pairs
 from regap.geometry.forward.hooks import Edit
+from regap.geometry.models.model import Model
 from regap.interventions.defences.calibration import DefenceData
 from regap.interventions.defences.catalogue import METHODS, DefenceEntry
 from regap.interventions.edits.site import Site
@@ -20,6 +21,13 @@ from regap.interventions.rewriting import Rewrite
 from regap.interventions.sweep import sweep
 from regap.interventions.wording import PLAIN, Wording
 from regap.organism import sentences
+
+POSITIONS = ("last", "image")
+"""Where methods that act at one layer may act: the last prompt token, or the tokens of images or sounds."""
+IMAGE_STRENGTHS = (0.25, 0.5, 1.0)
+"""Strengths that are tried at image tokens, in a method's natural unit; each takes passes over whole prompts."""
+EARLY = 3
+"""Most blocks that are tried at image tokens, evenly spread over the first half."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +78,14 @@ def available(names: Sequence[str], arms: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(["none", *(name for name in names or METHODS if name not in reasons)]))
 
 
+def positions_of(told: str) -> tuple[str, ...]:
+    """Return the positions in a string such as last,image; raises ConfigError for anything else."""
+    found = tuple(part.strip() for part in told.split(","))
+    if len(set(found)) < len(found) or not set(found) <= set(POSITIONS):
+        raise ConfigError(f"positions are {one_line(told, 60)!r}; write last, image or last,image")
+    return found
+
+
 def calibration_of(seen: Measured, pairs: Pairs) -> DefenceData:
     """Return the data that methods may be fitted on: calibration states, and the refused calibration images.
 
@@ -98,11 +114,16 @@ def refused_images(seen: Measured) -> frozenset[str]:
     return frozenset(pair.pair_id for pair, is_refused in zip(asked, refused, strict=True) if is_refused)
 
 
-def choose(seen: Measured, calibration: DefenceData, name: str) -> ChosenDefence:
-    """Return the method at the site and strength with the most harmful refusals within the budget of harmless ones."""
+def choose(
+    seen: Measured, calibration: DefenceData, name: str, positions: Sequence[str] = ("last",)
+) -> ChosenDefence:
+    """Return the method at the site and strength with the most harmful refusals within the budget of harmless ones.
+
+    positions: where methods that act at one layer may act; the earlier one on ties.
+    """
     if METHODS[name].recipe:
         return _recipe(seen, name)
-    candidates = _candidates(seen, calibration, name)
+    candidates = _candidates(seen, calibration, name, positions)
     if len(candidates) == 1:
         return candidates[0]
     asked = seen.pairs.calibration.where(arm=seen.image_arm)
@@ -123,23 +144,59 @@ def _recipe(seen: Measured, name: str) -> ChosenDefence:
     return ChosenDefence(name, entry, regap.removed.site, recipe.correction.strength, [regap])
 
 
-def _candidates(seen: Measured, calibration: DefenceData, name: str) -> list[ChosenDefence]:
-    """Return the method at every layer but the last and every strength; only one site if it acts everywhere."""
-    entry, layers = METHODS[name], range(seen.model.layers)
-    everywhere = Site(tuple(layers), "all", "every_step")
+def _candidates(
+    seen: Measured, calibration: DefenceData, name: str, positions: Sequence[str]
+) -> list[ChosenDefence]:
+    """Return the method at every site and strength that it may have."""
+    entry = METHODS[name]
+    sites = sites_of(entry, seen.model, correctable(seen.config, seen.model), positions, calibration)
     if entry.rewriting:
-        return [ChosenDefence(name, entry, everywhere, 1.0, [], entry.rewriting(calibration))]
-    sites = (
-        [everywhere]
-        if entry.everywhere
-        else [Site((layer,)) for layer in correctable(seen.config, seen.model)]
-    )
+        return [ChosenDefence(name, entry, sites[0], 1.0, [], entry.rewriting(calibration))]
     found = []
     for site in sites:
         dose = entry.method(calibration, site)
-        for strength in entry.strengths or seen.config.strengths:
+        at_tokens = entry.where == "layer" and site.positions != "last"
+        for strength in entry.strengths or (IMAGE_STRENGTHS if at_tokens else seen.config.strengths):
             found.append(ChosenDefence(name, entry, site, strength, dose(strength)))
     return found
+
+
+def sites_of(
+    entry: DefenceEntry,
+    model: Model,
+    correctable: Sequence[int],
+    positions: Sequence[str],
+    calibration: DefenceData,
+) -> list[Site]:
+    """Return the sites that a method is tried at; `correctable` are the blocks that may be corrected.
+
+    Raises ConfigError if image tokens are asked for and the model has none, or no early block may be corrected.
+    """
+    blocks = tuple(layer for layer in range(model.layers) if layer not in model.crossing)
+    if entry.rewriting or entry.where == "everywhere":
+        return [Site(tuple(range(model.layers)), "all", "every_step")]
+    if entry.where == "heads":
+        return [Site(blocks, "last", "every_step")]
+    if entry.where == "image":
+        return [Site(blocks, calibration.media)]
+    if entry.where == "window":
+        starts = spread([layer for layer in correctable if 0 < layer < max(2, model.layers // 2)])
+        return [Site((start, start + 1), calibration.media) for start in starts]
+    last = [Site((layer,)) for layer in correctable] if "last" in positions or not entry.at_image else []
+    if "image" not in positions or not entry.at_image:
+        return last
+    early = spread([layer for layer in correctable if layer < model.layers // 2])
+    if not calibration.media_tokens or not early:
+        reason = "names a block of the first half" if calibration.media_tokens else "has image tokens"
+        raise ConfigError(
+            f"positions name image, and neither --layers nor model {model.name} {reason}; leave image out"
+        )
+    return [*last, *(Site((layer,), calibration.media) for layer in early)]
+
+
+def spread(layers: Sequence[int], most: int = EARLY) -> list[int]:
+    """Return at most this many layers, evenly spread from the first one."""
+    return list(layers[:: max(1, -(-len(layers) // most))])
 
 
 ORGANISM = Wording(

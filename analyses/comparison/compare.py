@@ -16,6 +16,7 @@ from regap.analyses.comparison.choice import (
     check_names,
     choose,
     lacking,
+    positions_of,
 )
 from regap.analyses.comparison.tables import (
     answers_of,
@@ -40,15 +41,24 @@ from regap.interventions.defences.calibration import DefenceData
 
 
 def compare(
-    config: RunConfig, names: Sequence[str] = (), track: Tracker = silent, *, force: bool = False
+    config: RunConfig,
+    names: Sequence[str] = (),
+    track: Tracker = silent,
+    *,
+    force: bool = False,
+    positions: str = "last",
 ) -> Question:
     """Return the tables of these methods (default: all), on all models of the run.
+
+    positions: where methods that act at one layer may act, such as last,image; image tokens take a pass over the whole
+    prompt for each layer and strength that is tried.
 
     If no method is named, methods that lack an arm or cannot be fitted on these pairs are left out, with the reason in
     the table `method_gaps`; a named method raises ConfigError or PairError. All tables but `method_times` are equal,
     byte for byte, if the comparison is repeated.
     """
     check_names(names)
+    tried = positions_of(positions)
     asked = asked_of(config)
     known = (*(config.arms or asked.pairs.arms), *config.make)
     require_image_arm(image_arm_of(known, config), known)
@@ -59,14 +69,15 @@ def compare(
     run = start_run(config, track, force=force, asked=asked)
     with sole_writer(run.folder):
         run.write_directions()
-        found = [_compared(run.measured, run.asked, chosen, may_leave_out=not names)]
+        found = [_compared(run.measured, run.asked, chosen, tried, may_leave_out=not names)]
         for source in dict.fromkeys(config.family):
             other = config.model_copy(update={"model": source, "family": ()})
             runner = runner_of(other, source, run.folder, track)
             own = captioned(runner, other, asked)  # each model makes its own captions
             seen = measure_model(runner, own.pairs, other)
-            found.append(_compared(seen, own, chosen, may_leave_out=not names))
+            found.append(_compared(seen, own, chosen, tried, may_leave_out=not names))
         settings = {"methods": chosen, "contrast": config.contrast, "family": config.family}
+        settings |= {"positions": tried} if tried != ("last",) else {}
         records = _joined(found, lacking(shared) if not names else {})
         return save_answer(run.folder, "compare", settings, records)
 
@@ -81,10 +92,12 @@ class _Compared:
     gaps: Mapping[str, str]
 
 
-def _compared(seen: Measured, asked: AskedPairs, names: Sequence[str], *, may_leave_out: bool) -> _Compared:
+def _compared(
+    seen: Measured, asked: AskedPairs, names: Sequence[str], positions: Sequence[str], *, may_leave_out: bool
+) -> _Compared:
     """Return the tables of one model."""
     calibration = calibration_of(seen, asked.everything)
-    found, gaps = _fitted(seen, calibration, names, may_leave_out)
+    found, gaps = _fitted(seen, calibration, names, positions, may_leave_out)
     answers = answers_of(seen, found, asked.pairs.test)
     contrasts = answers_of(seen, found, asked.contrasts) if asked.contrasts else None
     records = [
@@ -109,13 +122,17 @@ def _joined(found: Sequence[_Compared], lacking: Mapping[str, str]) -> list[Reco
 
 
 def _fitted(
-    seen: Measured, calibration: DefenceData, names: Sequence[str], may_leave_out: bool
+    seen: Measured,
+    calibration: DefenceData,
+    names: Sequence[str],
+    positions: Sequence[str],
+    may_leave_out: bool,
 ) -> tuple[list[ChosenDefence], dict[str, str]]:
     """Return the methods with their choices, and the reasons why others could not be fitted."""
     found, reasons = [], {}
     for name in names:
         try:
-            found.append(choose(seen, calibration, name))
+            found.append(choose(seen, calibration, name, positions))
         except PairError as error:
             if not may_leave_out:
                 raise

@@ -10,13 +10,16 @@ from transformer_lens.model_bridge.architecture_adapter import ArchitectureAdapt
 from transformer_lens.model_bridge.sources import build_bridge_config_from_hf
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-Submodule = Literal["attention", "mlp", "heads"]
+Submodule = Literal["attention", "mlp", "heads", "keys", "values"]
 NAMES: dict[Submodule, str] = {
     "attention": "blocks.{}.hook_attn_out",
     "mlp": "blocks.{}.hook_mlp_out",
     "heads": "blocks.{}.attn.hook_z",
+    "keys": "blocks.{}.attn.hook_k",
+    "values": "blocks.{}.attn.hook_v",
 }
-"""TransformerLens' names. attention, mlp: output added to the residual stream; heads: input to its projection."""
+"""TransformerLens' names. attention, mlp: output added to the residual stream; heads: input to its projection; keys,
+values: outputs of their projections, before any norm or rotation."""
 SAME_BLOCKS = {
     "qwen2_vl_text": "Qwen2_5_VLForConditionalGeneration",
     "mllama_text_model": "LlamaForCausalLM",

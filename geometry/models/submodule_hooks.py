@@ -1,4 +1,4 @@
-"""Hook points at the attention, its heads and the MLP of a block."""
+"""Hook points at the attention, its heads, keys and values, and the MLP of a block."""
 
 from typing import get_args
 
@@ -55,26 +55,50 @@ def heads_of(model: Model) -> int:
     return int(model.hf.config.get_text_config().num_attention_heads)
 
 
-def _find(model: Model, part: Submodule, layer: int) -> tuple[torch.nn.Module, bool]:
-    block = model.blocks[layer]
+def has_part(model: Model, part: Submodule, layer: int) -> bool:
+    """Return True if block `layer`, 0-based, has this part and its place is known."""
+    if layer in model.crossing:
+        return False
+    if model.bridge is not None and NAMES[part].format(layer) in model.bridge.hook_dict:
+        return True
+    module = _module(model, part, layer)
+    return module is not None and _fits(model, part, layer, module)
+
+
+def _module(model: Model, part: Submodule, layer: int) -> torch.nn.Module | None:
+    """Return the module of a part; None if its place is not known, or the block does not have it."""
     place = model.parts.get(part)
     try:
-        if place is None:
-            raise AttributeError
-        module = block.get_submodule(place.path)
+        return None if place is None else model.blocks[layer].get_submodule(place.path)
     except AttributeError:
-        there = ", ".join(name for name, _ in block.named_children())
+        return None
+
+
+def _fits(model: Model, part: Submodule, layer: int, module: torch.nn.Module) -> bool:
+    """Return True if a projection has the shape of its part; some models compute queries, keys and values in one."""
+    if part not in ("heads", "keys", "values"):
+        return True
+    if not isinstance(module, torch.nn.Linear):
+        return False
+    if part == "heads":
+        return module.out_features == model.width and module.in_features % heads_of(model) == 0
+    width = model.head_widths[layer]
+    return module.out_features % width == 0 and module.out_features <= heads_of(model) * width
+
+
+def _find(model: Model, part: Submodule, layer: int) -> tuple[torch.nn.Module, bool]:
+    module = _module(model, part, layer)
+    if module is None:
+        there = ", ".join(name for name, _ in model.blocks[layer].named_children())
         raise ModelError(
             f"layer {layer} of model {model.name}: its {part} is not known (modules there: {there}); "
             "choose component block, state or direction, or another layer"
-        ) from None
-    if part == "heads" and (
-        not isinstance(module, torch.nn.Linear)
-        or module.out_features != model.width
-        or module.in_features % heads_of(model)
-    ):
-        raise ModelError(
-            f"model {model.name}: its attention has no output projection of {heads_of(model)} equal heads; "
-            "choose component attention"
         )
-    return module, place.at_input
+    if not _fits(model, part, layer, module):
+        told = (
+            f"its attention has no output projection of {heads_of(model)} equal heads; "
+            if part == "heads"
+            else f"its attention has no projection for {part} alone; "
+        )
+        raise ModelError(f"model {model.name}: {told}choose component attention")
+    return module, model.parts[part].at_input

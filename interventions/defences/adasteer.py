@@ -44,7 +44,8 @@ def adasteer(calibration: DefenceData, site: Site) -> Dose:
     means = label_means(calibration.text)
     anchors = means["harmful"][place], means["harmless"][place]
     rule = fitted_line(calibration, *anchors)
-    gaps = shift_dose(site, [calibration.text_gap(layer) for layer in site.layers], "refusal")
+    there = calibration.at(site)
+    gaps = shift_dose(site, [there.text_gap(layer) for layer in site.layers], "refusal")
     return lambda strength: [GatedShift(gaps(strength), (calibration.read_layer,), rule)]
 
 

@@ -35,11 +35,12 @@ def astra(calibration: DefenceData, site: Site) -> Dose:
     adversarial images. Needs: no further pass. Assumed: v is the drift, since there are no adversarial images, and
     h_ref the mean text state; u = |D| / mean |h|, so that strength 1 moves a state that lies along v by |D|.
     """
-    drift = calibration.drifts[calibration.image_arm]
+    there = calibration.at(site)
+    drift = there.drifts[there.image_arm]
 
     def clamped(layer: int) -> Clamped:
         vector, reference = drift.at(layer), drift.text_mean[drift.layers.index(layer)]
-        length = float(calibration.image.at(layer).double().norm(dim=-1).mean())
+        length = float(there.image.at(layer).double().norm(dim=-1).mean())
         return Clamped(vector, reference, float(vector.norm()) / length)
 
     moves = [clamped(layer) for layer in site.layers]

@@ -1,8 +1,9 @@
 """The data that every method is fitted on, and the type of a method."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import torch
@@ -11,11 +12,15 @@ from torch import Tensor
 
 from regap.errors import PairError
 from regap.geometry.data.pairs import Pairs, is_speech_arm
-from regap.geometry.directions import Direction
-from regap.geometry.drift import Drift
+from regap.geometry.directions import Direction, refusal_direction
+from regap.geometry.drift import Drift, modality_drift
+from regap.geometry.forward.capture import capture
 from regap.geometry.forward.hooks import Edit
 from regap.geometry.forward.runner import Runner
+from regap.geometry.models.component_map import Submodule
 from regap.geometry.models.model import Model
+from regap.geometry.models.submodule_hooks import has_part
+from regap.geometry.prompts.batch import Positions
 from regap.geometry.states.activations import Activations, label_means
 from regap.geometry.states.store import digest_of, digest_of_tensor
 from regap.interventions.edits.other_arm import OtherArms, layer_vectors
@@ -104,6 +109,47 @@ class DefenceData:
                 return arm
         raise PairError(f"there is no arm {' or '.join(NEUTRAL)}; make one with --make blank-colour")
 
+    @property
+    def media(self) -> Positions:
+        """The position of the tokens that carry the request in the corrected arm: image, or audio for speech."""
+        return "audio" if is_speech_arm(self.image_arm) else "image"
+
+    @property
+    def media_tokens(self) -> bool:
+        """False if the model reads images by cross-attention, so that a prompt has no tokens of them to edit."""
+        return not self.model.crossing
+
+    def at_media(self, site: Site) -> Site:
+        """Return the site at the tokens of images or sounds; raises PairError if the model has no such tokens."""
+        if not self.media_tokens:
+            raise PairError(
+                f"model {self.model.name} reads images by cross-attention and has no image tokens; use methods that "
+                "act at the last token"
+            )
+        return replace(site, positions=self.media, phase="prefill")
+
+    def at(self, site: Site) -> "DefenceData":
+        """Return the data whose states are those of the site's tokens.
+
+        At image tokens (or sounds), states are means over these tokens in the corrected and the neutral arm, and means
+        over the request's own tokens in text; directions and drifts are fitted on them. They are captured once. At any
+        other site, the data itself: states of the last token.
+        """
+        if site.positions not in ("image", "audio"):
+            return self
+        name = f"states at {site.positions}"
+        if name not in self.kept:
+            self.kept[name] = self._by_role(site.positions)
+        return self.kept[name]
+
+    def _by_role(self, position: Positions) -> "DefenceData":
+        runner, pairs = self.runner.within("activations"), self.pairs.calibration
+        arms = [arm for arm in self.states if arm == self.image_arm or arm in NEUTRAL]
+        text = capture(runner, pairs, "text", position="request")["text"]
+        states = {"text": text, **capture(runner, pairs, arms, position=position)}
+        drifts = {arm: modality_drift(text, states[arm]) for arm in arms}
+        return replace(self, states=states, refusal=refusal_direction(text), drifts=drifts, kept={})
+
     @cached_property
     def twins(self) -> OtherArms:
         """The other arms of every image prompt."""
@@ -121,7 +167,8 @@ class DefenceData:
 
     def refusal_dose(self, site: Site) -> Callable[[float], Shift]:
         """Return the shift h <- h + strength * (mean harmful - mean harmless text) at the site, for any strength."""
-        return shift_dose(site, [-self.text_gap(layer) for layer in site.layers], "refusal")
+        there = self.at(site)
+        return shift_dose(site, [-there.text_gap(layer) for layer in site.layers], "refusal")
 
 
 def shift_dose(site: Site, vectors: Sequence[Tensor], name: str) -> Callable[[float], Shift]:
@@ -136,6 +183,19 @@ def mean_shifts(
     """Return the mean of `after` minus `before` after each block, on the pairs that both have, float64."""
     before, after = before.aligned_with(after)
     return [(after.at(layer).double() - before.at(layer).double()).mean(0) for layer in layers]
+
+
+def require_parts(
+    calibration: DefenceData, method: str, parts: Iterable[Submodule], layers: Iterable[int]
+) -> None:
+    """Raise PairError if the model has a block whose part is not known; nothing is run."""
+    model = calibration.model
+    for layer, part in product(layers, parts):
+        if not has_part(model, part, layer):
+            raise PairError(
+                f"{method} changes the {part} of attention, and block {layer} of model {model.name} has none that are "
+                "known; leave it out"
+            )
 
 
 Dose = Callable[[float], Sequence[Edit]]

@@ -14,9 +14,11 @@ def cmrm_dataset(calibration: DefenceData, site: Site) -> Dose:
     """Return h <- h - strength * mean_i [h(x_i, empty picture) - h(x_i)].
 
     Source: CMRM, arXiv 2410.09047, from a report about the paper. Needs: the request with an empty picture, on
-    calibration pairs only. Assumed: last prompt token; one layer, chosen as for all methods; pairs of both labels.
+    calibration pairs only. Assumed: last prompt token, or image tokens with states read there; one layer, chosen as
+    for all methods; pairs of both labels.
     """
-    shifts = mean_shifts(calibration.text, calibration.states[calibration.neutral], site.layers)
+    there = calibration.at(site)
+    shifts = mean_shifts(there.text, there.states[there.neutral], site.layers)
     dose = shift_dose(site, shifts, "empty")
     return lambda strength: [dose(strength)]
 

@@ -32,7 +32,8 @@ def leace(calibration: DefenceData, site: Site) -> Dose:
     concept with two values. Needs: texts and images of calibration pairs. Assumed: modality is the concept, with as
     many texts as images; if states do not span the space, nothing is moved out of their span.
     """
-    text, image = calibration.text.aligned_with(calibration.image)
+    there = calibration.at(site)
+    text, image = there.text.aligned_with(there.image)
     moves = [erasure(text.at(layer), image.at(layer)) for layer in site.layers]
     return lambda strength: [Moved(site, moves, strength)]
 
@@ -69,6 +70,7 @@ def mean_shift(calibration: DefenceData, site: Site) -> Dose:
     the mean difference; strength 1 is our fixed correction at 0.5, except that labels are weighted by their counts.
     Needs: texts and images of calibration pairs.
     """
-    shifts = mean_shifts(calibration.text, calibration.image, site.layers)
+    there = calibration.at(site)
+    shifts = mean_shifts(there.text, there.image, site.layers)
     dose = shift_dose(site, [each / 2 for each in shifts], "mean shift")
     return lambda strength: [dose(strength)]

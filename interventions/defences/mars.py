@@ -38,10 +38,11 @@ def mars(calibration: DefenceData, site: Site) -> Dose:
     centroids, a ReLU gate. Needs: a neutral arm on calibration pairs. Assumed: the formula; re-centring is used for
     reading only; the trust region is the distance from threshold to harmful centroid, times the strength.
     """
-    centres = mean_shifts(calibration.text, calibration.states[calibration.neutral], site.layers)
-    harmful, moves = label_means(calibration.text)["harmful"], []
+    there = calibration.at(site)
+    centres = mean_shifts(there.text, there.states[there.neutral], site.layers)
+    harmful, moves = label_means(there.text)["harmful"], []
     for layer, centre in zip(site.layers, centres, strict=True):
-        place, r = calibration.text.layers.index(layer), calibration.refusal.at(layer)
-        threshold = float(calibration.refusal.thresholds[place])
+        place, r = there.text.layers.index(layer), there.refusal.at(layer)
+        threshold = float(there.refusal.thresholds[place])
         moves.append(Recentred(r, centre, threshold, float(harmful[place] @ r)))
     return lambda strength: [Moved(site, moves, strength)]

@@ -1,26 +1,36 @@
 """What is true of all methods: strength 0 changes nothing, strength 1 something, and only where the site says."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
+from typing import cast
 
 import pytest
 import torch
+from torch import Tensor
 
 from regap.errors import PairError
 from regap.geometry.data.pairs import Pairs
-from regap.geometry.forward.prefix import prefill, run, run_last_token
+from regap.geometry.drift import modality_drift
+from regap.geometry.forward.capture import capture
+from regap.geometry.forward.hooks import Edit, Hook
+from regap.geometry.forward.prefix import prefill, run, run_last_token, whole_prompts
 from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch
 from regap.interventions.defences.calibration import DefenceData
 from regap.interventions.defences.catalogue import METHODS
 from regap.interventions.defences.shiftdc import shiftdc
+from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site
 from regap.interventions.generation import generate
+from regap.interventions.sweep import sweep
 
 EDITING = [name for name, entry in METHODS.items() if not (entry.rewriting or entry.recipe)]
 RUN = [name for name in EDITING if "caption" not in METHODS[name].looks_at and name != "none"]
-GATED = ("regap", "adasteer", "cast", "mars", "vlm_guard", "astra", "hiddendetect", "adasteer_both")
+AT_TOKENS = [name for name in RUN if METHODS[name].where in ("image", "window")]
+"""Methods that act at image tokens only."""
+GATED = ("regap", "adasteer", "cast", "mars", "vlm_guard", "astra", "hiddendetect", "adasteer_both", "dtr")
 """Methods that may leave an input as it is."""
 
 
@@ -37,7 +47,7 @@ def test_strength_zero_changes_nothing_and_one_moves_no_layer_before_the_site(
     assert bool((moved > 1e-4).any()) or name in GATED
 
 
-@pytest.mark.parametrize("name", RUN)
+@pytest.mark.parametrize("name", [name for name in RUN if name not in AT_TOKENS])
 def test_one_token_passes_equal_full_ones(
     name: str, calibration: DefenceData, tiny: Model, batch: Batch
 ) -> None:
@@ -47,6 +57,56 @@ def test_one_token_passes_equal_full_ones(
     short = run_last_token(tiny, prefill(tiny, batch), range(tiny.layers), hooks)
     assert all(edit.only_last for edit in edits)
     assert torch.allclose(full.states, short.states, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", AT_TOKENS)
+def test_methods_at_image_tokens_take_full_passes_and_answer_as_these_tell(
+    name: str, calibration: DefenceData, tiny: Model, batch: Batch, asked: Pairs
+) -> None:
+    edits = METHODS[name].method(calibration, Site((2,)))(0.5)
+    assert not any(edit.only_last for edit in edits)
+    told = run(tiny, batch, [0], edits).logits.argmax(-1).tolist()
+    answers = generate(tiny, asked.first(2), "typographic", edits, max_new_tokens=3)
+    assert [one.first_token for one in answers] == told
+    found = sweep(tiny, asked.first(2), "typographic", [edits, []], calibration.refusal, [3])
+    assert found.first_tokens[0].tolist() == told
+
+
+@pytest.mark.parametrize("name", [name for name in RUN if METHODS[name].at_image])
+def test_vectors_at_image_tokens_are_of_states_there(
+    name: str, calibration: DefenceData, tiny: Model, batch: Batch
+) -> None:
+    entry, site = METHODS[name], Site((1,), "image")
+    edits = entry.method(calibration, site)(1.0)
+    moved, bare = (every_state(tiny, batch, 1, each) for each in (edits, []))
+    off = (moved - bare).abs().amax(-1) > 1e-5
+    assert not bool((off & ~batch.image).any())
+    assert bool(off.any()) or name in GATED
+    # A drift between roles is not the drift of last tokens: moved to the same place, the other vector gives other states.
+    elsewhere = entry.method(calibration, Site((1,)))(1.0)
+    assert [edit.identity for edit in edits] != [edit.identity for edit in elsewhere]
+
+
+def test_at_image_tokens_the_drift_is_that_between_roles(calibration: DefenceData, tiny: Model) -> None:
+    there = calibration.at(Site((1,), "image"))
+    pairs = calibration.pairs.calibration
+    text = capture(tiny, pairs, "text", position="request")["text"]
+    image = capture(tiny, pairs, "typographic", position="image")["typographic"]
+    [edit] = METHODS["fixed"].method(calibration, Site((1,), "image"))(1.0)
+    expected = modality_drift(text, image).at(1)
+    assert torch.allclose(cast(Shift, edit).vectors[0], expected.float(), atol=1e-5)
+    assert not torch.allclose(expected, calibration.drifts["typographic"].at(1), atol=1e-2)
+    assert calibration.at(Site((2,), "image")) is there and calibration.at(Site((2,))) is calibration
+
+
+def every_state(model: Model, batch: Batch, layer: int, edits: Sequence[Edit]) -> Tensor:
+    """States of all tokens after a block, under the edits."""
+    found: list[Tensor] = []
+    hooks = [hook for edit in edits for hook in edit.hooks(model, batch)]
+    read = Hook(model.hook_name(layer), lambda residual: found.append(residual.clone()))
+    with torch.inference_mode():
+        whole_prompts(model, batch).run(model, hooks, [read])
+    return found[0]
 
 
 @pytest.mark.parametrize("name", RUN)
