@@ -181,7 +181,7 @@ def mean_shifts(
     before: Activations, after: Activations, layers: Iterable[int]
 ) -> list[Float[Tensor, " d_model"]]:
     """Return the mean of `after` minus `before` after each block, on the pairs that both have, float64."""
-    before, after = before.aligned_with(after)
+    before, after = before.aligned_with(after, between_positions=True)
     return [(after.at(layer).double() - before.at(layer).double()).mean(0) for layer in layers]
 
 

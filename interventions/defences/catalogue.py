@@ -138,7 +138,12 @@ METHODS: Mapping[str, DefenceEntry] = {
     "safeptr": DefenceEntry(
         "SafePTR, prune and restore", safeptr, where="window", strengths=(0.1, 0.25, 0.5), passes_over=1
     ),
-    "activation_revision": DefenceEntry("activation revision, heads", activation_revision, where="heads"),
+    "activation_revision": DefenceEntry(
+        "activation revision, heads",
+        activation_revision,
+        where="heads",
+        strengths=(0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0),
+    ),
     "adashield": DefenceEntry("AdaShield-S", rewriting=adashield),
     "ecso": DefenceEntry("ECSO", rewriting=ecso, writes="answer, verdict, caption"),
     "leace": DefenceEntry("LEACE of modality", leace, strengths=(1.0,), at_image=True),

@@ -33,7 +33,7 @@ def leace(calibration: DefenceData, site: Site) -> Dose:
     many texts as images; if states do not span the space, nothing is moved out of their span.
     """
     there = calibration.at(site)
-    text, image = there.text.aligned_with(there.image)
+    text, image = there.text.aligned_with(there.image, between_positions=True)
     moves = [erasure(text.at(layer), image.at(layer)) for layer in site.layers]
     return lambda strength: [Moved(site, moves, strength)]
 

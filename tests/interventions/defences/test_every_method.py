@@ -82,7 +82,6 @@ def test_vectors_at_image_tokens_are_of_states_there(
     off = (moved - bare).abs().amax(-1) > 1e-5
     assert not bool((off & ~batch.image).any())
     assert bool(off.any()) or name in GATED
-    # A drift between roles is not the drift of last tokens: moved to the same place, the other vector gives other states.
     elsewhere = entry.method(calibration, Site((1,)))(1.0)
     assert [edit.identity for edit in edits] != [edit.identity for edit in elsewhere]
 
@@ -94,8 +93,9 @@ def test_at_image_tokens_the_drift_is_that_between_roles(calibration: DefenceDat
     image = capture(tiny, pairs, "typographic", position="image")["typographic"]
     [edit] = METHODS["fixed"].method(calibration, Site((1,), "image"))(1.0)
     expected = modality_drift(text, image).at(1)
-    assert torch.allclose(cast(Shift, edit).vectors[0], expected.float(), atol=1e-5)
-    assert not torch.allclose(expected, calibration.drifts["typographic"].at(1), atol=1e-2)
+    assert torch.allclose(cast(Shift, edit).vectors[0].double(), expected.double(), atol=1e-5)
+    elsewhere = calibration.drifts["typographic"].at(1)
+    assert not torch.allclose(expected.double(), elsewhere.double(), atol=1e-2)
     assert calibration.at(Site((2,), "image")) is there and calibration.at(Site((2,))) is calibration
 
 
