@@ -4,16 +4,20 @@ import pytest
 import torch
 from torch import Tensor
 
+from regap.interventions.defences.activation_revision import best_heads, gap_of, probed
 from regap.interventions.defences.adasteer import ClippedLine, position
 from regap.interventions.defences.astra import Clamped
 from regap.interventions.defences.cast import best_condition, similarity
 from regap.interventions.defences.cmrm import removed_shift
+from regap.interventions.defences.dtr import KEPT_NEAR, STEPS, first_gradient, learned_scales
 from regap.interventions.defences.leace import erasure
 from regap.interventions.defences.mars import Recentred
 from regap.interventions.defences.refusal_direction import Removed
+from regap.interventions.defences.safeptr import farthest
 from regap.interventions.defences.shiftdc import removed_projection
 from regap.interventions.defences.vlm_guard import guarded, safety_basis
 from regap.interventions.edits.displacement import displaced
+from regap.interventions.edits.token_scale import scaled
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -144,3 +148,62 @@ def test_there_must_be_something_to_erase() -> None:
     same = normal(10, 3)
     with pytest.raises(ValueError, match="the same mean, so there is no modality to erase"):
         erasure(same, same)
+
+
+REFUSAL = torch.tensor([1.0, 0.0])
+WRITES = torch.tensor([[[-2.0, 0.0], [1.0, 0.0], [-1.0, 0.5], [-3.0, 0.0]]])
+"""What each of four tokens writes into the last one, with weight 1: all but the second lead away from refusal."""
+IMAGE = torch.tensor([[True, True, True, False]])
+
+
+def weighted(scale: Tensor) -> Tensor:
+    return torch.einsum("pt,ptd->pd", scale, WRITES)
+
+
+def test_dtr_lowers_the_tokens_that_lead_away_from_refusal_and_no_others() -> None:
+    assert first_gradient(weighted, REFUSAL, IMAGE).tolist() == [[2.0, -1.0, 1.0, 0.0]]
+    scale = learned_scales(weighted, REFUSAL, IMAGE, rate=0.1)
+    assert scale[0, 1] == 1.0 and scale[0, 3] == 1.0  # it helps already; it is no image token
+    assert scale[0, 0] < scale[0, 2] < 1.0
+    assert bool((learned_scales(weighted, -REFUSAL, IMAGE, rate=0.1)[0, [0, 2]] == 1).all())
+
+
+def test_dtr_takes_its_steps_by_hand() -> None:
+    one = torch.tensor([[True, False, False, False]])
+    scale, rate = 1.0, 0.05
+    for step in range(STEPS):
+        # The loss is 2 a, and the distance to the start 2 (1 - a), which holds the scale back.
+        scale = min(max(scale - rate * (2.0 - (KEPT_NEAR * 2.0 if step else 0.0)), 0.0), 1.0)
+    assert float(learned_scales(weighted, REFUSAL, one, rate)[0, 0]) == pytest.approx(scale, abs=1e-6)
+    assert learned_scales(weighted, REFUSAL, one, 10.0)[0, 0] == 0.0
+
+
+def test_what_a_token_writes_is_scaled_for_all_its_heads() -> None:
+    written, scale = normal(2, 3, 4), normal(2, 3, seed=1)
+    assert torch.allclose(scaled(written, scale), written * scale[..., None])
+    assert torch.equal(scaled(written.unflatten(2, (2, 2)), scale).flatten(2), scaled(written, scale))
+
+
+def test_the_tokens_least_like_the_reference_are_pruned_in_each_prompt() -> None:
+    reference = torch.tensor([1.0, 0.0])
+    states = torch.tensor([[1.0, 0.1], [5.0, 9.0], [-1.0, 0.0], [2.0, 2.1]])[None].repeat(2, 1, 1)
+    where = torch.tensor([[True, True, True, True], [True, True, False, True]])
+    assert farthest(states, reference, where, 0.5).tolist() == [
+        [False, True, True, False],
+        [False, True, False, True],  # one and a half of three are two
+    ]
+    assert not farthest(states, reference, where, 0.0).any()
+    assert torch.equal(farthest(states, reference, where, 1.0), where)
+
+
+def test_the_head_that_tells_harm_is_found_and_none_in_noise() -> None:
+    harmful = torch.arange(40) % 3 == 0
+    heads = normal(40, 3, 4).double()
+    heads[harmful, 1] += 4 * torch.tensor([1.0, 0.0, 0.0, 0.0]).double()
+    scores = probed(heads, harmful)
+    assert scores[1, 0] > 0.9 and scores[1, 1] > 2
+    assert bool((scores[[0, 2], 0] < 0.8).all())
+    assert float(gap_of(heads, harmful)[1, 0]) > 3
+    chosen = best_heads([probed(normal(40, 3, 4, seed=7).double(), harmful), scores], share=1 / 6)
+    assert [each.tolist() for each in chosen] == [[False] * 3, [False, True, False]]
+    assert sum(int(each.sum()) for each in best_heads([scores, scores], share=0.01)) == 1
