@@ -50,6 +50,20 @@ def test_methods_are_compared_printed_and_drawn(regap, pairs_file: Path, tmp_pat
     assert (out / "figures" / "methods.html").is_file()
 
 
+def test_methods_may_act_at_image_tokens_and_the_table_shows_where(
+    regap, pairs_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    asked = ("--method", "leace", "--method", "safeptr", "--max-new-tokens", 4)
+    code, error, shown = regap("compare", "--pairs", pairs_file, "--out", out, *asked, "--positions", "image")
+    assert code == 0, error
+    settings = Record.load(out, "method_settings").table.set_index("method")
+    assert "/ image /" in settings.loc["leace", "site"] and "/ image /" in settings.loc["safeptr", "site"]
+    assert settings.loc["safeptr", "passes"] == 1 and "1 x prompt" in shown and " image" in shown
+    code, error, _ = regap("compare", "--pairs", pairs_file, "--out", out, *asked, "--positions", "first")
+    assert code == 2 and "positions are 'first'; write last, image or last,image" in error
+
+
 @pytest.mark.parametrize(
     ("method", "remedy"),
     [

@@ -3,8 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from math import comb
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 
 from regap.analyses.comparison import tables as method_tables
 from regap.analyses.comparison.choice import (
@@ -14,12 +17,15 @@ from regap.analyses.comparison.choice import (
     check_names,
     choose,
     lacking,
+    positions_of,
+    sites_of,
+    spread,
 )
 from regap.analyses.comparison.tables import against, answers_of, holm_with_gaps, relative_times
 from regap.analyses.runs import measured as calibrated
 from regap.analyses.runs.calibrated import Calibrated, calibrate
 from regap.analyses.runs.config import read_config
-from regap.analyses.runs.measured import measure_model
+from regap.analyses.runs.measured import are_harmful, measure_model
 from regap.analyses.runs.pairs import contrasts_of
 from regap.errors import ConfigError, PairError
 from regap.geometry.data.pairs import Pairs
@@ -104,6 +110,63 @@ def found(tiny: Model, tiny_pairs: Pairs) -> Iterator[Calibrated]:
 @pytest.fixture(scope="module")
 def calibration(found: Calibrated) -> DefenceData:
     return calibration_of(found.seen, found.seen.pairs)
+
+
+def test_positions_are_last_and_image_in_any_order() -> None:
+    assert positions_of("last") == ("last",) and positions_of(" image, last") == ("image", "last")
+    for wrong in ("first", "last,last", "", "last,"):
+        with pytest.raises(ConfigError, match=r"positions are .*; write last, image or last,image"):
+            positions_of(wrong)
+
+
+def test_few_layers_are_tried_at_image_tokens_evenly_spread() -> None:
+    assert spread(range(6)) == [0, 2, 4] and spread([3]) == [3] and spread([]) == []
+    assert spread(range(16)) == [0, 6, 12]
+
+
+def test_every_method_has_the_sites_that_its_formula_names(
+    found: Calibrated, calibration: DefenceData
+) -> None:
+    def sites(name: str, positions: tuple[str, ...] = ("last",)) -> list[str]:
+        there = sites_of(METHODS[name], found.seen.model, range(3), positions, calibration)
+        return [" / ".join(str(each).removeprefix("layers ").split(" / ")[:3]) for each in there]
+
+    last = [f"{layer} / last / prefill" for layer in range(3)]
+    image = ["0 / image / prefill", "1 / image / prefill"]
+    assert sites("fixed") == sites("vlm_guard", ("last", "image")) == sites("vlm_guard", ("image",)) == last
+    assert sites("fixed", ("last", "image")) == [*last, *image]
+    assert sites("fixed", ("image",)) == image
+    assert sites("dtr") == ["0,1,2,3 / image / prefill"]
+    assert sites("safeptr") == ["1,2 / image / prefill"]
+    assert sites("activation_revision") == ["0,1,2,3 / last / every_step"]
+    with pytest.raises(ConfigError, match=r"neither --layers nor model .* names a block of the first half"):
+        sites_of(METHODS["fixed"], found.seen.model, [2], ("image",), calibration)
+
+
+def test_a_method_is_chosen_at_image_tokens_where_it_refuses_most_there(
+    found: Calibrated, calibration: DefenceData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 3 layers and 2 strengths at the last token, then 2 and 3 at image tokens, one candidate is made the best."""
+    asked = found.seen.pairs.calibration.where(arm="typographic")
+    refusal, other = min(found.seen.refusal_tokens), max(found.seen.refusal_tokens) + 1
+
+    def best(place: int) -> Any:
+        def planted(*given: Any) -> Any:
+            tokens = torch.full((len(given[3]), len(asked)), other)
+            tokens[place, are_harmful(asked)] = refusal
+            return SimpleNamespace(first_tokens=tokens)
+
+        return planted
+
+    for place, site, strength in (
+        (8, "layers 0 / image", 1.0),
+        (9, "layers 1 / image", 0.25),
+        (3, "layers 1 / last", 2.0),
+    ):
+        monkeypatch.setattr("regap.analyses.comparison.choice.sweep", best(place))
+        one = choose(found.seen, calibration, "fixed", ("last", "image"))
+        assert one.acts_at.startswith(site) and one.strength == strength
+        assert all(edit.only_last == (place < 6) for edit in one.edits)
 
 
 @pytest.fixture(scope="module")
