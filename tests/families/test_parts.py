@@ -16,11 +16,13 @@ from regap.geometry.forward.hooks import Hook, hooked
 from regap.geometry.forward.parallel_last_token import packs_versions, run_versions
 from regap.geometry.forward.prefix import prefill, run
 from regap.geometry.models.component_map import ModulePath
+from regap.geometry.models.submodule_hooks import has_part
 from regap.geometry.prompts.batch import Positions
 from regap.interventions.edits.ablation import Ablation, Constant, Slots, read_component, require_parts_add_up
 from regap.interventions.edits.components import Component, ComponentKind
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site
+from regap.interventions.edits.token_scale import scale_hooks
 
 EXACT = 1e-6
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -36,6 +38,23 @@ every_family = pytest.mark.parametrize("each", WITH_PARTS, indirect=True)
 
 def layers_of(of: Subject) -> list[int]:
     return [layer for layer in range(LAYERS) if layer not in of.model.crossing]
+
+
+@every_family
+def test_attention_writes_the_same_for_all_tokens_once_all_values_are_nothing(each: Subject) -> None:
+    """With no values, only what does not depend on the prompt is left: nothing, or a bias."""
+    batch = each.batch(each.kinds[-1])
+    found = [layer for layer in layers_of(each) if has_part(each.model, "values", layer)]
+    assert found or "values" not in each.model.parts
+    none = torch.zeros(batch.real.shape)
+    for layer in found:
+        kept: list[Tensor] = []
+        keep = Hook(f"blocks.{layer}.hook_attn_out", lambda written, kept=kept: kept.append(written.clone()))
+        for hooks in ([], scale_hooks(each.model, batch, [layer], ["values"], none)):
+            with torch.inference_mode(), hooked(each.model, [*hooks, keep]):
+                each.model.hf(**batch.inputs, use_cache=False)
+        before, after = ((one - one[:, -1:]).abs().amax() for one in kept)
+        assert float(after) <= EXACT < float(before)
 
 
 @every_family
