@@ -64,6 +64,11 @@ class Shift(AtSite, StoredEdit, kind="shift"):
         """Fingerprint of the model that the vectors were made on."""
         return self.model
 
+    @property
+    def width(self) -> int:
+        """Width of the residual stream that it fits."""
+        return self.vectors.shape[1]
+
     def at(self, strength: float) -> "Shift":
         """Return the same shift at another strength."""
         return replace(self, strength=strength)

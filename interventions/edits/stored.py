@@ -104,7 +104,10 @@ def encoded(edit: StoredEdit, model: str = "") -> tuple[bytes, bytes]:
 
 def decoded(values: bytes, tensors: bytes, model: str = "") -> Any:
     """Return the edit of these two contents; raises PackError as `load_edit` does."""
-    from regap.interventions.edits.regap import ReGap  # noqa: F401 - registers its kind, and Shift's
+    # Imported to register their kinds; ReGap registers Shift's.
+    from regap.interventions.edits.alignment import Alignment  # noqa: F401
+    from regap.interventions.edits.indexed_shift import IndexedShift  # noqa: F401
+    from regap.interventions.edits.regap import ReGap  # noqa: F401
 
     if len(values) > LARGEST:
         raise PackError(f"{VALUES} is {len(values)} bytes long, and at most {LARGEST} are read; {AGAIN}")

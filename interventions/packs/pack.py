@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from regap.errors import PackError, first_line
 from regap.geometry.files import PARTIAL, is_whole, sealed_json, write_whole
 from regap.geometry.models.identity import ModelIdentity
+from regap.interventions.edits.alignment import Alignment
 from regap.interventions.edits.regap import ReGap
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.stored import TENSORS, VALUES, content_of, decoded, digest, encoded
@@ -23,6 +24,8 @@ CARD, README = "card.json", "README.md"
 LARGEST_CARD = 2**20
 """Most bytes of card.json."""
 Condition = Literal["baseline", "corrected"]
+Fixed = Shift | Alignment
+"""Corrections that are equal for all prompts."""
 SHOWN = ("attack_success", "refusal", "over_refusal", "utility")
 SIGNALS = {
     "rho": "the mean change of z under the probe",
@@ -80,11 +83,11 @@ class Pack:
     """An edit with its card."""
 
     card: PackCard
-    edit: Shift | ReGap = field(repr=False)
+    edit: Fixed | ReGap = field(repr=False)
 
     def __post_init__(self) -> None:
         model, name = self.card.model, self.card.name
-        width = removed_of(self.edit).vectors.shape[1]
+        width = removed_of(self.edit).width
         if width != model.width:
             raise PackError(
                 f"pack {name} has vectors {width} wide for a model {model.width} wide; make it again"
@@ -102,13 +105,13 @@ class Pack:
         cls,
         name: str,
         model: ModelIdentity,
-        edit: Shift | ReGap,
+        edit: Fixed | ReGap,
         source: PackSource,
         outcomes: tuple[Outcome, ...] = (),
     ) -> "Pack":
-        """Return the pack of an edit, with its card filled in; raises PackError unless it is a Shift or ReGap."""
-        if not isinstance(edit, Shift | ReGap):
-            raise PackError(f"a pack cannot hold {type(edit).__name__}; it holds Shift and ReGap")
+        """Return the pack of an edit, with its card filled in; raises PackError for an edit that no pack holds."""
+        if not isinstance(edit, Fixed | ReGap):
+            raise PackError(f"a pack cannot hold {type(edit).__name__}; it holds Shift, Alignment and ReGap")
         card = PackCard(
             format=FORMAT,
             name=name,
@@ -121,20 +124,20 @@ class Pack:
         return cls(card, edit)
 
 
-def removed_of(edit: Shift | ReGap) -> Shift:
-    """Return the shift that the edit makes at full strength."""
+def removed_of(edit: Fixed | ReGap) -> Fixed:
+    """Return the correction that the edit makes at full strength."""
     return edit.removed if isinstance(edit, ReGap) else edit
 
 
-def shifts_of(edit: Shift | ReGap) -> tuple[Shift, ...]:
-    """Return every shift of the edit, the probe first."""
+def corrections_of(edit: Fixed | ReGap) -> tuple[Fixed, ...]:
+    """Return every correction of the edit, the probe first."""
     return (edit.probe, edit.removed) if isinstance(edit, ReGap) else (edit,)
 
 
-def layers_of(edit: Shift | ReGap) -> set[int]:
+def layers_of(edit: Fixed | ReGap) -> set[int]:
     """Return every layer that is edited or read."""
     read = edit.read_layers if isinstance(edit, ReGap) else ()
-    return {*read, *(layer for shift in shifts_of(edit) for layer in shift.site.layers)}
+    return {*read, *(layer for each in corrections_of(edit) for layer in each.site.layers)}
 
 
 def headline(outcomes: tuple[Outcome, ...]) -> str:
@@ -208,6 +211,7 @@ def readme(pack: Pack) -> str:
     probed = regap is not None and after and regap.probe.strength != 0
     return page.render(
         card=pack.card,
+        edit=edit,
         where=_where,
         removed=removed_of(edit),
         strength=edit.strongest if isinstance(edit, ReGap) else edit.strength,
@@ -240,8 +244,8 @@ def _rows(outcomes: tuple[Outcome, ...]) -> Iterator[tuple[str, str, str, str, i
         yield arm, measure, _shown(both[0]), _shown(both[1]), next(one.n for one in both if one)
 
 
-def _where(shift: Shift) -> str:
-    site = shift.site
+def _where(correction: Fixed) -> str:
+    site = correction.site
     return f"layers {', '.join(map(str, site.layers))} ({site.positions}, {site.phase}, norm {site.norm})"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from regap.errors import ModelError, PackError
 from regap.geometry.models.identity import identity_of
-from regap.interventions.packs.pack import Pack, layers_of, read_pack, removed_of, shifts_of
+from regap.interventions.packs.pack import Pack, corrections_of, layers_of, read_pack, removed_of
 from regap.interventions.plain_models.attached import KEPT_AS, GateRecord, attach, detach
 from regap.interventions.plain_models.calls import FINDABLE
 
@@ -64,15 +64,15 @@ def protection_record(model: Any) -> tuple[GateRecord, ...]:
 def check_fit(pack: Pack, model: Any, any_model: bool = False) -> None:
     """Raise PackError, with the difference, unless the pack was made for this model."""
     name = pack.card.name
-    for shift in shifts_of(pack.edit):
-        if shift.site.positions not in FINDABLE:
+    for each in corrections_of(pack.edit):
+        if each.site.positions not in FINDABLE:
             raise PackError(
-                f"pack {name} edits the positions {shift.site.positions!r}, which cannot be found without a processor; "
+                f"pack {name} edits the positions {each.site.positions!r}, which cannot be found without a processor; "
                 f"make a pack that edits one of {', '.join(FINDABLE)}"
             )
     if any_model:
         text = model.config.get_text_config()
-        width, blocks = removed_of(pack.edit).vectors.shape[1], max(layers_of(pack.edit)) + 1
+        width, blocks = removed_of(pack.edit).width, max(layers_of(pack.edit)) + 1
         if text.hidden_size != width or text.num_hidden_layers < blocks:
             raise PackError(
                 f"pack {name} edits {blocks} blocks {width} wide, and the model has {text.num_hidden_layers} blocks "

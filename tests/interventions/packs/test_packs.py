@@ -77,7 +77,7 @@ def test_an_edit_that_no_pack_holds_is_refused(packs: dict[str, Pack], unchecked
         identity, only_last = "other", True
 
     card: Any = packs["fixed"].card
-    with pytest.raises(PackError, match="a pack cannot hold Other; it holds Shift and ReGap"):
+    with pytest.raises(PackError, match="a pack cannot hold Other; it holds Shift, Alignment and ReGap"):
         Pack.of("tiny", card.model, Other(), card.source)  # type: ignore[arg-type]
 
 
