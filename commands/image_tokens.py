@@ -9,6 +9,7 @@ from regap.commands.options import (
     CAPTURING,
     Again,
     print_claims,
+    print_note,
     progress,
     run_of,
     screen,
@@ -37,6 +38,13 @@ Limits = Annotated[
         "contrasts of the calibration split then take part.",
     ),
 ]
+Variants = Annotated[
+    bool,
+    typer.Option(
+        help="Also remove other displacements than the drift: by place, by label, of blank images, of captions, of "
+        "another arm or block; and map the spread of image tokens."
+    ),
+]
 HEADS = {
     "attack_success": "attack success %",
     "over_refusal": "over-refusal %",
@@ -54,6 +62,7 @@ def image_tokens(
     random: Random = 20,
     contrast: Contrast = None,
     within: Limits = None,
+    variants: Variants = True,
     **flags: Any,
 ) -> None:
     """Remove the drift at the image's own tokens, alone and with a gate at the last token, beside controls."""
@@ -67,8 +76,12 @@ def image_tokens(
     budgets = read_budgets(within) if within else None
     with progress() as track:
         run = run_of(run_folder, flags, track, lambda model: check_doses((), chosen, model))
-        question = image_tokens_run(run, layers=chosen, random=random, contrast=contrast, within=budgets)
+        question = image_tokens_run(
+            run, layers=chosen, random=random, contrast=contrast, within=budgets, variants=variants
+        )
     print_image_tokens(Record.load(question.folder, "image_tokens").table)
+    if variants:
+        print_left_out(Record.load(question.folder, "image_token_variants").table)
     print_claims(question.folder, "image_token_claims")
     screen.print(
         f"\ntable: {escape(str(question.folder / 'tables' / 'image_tokens.parquet'))}", soft_wrap=True
@@ -93,6 +106,12 @@ def print_image_tokens(table: "pd.DataFrame") -> None:
     columns |= {HEADS[measure]: _cell(measure) for measure in measures}
     console.print(table_of(rows, columns, box=None))
     console.print("random vectors: lowest to highest value; other intervals: 95 %")
+
+
+def print_left_out(variants: "pd.DataFrame") -> None:
+    """Print the variants that this run could not make, and why."""
+    for row in variants[variants["reason"] != ""].to_dict("records"):
+        print_note(f"{row['vector']} left out: {row['reason']}")
 
 
 def _row(key: Any, own: "pd.DataFrame") -> dict[str, Any]:

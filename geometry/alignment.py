@@ -1,8 +1,8 @@
 """Maps of the states of single tokens onto those of tokens in another role: how far aligning them could go.
 
 A shift moves the mean alone. The maps here also undo another spread, coordinate by coordinate or in full; each is the
-affine map x -> mean_t + A (x - mean_i). The Gaussian one leaves no difference of mean and covariance, so it bounds
-from above what aligning one role with the other can do by first and second moments.
+affine map x -> mean_t + A (x - mean_i). The Gaussian one leaves no difference of mean and covariance: no affine map
+aligns two roles further. Whether states so moved still mean the same is another question, which the answers decide.
 """
 
 from collections.abc import Callable, Mapping

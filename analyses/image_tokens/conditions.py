@@ -1,14 +1,14 @@
 """The conditions under which the drift at image tokens is tried: doses, controls, and corrections of the last token."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from regap.analyses.image_tokens.choice import ImageTokenChoice
+from regap.analyses.image_tokens.variants import Removal, Variant
 from regap.analyses.runs.measured import Measured
 from regap.geometry.drift import Drift, random_vectors, shuffled_pairs, towards_refusal
 from regap.geometry.forward.hooks import Edit
-from regap.interventions.edits.shift import Shift
 
 DOSES = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
 """Multiples of the drift at the chosen block; a shift of modality is undone by 1, and overshoots beyond it."""
@@ -38,7 +38,7 @@ class Condition:
     @property
     def fixed(self) -> bool:
         """True if every prompt is edited alike."""
-        return all(isinstance(edit, Shift) for edit in self.edits)
+        return all(isinstance(edit, Removal) for edit in self.edits)
 
     @property
     def key(self) -> dict[str, Any]:
@@ -47,8 +47,10 @@ class Condition:
         return {"condition": self.name, **{name: getattr(self, name) for name in names}}
 
 
-def conditions_of(seen: Measured, chosen: ImageTokenChoice, random: int) -> Iterator[Condition]:
-    """Yield all conditions: corrections, doses of the drift, other vectors as long, and the drift added to text."""
+def conditions_of(
+    seen: Measured, chosen: ImageTokenChoice, random: int, variants: Sequence[Variant] = ()
+) -> Iterator[Condition]:
+    """Yield all conditions: corrections, doses of the drift, controls, variants, and the drift added to text."""
     arm, early = seen.image_arm, chosen.alone
     yield Condition("nothing", (), arm)
     yield Condition("last token", (chosen.late,), arm)
@@ -63,6 +65,10 @@ def conditions_of(seen: Measured, chosen: ImageTokenChoice, random: int) -> Iter
     for name, drift in other_vectors(seen, chosen, random).items():
         edit = chosen.early(strength=1.0, drift=drift)
         yield Condition(f"image tokens, {name}", (edit,), arm, name, early.block, 1.0)
+    for one in variants:
+        for alpha in one.strengths if one.edit else ():
+            title = f"image tokens, {alpha:g} {one.name}"
+            yield Condition(title, (one.edit.at(alpha),), arm, one.name, early.block, alpha)  # type: ignore[union-attr]
     yield Condition("nothing", (), "text")
     for alpha in ADDED:
         added = chosen.added(alpha)

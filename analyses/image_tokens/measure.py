@@ -13,6 +13,7 @@ from regap.analyses.image_tokens.choice import ImageTokenChoice, choose_at_image
 from regap.analyses.image_tokens.claims import claims_at_image_tokens
 from regap.analyses.image_tokens.conditions import Condition, conditions_of
 from regap.analyses.image_tokens.evidence import Budgets, signal_of
+from regap.analyses.image_tokens.variants import Variant, variants_of
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.outcomes import outcomes
 from regap.analyses.runs.config import changed_config
@@ -38,13 +39,15 @@ def image_tokens_run(
     random: int = 20,
     contrast: str | None = None,
     within: Budgets | None = None,
+    variants: bool = True,
 ) -> Question:
     """Return the answer of a run: the table `image_tokens` and two claims, stored in the run folder.
 
     layers: blocks that are tried at image tokens; by default the first half. random: number of random vectors.
     contrast: harmless prompts that look harmful, by name, besides those of the run. within: budgets within which
-    corrections are chosen besides those of the run; contrasts of the calibration split then take part. Raises what
-    `choose_at_image_tokens` raises, and ConfigError for budgets without contrasts.
+    corrections are chosen besides those of the run; contrasts of the calibration split then take part. variants: also
+    other displacements than the drift, and maps. Raises what `choose_at_image_tokens` raises, and ConfigError for
+    budgets without contrasts.
     """
     own = changed_config(run.config, contrast=contrast) if contrast else run.config
     if within and own.contrast is None:
@@ -57,8 +60,9 @@ def image_tokens_run(
         elif contrast:
             contrasts = contrasts_of(own, run.pairs, seen.image_arm)
         chosen = choose_at_image_tokens(seen, late_of(run), layers, within, calibrating)
-        records = image_tokens_records(seen, chosen, contrasts, random)
-        settings = {"layers": tuple(layers), "random": random, "contrast": own.contrast}
+        others = variants_of(seen, chosen) if variants else []
+        records = image_tokens_records(seen, chosen, contrasts, random, others)
+        settings = {"layers": tuple(layers), "random": random, "contrast": own.contrast, "variants": variants}
         settings |= {"within": str(within)} if within else {}
         return save_answer(run.folder, "image-tokens", settings, records)
 
@@ -70,13 +74,17 @@ def late_of(run: Run) -> Shift:
 
 
 def image_tokens_records(
-    seen: Measured, chosen: ImageTokenChoice, contrasts: Pairs | None, random: int
+    seen: Measured,
+    chosen: ImageTokenChoice,
+    contrasts: Pairs | None,
+    random: int,
+    variants: Sequence[Variant] = (),
 ) -> list[Record]:
     """Return the tables: shares of whole answers, how well z and its change tell harmful ones, and the claims.
 
     Claims 3 and 4 are judged here for the drift at image tokens, by their own criteria.
     """
-    conditions = list(conditions_of(seen, chosen, random))
+    conditions = list(conditions_of(seen, chosen, random, variants))
     judged, signals = _answers(seen, conditions), _signals(seen, chosen, conditions)
     rows = [*_answer_rows(seen, judged), *_signal_rows(seen, signals)]
     if contrasts is not None:
@@ -90,7 +98,15 @@ def image_tokens_records(
         random,
     )
     table = Record("image_tokens", pd.DataFrame(rows).assign(model=seen.model.name))
-    return [table, claims_record([claim.about(seen.image_arm) for claim in claims], "image_token_claims")]
+    judgements = claims_record([claim.about(seen.image_arm) for claim in claims], "image_token_claims")
+    return [table, judgements, *([variants_record(seen, variants)] if variants else [])]
+
+
+def variants_record(seen: Measured, variants: Sequence[Variant]) -> Record:
+    """Return the table of what each variant removes, and why one was left out."""
+    rows = [{"vector": one.name, "title": one.title, "reason": one.reason} for one in variants]
+    known = {"model": seen.model.name, "arm": seen.image_arm}
+    return Record("image_token_variants", pd.DataFrame(rows).assign(**known))
 
 
 def _answers(

@@ -196,6 +196,7 @@ POWER: Mapping[str, Schema] = {
     ),
 }
 
+POSITIONS = ("last", "after_instruction", "image", "audio", "request", "template", "all")
 INTERVENTIONS: Mapping[str, Schema] = {
     "methods": estimates(
         "compare",
@@ -231,14 +232,23 @@ INTERVENTIONS: Mapping[str, Schema] = {
         **dict.fromkeys(("model", "arm"), TEXT),
         component=one_of("attention", "mlp", "head", "block", "state", "refusal", "drift"),
         head=INTEGER,
-        replacement=one_of("zero", "mean", "resample", "patch-text", "patch-image"),
+        replacement=one_of("zero", "mean", "resample", "patch-text", "patch-image", "unread"),
         control=one_of("none", "random", "self"),
-        positions=one_of("last", "after_instruction", "image", "audio", "request", "template", "all"),
+        positions=one_of(*POSITIONS, "request from image", "request from audio"),
         layers=TEXT,
         layer=INTEGER,
         label=LABEL,
         measure=one_of("z", "log_odds", "first_token", *OUTCOMES),
         read_layer=INTEGER,
+    ),
+    "attention": estimates(
+        "ablate",
+        **dict.fromkeys(("model", "arm"), TEXT),
+        layer=INTEGER,
+        head=INTEGER,
+        reads=one_of("image", "audio", "request"),
+        label=LABEL,
+        measure=one_of("mass", "even"),
     ),
     "image_tokens": estimates(
         "image_tokens",
@@ -248,6 +258,11 @@ INTERVENTIONS: Mapping[str, Schema] = {
         measure=one_of(*OUTCOMES, "contrast_over_refusal", "auroc_z", "auroc_rho"),
     ),
     "image_token_claims": claims_of("image_tokens"),
+    "image_token_variants": keyed(
+        "image_tokens",
+        {"title": TEXT, "reason": Column("text", optional=True)},
+        **dict.fromkeys(("model", "arm", "vector"), TEXT),
+    ),
     "sweep": estimates(
         "sweep",
         **dict.fromkeys(("model", "arm"), TEXT),
