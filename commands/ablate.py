@@ -1,5 +1,6 @@
 """`regap ablate` and `regap sweep`: the effect of each component, and of shifts at each layer and strength."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,8 +33,9 @@ Replacements = Annotated[
     list[str] | None,
     typer.Option(
         "--replace",
-        help="Replacement: zero, mean, resample, patch-text or patch-image; repeat for more. "
-        "mean and patch-text by default.",
+        help="Replacement: zero, mean, resample, patch-text, patch-image or unread; repeat for more. "
+        "mean and patch-text by default. unread: heads at the last token, less what they read from the tokens of the "
+        "image, or of the request in words.",
     ),
 ]
 Layers = Annotated[str | None, typer.Option(help="Blocks, such as 3-7,10; all by default.")]
@@ -42,7 +44,8 @@ Places = Annotated[
     list[str] | None,
     typer.Option(
         "--positions",
-        help="last, after_instruction, image, audio, request, template or all; repeat for more. last by default.",
+        help="last, after_instruction, image, audio, request, template or all; repeat for more. last by default. "
+        "Tokens of an image are patched from the request's own tokens in words, and these from those.",
     ),
 ]
 Together = Annotated[
@@ -59,6 +62,10 @@ Vectors = Annotated[
     list[str] | None,
     typer.Option("--vector", help="D, D_along, D_across, random, shuffled or refusal; repeat for more."),
 ]
+
+
+KEYS = ["arm", "component", "head", "layers", "replacement", "positions"]
+"""What names one ablation in the table."""
 
 
 @takes(*CAPTURING, "arms", "image_arm", "max_new_tokens", "seed")
@@ -93,7 +100,10 @@ def ablate(
     with progress() as track:
         run = run_of(run_folder, flags, track, wanted.check)
         question = ablate_run(run, wanted)
-    _print_largest(Record.load(question.folder, "ablation").table)
+    table = Record.load(question.folder, "ablation").table
+    _print_largest(table)
+    if "attention" in question.tables:
+        _print_reading(Record.load(question.folder, "attention").table)
     _draw(run.folder, question.folder, "ablation", again=run_folder is not None)
 
 
@@ -135,13 +145,12 @@ def _print_largest(table: "pd.DataFrame", count: int = 12) -> None:
     if rows.empty:
         print_note("the model refuses no calibration text, so only changes of z are measured")
         return
-    keys = ["arm", "component", "head", "layers", "replacement", "positions"]
-    random = rows[rows.control == "random"].set_index(keys)
+    random = rows[rows.control == "random"].set_index(KEYS)
     treated = rows[rows.control == "none"]
     order = treated.value.abs().sort_values(ascending=False, kind="stable").index[:count]
 
     def control(row: dict[Any, Any]) -> str:
-        key = tuple(row[name] for name in keys)
+        key = tuple(row[name] for name in KEYS)
         return _estimate(random.loc[key]) if key in random.index else ""
 
     columns = {
@@ -152,10 +161,50 @@ def _print_largest(table: "pd.DataFrame", count: int = 12) -> None:
         "at": "positions",
         "change of log-odds": _estimate,
         "random, equal norm": control,
+        "refusals, points": _first_tokens(table, "harmful"),
+        "of harmless": _first_tokens(table, "harmless"),
+    }
+    console = wide(172)
+    console.print(
+        "largest changes of the log-odds of a refusal, harmful test prompts; refusals by first token"
+    )
+    console.print(table_of(treated.loc[order].to_dict("records"), columns, box=None))
+
+
+def _first_tokens(table: "pd.DataFrame", label: str) -> Callable[[dict[Any, Any]], str]:
+    """Return a cell: the change of refusals by first token, in points of percent."""
+    chosen = (table.measure == "first_token") & (table.label == label) & (table.control == "none")
+    found = table[chosen].set_index(KEYS)
+
+    def cell(row: dict[Any, Any]) -> str:
+        one = found.loc[tuple(row[name] for name in KEYS)]
+        value, low, high = (f"{100 * one[name]:+.1f}" for name in ("value", "low", "high"))
+        return f"{value} [{low}, {high}]"
+
+    return cell
+
+
+def _print_reading(table: "pd.DataFrame", count: int = 12) -> None:
+    """Print the heads that attend most from the last token to the tokens that carry the request."""
+    rows = table[(table.measure == "mass") & (table.label == "harmful")]
+    even = table[(table.measure == "even") & (table.label == "harmful")].set_index(["arm", "layer"])
+    order = rows.value.sort_values(ascending=False, kind="stable").index[:count]
+    columns: dict[str, Any] = {
+        "arm": "arm",
+        "head": lambda row: f"{row['layer']}.{row['head']}",
+        "reads": "reads",
+        "share of its attention": lambda row: _share(row),
+        "if it attended evenly": lambda row: f"{even.loc[(row['arm'], row['layer'])]['value']:.2f}",
     }
     console = wide(128)
-    console.print("largest changes of the log-odds of a refusal, harmful test prompts")
-    console.print(table_of(treated.loc[order].to_dict("records"), columns, box=None))
+    console.print(
+        "\nheads that attend most from the last token, harmful test prompts; 3.1 is head 1 of block 3"
+    )
+    console.print(table_of(rows.loc[order].to_dict("records"), columns, box=None))
+
+
+def _share(row: Any) -> str:
+    return f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
 
 
 def _estimate(row: Any) -> str:

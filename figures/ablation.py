@@ -20,6 +20,7 @@ REPLACED = {
     "mean": "replaced by the mean",
     "resample": "replaced by a harmless prompt's",
     "zero": "replaced by zero",
+    "unread": "without what it reads from the request",
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from regap.analyses.ablation.attention import attention_record
 from regap.analyses.ablation.cells import AblationCell, AblationRequest, cells_of
 from regap.analyses.ablation.readings import AblationReadings, readings, refusal_tokens
 from regap.analyses.outcomes import difference
@@ -44,10 +45,13 @@ NO_LAYER = -1
 def ablate_run(run: Run, wanted: AblationRequest) -> Question:
     """Return the answer of a run to these ablations: the table `ablation`, stored in the run folder.
 
-    Stored ablations are not run again.
+    Where heads no longer read tokens, also the table `attention`: how much they read of them. Stored ablations are not
+    run again.
     """
     with sole_writer(run.folder):
-        return save_answer(run.folder, "ablate", asdict(wanted), [ablation_record(run.measured, wanted)])
+        records = [ablation_record(run.measured, wanted)]
+        records += [attention_record(run.measured)] if "unread" in wanted.replacements else []
+        return save_answer(run.folder, "ablate", asdict(wanted), records)
 
 
 def ablate(
@@ -67,10 +71,11 @@ def ablate(
 ) -> pd.DataFrame:
     """Return the effect of each component of each layer on refusal: changes on the same test pairs, with intervals.
 
-    components: attention, mlp, block, head, state or direction. replacements: zero, mean, resample, patch-text or
-    patch-image. layers, heads: 0-based, all by default. Each of these may be one value or several. Columns are those
-    of the table `ablation`; `value` is after minus before. Nothing is written unless the model is a runner with a
-    store. Raises ConfigError for components that the model does not have.
+    components: attention, mlp, block, head, state or direction. replacements: zero, mean, resample, patch-text,
+    patch-image or unread (heads at the last token, without what they read from the tokens that carry the request).
+    layers, heads: 0-based, all by default. Each of these may be one value or several. Columns are those of the table
+    `ablation`; `value` is after minus before. Nothing is written unless the model is a runner with a store. Raises
+    ConfigError for components that the model does not have.
     Only changes of z are measured if the model refuses no calibration text.
     """
     wanted = AblationRequest(

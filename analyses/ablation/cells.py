@@ -8,6 +8,8 @@ import torch
 
 from regap.analyses.runs.measured import Measured, are_harmful
 from regap.errors import ConfigError
+from regap.geometry.data.pairs import is_media_arm, is_speech_arm
+from regap.geometry.forward.runner import silent
 from regap.geometry.models.loading import Model
 from regap.geometry.models.submodule_hooks import heads_of
 from regap.geometry.prompts.batch import Positions
@@ -23,8 +25,9 @@ from regap.interventions.edits.ablation import (
 from regap.interventions.edits.components import Component
 from regap.interventions.edits.other_arm import OtherArms
 from regap.interventions.edits.site import Site
+from regap.interventions.edits.unread import Unread
 
-Replaced = Literal["zero", "mean", "resample", "patch-text", "patch-image"]
+Replaced = Literal["zero", "mean", "resample", "patch-text", "patch-image", "unread"]
 COMPONENTS = ("attention", "mlp", "block", "head", "state", "direction")
 PATCHES = ("patch-text", "patch-image")
 
@@ -59,11 +62,10 @@ class AblationRequest:
                 )
         if self.heads and "head" not in self.components:
             raise ConfigError("heads need component head; add --component head, or leave --heads out")
-        media = [name for name in ("image", "audio") if name in self.positions]
-        if media and set(self.replacements) & set(PATCHES):
+        if "unread" in self.replacements and (self.components, self.positions) != (("head",), ("last",)):
             raise ConfigError(
-                f"positions {media[0]} cannot be patched between text and image, since the text run has no such token; "
-                "choose last, after_instruction, request or template"
+                "unread is what a head at the last token no longer reads; add --component head and no other, and leave "
+                "--positions out"
             )
 
     def check(self, model: Model) -> None:
@@ -105,6 +107,8 @@ class AblationCell:
     control: str
     """none, random (moved as far, in a random direction) or self (patched with its own run; must change nothing)."""
     edit: Ablation = field(repr=False)
+    positions: str
+    """Name of the positions in tables."""
 
     @property
     def way(self) -> str:
@@ -122,7 +126,7 @@ class AblationCell:
             "head": self.edit.component.head,
             "replacement": self.replaced,
             "control": self.control,
-            "positions": self.edit.site.positions,
+            "positions": self.positions,
             "layers": shown_layers(layers),
             "layer": min(layers),
         }
@@ -131,6 +135,41 @@ class AblationCell:
     def title(self) -> str:
         """A unique name within the arm."""
         return " ".join(str(value) for value in self.row.values())
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which tokens of an arm are replaced, and from which tokens of the other run they are patched."""
+
+    name: str
+    """Its name in tables."""
+    at: Positions
+    read: Positions | None = None
+    """None: the same positions."""
+
+
+def carrier_of(arm: str) -> Positions:
+    """Return the positions of the tokens that carry the request: image tokens, those of a sound, or the request."""
+    if not is_media_arm(arm):
+        return "request"
+    return "audio" if is_speech_arm(arm) else "image"
+
+
+def patched_at(arm: str, source: str, where: Positions) -> Place | None:
+    """Return where an arm is patched from another arm's run, by name of the positions; None if it has none of them.
+
+    Tokens of an image or a sound have no like in words. So they are patched from the tokens that carry the request
+    there, and the request's own tokens in words from those of the image or sound: in order, token by token if both are
+    as many, else stretched over them. (Their mean alone would replace every request by much the same.)
+    """
+    if where not in ("image", "audio"):
+        return Place(where, where)
+    mine, theirs = carrier_of(arm), carrier_of(source)
+    if where not in (mine, theirs):
+        return None
+    if where == mine:
+        return Place(where, mine, None if theirs == mine else theirs)
+    return Place(f"{mine} from {theirs}", mine, theirs)
 
 
 def _has(seen: Measured, arm: str, where: str) -> bool:
@@ -145,30 +184,53 @@ def cells_of(seen: Measured, wanted: AblationRequest, arm: str) -> list[Ablation
     Means and donors come from calibration prompts in the same arm; means weight labels equally, donors are harmless.
     """
     found: list[AblationCell] = []
-    track = seen.runner.track
-    patches = [
-        each for each in wanted.replacements if each in PATCHES and source_of(seen, each) not in (arm, None)
-    ]
     plain = [each for each in wanted.replacements if each not in PATCHES]
-    twins = OtherArms.of(seen.model, seen.pairs.test, arm) if patches else None
     components = wanted.named_components(seen)
     for where in wanted.positions:
-        if not _has(seen, arm, where):
-            continue
-        advance = track(f"components of calibration prompts, {arm}", len(components)) if plain else None
+        own: Place = Place(where, where)  # type: ignore[arg-type]
+        names = plain if _has(seen, arm, where) else []
+        patches = _patches(seen, wanted, arm, own.at)
+        told = f"components of calibration prompts, {arm}"
+        advance = seen.runner.track(told, len(components)) if names else silent(told, 0)
         for name, component in components:
-            by: list[tuple[str, Replacement]] = _replacements(seen, wanted, arm, component, where, plain)
-            for each in patches:
-                source = source_of(seen, each)
-                by += [(each, FromArm(twins, source))] if twins and source else []
-            for each, replacement in by:
-                found += _cells(seen, wanted, name, component, where, each, replacement)
-            if twins and wanted.controls:
-                own = FromArm(twins, arm)
-                found += _cells(seen, wanted, name, component, where, patches[0], own, ("self",))
-            if advance:
-                advance(1)
+            for each, replacement in _replacements(seen, wanted, arm, component, where, names):
+                found += _cells(seen, wanted, name, component, own, each, replacement)
+            for patch in patches:
+                found += _cells(seen, wanted, name, component, patch.place, patch.name, patch.other)
+                if wanted.controls:
+                    found += _cells(
+                        seen, wanted, name, component, patch.place, patch.name, patch.itself, ("self",)
+                    )
+            advance(1)
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Patch:
+    """One way to patch an arm: from the other run, and, as a control, from its own."""
+
+    name: str
+    place: Place
+    other: FromArm
+    itself: FromArm
+
+
+def _patches(seen: Measured, wanted: AblationRequest, arm: str, where: Positions) -> list[_Patch]:
+    """Return the ways to patch an arm at these positions; empty if its pairs or its tokens have none."""
+    sources = {each: source_of(seen, each) for each in wanted.replacements if each in PATCHES}
+    places = {
+        each: (source, patched_at(arm, source, where))
+        for each, source in sources.items()
+        if source and source != arm
+    }
+    if not any(place for _, place in places.values()):
+        return []
+    twins = OtherArms.of(seen.model, seen.pairs.test, arm)
+    return [
+        _Patch(each, place, FromArm(twins, source, place.read), FromArm(twins, arm))
+        for each, (source, place) in places.items()
+        if place
+    ]
 
 
 def source_of(seen: Measured, patch: str) -> str | None:
@@ -181,7 +243,7 @@ def _cells(
     wanted: AblationRequest,
     name: str,
     component: Component,
-    where: str,
+    place: Place,
     replaced: str,
     replacement: Replacement,
     controls: Sequence[str] | None = None,
@@ -192,9 +254,8 @@ def _cells(
     for kind in kinds:
         written: Control = "random" if kind == "random" else "none"
         for some in [layers] if wanted.together else [(layer,) for layer in layers]:
-            site = Site(some, where)  # type: ignore[arg-type]
-            edit = Ablation(site, component, replacement, written, seen.config.seed)
-            found.append(AblationCell(name, replaced, kind, edit))
+            edit = Ablation(Site(some, place.at), component, replacement, written, seen.config.seed)
+            found.append(AblationCell(name, replaced, kind, edit, place.name))
     return found
 
 
@@ -205,6 +266,8 @@ def _replacements(
     found: list[tuple[str, Replacement]] = []
     if "zero" in names:
         found.append(("zero", Constant({layer: torch.zeros(component.size(seen.model)) for layer in layers})))
+    if "unread" in names:
+        found.append(("unread", Unread(carrier_of(arm))))
     if not {"mean", "resample"} & set(names):
         return found
     asked = seen.pairs.calibration.where(arm=arm)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 import torch
@@ -153,20 +154,54 @@ class FromArm:
     """The other arms of the requests in the patched arm."""
     arm: str
     """The arm that it is taken from; taking it from the patched arm is a control that must change nothing."""
+    read: Positions | None = None
+    """The tokens of the other run that it is taken from, stretched over those that it replaces; None: the same
+    positions."""
 
     @property
     def identity(self) -> str:
-        """Digest of the arm and of all other arms."""
-        return digest_of(["from arm", self.arm, self.twins.identity])
+        """Digest of the arm, the tokens that are read if they are others, and all other arms."""
+        parts = ["from arm", self.arm, self.twins.identity]
+        return digest_of([*parts, "stretched", self.read] if self.read else parts)
 
     def slots(self, model: Model, batch: Batch, component: Component, site: Site) -> Mapping[int, Slots]:
-        """Return the component's output at the same positions of the other run; read once per batch."""
-        name = f"{model.fingerprint} {self.arm} {component.identity} {site.positions}"
+        """Return the component's output at these positions of the other run; read once per batch.
+
+        Raises ModelError if a prompt of the other run has no token to read from.
+        """
+        positions = self.read or site.positions
+        name = f"{model.fingerprint} {self.arm} {component.identity} {positions}"
         if name not in batch.kept:
             layers = [layer for layer in range(model.layers) if layer not in model.crossing]
             other = self.twins.batch_in(model, batch, self.arm)
-            batch.kept[name] = read_component(model, other, component, layers, site.positions)
-        return batch.kept[name]
+            if self.read and not bool(other.at(self.read).any(1).all()):
+                raise ModelError(
+                    f"a prompt in arm {self.arm} has no token at position {self.read} to patch from; choose other "
+                    "positions, or leave the pair out"
+                )
+            batch.kept[name] = read_component(model, other, component, layers, positions)
+        if not self.read:
+            return batch.kept[name]
+        counts = batch.at(site.positions).sum(1).tolist()
+        return {
+            layer: [stretched(own, count) for own, count in zip(rows, counts, strict=True)]
+            for layer, rows in batch.kept[name].items()
+        }
+
+
+def stretched(values: Float[Tensor, "_token width"], count: int) -> Float[Tensor, "_other width"]:
+    """Return `count` rows for those of another role, in order: the first for the first, the last for the last.
+
+    As many are taken one by one. Fewer values are each repeated, more are taken by their mean, part by part, so that
+    what stood early in the other run stands early here, and every request keeps its own words.
+    """
+    if not count:
+        return values[:0]
+    if len(values) <= count:
+        return values[[(2 * place + 1) * len(values) // (2 * count) for place in range(count)]]
+    ends = [place * len(values) // count for place in range(count + 1)]
+    parts = [values[first:last].float().mean(0) for first, last in pairwise(ends)]
+    return torch.stack(parts).to(values.dtype)
 
 
 @torch.inference_mode()

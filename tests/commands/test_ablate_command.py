@@ -78,6 +78,59 @@ def test_answers_and_other_positions_have_their_own_rows(regap, pairs_file: Path
     assert not (tmp_path / "out" / "report.html").exists()
 
 
+def test_image_tokens_are_patched_from_the_request_in_words_and_back(
+    regap, pairs_file: Path, tmp_path: Path
+) -> None:
+    asked = ("--layers", "2,11", "--component", "state", "--positions", "image", "--positions", "request")
+    patches = ("--replace", "patch-text", "--replace", "patch-image", "--max-new-tokens", 8)
+    code, error, shown = regap("ablate", "--pairs", pairs_file, "--out", tmp_path / "out", *asked, *patches)
+    assert code == 0, error
+    assert "refusals, points" in shown
+    table = Record.load(tmp_path / "out", "ablation").table
+    found = table.drop_duplicates(["arm", "positions", "replacement"])
+    assert set(zip(found.arm, found.positions, found.replacement, strict=True)) == {
+        ("typographic", "image", "patch-text"),
+        ("text", "request from image", "patch-image"),
+        ("typographic", "request", "patch-text"),
+        ("text", "request", "patch-image"),
+    }
+    assert table[table.control == "self"].value.abs().max() == 0.0
+    odds = table.query("positions == 'image' and measure == 'log_odds' and control == 'none'").set_index(
+        ["label", "layer"]
+    )
+    # Early, refusals come back; after the last block no other token is read.
+    assert odds.loc[("harmful", 2)].low > 0.5 and abs(odds.loc[("harmful", 11)].value) < 1e-4
+
+
+def test_what_heads_read_is_a_table_beside_what_they_do_without(
+    regap, pairs_file: Path, tmp_path: Path
+) -> None:
+    asked = (
+        "--layers",
+        "8",
+        "--component",
+        "head",
+        "--heads",
+        "0-1",
+        "--replace",
+        "unread",
+        "--max-new-tokens",
+        8,
+    )
+    code, error, shown = regap("ablate", "--pairs", pairs_file, "--out", tmp_path / "out", *asked)
+    assert code == 0, error
+    assert "heads that attend most from the last token" in shown
+    mass = Record.load(tmp_path / "out", "attention").table
+    assert len(mass) == 2 * 2 * 12 * (4 + 1) and set(mass.reads) == {"image", "request"}
+    assert mass.value.between(0, 1 + 1e-6).all()
+    table = Record.load(tmp_path / "out", "ablation").table
+    odds = table.query("arm == 'text' and label == 'harmful' and measure == 'log_odds'").set_index(
+        ["control", "head"]
+    )
+    # Head 0 of block 8 carries harm from the words.
+    assert odds.loc[("none", 0)].value < -0.2 and odds.loc[("none", 0)].value < odds.loc[("random", 0)].value
+
+
 def test_a_sweep_has_every_layer_strength_and_part(regap, pairs_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     asked = ("--layers", "0,10", "--vector", "D", "--vector", "random")
@@ -102,7 +155,7 @@ def test_a_sweep_has_every_layer_strength_and_part(regap, pairs_file: Path, tmp_
         ),
         (("ablate", "--component", "neuron"), "component is 'neuron'; choose from"),
         (("ablate", "--replace", "noise"), "replace is 'noise'; choose from"),
-        (("ablate", "--positions", "image"), "positions image cannot be patched"),
+        (("ablate", "--replace", "unread"), "add --component head and no other"),
         (("image-tokens", "--layers", "12"), "layer 12 is not in model organism"),
         (("sweep", "--layers", "12"), "layer 12 is not in model organism"),
         (("sweep", "--vector", "d"), "vector is 'd'; choose from D, D_along"),

@@ -12,6 +12,7 @@ from tiny_parts import LAYERS, WIDTH
 from torch import Tensor
 
 from regap.errors import ModelError
+from regap.geometry.forward.attention import heads_reading
 from regap.geometry.forward.hooks import Hook, hooked
 from regap.geometry.forward.parallel_last_token import packs_versions, run_versions
 from regap.geometry.forward.prefix import prefill, run
@@ -207,3 +208,17 @@ def test_versions_side_by_side_are_passes_of_their_own(each: Subject) -> None:
                 difference(coordinates[place], z) <= 1e-4 and difference(logits[place], seen.logits) <= 1e-4
             )
         assert difference(logits[1], logits[0]) > 1e-2
+
+
+@every_family
+def test_what_heads_read_adds_up_to_their_output_or_is_said_to_be_unknown(each: Subject) -> None:
+    """Sinks, soft caps, windows and shared keys included; `heads_reading` compares the sum with the output."""
+    batch, layers = each.batch(each.kinds[-1]), layers_of(each)
+    if not each.model.one_token_passes:
+        with pytest.raises(ModelError, match="what its heads read cannot be told apart"):
+            heads_reading(each.model, batch, layers)
+        return
+    for reading in heads_reading(each.model, batch, layers).values():
+        mass = reading.mass(batch.real.cpu())
+        assert reading.weights.shape[2] == batch.columns and bool((mass < 1 + 1e-4).all())
+        assert float(mass.min()) > 0

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from regap.analyses.ablation.cells import AblationRequest, shown_layers
+from regap.analyses.ablation.cells import AblationRequest, Place, carrier_of, patched_at, shown_layers
 from regap.analyses.runs.config import read_layers
 from regap.errors import ConfigError, ModelError
 from regap.geometry.models.loading import Model
@@ -31,7 +31,11 @@ def test_other_layers_are_refused(text: str) -> None:
         ({"replacements": ("noise",)}, "replace is 'noise'; choose from zero, mean"),
         ({"positions": ("first",)}, "positions is 'first'; choose from last"),
         ({"heads": (1,)}, "heads need component head"),
-        ({"positions": ("image",)}, "positions image cannot be patched between text and image"),
+        ({"replacements": ("unread",)}, "add --component head and no other, and leave --positions out"),
+        (
+            {"components": ("head",), "replacements": ("unread",), "positions": ("image",)},
+            "unread is what a head at the last token no longer reads",
+        ),
     ],
 )
 def test_what_cannot_be_ablated_is_said_before_a_model_is_loaded(given: dict[str, Any], says: str) -> None:
@@ -55,3 +59,17 @@ def test_layers_and_heads_that_are_not_there_are_said_before_a_model_runs(
     with pytest.raises(ModelError, match=says):
         AblationRequest(**given).check(tiny)
     AblationRequest().check(tiny)
+
+
+def test_tokens_without_a_like_in_words_are_patched_from_those_that_carry_the_request_and_back() -> None:
+    assert patched_at("typographic", "text", "image") == Place("image", "image", "request")
+    assert patched_at("text", "typographic", "image") == Place("request from image", "request", "image")
+    assert patched_at("text", "speech", "audio") == Place("request from audio", "request", "audio")
+    assert patched_at("picture", "typographic", "image") == Place("image", "image")
+    assert patched_at("text", "typographic", "request") == Place("request", "request")
+    assert patched_at("text", "typographic", "audio") is None
+    assert [carrier_of(arm) for arm in ("text", "caption", "picture", "speech_noise")] == [
+        *["request"] * 2,
+        "image",
+        "audio",
+    ]
