@@ -99,7 +99,7 @@ def test_image_tokens_are_patched_from_the_request_in_words_and_back(
         ["label", "layer"]
     )
     # Early, refusals come back; after the last block no other token is read.
-    assert odds.loc[("harmful", 2)].low > 0.5 and abs(odds.loc[("harmful", 11)].value) < 1e-4
+    assert odds.loc[("harmful", 2)].value > 1 and abs(odds.loc[("harmful", 11)].value) < 1e-4
 
 
 def test_what_heads_read_is_a_table_beside_what_they_do_without(
