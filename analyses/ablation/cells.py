@@ -12,7 +12,7 @@ from regap.geometry.data.pairs import is_media_arm, is_speech_arm
 from regap.geometry.forward.runner import silent
 from regap.geometry.models.loading import Model
 from regap.geometry.models.submodule_hooks import heads_of
-from regap.geometry.prompts.batch import Positions
+from regap.geometry.prompts.positions import MEDIA, Position, Positions
 from regap.interventions.edits.ablation import (
     Ablation,
     Constant,
@@ -50,7 +50,8 @@ class AblationRequest:
     """Also generate and judge answers under each ablation, not only first tokens."""
 
     def __post_init__(self) -> None:
-        known = {"component": COMPONENTS, "replace": get_args(Replaced), "positions": get_args(Positions)}
+        places = [Position.of(each) for each in self.positions]
+        known = {"component": COMPONENTS, "replace": get_args(Replaced), "positions": self.positions}
         given = {"component": self.components, "replace": self.replacements, "positions": self.positions}
         for name, values in given.items():
             for value in values:
@@ -66,6 +67,12 @@ class AblationRequest:
             raise ConfigError(
                 "unread is what a head at the last token no longer reads; add --component head and no other, and leave "
                 "--positions out"
+            )
+        media = [place for place in places if place.role in MEDIA and str(place) != place.role]
+        if media and set(self.replacements) & set(PATCHES):
+            raise ConfigError(
+                f"positions {media[0]} cannot be patched between text and image, since the text run has no such token; "
+                f"choose {media[0].role}, whose tokens are patched from those of the request"
             )
 
     def check(self, model: Model) -> None:
@@ -174,7 +181,7 @@ def patched_at(arm: str, source: str, where: Positions) -> Place | None:
 
 def _has(seen: Measured, arm: str, where: str) -> bool:
     """Return False for tokens of images in an arm without pictures, and of sounds in an arm without sounds."""
-    media = {"image": "pictures", "audio": "sounds"}.get(where)
+    media = {"image": "pictures", "audio": "sounds"}.get(Position.of(where).role)
     return media is None or any(getattr(pair.prompts[arm], media) for pair in seen.pairs.test.where(arm=arm))
 
 
@@ -254,7 +261,8 @@ def _cells(
     for kind in kinds:
         written: Control = "random" if kind == "random" else "none"
         for some in [layers] if wanted.together else [(layer,) for layer in layers]:
-            edit = Ablation(Site(some, place.at), component, replacement, written, seen.config.seed)
+            site = Site(some, place.at)
+            edit = Ablation(site, component, replacement, written, seen.config.seed)
             found.append(AblationCell(name, replaced, kind, edit, place.name))
     return found
 
@@ -272,7 +280,7 @@ def _replacements(
         return found
     asked = seen.pairs.calibration.where(arm=arm)
     prompts, harmful = [pair.prompts[arm] for pair in asked], are_harmful(asked)
-    bank = component_bank(seen.runner, prompts, component, layers, where)  # type: ignore[arg-type]
+    bank = component_bank(seen.runner, prompts, component, layers, where)
     if "mean" in names:
         means = {layer: (each[harmful].mean(0) + each[~harmful].mean(0)) / 2 for layer, each in bank.items()}
         found.append(("mean", Constant(means)))

@@ -19,6 +19,7 @@ from regap.geometry.forward.token_capture import capture_every_token
 from regap.geometry.models.model import Model
 from regap.geometry.one_or_several import as_layers, as_names
 from regap.geometry.prompts.batch import Batch, prompt_digest, render
+from regap.geometry.prompts.positions import Position, Positions
 from regap.geometry.states.activations import Activations, StateRow
 from regap.geometry.states.index import model_folder, write_index
 from regap.geometry.states.shards import Shards
@@ -44,7 +45,7 @@ def capture(
     *,
     edits: Sequence[Edit] | Edit = (),
     layers: Sequence[int] | int | None = None,
-    position: str = "last",
+    position: Positions = "last",
 ) -> dict[str, Activations]: ...
 def capture(
     model: Model | Runner,
@@ -53,19 +54,21 @@ def capture(
     *,
     edits: Sequence[Edit] | Edit = (),
     layers: Sequence[int] | int | None = None,
-    position: str = "last",
+    position: Positions = "last",
 ) -> Any:
     """Return, for each arm, the residual streams after each block at one position, under the edits.
 
-    `position` is the last prompt token by default; image, request, template and after_instruction give the mean over
-    their tokens, and `all` gives every token, as TokenStates in memory. Prompts are run in left-padded batches sorted
-    by length, within the runner's limits. A runner with a store keeps each batch in STORE/MODEL/ARM (MODEL: a digest
-    of the model) and does not compute it again for the same prompts, images, template, edits and position; an arm that
-    takes more memory than the limits allow is then read from disk. `arms`, `edits` and `layers` may be one value or
-    several. Raises PairError for an arm that no pair has, and ModelError for a layer that the model does not have,
+    `position` is the last prompt token by default. A role such as image or request, and a rule such as image:blank,
+    give the mean over their tokens; image[0] gives one token; `all` gives every token, as TokenStates in memory. Tokens of a
+    rule are found in an unedited pass. Prompts are run in left-padded batches sorted by length, within the runner's
+    limits. A runner with a store keeps each batch in STORE/MODEL/ARM (MODEL: a digest of the model) and does not compute
+    it again for the same prompts, images, template, edits and position; an arm that takes more memory than the limits
+    allow is then read from disk. `arms`, `edits` and `layers` may be one value or several. Raises PairError for an arm
+    that no pair has, ConfigError for an unknown position, and ModelError for a layer that the model does not have,
     before the model is run.
     """
     runner, pairs = Runner.of(model), Pairs.of(pairs)
+    Position.of(position)
     edits = as_edits(edits)
     chosen = tuple(range(runner.model.layers)) if layers is None else as_layers(layers)
     wanted = {arm: pairs.where(arm=arm) for arm in (pairs.arms if arms is None else as_names(arms))}

@@ -144,6 +144,19 @@ def _own(function: Callable[[Tensor], Tensor | None], owner: int) -> Callable[[T
     return call
 
 
+class PassEnds(Exception):
+    """Ends a pass once everything asked for has been read."""
+
+
+def ends_after(model: Model, layer: int) -> Hook:
+    """Return a hook that ends the pass after block `layer`; it raises PassEnds, and must stand last."""
+
+    def end(residual: Tensor) -> None:  # noqa: ARG001 - a hook receives the residual stream
+        raise PassEnds
+
+    return Hook(model.hook_name(layer), end)
+
+
 class Reader:
     """Copies the last position, or the mean over `tokens`, at some layers while a pass runs."""
 

@@ -3,24 +3,21 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import cast, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from regap.errors import ModelError
+from regap.geometry.forward.carriers import tokens_at
 from regap.geometry.forward.finite import check_finite, under
-from regap.geometry.forward.hooks import Edit, Hook, Reader, Residual, hooked
+from regap.geometry.forward.hooks import Edit, PassEnds, Reader, ends_after, hooked
 from regap.geometry.forward.image_features import seen_inputs
 from regap.geometry.models.model import Model
-from regap.geometry.prompts.batch import Batch, Positions
+from regap.geometry.prompts.batch import Batch
+from regap.geometry.prompts.positions import Positions
 
 States = Float[Tensor, "prompt layer d_model"]
-
-
-class _Read(Exception):
-    """Ends a pass once every layer asked for has been read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +45,11 @@ def read(
     batch: Batch,
     layers: Sequence[int],
     edits: Sequence[Edit] = (),
-    position: str = "last",
+    position: Positions = "last",
 ) -> States:
     """Return the states that `run` reads under the edits, without logits; the head and later layers are not run.
 
-    At a position with several tokens, the mean of their states. Raises ModelError for an unknown position, before the
+    At a position with several tokens, the mean of their states. Raises ConfigError for an unknown position, before the
     model is run.
     """
     return start_capture(model, batch, layers, edits, position).wait()
@@ -64,30 +61,21 @@ def start_capture(
     batch: Batch,
     layers: Sequence[int],
     edits: Sequence[Edit] = (),
-    position: str = "last",
+    position: Positions = "last",
 ) -> PendingStates:
     """Return the states of `read` without waiting; a GPU starts the next batch while it copies them."""
     hooks = [hook for edit in edits for hook in edit.hooks(model, batch)]
-    reader = Reader(model, layers, _tokens(batch, position))
-    stop = Hook(model.hook_name(max(layers)), _stop)
-    with suppress(_Read), hooked(model, [*hooks, *reader.hooks, stop]):
+    reader = Reader(model, layers, _tokens(model, batch, position))
+    with suppress(PassEnds), hooked(model, [*hooks, *reader.hooks, ends_after(model, max(layers))]):
         model.hf.base_model(**seen_inputs(model, batch), use_cache=False)
     return _on_its_way(reader.states(), model.name, under(edits))
 
 
-def _stop(residual: Residual) -> None:  # noqa: ARG001 - a hook receives the residual stream
-    raise _Read
-
-
-def _tokens(batch: Batch, position: str) -> Bool[Tensor, "prompt token"] | None:
+def _tokens(model: Model, batch: Batch, position: Positions) -> Bool[Tensor, "prompt token"] | None:
     """Return which tokens are read; None for the last token, which is the last column of every prompt."""
     if position == "last":
         return None
-    if position not in get_args(Positions):
-        raise ModelError(
-            f"position {position!r} is not known; choose one of {', '.join(get_args(Positions))}"
-        )
-    tokens = batch.at(cast(Positions, position))
+    tokens = tokens_at(model, batch, position)
     if not bool(tokens.any(1).all()):
         raise ModelError(f"position {position!r}: a prompt has no such token; choose another position or arm")
     return tokens

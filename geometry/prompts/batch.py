@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from jaxtyping import Bool
@@ -13,8 +13,10 @@ from torch import Tensor
 
 from regap.errors import ModelError, PairError, first_line
 from regap.geometry.data.pairs import Pairs, Prompt
+from regap.geometry.data.plain_pictures import with_plain_pictures
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.chat import TokenRole, render, spans
+from regap.geometry.prompts.positions import Position, Positions, one_each
 
 
 def token_roles(
@@ -59,11 +61,6 @@ def _alone_to_whole(model: Model, prompt: Prompt, whole: list[int]) -> list[tupl
     ]
 
 
-Positions = Literal["last", "after_instruction", "image", "audio", "request", "template", "all"]
-"""last: the last token; after_instruction: every token after the user's message, images and sounds; image: the image
-tokens; audio: the tokens of sounds; request: the user's message; template: the chat template; all: every token."""
-
-
 @dataclass(frozen=True, eq=False)
 class Batch:
     """Left-padded inputs of a few prompts: the last column is every prompt's last token."""
@@ -84,6 +81,8 @@ class Batch:
     """Prefixes of this batch that have been run, by model; later passes start from them."""
     tell: Callable[[], dict[TokenRole, Tensor]] | None = field(default=None, repr=False)
     """Returns the tokens of each role, when needed; None if roles are not known."""
+    blanked: "Callable[[], Batch] | None" = field(default=None, repr=False)
+    """Returns the same prompts with plain pictures, when needed; None if the prompts are not known."""
 
     def __post_init__(self) -> None:
         mask = self.inputs["attention_mask"]
@@ -118,8 +117,13 @@ class Batch:
 
     @property
     def request(self) -> Bool[Tensor, "prompt token"]:
-        """True at tokens of the user's message; earlier turns are not included."""
+        """True at tokens of the user's words; earlier turns are not included."""
         return self._spoken["user"]
+
+    @property
+    def user(self) -> Bool[Tensor, "prompt token"]:
+        """True at tokens of everything that the user gave: words, images and sounds of the message."""
+        return self.request | self.image | self.audio
 
     @property
     def template(self) -> Bool[Tensor, "prompt token"]:
@@ -135,23 +139,34 @@ class Batch:
     @property
     def after_instruction(self) -> Bool[Tensor, "prompt token"]:
         """True at every token after the user's message, images and sounds."""
-        asked = self.request | self.image | self.audio
-        return self.real & (asked.flip(-1).cumsum(-1).flip(-1) == 0)
+        return self.real & (self.user.flip(-1).cumsum(-1).flip(-1) == 0)
 
     def at(self, positions: Positions) -> Bool[Tensor, "prompt token"]:
-        """Return True at the named positions; raises ModelError if a prompt has none, but for `image` and `audio`."""
-        if positions == "last":
-            found = torch.zeros_like(self.real)
-            found[:, -1] = True
-            return found
-        found = self.real if positions == "all" else getattr(self, positions)
+        """Return True at the position; raises ModelError if a prompt has no such token.
+
+        It is no error that a prompt has no image or sound, unless one token of it is named. The tokens of a rule take a
+        pass of the model: see `regap.geometry.forward.carriers.tokens_at`.
+        """
+        position = Position.of(positions)
+        if position.rule:
+            raise ModelError(f"position {positions} takes a pass of the model; find it with tokens_at")
+        found = self._role(position)
+        if position.index is not None:
+            return one_each(found, position, self.rows)
         empty = (~found.any(1)).nonzero()[:, 0].tolist()
-        if empty and positions not in ("image", "audio"):
+        if empty and not position.may_be_absent:
             raise ModelError(
                 f"prompt {self.rows[empty[0]]} has no token at position {positions} with this chat template; "
                 "choose other positions"
             )
         return found
+
+    def _role(self, position: Position) -> Bool[Tensor, "prompt token"]:
+        if position.role == "last":
+            found = torch.zeros_like(self.real)
+            found[:, -1] = True
+            return found
+        return self.real if position.role == "all" else getattr(self, position.role)
 
     @cached_property
     def _spoken(self) -> dict[TokenRole, Tensor]:
@@ -181,6 +196,7 @@ def collate(model: Model, prompts: Sequence[Prompt], rows: Sequence[int]) -> Bat
         tuple(picture.sha256 for prompt in prompts for picture in prompt.pictures),
         tuple(sound.sha256 for prompt in prompts for sound in prompt.sounds),
         tell=lambda: token_roles(model, prompts, inputs["input_ids"], inputs["attention_mask"].bool()),
+        blanked=lambda: collate(model, [with_plain_pictures(each) for each in prompts], rows),
     )
     lengths = batch.real.sum(1).tolist()
     longest = max(range(len(prompts)), key=lengths.__getitem__)

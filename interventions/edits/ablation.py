@@ -12,11 +12,13 @@ from torch import Tensor
 from regap.errors import ModelError
 from regap.geometry.data.pairs import Prompt
 from regap.geometry.forward.batches import run_batches
+from regap.geometry.forward.carriers import tokens_at
 from regap.geometry.forward.hooks import Hook
 from regap.geometry.forward.prefix import prefill, whole_prompts
 from regap.geometry.forward.runner import Runner
 from regap.geometry.models.model import Model
-from regap.geometry.prompts.batch import Batch, Positions
+from regap.geometry.prompts.batch import Batch
+from regap.geometry.prompts.positions import Positions
 from regap.geometry.states.store import digest_of, digest_of_tensor
 from regap.interventions.edits.components import Change, Component, Output
 from regap.interventions.edits.other_arm import OtherArms, prompt_keys
@@ -110,12 +112,12 @@ class Ablation(AtSite):
         slots = self.replacement.slots(model, batch, self.component, self.site)
         found = []
         for layer in self.site.layers:
-            change = self._replaced(batch, slots[layer])
+            change = self._replaced(model, batch, slots[layer])
             found += self.component.hooks(model, layer, change, self._away(model, layer))
         return found
 
-    def _replaced(self, batch: Batch, slots: Slots) -> Change:
-        where = position_rule(self.site, batch)
+    def _replaced(self, model: Model, batch: Batch, slots: Slots) -> Change:
+        where = position_rule(model, self.site, batch)
 
         def change(written: Tensor) -> Tensor | None:
             mask = where(written)
@@ -214,7 +216,7 @@ def read_component(
     """
     found: dict[int, list[Tensor]] = {}
     hooks: list[Hook] = []
-    where = batch.at(positions)
+    where = tokens_at(model, batch, positions)
 
     def keep(layer: int) -> Callable[[Tensor], None]:
         def call(written: Tensor) -> None:

@@ -28,10 +28,10 @@ class Displacing(AtSite, ABC):
     def hooks(self, model: Model, batch: Batch) -> list[Hook]:
         """Return new hooks that move every state at the site."""
         found = zip(self.site.layers, self.displacements(model, batch), strict=True)
-        return [Hook(model.hook_name(layer), self._hook(batch, displace)) for layer, displace in found]
+        return [Hook(model.hook_name(layer), self._hook(model, batch, displace)) for layer, displace in found]
 
-    def _hook(self, batch: Batch, displace: Displace) -> Callable[[Tensor], Tensor | None]:
-        where = position_rule(self.site, batch)
+    def _hook(self, model: Model, batch: Batch, displace: Displace) -> Callable[[Tensor], Tensor | None]:
+        where = position_rule(model, self.site, batch)
 
         def move(residual: Tensor) -> Tensor | None:
             mask = where(residual)

@@ -13,7 +13,8 @@ from regap.errors import ConfigError, ModelError, PackError
 from regap.geometry.forward.hooks import Hook, Residual
 from regap.geometry.models.model import Model
 from regap.geometry.one_or_several import as_layers
-from regap.geometry.prompts.batch import Batch, Positions
+from regap.geometry.prompts.batch import Batch
+from regap.geometry.prompts.positions import Positions
 from regap.geometry.states.store import digest_of, digest_of_tensor
 from regap.interventions.edits.site import AtSite, Norm, Phase, Site, as_long_as, position_rule
 
@@ -38,7 +39,7 @@ class FunctionEdit(AtSite):
         Raises ModelError for a function that changes other tokens than the site's, the shape or the dtype.
         """
         self._probe(model)
-        return [Hook(model.hook_name(layer), self._hook(batch)) for layer in self.site.layers]
+        return [Hook(model.hook_name(layer), self._hook(model, batch)) for layer in self.site.layers]
 
     def on(self, model: Any) -> Any:
         """Return a context manager, inside which the prompts of the plain Hugging Face model are edited."""
@@ -70,8 +71,8 @@ class FunctionEdit(AtSite):
                 "pass of the last token; give positions='all', and change only [:, -1]"
             )
 
-    def _hook(self, batch: Batch) -> Callable[[Tensor], Tensor | None]:
-        where = position_rule(self.site, batch)
+    def _hook(self, model: Model, batch: Batch) -> Callable[[Tensor], Tensor | None]:
+        where = position_rule(model, self.site, batch)
 
         def change(residual: Tensor) -> Tensor | None:
             mask = where(residual)

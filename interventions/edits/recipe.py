@@ -8,7 +8,7 @@ from torch import Tensor
 
 from regap.geometry.directions import Direction
 from regap.geometry.drift import Drift
-from regap.geometry.prompts.batch import Positions
+from regap.geometry.prompts.positions import Positions
 from regap.interventions.edits.gate import Gate, GateKind
 from regap.interventions.edits.regap import ReGap
 from regap.interventions.edits.shift import Shift, fixed_correction

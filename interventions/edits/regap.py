@@ -21,7 +21,8 @@ from regap.geometry.forward.prefix import prefill, read_last_token, whole_prompt
 from regap.geometry.forward.runner import Runner
 from regap.geometry.models.model import Model
 from regap.geometry.one_or_several import as_layers
-from regap.geometry.prompts.batch import Batch, Positions
+from regap.geometry.prompts.batch import Batch
+from regap.geometry.prompts.positions import Positions
 from regap.geometry.states.store import digest_of, digest_of_tensor
 from regap.interventions.edits.gate import Gate, GateKind, budget_threshold
 from regap.interventions.edits.shift import Shift, fixed_correction

@@ -16,7 +16,8 @@ from regap.geometry.forward.hooks import Hook
 from regap.geometry.forward.prefix import prefill, run_last_token
 from regap.geometry.models.model import Model
 from regap.geometry.one_or_several import as_layers
-from regap.geometry.prompts.batch import Batch, Positions
+from regap.geometry.prompts.batch import Batch
+from regap.geometry.prompts.positions import Positions
 from regap.geometry.states.store import digest_of, digest_of_tensor
 from regap.interventions.edits.site import AtSite, Norm, Phase, Site, position_rule, shifted
 from regap.interventions.edits.stored import StoredEdit, check_made_on
@@ -86,7 +87,7 @@ class Shift(AtSite, StoredEdit, kind="shift"):
                 f"{model.name} is {model.width} wide; give vectors that were made on this model"
             )
         return [
-            Hook(model.hook_name(layer), _hook(self.site, batch, vector, strengths))
+            Hook(model.hook_name(layer), _hook(model, self.site, batch, vector, strengths))
             for layer, vector in zip(self.site.layers, self.vectors, strict=True)
         ]
 
@@ -112,11 +113,13 @@ def shift(
     drift does not have.
     """
     at = positions or drift.position
-    return fixed_correction(drift, Site(as_layers(layers), at, phase, norm), strength)  # type: ignore[arg-type]
+    return fixed_correction(drift, Site(as_layers(layers), at, phase, norm), strength)
 
 
-def _hook(site: Site, batch: Batch, vector: Tensor, strengths: Tensor) -> Callable[[Tensor], Tensor | None]:
-    where = position_rule(site, batch)
+def _hook(
+    model: Model, site: Site, batch: Batch, vector: Tensor, strengths: Tensor
+) -> Callable[[Tensor], Tensor | None]:
+    where = position_rule(model, site, batch)
 
     def shift(residual: Tensor) -> Tensor | None:
         mask = where(residual)

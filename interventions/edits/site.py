@@ -8,9 +8,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from regap.geometry.forward.carriers import tokens_at
 from regap.geometry.forward.hooks import Edit, first_column
+from regap.geometry.models.model import Model
 from regap.geometry.one_or_several import as_layers
-from regap.geometry.prompts.batch import Batch, Positions
+from regap.geometry.prompts.batch import Batch
+from regap.geometry.prompts.positions import Position, Positions
 
 Phase = Literal["prefill", "every_step"]
 Norm = Literal["plain", "keep"]
@@ -25,8 +28,8 @@ class Site:
     layers: tuple[int, ...]
     """Blocks whose outputs are edited, 0-based."""
     positions: Positions = "last"
-    """last: the last prompt token; after_instruction: every token after the user's message and images; image: the
-    image tokens; request: the user's message; template: the chat template; all: every token of the prompt."""
+    """A role, such as last, image, request or all; one token of a role, such as image[0] or request[-1]; or the image
+    tokens that carry the request, such as image:blank. See `regap.geometry.prompts.positions`."""
     phase: Phase = "prefill"
     """prefill: only the prompt; every_step: generated tokens too, if the positions include the end of the prompt."""
     norm: Norm = "plain"
@@ -34,7 +37,8 @@ class Site:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", as_layers(self.layers))
-        for name, kinds in (("positions", Positions), ("phase", Phase), ("norm", Norm)):
+        Position.of(self.positions)
+        for name, kinds in (("phase", Phase), ("norm", Norm)):
             if getattr(self, name) not in get_args(kinds):
                 known = ", ".join(get_args(kinds))
                 raise ValueError(f"{name} is {getattr(self, name)!r}; choose one of {known}")
@@ -92,12 +96,14 @@ def shifted(
 
 
 def position_rule(
-    site: Site, batch: Batch
+    model: Model, site: Site, batch: Batch
 ) -> Callable[[Float[Tensor, "prompt token d_model"]], Bool[Tensor, "prompt token"] | None]:
     """Return a function from a residual stream to a mask of the tokens to edit; None if there are none.
 
-    Tokens are found by column, so that a prompt may be run in any number of passes.
+    Tokens are found by column, so that a prompt may be run in any number of passes. They are found now, since a rule
+    takes passes of its own.
     """
+    marked = tokens_at(model, batch, site.positions)
     grows = site.phase == "every_step" and site.positions in GROWING
 
     def where(residual: Tensor) -> Tensor | None:
@@ -108,7 +114,7 @@ def position_rule(
             return None
         mask = torch.zeros(residual.shape[:2], dtype=torch.bool, device=residual.device)
         if first < end:
-            mask[:, : end - first] = batch.at(site.positions)[:, first:last]
+            mask[:, : end - first] = marked[:, first:last]
         if last > end and grows:
             mask[:, max(0, end - first) :] = True
         return mask

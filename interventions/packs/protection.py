@@ -9,7 +9,7 @@ from regap.errors import ModelError, PackError
 from regap.geometry.models.identity import identity_of
 from regap.interventions.packs.pack import Pack, corrections_of, layers_of, read_pack, removed_of
 from regap.interventions.plain_models.attached import KEPT_AS, GateRecord, attach, detach
-from regap.interventions.plain_models.calls import FINDABLE
+from regap.interventions.plain_models.calls import FINDABLE, can_be_found
 
 
 @contextmanager
@@ -65,10 +65,10 @@ def check_fit(pack: Pack, model: Any, any_model: bool = False) -> None:
     """Raise PackError, with the difference, unless the pack was made for this model."""
     name = pack.card.name
     for each in corrections_of(pack.edit):
-        if each.site.positions not in FINDABLE:
+        if not can_be_found(each.site.positions):
             raise PackError(
                 f"pack {name} edits the positions {each.site.positions!r}, which cannot be found without a processor; "
-                f"make a pack that edits one of {', '.join(FINDABLE)}"
+                f"make a pack that edits {FINDABLE}"
             )
     if any_model:
         text = model.config.get_text_config()

@@ -24,6 +24,7 @@ from regap.interventions.plain_models.calls import (
     Call,
     CalledPrompts,
     CallPrefix,
+    check_findable,
     check_padding,
     columns_of,
     named_arguments,
@@ -93,6 +94,8 @@ class Attached:
     """`state_of` the model when the edit was attached, to detect changed weights."""
     reusable: bool = False
     """True if the model's KV cache can be put back after a pass."""
+    trial: bool = False
+    """True while two tokens are answered as a test."""
     model: Model = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -190,7 +193,7 @@ class Attached:
         rows = tuple(range(len(call.tokens)))
         media = self.model.image_token, self.model.audio_token
         known = _known_tokens(call, answering.tokens)
-        batch = CalledPrompts(known, rows, *media, width=call.prompt)
+        batch = CalledPrompts(known, rows, *media, width=call.prompt, trial=self.trial)
         prefix = CallPrefix(batch, call=call, repeatable=repeatable)
         batch.kept[self.model.fingerprint] = prefix
         answering.hooks, answering.batch = self.edit.hooks(self.model, batch), batch
@@ -254,8 +257,8 @@ def attach(
 ) -> None:
     """Edit every prompt of the model until `detach`; the model is reserved first, so that only one thread does it.
 
-    `prepare` may refuse the model before it is touched. Raises ModelError for a model that is edited already, whose
-    layout is not known, or whose logits an edit does not reach.
+    `prepare` may refuse the model before it is touched. Raises ModelError for a position that takes a processor to
+    find, and for a model that is edited already, whose layout is not known, or whose logits an edit does not reach.
     """
     with _SLOTS:
         if KEPT_AS in vars(hf):
@@ -266,6 +269,7 @@ def attach(
     try:
         attached = Attached(hf, edit, told, remedy)
         prepare()
+        check_findable(edit)
         check_not_compiled(hf)
         check_reaches_logits(attached.model)
         attached.reusable = edit.only_last and reuses_cache(attached.model)
@@ -308,8 +312,9 @@ def check_generates_here(attached: Attached) -> None:
     if not getattr(hf, "can_generate", lambda: False)():
         return
     tokens = two_tokens(attached.model)
+    attached.trial = True
     decode(hf, None, {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}, Decoding(1))
-    attached.last.answering = None
+    attached.trial, attached.last.answering = False, None
     if attached.calls == before:
         raise ModelError(
             f"`generate` of {type(hf).__name__} does not use the replaced `forward`; give the model that it wraps"

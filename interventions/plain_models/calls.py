@@ -1,7 +1,7 @@
 """One call of a plain model: its columns, its prompts, and the part of it that is left to run."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from inspect import Parameter, Signature
 from typing import Any
 
@@ -14,7 +14,9 @@ from regap.geometry.forward.hooks import TOKENS, hooked
 from regap.geometry.forward.kv_cache import record_windows
 from regap.geometry.forward.prefix import Prefix
 from regap.geometry.models.model import Model
-from regap.geometry.prompts.batch import Batch, Positions
+from regap.geometry.prompts.batch import Batch
+from regap.geometry.prompts.positions import MEDIA, Position, Positions, one_each
+from regap.interventions.edits.site import Site
 
 BY_LAST = ("position_ids", "token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids", "cache_position")
 """Inputs with one entry per token along their last dimension."""
@@ -70,8 +72,33 @@ class Call:
         return replace(self, inputs={**kept, **last}, first=self.end - 1)
 
 
-FINDABLE = ("last", "all", "image", "audio")
-"""Positions that can be found without the processor."""
+FINDABLE = "last, all, image, audio, or one token of an image or a sound, such as image[0]"
+"""Positions that can be found without the processor, in words."""
+
+
+def can_be_found(positions: Positions) -> bool:
+    """Return True if the position can be found without a processor, which knows words and pictures."""
+    position = Position.of(positions)
+    whole = position.index is None and position.rule is None and position.role in ("last", "all")
+    return whole or (position.role in MEDIA and position.rule is None)
+
+
+def sites_of(edit: Any) -> list[Site]:
+    """Return every site of an edit, those of the edits that it holds included."""
+    if is_dataclass(edit):
+        held = [getattr(edit, each.name) for each in fields(edit)]
+        return [site for each in held for site in ([each] if isinstance(each, Site) else sites_of(each))]
+    return []
+
+
+def check_findable(edit: Any) -> None:
+    """Raise ModelError for an edit at a position that cannot be found without a processor."""
+    for site in sites_of(edit):
+        if not can_be_found(site.positions):
+            raise ModelError(
+                f"the edit has positions {site.positions!r}, which cannot be found without a processor; use "
+                f"{FINDABLE}; or edit the model under hooks, with generate(load(model, processor=...), ..., edits=...)"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +107,8 @@ class CalledPrompts(Batch):
 
     width: int = 0
     """Number of columns."""
+    trial: bool = False
+    """True for the tokens of a test, which need not have the token that an edit names."""
 
     def __post_init__(self) -> None:
         """Do nothing; padding is checked when `generate` and `forward` are called."""
@@ -90,15 +119,12 @@ class CalledPrompts(Batch):
         return self.width
 
     def at(self, positions: Positions) -> Bool[Tensor, "prompt token"]:
-        """Return True at these positions; raises ModelError for those that cannot be found without a processor."""
-        if positions not in FINDABLE:
-            raise ModelError(
-                f"the edit has positions {positions!r}, which cannot be found without a processor; use one of "
-                f"{', '.join(FINDABLE)}"
-            )
-        if positions in ("image", "audio"):
-            return getattr(self, positions)
-        found = torch.full((1, self.width), positions == "all")
+        """Return True at a position that `can_be_found`; raises ModelError for a prompt without the token it names."""
+        position = Position.of(positions)
+        if position.role in MEDIA:
+            found = getattr(self, position.role)
+            return found if position.index is None or self.trial else one_each(found, position, self.rows)
+        found = torch.full((1, self.width), position.role == "all")
         found[:, -1] = True
         return found
 

@@ -15,7 +15,8 @@ from regap.geometry.forward.batches import batch_rows
 from regap.geometry.forward.capture import capture
 from regap.geometry.forward.prefix import LastToken, prefill, run, run_last_token
 from regap.geometry.forward.runner import Limits, Runner
-from regap.geometry.prompts.batch import Batch, Positions, collate
+from regap.geometry.prompts.batch import Batch, collate
+from regap.geometry.prompts.positions import Positions
 from regap.interventions.decoding import Decoding
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site

@@ -18,7 +18,7 @@ from regap.geometry.forward.parallel_last_token import packs_versions, run_versi
 from regap.geometry.forward.prefix import prefill, run
 from regap.geometry.models.component_map import ModulePath
 from regap.geometry.models.submodule_hooks import has_part
-from regap.geometry.prompts.batch import Positions
+from regap.geometry.prompts.positions import Positions
 from regap.interventions.edits.ablation import Ablation, Constant, Slots, read_component, require_parts_add_up
 from regap.interventions.edits.components import Component, ComponentKind
 from regap.interventions.edits.shift import Shift

@@ -29,7 +29,7 @@ def test_other_layers_are_refused(text: str) -> None:
         ({"components": ()}, "component is empty; give at least one"),
         ({"components": ("mlp", "mlp")}, "component is mlp, mlp; give at least one, and each only once"),
         ({"replacements": ("noise",)}, "replace is 'noise'; choose from zero, mean"),
-        ({"positions": ("first",)}, "positions is 'first'; choose from last"),
+        ({"positions": ("first",)}, "position 'first' is not known; choose one of last"),
         ({"heads": (1,)}, "heads need component head"),
         ({"replacements": ("unread",)}, "add --component head and no other, and leave --positions out"),
         (

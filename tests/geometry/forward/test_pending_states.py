@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from regap.errors import ModelError
+from regap.errors import ConfigError, ModelError
 from regap.geometry.data.pairs import Pairs, Prompt
 from regap.geometry.forward import image_features as features
 from regap.geometry.forward.hooks import Hook, hooked
@@ -97,7 +97,7 @@ def test_a_position_of_several_tokens_is_their_mean(tiny: Model, tiny_pairs: Pai
         expected = torch.stack([row[mask].mean(0) for row, mask in zip(kept[0], tokens, strict=True)])
         assert torch.allclose(found[:, 0], expected, atol=1e-6)
         assert float((found[:, 0] - kept[0][:, -1]).abs().max()) > 0.01
-    with pytest.raises(ModelError, match="position 'middle' is not known; choose one of last, after_inst"):
+    with pytest.raises(ConfigError, match="position 'middle' is not known; choose one of last, after_inst"):
         read(tiny, batch, (2,), position="middle")
     with pytest.raises(ModelError, match="a prompt has no such token"):
         read(tiny, batch_of(tiny, tiny_pairs, "text"), (2,), position="image")

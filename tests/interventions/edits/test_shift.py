@@ -9,6 +9,7 @@ from torch import Tensor
 
 from regap.geometry.drift import Drift
 from regap.geometry.forward import hooks
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
 from regap.interventions.edits.shift import Shift, fixed_correction
 from regap.interventions.edits.site import Norm, Phase, Positions, Site, position_rule, shifted
@@ -18,6 +19,8 @@ VECTOR = torch.randn(8, generator=torch.Generator().manual_seed(1))
 IMAGE = 7
 IDS = torch.tensor([[0, 0, 1, 7, 2], [0, 1, 7, 7, 2], [3, 7, 7, 4, 2]])
 MASK = torch.tensor([[0, 0, 1, 1, 1], [0, 1, 1, 1, 1], [1, 1, 1, 1, 1]])
+NO_MODEL = Model(None, None, "none", "")
+"""No model: its name is needed only for what takes a pass."""
 BATCH = Batch({"input_ids": IDS, "attention_mask": MASK}, (0, 1, 2), IMAGE)
 
 
@@ -65,7 +68,7 @@ def test_the_number_format_of_the_model_is_kept(dtype: torch.dtype) -> None:
 def test_a_site_marks_the_prompt_once_and_then_each_step_or_none(
     positions: Positions, phase: Phase, expected: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    where = position_rule(Site((0,), positions, phase), BATCH)
+    where = position_rule(NO_MODEL, Site((0,), positions, phase), BATCH)
     assert marked(where, RESIDUAL) == expected
     steps = phase == "every_step" and positions != "image"
     for first in (5, 6, 7):
@@ -78,7 +81,7 @@ def test_a_site_marks_the_prompt_once_and_then_each_step_or_none(
 def test_a_prompt_in_parts_is_marked_as_in_one(
     positions: Positions, phase: Phase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    where = position_rule(Site((0,), positions, phase), BATCH)
+    where = position_rule(NO_MODEL, Site((0,), positions, phase), BATCH)
     whole = torch.tensor(marked(where, RESIDUAL))
     for first, last in ((0, 2), (2, 4), (4, 5), (0, 5), (3, 5)):
         monkeypatch.setattr(hooks._RUNNING, "first", first)
@@ -97,7 +100,7 @@ def marked(where: Any, residual: Tensor) -> list[list[int]]:
 
 
 def test_a_one_token_prompt_is_a_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
-    where = position_rule(Site((0,)), BATCH)
+    where = position_rule(NO_MODEL, Site((0,)), BATCH)
     assert marked(where, RESIDUAL[:, -1:]) == [[1]] * 3
     monkeypatch.setattr(hooks._RUNNING, "first", 5)
     assert where(RESIDUAL[:, -1:]) is None
@@ -125,11 +128,11 @@ def test_a_site_is_printed_in_full() -> None:
     [("positions", "first"), ("phase", "decode"), ("norm", "unit"), ("layers", ()), ("layers", (1, 1))],
 )
 def test_a_site_that_is_none_is_refused(field: str, value: object) -> None:
-    expected = (
-        "must be at least one layer, each named once"
-        if field == "layers"
-        else f"{field} is '{value}'; choose one"
-    )
+    told = {
+        "layers": "must be at least one layer, each named once",
+        "positions": "position 'first' is not known; choose one of last",
+    }
+    expected = told.get(field, f"{field} is '{value}'; choose one")
     with pytest.raises(ValueError, match=expected):
         replace(Site((0,)), **{field: value})
 

@@ -1,0 +1,117 @@
+"""A position: the tokens of one role, one of them, or those of an image that carry the request."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from regap.errors import ConfigError, ModelError
+
+Positions = str
+"""A position as it is written: a role, `image[0]` for one token of a role, or `image:norm` for a rule."""
+Role = Literal["last", "after_instruction", "image", "audio", "request", "user", "template", "all"]
+"""last: the last token; after_instruction: every token after the user's message, images and sounds; image: the image
+tokens; audio: the tokens of sounds; request: the user's words; user: the user's words, images and sounds; template: the
+chat template; all: every token."""
+Rule = Literal["attention", "norm", "blank", "ink"]
+"""A rule that finds the image tokens that carry the request, without labels; see `regap.geometry.forward.carriers`.
+
+attention: those that the last prompt token attends to most; norm: those with the longest states; blank: those farthest
+from the same token of a plain picture; ink: those whose pixels vary."""
+MEDIA: tuple[Role, ...] = ("image", "audio")
+"""Roles that a prompt need not have: an edit at them does nothing there."""
+RULED = "image"
+"""The role whose tokens the rules choose from."""
+_WRITTEN = re.compile(r"(\w+)(?:\[(0|-?[1-9]\d{0,5})\]|:(\w+))?")
+
+
+def forms() -> str:
+    """Return every way to write a position, for messages."""
+    rules = ", ".join(f"{RULED}:{rule}" for rule in get_args(Rule))
+    return (
+        f"{', '.join(get_args(Role))}; one token of a role, such as image[0] or request[-1]; or the image tokens that "
+        f"carry the request, by a rule: {rules}"
+    )
+
+
+def _unknown(written: object) -> ConfigError:
+    return ConfigError(f"position {written!r} is not known; choose one of {forms()}")
+
+
+@dataclass(frozen=True)
+class Position:
+    """A position in its parts; it checks itself."""
+
+    role: Role
+    index: int | None = None
+    """Which token of the role in each prompt: 0-based from its first one, negative from its last one. None: all."""
+    rule: Rule | None = None
+    """Which of the image tokens are meant. None: all."""
+
+    def __post_init__(self) -> None:
+        known = self.role in get_args(Role) and self.rule in (None, *get_args(Rule))
+        if (
+            not known
+            or (self.rule and (self.role != RULED or self.index is not None))
+            or (self.index is not None and self.role == "last")
+        ):
+            raise _unknown(str(self))
+
+    @classmethod
+    def of(cls, written: Positions) -> "Position":
+        """Return the position that is written; raises ConfigError, with all forms, for any other text."""
+        found = _WRITTEN.fullmatch(written) if isinstance(written, str) else None
+        role, index, rule = found.groups() if found else ("", None, None)
+        if role not in get_args(Role) or rule not in (None, *get_args(Rule)):
+            raise _unknown(written)
+        return cls(role, None if index is None else int(index), rule)  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        part = "" if self.index is None else f"[{self.index}]"
+        return f"{self.role}{part}{f':{self.rule}' if self.rule else ''}"
+
+    @property
+    def may_be_absent(self) -> bool:
+        """True if a prompt without such tokens is no error: those of images and sounds, unless one of them is named."""
+        return self.role in MEDIA and self.index is None
+
+
+def kth(tokens: Bool[Tensor, "prompt token"], index: int) -> Bool[Tensor, "prompt token"]:
+    """Return only the `index`-th marked token of each prompt, from its end if negative; none where there are fewer."""
+    place, count = tokens.long().cumsum(1) - 1, tokens.long().sum(1, keepdim=True)
+    return tokens & (place == (index if index >= 0 else count + index))
+
+
+def one_each(
+    tokens: Bool[Tensor, "prompt token"], position: Position, rows: tuple[int, ...]
+) -> Bool[Tensor, "prompt token"]:
+    """Return the token of the position in each prompt, out of those of its role.
+
+    Raises ModelError, with the prompt and the number of its tokens, if a prompt has too few.
+    """
+    assert position.index is not None
+    found = kth(tokens, position.index)
+    short = (~found.any(1)).nonzero()[:, 0].tolist()
+    if short:
+        count = int(tokens[short[0]].sum())
+        raise ModelError(
+            f"prompt {rows[short[0]]} has no token {position}: it has {count} {'token' if count == 1 else 'tokens'} of "
+            f"role {position.role}; choose another position, or leave the prompt out"
+        )
+    return found
+
+
+def strongest(
+    scores: Tensor, tokens: Bool[Tensor, "prompt token"], share: float
+) -> Bool[Tensor, "prompt token"]:
+    """Return this share of the marked tokens of each prompt, rounded up: those with the highest scores [prompt, token].
+
+    Of equal scores the earlier token comes first.
+    """
+    ranked = scores.double().masked_fill(~tokens, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    wanted = (tokens.sum(1, keepdim=True) * share).ceil()
+    among = torch.arange(tokens.shape[1], device=tokens.device) < wanted
+    return torch.zeros_like(tokens).scatter(1, ranked, among) & tokens
