@@ -44,8 +44,9 @@ Places = Annotated[
     list[str] | None,
     typer.Option(
         "--positions",
-        help="last, after_instruction, image, audio, request, template or all; repeat for more. last by default. "
-        "Tokens of an image are patched from the request's own tokens in words, and these from those.",
+        help="last, after_instruction, image, audio, request, user, template or all; one token, such as image[0]; or "
+        "image:attention, image:norm, image:blank or image:ink; repeat for more. last by default. Tokens of an image "
+        "are patched from the request's own tokens in words, and these from those.",
     ),
 ]
 Together = Annotated[

@@ -22,6 +22,7 @@ from pydantic_settings import (
 
 from regap.errors import ConfigError, first_line, one_line
 from regap.geometry.data.outside_files import Unreadable, bytes_of, text_of
+from regap.geometry.prompts.positions import Position
 
 EXECUTION = frozenset({"device", "device_map", "batch_size", "batch_tokens", "download"})
 """Settings of how a run is executed; results depend on them only by rounding."""
@@ -106,7 +107,8 @@ class RunConfig(BaseModel):
     )
     position: str = Field(
         "last",
-        description="Tokens whose states are read: last, after_instruction, image, audio, request or template.",
+        description="Tokens whose states are read: last, after_instruction, image, audio, request, user or template; "
+        "one of them, such as image[0]; or image:attention, image:norm, image:blank or image:ink.",
     )
     limit: int | None = Field(None, ge=4, le=MOST, description="Most pairs of each split and label.")
     device: str = Field("cpu", description="Torch device, such as cpu or cuda.")
@@ -173,6 +175,11 @@ class RunConfig(BaseModel):
         Model and pairs are not included; a run's provenance has their digests.
         """
         return self.model_dump(mode="json", exclude={*EXECUTION, *PLACES})
+
+    @field_validator("position")
+    @classmethod
+    def _position_is_known(cls, given: str) -> str:
+        return str(Position.of(given))
 
     @field_validator("strengths", mode="before")
     @classmethod

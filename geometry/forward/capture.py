@@ -59,13 +59,13 @@ def capture(
     """Return, for each arm, the residual streams after each block at one position, under the edits.
 
     `position` is the last prompt token by default. A role such as image or request, and a rule such as image:blank,
-    give the mean over their tokens; image[0] gives one token; `all` gives every token, as TokenStates in memory. Tokens of a
-    rule are found in an unedited pass. Prompts are run in left-padded batches sorted by length, within the runner's
-    limits. A runner with a store keeps each batch in STORE/MODEL/ARM (MODEL: a digest of the model) and does not compute
-    it again for the same prompts, images, template, edits and position; an arm that takes more memory than the limits
-    allow is then read from disk. `arms`, `edits` and `layers` may be one value or several. Raises PairError for an arm
-    that no pair has, ConfigError for an unknown position, and ModelError for a layer that the model does not have,
-    before the model is run.
+    give the mean over their tokens; image[0] gives one token; `all` gives every token, as TokenStates in memory. Tokens
+    of a rule are found in an unedited pass. Prompts are run in left-padded batches sorted by length, within the
+    runner's limits. A runner with a store keeps each batch in STORE/MODEL/ARM (MODEL: a digest of the model) and does
+    not compute it again for the same prompts, images, template, edits and position; an arm that takes more memory than
+    the limits allow is then read from disk. `arms`, `edits` and `layers` may be one value or several. Raises PairError
+    for an arm that no pair has, ConfigError for an unknown position, and ModelError for a layer that the model does not
+    have, before the model is run.
     """
     runner, pairs = Runner.of(model), Pairs.of(pairs)
     Position.of(position)

@@ -17,8 +17,9 @@ from regap.geometry.forward.hooks import Hook, PassEnds, ends_after, hooked
 from regap.geometry.forward.image_features import seen_inputs
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
+from regap.geometry.prompts.chosen_tokens import strongest
 from regap.geometry.prompts.ink import inked
-from regap.geometry.prompts.positions import Position, Positions, Rule, strongest
+from regap.geometry.prompts.positions import Position, Positions, Rule
 
 SHARE = 0.5
 """The share of each prompt's image tokens that a score keeps, rounded up."""

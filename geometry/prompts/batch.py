@@ -16,7 +16,8 @@ from regap.geometry.data.pairs import Pairs, Prompt
 from regap.geometry.data.plain_pictures import with_plain_pictures
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.chat import TokenRole, render, spans
-from regap.geometry.prompts.positions import Position, Positions, one_each
+from regap.geometry.prompts.chosen_tokens import one_each
+from regap.geometry.prompts.positions import Position, Positions
 
 
 def token_roles(

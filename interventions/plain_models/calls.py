@@ -15,7 +15,8 @@ from regap.geometry.forward.kv_cache import record_windows
 from regap.geometry.forward.prefix import Prefix
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
-from regap.geometry.prompts.positions import MEDIA, Position, Positions, one_each
+from regap.geometry.prompts.chosen_tokens import one_each
+from regap.geometry.prompts.positions import MEDIA, Position, Positions
 from regap.interventions.edits.site import Site
 
 BY_LAST = ("position_ids", "token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids", "cache_position")

@@ -132,7 +132,7 @@ DAMAGE: list[tuple[str, Callable[[Path], object]]] = [
         put("probe.site.layers", [-1]),
     ),
     (r"probe.site.layers\[0\] must be a whole number", put("probe.site.layers", [1.0])),
-    ("probe.site.positions must be one of last", put("probe.site.positions", "first")),
+    ("probe.site: position 'first' is not known; choose one of last", put("probe.site.positions", "first")),
 ]
 
 
