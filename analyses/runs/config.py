@@ -179,7 +179,9 @@ class RunConfig(BaseModel):
     @field_validator("position")
     @classmethod
     def _position_is_known(cls, given: str) -> str:
-        return str(Position.of(given))
+        if Position.of(given) == Position("all"):
+            raise ValueError("give a role such as image; states of every token are kept in Python only")
+        return given
 
     @field_validator("strengths", mode="before")
     @classmethod

@@ -27,10 +27,12 @@ from regap.analyses.self_test.hook_names import (
 from regap.analyses.self_test.template import check_template
 from regap.errors import ModelError, PairError, first_line
 from regap.geometry.data.pairs import Picture, Prompt, Sound
+from regap.geometry.forward.carriers import tokens_at
 from regap.geometry.forward.hooks import Hook, hooked
 from regap.geometry.forward.prefix import borrowed, prefill, run, run_last_token
 from regap.geometry.models.model import Model
-from regap.geometry.prompts.batch import Batch, Positions, collate, describe
+from regap.geometry.prompts.batch import Batch, collate, describe
+from regap.geometry.prompts.positions import RULED, Positions, Role, Rule
 from regap.interventions.decoding import Decoding, decode, settings_left_out
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.site import Site
@@ -178,7 +180,7 @@ def _writing(model: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
     layer = max(set(range(model.layers // 2 + 1)) - model.crossing)
     vector = torch.ones(model.width) * plain.states[:, layer].std()
     media: dict[Kind, Positions] = {"image": "image", "sound": "audio"}
-    tried: list[Positions] = [*POSITIONS, *([media[kind]] if kind in media else [])]
+    tried: list[Positions] = [*POSITIONS, *([media[kind], f"{media[kind]}[-1]"] if kind in media else [])]
     for positions in tried:
         shift = Shift(Site((layer,), positions), vector[None], 1.0, "ones")
         edited = run(model, batch, range(model.layers), [shift])
@@ -241,14 +243,24 @@ def _moved(batch: Batch, positions: Positions, vector: Tensor) -> Callable[[Tens
         calls.append(None)
         if len(calls) > 1:
             return residual  # a generated token
-        where = batch.at(positions).to(residual.device)
+        where = _marked(batch, positions).to(residual.device)
         return torch.where(where[..., None], residual - vector.to(residual), residual)
 
     return change
 
 
+def _marked(batch: Batch, positions: Positions) -> Tensor:
+    """Return True at the position; the last token of a role is found one prompt after the other."""
+    if not positions.endswith("[-1]"):
+        return batch.at(positions)
+    found = torch.zeros_like(batch.real)
+    for row, tokens in enumerate(batch.at(positions.removesuffix("[-1]"))):
+        found[row, max(tokens.nonzero()[:, 0].tolist())] = True
+    return found
+
+
 def _positions(model: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
-    for positions in get_args(Positions):
+    for positions in get_args(Role):
         media = {"image": "image", "audio": "sound"}
         if media.get(positions, kind) != kind:
             continue
@@ -262,6 +274,22 @@ def _positions(model: Model, batch: Batch, kind: Kind) -> Iterator[Check]:
         shown = model.tokenizer.decode(tokens)
         detail = f"{len(tokens)} tokens: {shown if len(shown) < 60 else shown[:28] + ' ... ' + shown[-28:]!r}"
         yield Check(name, bool(where.any(1).all()), detail)
+    if kind == "image":
+        yield from _carriers(model, batch)
+
+
+def _carriers(model: Model, batch: Batch) -> Iterator[Check]:
+    """Yield, for each rule, that it names some of the image tokens, or why it is refused on this model."""
+    for rule in get_args(Rule):
+        positions = f"{RULED}:{rule}"
+        try:
+            found = tokens_at(model, batch, positions)
+        except ModelError as error:
+            yield Check(f"image: position {positions}", True, f"refused: {error}")
+            continue
+        inside = not bool((found & ~batch.image).any())
+        counted = f"{int(found[0].sum())} of {int(batch.image[0].sum())} image tokens"
+        yield Check(f"image: position {positions}", inside, counted)
 
 
 def _mixed(model: Model, kind: Kind) -> Check:

@@ -29,10 +29,11 @@ def failed(model: Model) -> set[str]:
 
 def test_a_right_model_passes_every_test(fresh: Model) -> None:
     checks = list(self_tests(fresh))
-    assert len(checks) == len({check.name for check in checks}) == 58
+    assert len(checks) == len({check.name for check in checks}) == 66
     assert [check for check in checks if not check.passed] == []
     found = {check.name: check.detail for check in checks}
     assert found["image: position image"].startswith("9 tokens: '<image> <image>")
+    assert found["image: position image:norm"] == "5 of 9 image tokens"
     assert found["text: position last"] == "1 tokens: 'assistant:'"
 
 
