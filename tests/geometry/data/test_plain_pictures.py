@@ -19,7 +19,9 @@ def drawn(colour: str, inside: str, size: tuple[int, int] = (40, 30)) -> Picture
 
 
 def test_every_picture_is_replaced_by_its_background() -> None:
-    prompt = Prompt("<image> and <image>", (drawn("red", "white"), drawn("blue", "black", (16, 64))), "system")
+    prompt = Prompt(
+        "<image> and <image>", (drawn("red", "white"), drawn("blue", "black", (16, 64))), "system"
+    )
     plain = with_plain_pictures(prompt)
     assert (plain.text, plain.system) == (prompt.text, prompt.system)
     shown = [picture.open() for picture in plain.pictures]

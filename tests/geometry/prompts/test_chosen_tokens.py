@@ -46,7 +46,10 @@ def test_padding_and_words_between_images_do_not_count(positions: str, columns: 
 @pytest.mark.parametrize(
     ("positions", "says"),
     [
-        ("image[1]", r"prompt 4 has no token image\[1\]: it has 1 token of role image; choose another position"),
+        (
+            "image[1]",
+            r"prompt 4 has no token image\[1\]: it has 1 token of role image; choose another position",
+        ),
         ("image[-3]", r"prompt 4 has no token image\[-3\]: it has 1 token of role image"),
         ("all[4]", r"prompt 4 has no token all\[4\]: it has 3 tokens of role all"),
         ("audio[0]", r"prompt 4 has no token audio\[0\]: it has 0 tokens of role audio"),

@@ -30,8 +30,36 @@ def test_its_parts_say_which_tokens() -> None:
 
 @pytest.mark.parametrize(
     "written",
-    ["", "first", "Image", "image ", "image[", "image[]", "image[1.0]", "image[01]", "image[-0]", "image[+1]"]
-    + ["last[0]", "system", "earlier[0]", "request:norm", "audio:norm", "image:", "image:size", "image[0]:norm"],
+    [
+        "",
+        "first",
+        "Image",
+        "image ",
+        "image[",
+        "image[]",
+        "image[1.0]",
+        "image[01]",
+        "image[-0]",
+        "image[+1]",
+    ],
+)
+def test_a_text_that_is_no_position_is_refused(written: str) -> None:
+    with pytest.raises(ConfigError, match="is not known"):
+        Position.of(written)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "last[0]",
+        "system",
+        "earlier[0]",
+        "request:norm",
+        "audio:norm",
+        "image:",
+        "image:size",
+        "image[0]:norm",
+    ],
 )
 def test_any_other_text_is_refused_with_all_forms(written: str) -> None:
     with pytest.raises(ConfigError, match="is not known; choose one of last, after_instruction") as refused:
