@@ -36,6 +36,11 @@ def test_other_layers_are_refused(text: str) -> None:
             {"components": ("head",), "replacements": ("unread",), "positions": ("image",)},
             "unread is what a head at the last token no longer reads",
         ),
+        ({"positions": ("image[0]",)}, r"positions image\[0\] cannot be patched between text and image"),
+        (
+            {"positions": ("last", "image:ink")},
+            "positions image:ink cannot be patched between text and image",
+        ),
     ],
 )
 def test_what_cannot_be_ablated_is_said_before_a_model_is_loaded(given: dict[str, Any], says: str) -> None:

@@ -107,7 +107,10 @@ def test_a_patched_state_is_that_of_the_other_run(
     assert float((plain.logits - expected.logits).abs().max()) > 0.1
 
 
-@pytest.mark.parametrize("positions", ["last", "request", "after_instruction", "all"])
+@pytest.mark.parametrize(
+    "positions",
+    ["last", "request", "after_instruction", "all", "user", "image[-1]", "image:norm", "request[0]"],
+)
 def test_a_run_patched_with_itself_is_itself(positions, tiny: Model, tiny_pairs: Pairs, batch: Batch) -> None:
     own = FromArm(OtherArms.of(tiny, tiny_pairs, "typographic"), "typographic")
     for component in (STATE, BLOCK, Component("attention"), Component("mlp"), Component("head", 1)):

@@ -1,18 +1,21 @@
 """A shift is h - strength * vector at its site, bit for bit nothing elsewhere; a site says all of where it acts."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from regap.errors import ModelError
 from regap.geometry.drift import Drift
 from regap.geometry.forward import hooks
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
 from regap.interventions.edits.shift import Shift, fixed_correction
 from regap.interventions.edits.site import Norm, Phase, Positions, Site, position_rule, shifted
+from regap.interventions.edits.stored import load_edit
 
 RESIDUAL = torch.randn(3, 5, 8, generator=torch.Generator().manual_seed(0))
 VECTOR = torch.randn(8, generator=torch.Generator().manual_seed(1))
@@ -97,6 +100,45 @@ def test_a_prompt_in_parts_is_marked_as_in_one(
 def marked(where: Any, residual: Tensor) -> list[list[int]]:
     found = where(residual)
     return [[0] * residual.shape[1]] * 3 if found is None else found.int().tolist()
+
+
+@pytest.mark.parametrize("phase", ["prefill", "every_step"])
+@pytest.mark.parametrize(
+    ("positions", "columns"), [("image[0]", (3, 2, 1)), ("image[-1]", (3, 3, 2)), ("all[-1]", (4, 4, 4))]
+)
+def test_one_token_of_a_role_is_marked_in_the_prompt_alone(
+    positions: Positions, columns: tuple[int, ...], phase: Phase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = position_rule(NO_MODEL, Site((0,), positions, phase), BATCH)
+    expected = [[int(column == own) for column in range(5)] for own in columns]
+    assert marked(where, RESIDUAL) == expected
+    for first, last in ((0, 2), (2, 4), (3, 5)):
+        monkeypatch.setattr(hooks._RUNNING, "first", first)
+        assert marked(where, RESIDUAL[:, first:last]) == [row[first:last] for row in expected]
+    monkeypatch.setattr(hooks._RUNNING, "first", 5)
+    assert where(RESIDUAL[:, :1]) is None
+
+
+def test_a_prompt_with_too_few_tokens_is_named_before_a_pass() -> None:
+    with pytest.raises(ModelError, match=r"prompt 0 has no token image\[1\]: it has 1 token of role image"):
+        position_rule(NO_MODEL, Site((0,), "image[1]"), BATCH)
+
+
+def test_a_site_is_stored_under_the_name_it_had() -> None:
+    """Digests of stored edits and of their states depend on this."""
+    edit = Shift(Site((0, 2), "image"), torch.arange(8).reshape(2, 4).float(), 1.5, "planted")
+    assert edit.identity == "2655f55369bfc5784bc5477b54379792"
+    assert [str(Site((1,), each)) for each in ("image[0]", "image:norm")] == [
+        "layers 1 / image[0] / prefill / norm plain",
+        "layers 1 / image:norm / prefill / norm plain",
+    ]
+
+
+@pytest.mark.parametrize("positions", ["image[-1]", "image:blank", "user"])
+def test_an_edit_at_a_position_is_saved_and_loaded(positions: Positions, tmp_path: Path) -> None:
+    edit = Shift(Site((0,), positions), torch.ones(1, 4), 1.5, "planted")
+    found = load_edit(edit.save(tmp_path / "edit"))
+    assert found.site == edit.site and found.identity == edit.identity
 
 
 def test_a_one_token_prompt_is_a_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
