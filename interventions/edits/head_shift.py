@@ -40,13 +40,13 @@ class HeadShift(AtSite):
     def hooks(self, model: Model, batch: Batch) -> list[Hook]:
         """Return new hooks that move the heads at the site; layers without a vector get none."""
         return [
-            Hook(part_name(model, "heads", layer), self._hook(batch, vector))
+            Hook(part_name(model, "heads", layer), self._hook(model, batch, vector))
             for layer, vector in zip(self.site.layers, self.vectors, strict=True)
             if bool(vector.any())
         ]
 
-    def _hook(self, batch: Batch, vector: Tensor) -> Callable[[Tensor], Tensor | None]:
-        where = position_rule(self.site, batch)
+    def _hook(self, model: Model, batch: Batch, vector: Tensor) -> Callable[[Tensor], Tensor | None]:
+        where = position_rule(model, self.site, batch)
         strengths = torch.full((len(batch),), -float(self.strength))
 
         def move(written: Tensor) -> Tensor | None:

@@ -73,12 +73,12 @@ class IndexedShift(AtSite, StoredEdit, kind="indexed shift"):
                 f"{model.name} is {model.width} wide; give vectors that were made on this model"
             )
         return [
-            Hook(model.hook_name(layer), self._hook(batch, vectors))
+            Hook(model.hook_name(layer), self._hook(model, batch, vectors))
             for layer, vectors in zip(self.site.layers, self.vectors, strict=True)
         ]
 
-    def _hook(self, batch: Batch, vectors: Tensor) -> Callable[[Tensor], Tensor | None]:
-        where = position_rule(self.site, batch)
+    def _hook(self, model: Model, batch: Batch, vectors: Tensor) -> Callable[[Tensor], Tensor | None]:
+        where = position_rule(model, self.site, batch)
 
         def move(residual: Tensor) -> Tensor | None:
             mask = where(residual)
@@ -86,7 +86,7 @@ class IndexedShift(AtSite, StoredEdit, kind="indexed shift"):
                 return None
             # Counted over the whole prompt, so that a prompt may be run in any number of passes.
             first = first_column(residual, batch.columns)
-            places = batch.at(self.site.positions).cumsum(1)[:, first : first + residual.shape[1]] - 1
+            places = tokens_at(model, batch, self.site.positions).cumsum(1)[:, first : first + residual.shape[1]] - 1
             chosen = vectors[places[mask].clamp_max(len(vectors) - 1).cpu()]
             return displaced(residual, -self.strength * chosen.to(residual), mask, self.site.norm)
 
