@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regap.errors import ModelError
+from regap.geometry.forward.carriers import tokens_at
 from regap.geometry.forward.hooks import Hook, first_column
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
