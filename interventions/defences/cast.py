@@ -32,7 +32,7 @@ def cast(calibration: DefenceData, site: Site) -> Dose:
     P_c = c c^T / c^T c, h' the unedited state at the condition layer. Source: CAST, arXiv 2409.05907, code read: the
     threshold found by a grid search for F1. Needs: one reading pass. Assumed: c is the refusal direction of
     `read_layer`; the last token is compared; F1 is for the harmful calibration images; the gate may open on either
-    side.
+    side; at image tokens the gap is that of states read there, and the condition is still read at the last token.
     """
     layer = calibration.read_layer
     vector = calibration.refusal.at(layer)

@@ -14,8 +14,8 @@ def refusal_addition(calibration: DefenceData, site: Site) -> Dose:
     """Return h <- h + strength * (mean harmful - mean harmless), means of text states.
 
     Source: Arditi et al., arXiv 2406.11717, code read: there at one layer, at all positions, with the direction chosen
-    among layers and template tokens. Needs: texts. Assumed: the last prompt token and a free strength, as for every
-    method here.
+    among layers and template tokens. Needs: texts. Assumed: the last prompt token, or image tokens with means
+    of states read there, and a free strength.
     """
     dose = calibration.refusal_dose(site)
     return lambda strength: [dose(strength)]

@@ -1,6 +1,5 @@
 """SafePTR: image tokens far from words that the model reads safely are pruned in a few early blocks, then restored."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -117,7 +116,7 @@ def unedited_after(model: Model, batch: Batch, layer: int) -> Float[Tensor, "pro
     name = f"{model.fingerprint} states of all tokens after {layer}"
     if name not in batch.kept:
         found: list[Tensor] = []
-        read: Callable[[Tensor], None] = lambda residual: found.append(residual.clone())  # noqa: E731
-        whole_prompts(model, batch).run(model, [], [Hook(model.hook_name(layer), read)])
+        read = Hook(model.hook_name(layer), lambda residual: found.append(residual.clone()))
+        whole_prompts(model, batch).run(model, [], [read])
         batch.kept[name] = found[0]
     return batch.kept[name]
