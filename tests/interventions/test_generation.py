@@ -12,6 +12,7 @@ from torch import Tensor
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.drift import Drift
 from regap.geometry.forward.batches import BatchSplitter
+from regap.geometry.forward.carriers import tokens_at
 from regap.geometry.forward.hooks import Edit, Hook
 from regap.geometry.forward.runner import Limits, Runner
 from regap.geometry.models.loading import Model
@@ -105,6 +106,26 @@ def test_with_edits_answers_are_those_of_raw_hooks(
     )
     assert texts(found) == slowly(plain, tiny, tiny_pairs, "typographic", change)
     assert texts(found) != texts(generate(tiny, tiny_pairs, "typographic", max_new_tokens=BUDGET))
+
+
+@pytest.mark.parametrize(
+    "positions", ["image[0]", "image[-2]", "image:attention", "image:norm", "image:blank"]
+)
+def test_at_tokens_of_an_image_answers_are_those_of_raw_hooks(
+    positions: Positions, tiny: Model, plain: Any, tiny_pairs: Pairs, drift: Drift
+) -> None:
+    """Batches of several lengths: each prompt's own tokens are edited, whatever it is padded with."""
+
+    def change(residual: Tensor, batch: Batch, call: int) -> Tensor:
+        moved = residual.clone()
+        if call == 1:
+            moved[tokens_at(tiny, batch, positions)] -= 12 * drift.at(1).float()
+        return moved
+
+    edit, pairs = correction(drift, positions, strength=12.0), tiny_pairs.test
+    found = texts(generate(tiny, pairs, "typographic", [edit], max_new_tokens=BUDGET))
+    assert found == slowly(plain, tiny, pairs, "typographic", change)
+    assert found != texts(generate(tiny, pairs, "typographic", max_new_tokens=BUDGET))
 
 
 def test_every_step_edits_more_than_the_prompt(tiny: Model, tiny_pairs: Pairs, drift: Drift) -> None:
