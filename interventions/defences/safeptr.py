@@ -44,7 +44,11 @@ class PruneThenRestore(AtSite):
         if not self.share:
             return []
         first, last = self.site.layers[0], self.site.layers[-1]
-        standard, where, pruned = unedited_after(model, batch, last), position_rule(model, self.site, batch), []
+        standard, where, pruned = (
+            unedited_after(model, batch, last),
+            position_rule(model, self.site, batch),
+            [],
+        )
 
         def choose(residual: Tensor) -> None:
             mask = where(residual)

@@ -87,7 +87,10 @@ class IndexedShift(AtSite, StoredEdit, kind="indexed shift"):
                 return None
             # Counted over the whole prompt, so that a prompt may be run in any number of passes.
             first = first_column(residual, batch.columns)
-            places = tokens_at(model, batch, self.site.positions).cumsum(1)[:, first : first + residual.shape[1]] - 1
+            places = (
+                tokens_at(model, batch, self.site.positions).cumsum(1)[:, first : first + residual.shape[1]]
+                - 1
+            )
             chosen = vectors[places[mask].clamp_max(len(vectors) - 1).cpu()]
             return displaced(residual, -self.strength * chosen.to(residual), mask, self.site.norm)
 
