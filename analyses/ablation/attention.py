@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regap.analyses.ablation.cells import carrier_of
 from regap.analyses.runs.measured import Measured, are_harmful
 from regap.analyses.runs.records import Record
 from regap.geometry.data.pairs import Label, Pairs
@@ -16,6 +15,7 @@ from regap.geometry.estimates import Resamples, estimates, mean_draws
 from regap.geometry.forward.batches import run_batches
 from regap.geometry.models.submodule_hooks import heads_of
 from regap.geometry.prompts.batch import Batch
+from regap.geometry.prompts.positions import carrier_of
 from regap.interventions.edits.unread import readings_of
 
 

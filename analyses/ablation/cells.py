@@ -8,11 +8,10 @@ import torch
 
 from regap.analyses.runs.measured import Measured, are_harmful
 from regap.errors import ConfigError
-from regap.geometry.data.pairs import is_media_arm, is_speech_arm
 from regap.geometry.forward.runner import silent
 from regap.geometry.models.loading import Model
 from regap.geometry.models.submodule_hooks import heads_of
-from regap.geometry.prompts.positions import MEDIA, Position, Positions
+from regap.geometry.prompts.positions import MEDIA, Position, Positions, carrier_of
 from regap.interventions.edits.ablation import (
     Ablation,
     Constant,
@@ -153,13 +152,6 @@ class Place:
     at: Positions
     read: Positions | None = None
     """None: the same positions."""
-
-
-def carrier_of(arm: str) -> Positions:
-    """Return the positions of the tokens that carry the request: image tokens, those of a sound, or the request."""
-    if not is_media_arm(arm):
-        return "request"
-    return "audio" if is_speech_arm(arm) else "image"
 
 
 def patched_at(arm: str, source: str, where: Positions) -> Place | None:

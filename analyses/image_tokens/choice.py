@@ -24,10 +24,11 @@ from regap.analyses.image_tokens.evidence import (
 )
 from regap.analyses.runs.measured import Measured
 from regap.errors import ConfigError
-from regap.geometry.data.pairs import Pairs, is_speech_arm
+from regap.geometry.data.pairs import Pairs
 from regap.geometry.drift import Drift, modality_drift
 from regap.geometry.forward.capture import capture
 from regap.geometry.forward.hooks import Edit
+from regap.geometry.prompts.positions import carrier_of
 from regap.geometry.states.activations import Activations
 from regap.interventions.edits.gate import Gate
 from regap.interventions.edits.regap import ReGap
@@ -84,16 +85,11 @@ class Within:
     gate_alone: ReGap
 
 
-def image_position(arm: str) -> str:
-    """Return the position of the tokens that carry the request in this arm: `image`, or `audio` for speech."""
-    return "audio" if is_speech_arm(arm) else "image"
-
-
 def states_of_roles(seen: Measured) -> tuple[Activations, Activations]:
     """Return calibration states of the request's tokens in words, and of image tokens in the corrected arm."""
     arm, runner, pairs = seen.image_arm, seen.runner.within("activations"), seen.pairs.calibration
     text = capture(runner, pairs, "text", position="request")["text"]
-    return text, capture(runner, pairs, arm, position=image_position(arm))[arm]
+    return text, capture(runner, pairs, arm, position=carrier_of(arm))[arm]
 
 
 def choose_at_image_tokens(

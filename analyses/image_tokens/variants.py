@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from regap.analyses.image_tokens.choice import ImageTokenChoice, image_position
+from regap.analyses.image_tokens.choice import ImageTokenChoice
 from regap.analyses.runs.measured import Measured
 from regap.errors import PairError
 from regap.geometry.data.arm_synthesis import with_arms
 from regap.geometry.data.pairs import Label, is_media_arm, is_speech_arm
 from regap.geometry.drift import Drift, modality_drift
 from regap.geometry.forward.capture import capture
+from regap.geometry.prompts.positions import carrier_of
 from regap.geometry.states.activations import Activations
 from regap.geometry.states.token_states import Role, TokenStates
 from regap.geometry.token_drift import drift_by_index
@@ -91,7 +92,7 @@ class _Sources:
         return self.shift(modality_drift(captions, self.chosen.image))
 
     def of_arm(self, arm: str) -> Removal:
-        return self.shift(modality_drift(self.chosen.text, self.states(arm, image_position(arm))))
+        return self.shift(modality_drift(self.chosen.text, self.states(arm, carrier_of(arm))))
 
     def of_block(self, layer: int) -> Removal:
         """Return the removal of another block's drift, as long as the drift of the chosen block."""
@@ -99,7 +100,7 @@ class _Sources:
         return self._at((other * own.norm() / other.norm())[None], f"D of block {layer}")
 
     def _at(self, vectors: Tensor, name: str) -> Shift:
-        site = Site((self.block,), image_position(self.seen.image_arm))  # type: ignore[arg-type]
+        site = Site((self.block,), carrier_of(self.seen.image_arm))
         return Shift(site, vectors, 1.0, name, self.seen.model.fingerprint)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from regap.errors import ConfigError
+from regap.geometry.data.pairs import is_media_arm, is_speech_arm
 
 Positions = str
 """A position as it is written: a role, `image[0]` for one token of a role, or `image:norm` for a rule."""
@@ -22,6 +23,13 @@ MEDIA: tuple[Role, ...] = ("image", "audio")
 RULED = "image"
 """The role whose tokens the rules choose from."""
 _WRITTEN = re.compile(r"(\w+)(?:\[(0|-?[1-9]\d{0,5})\]|:(\w+))?")
+
+
+def carrier_of(arm: str) -> Positions:
+    """Return the position of the tokens that carry the request in an arm: `image`, `audio`, or in words `request`."""
+    if not is_media_arm(arm):
+        return "request"
+    return "audio" if is_speech_arm(arm) else "image"
 
 
 def forms() -> str:

@@ -21,6 +21,7 @@ from regap.geometry.models.component_map import Submodule
 from regap.geometry.models.model import Model
 from regap.geometry.models.submodule_hooks import has_part
 from regap.geometry.prompts.batch import Positions
+from regap.geometry.prompts.positions import carrier_of
 from regap.geometry.states.activations import Activations, label_means
 from regap.geometry.states.store import digest_of, digest_of_tensor
 from regap.interventions.edits.other_arm import OtherArms, layer_vectors
@@ -112,7 +113,7 @@ class DefenceData:
     @property
     def media(self) -> Positions:
         """The position of the tokens that carry the request in the corrected arm: image, or audio for speech."""
-        return "audio" if is_speech_arm(self.image_arm) else "image"
+        return carrier_of(self.image_arm)
 
     @property
     def media_tokens(self) -> bool:

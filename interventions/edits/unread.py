@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from regap.errors import ModelError
-from regap.geometry.forward.attention import HeadsReading, heads_reading
+from regap.geometry.forward.heads_reading import HeadsReading, heads_reading
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch, Positions
 from regap.geometry.states.store import digest_of

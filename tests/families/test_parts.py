@@ -12,7 +12,7 @@ from tiny_parts import LAYERS, WIDTH
 from torch import Tensor
 
 from regap.errors import ModelError
-from regap.geometry.forward.attention import heads_reading
+from regap.geometry.forward.heads_reading import heads_reading
 from regap.geometry.forward.hooks import Hook, hooked
 from regap.geometry.forward.parallel_last_token import packs_versions, run_versions
 from regap.geometry.forward.prefix import prefill, run

@@ -1,7 +1,6 @@
 """What each attention head of each block reads at the last prompt token: from which tokens, and what."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from regap.errors import ModelError
+from regap.geometry.forward.attention_received import eager_attention
 from regap.geometry.forward.hooks import Hook, hooked
 from regap.geometry.forward.prefix import borrowed, prefill
 from regap.geometry.models.model import Model
@@ -64,7 +64,7 @@ def heads_reading(model: Model, batch: Batch, layers: Sequence[int]) -> Mapping[
     outputs: dict[int, Tensor] = {}
     hooks = [Hook(part_name(model, "heads", layer), _keep(outputs, layer)) for layer in layers]
     inputs = batch.inputs
-    with eager(model), borrowed(model, prefix), hooked(model, hooks):
+    with eager_attention(model), borrowed(model, prefix), hooked(model, hooks):
         found = model.hf(
             input_ids=inputs["input_ids"][:, -1:],
             attention_mask=inputs["attention_mask"],
@@ -123,15 +123,3 @@ def _keep(found: dict[int, Tensor], layer: int) -> Callable[[Tensor], None]:
         found[layer] = written[:, -1].detach().clone()
 
     return keep
-
-
-@contextmanager
-def eager(model: Model) -> Iterator[None]:
-    """Run the decoder with eager attention, which tells its weights; afterwards as before."""
-    text = model.hf.config.get_text_config()
-    before = text._attn_implementation
-    text._attn_implementation = "eager"
-    try:
-        yield
-    finally:
-        text._attn_implementation = before

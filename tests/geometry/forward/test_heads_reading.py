@@ -5,8 +5,9 @@ import torch
 
 from regap.errors import ModelError
 from regap.geometry.data.pairs import Pairs
-from regap.geometry.forward import attention
-from regap.geometry.forward.attention import HeadsReading, eager, heads_reading, weighted
+from regap.geometry.forward import heads_reading as module
+from regap.geometry.forward.attention_received import eager_attention
+from regap.geometry.forward.heads_reading import HeadsReading, heads_reading, weighted
 from regap.geometry.models.loading import Model
 from regap.geometry.prompts.batch import Batch, collate
 
@@ -36,7 +37,7 @@ def test_parts_read_from_disjoint_tokens_add_up_to_the_output(tiny: Model, batch
 
 def test_attention_is_that_of_a_whole_pass(tiny: Model, batch: Batch) -> None:
     found = heads_reading(tiny, batch, LAYERS)
-    with eager(tiny), torch.inference_mode():
+    with eager_attention(tiny), torch.inference_mode():
         whole = tiny.hf(**batch.inputs, output_attentions=True).attentions
     for layer in LAYERS:
         assert torch.allclose(found[layer].weights, whole[layer][:, :, -1], atol=1e-5)
@@ -47,7 +48,7 @@ def test_a_block_that_puts_out_something_else_is_said(
     tiny: Model, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Heads that are scaled after they have read, as gated attention does, do not add up."""
-    monkeypatch.setattr(attention, "_values", lambda _, cache, layer: 2 * cache.layers[layer].values)
+    monkeypatch.setattr(module, "_values", lambda _, cache, layer: 2 * cache.layers[layer].values)
     with pytest.raises(ModelError, match="put out something other than their attention times their values"):
         heads_reading(tiny, batch, [1])
 
