@@ -12,6 +12,7 @@ from rich.table import Table
 from regap.commands.options import (
     ANSWERING,
     CAPTURING,
+    Within,
     print_note,
     print_notes,
     progress,
@@ -42,15 +43,17 @@ Where = Annotated[
 
 
 @takes(*CAPTURING, *ANSWERING, "contrast", "contrast_data")
-def compare(method: Methods = None, positions: Where = "last", **flags: Any) -> None:
+def compare(method: Methods = None, positions: Where = "last", within: Within = None, **flags: Any) -> None:
     """Compare defences on the same pairs, with sites and strengths chosen on calibration pairs within one budget."""
     settings = settings_of(flags)
+    from regap.analyses.calibration.budgets import read_budgets
     from regap.analyses.comparison.compare import compare as compare_methods
     from regap.figures.gallery import write_figures
 
     with progress() as track:
         asked, force = tuple(method or ()), bool(flags["force"])
-        question = compare_methods(settings, asked, track, force=force, positions=positions)
+        budgets = read_budgets(within) if within else None
+        question = compare_methods(settings, asked, track, force=force, positions=positions, within=budgets)
     run = Path(settings.out)
     drawn = write_figures(run, only="methods")
     print_comparison(run)

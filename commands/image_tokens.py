@@ -8,6 +8,7 @@ from rich.markup import escape
 from regap.commands.options import (
     CAPTURING,
     Again,
+    Within,
     print_claims,
     print_note,
     progress,
@@ -28,15 +29,6 @@ Random = Annotated[int, typer.Option(help="Number of random vectors, as a contro
 Contrast = Annotated[
     str | None,
     typer.Option(help="Harmless prompts that look harmful: a benchmark, or `world` for the organism's own."),
-]
-Limits = Annotated[
-    str | None,
-    typer.Option(
-        "--within",
-        metavar="HARMLESS,CONTRASTS",
-        help="Also choose within these shares of refused harmless images and refused contrasts, such as 0.01,0.05; "
-        "contrasts of the calibration split then take part.",
-    ),
 ]
 Variants = Annotated[
     bool,
@@ -61,13 +53,13 @@ def image_tokens(
     layers: Blocks = None,
     random: Random = 20,
     contrast: Contrast = None,
-    within: Limits = None,
+    within: Within = None,
     variants: Variants = True,
     **flags: Any,
 ) -> None:
     """Remove the drift at the image's own tokens, alone and with a gate at the last token, beside controls."""
     from regap.analyses.ablation.layer_sweep import check_doses
-    from regap.analyses.image_tokens.evidence import read_budgets
+    from regap.analyses.calibration.budgets import read_budgets
     from regap.analyses.image_tokens.measure import image_tokens_run
     from regap.analyses.runs.config import read_layers
     from regap.analyses.runs.records import Record

@@ -33,6 +33,15 @@ Again = Annotated[
     Path | None,
     typer.Argument(help="Finished run folder, whose settings are used; leave it out to start a new run."),
 ]
+Within = Annotated[
+    str | None,
+    typer.Option(
+        "--within",
+        metavar="HARMLESS,CONTRASTS",
+        help="Choose within these shares of refused harmless images and refused contrasts, such as 0.01,0.05; "
+        "contrasts of the calibration split then take part.",
+    ),
+]
 
 
 def run_of(

@@ -7,7 +7,9 @@ tokens; a method that rewrites prompts has neither. Methods whose formula names 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from regap.analyses.calibration.choice import most_refusals_within_budget
+import torch
+
+from regap.analyses.calibration.budgets import Budgets, most_refusals_within
 from regap.analyses.runs.calibrated import choose_corrections, correctable, regap_of
 from regap.analyses.runs.measured import Measured, are_harmful, are_refusals
 from regap.errors import ConfigError, one_line
@@ -115,11 +117,17 @@ def refused_images(seen: Measured) -> frozenset[str]:
 
 
 def choose(
-    seen: Measured, calibration: DefenceData, name: str, positions: Sequence[str] = ("last",)
+    seen: Measured,
+    calibration: DefenceData,
+    name: str,
+    positions: Sequence[str] = ("last",),
+    within: Budgets | None = None,
+    contrasts: Pairs | None = None,
 ) -> ChosenDefence:
-    """Return the method at the site and strength with the most harmful refusals within the budget of harmless ones.
+    """Return the method at the site and strength with the most harmful refusals within the budgets.
 
-    positions: where methods that act at one layer may act; the earlier one on ties.
+    positions: where methods that act at one layer may act; the earlier one on ties. within: by default the run's
+    budget of harmless images. contrasts: calibration contrasts, for a budget of their own.
     """
     if METHODS[name].recipe:
         return _recipe(seen, name)
@@ -131,9 +139,14 @@ def choose(
         seen.runner.named(f"choosing layer and strength, {name}"),
         [one.edits for one in candidates],
     )
-    found = sweep(runner, asked, seen.image_arm, edits, seen.refusal, [seen.model.layers - 1])
-    refused = are_refusals(found.first_tokens, seen.refusal_tokens)
-    return candidates[most_refusals_within_budget(refused, are_harmful(asked), seen.config.false_refusals)]
+    every = [asked] if contrasts is None else [asked, contrasts.where(arm=seen.image_arm)]
+    last = [seen.model.layers - 1]
+    found = [sweep(runner, each, seen.image_arm, edits, seen.refusal, last).first_tokens for each in every]
+    refused = are_refusals(torch.cat(found, 1), seen.refusal_tokens)
+    contrast = torch.arange(refused.shape[1]) >= len(asked)
+    harmful = torch.cat([are_harmful(each) for each in every])
+    budgets = within or Budgets(seen.config.false_refusals)
+    return candidates[most_refusals_within(refused, harmful, contrast, budgets)]
 
 
 def _recipe(seen: Measured, name: str) -> ChosenDefence:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 import torch
 
+from regap.analyses.calibration.budgets import Budgets
 from regap.analyses.calibration.choice import most_refusals_within_budget
 from regap.analyses.image_tokens.evidence import (
     NOTHING,
-    Budgets,
     Early,
     Gated,
     best_alone,

@@ -7,46 +7,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from regap.analyses.calibration.budgets import Budgets
 from regap.analyses.runs.measured import Measured, are_harmful, are_refusals
-from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.forward.hooks import Edit
 from regap.interventions.edits.gate import refusal_thresholds
 from regap.interventions.edits.shift import Shift
 from regap.interventions.edits.signals import weights_of
 from regap.interventions.sweep import Sweep, sweep
-
-
-@dataclass(frozen=True)
-class Budgets:
-    """Largest shares of calibration prompts that may be refused."""
-
-    harmless: float
-    """Of harmless images."""
-    contrasts: float | None = None
-    """Of contrasts: harmless images that look harmful; None: any share."""
-
-    def __post_init__(self) -> None:
-        for name, share in (("harmless images", self.harmless), ("contrasts", self.contrasts)):
-            if share is not None and not 0 < share < 1:
-                raise ConfigError(
-                    f"the budget of refused {name} is {share}; give a share between 0 and 1, such as 0.05"
-                )
-
-    def __str__(self) -> str:
-        told = f"{self.harmless:.1%} of harmless images"
-        return told if self.contrasts is None else f"{told} and {self.contrasts:.1%} of contrasts"
-
-
-def read_budgets(told: str) -> Budgets:
-    """Return the budgets in a string such as 0.01,0.05: harmless images, then contrasts; ConfigError for others."""
-    try:
-        harmless, contrasts = map(float, told.split(","))
-    except ValueError:
-        raise ConfigError(
-            f"within is {told!r}; write two shares, of harmless images and of contrasts, such as 0.01,0.05"
-        ) from None
-    return Budgets(harmless, contrasts)
 
 
 @dataclass(frozen=True, order=True)

@@ -7,12 +7,13 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
+from regap.analyses.calibration.budgets import Budgets
 from regap.analyses.claims.claim import claims_record
 from regap.analyses.comparison.tables import CONTRAST, MEASURES
 from regap.analyses.image_tokens.choice import ImageTokenChoice, choose_at_image_tokens
 from regap.analyses.image_tokens.claims import claims_at_image_tokens
 from regap.analyses.image_tokens.conditions import Condition, conditions_of
-from regap.analyses.image_tokens.evidence import Budgets, signal_of
+from regap.analyses.image_tokens.evidence import signal_of
 from regap.analyses.image_tokens.variants import Variant, variants_of
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.outcomes import outcomes
