@@ -29,6 +29,7 @@ from regap.figures import (
     self_rectification,
     separability_by_layer,
     sweep,
+    text_image_corrected,
 )
 from regap.figures.drawing.menus import rows_with
 from regap.figures.drawing.style import caption_of, on_paper
@@ -167,6 +168,14 @@ DRAWINGS = (
         "separability",
         options=("layer", "measure", "arms"),
         told=lambda run: {"chosen_layer": run.summary.layer},
+    ),
+    FigureEntry(
+        text_image_corrected,
+        "Text, image, image corrected",
+        "coordinates",
+        ("outcomes",),
+        options=("layer",),
+        told=lambda run: {"threshold": thresholds(run)},
     ),
     FigureEntry(
         refusal_drift_plane,

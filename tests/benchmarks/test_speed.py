@@ -33,8 +33,16 @@ def _bare_generate(subject):
 
 def test_corrected_generation(subject, compared, monkeypatch):
     """The whole of `generate`, chat template and image processing included; both write exactly 64 tokens."""
-    vector = torch.full((1, subject.model.width), 0.01)
-    shift = Shift(Site((3,)), vector, 1.0, "D")
+    _compare_generation(subject, compared, monkeypatch, Site((3,)))
+
+
+def test_generation_corrected_at_image_tokens(subject, compared, monkeypatch):
+    """The same with the vector removed at the tokens of the image, which no generated token is."""
+    _compare_generation(subject, compared, monkeypatch, Site((1,), "image"))
+
+
+def _compare_generation(subject, compared, monkeypatch, site):
+    shift = Shift(site, torch.full((1, subject.model.width), 0.01), 1.0, "D")
     pairs = Pairs(
         tuple(
             Pair(str(i), "harmless", "all", "a", "test", {"text": Prompt("please"), "typographic": prompt})

@@ -40,9 +40,12 @@ def rows_of(name: str) -> list[dict[str, Any]]:
                 "label": ("harmless", "harmful")[pair % 2],
                 "category": EVIL,
             }
-            | {"split": "test", "arm": arm, "condition": "baseline", "layer": layer}
+            | {"split": "test", "arm": arm, "condition": condition, "layer": layer}
             | {"refusal": pair + 0.5 * layer, "drift": float(ARMS.index(arm))}
-            for arm, pair, layer in product(ARMS, range(20), LAYERS)
+            for (condition, arms), pair, layer in product(
+                (("baseline", ARMS), ("fixed", ARMS[1:2])), range(20), LAYERS
+            )
+            for arm in arms
         ]
     if name == "prediction":
         points = [("arm", arm, "m") for arm in ARMS] + [("model", m, m) for m in ("m", "m2")]

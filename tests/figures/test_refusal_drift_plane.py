@@ -32,7 +32,10 @@ def test_each_frame_holds_the_coordinates_of_its_layer(planted) -> None:
 
 def test_arms_are_colours_and_classes_are_symbols(planted) -> None:
     figure: Any = draw(planted("coordinates"))
-    assert [trace.marker.symbol for trace in figure.data] == 3 * ["circle", "x-thin"]
+    assert [trace.marker.symbol for trace in figure.data] == (3 + 1) * [
+        "circle",
+        "x-thin",
+    ]  # the arms, and one of them corrected
     assert len({trace.marker.color for trace in figure.data}) == 3
 
 
