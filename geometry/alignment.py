@@ -11,7 +11,6 @@ from types import MappingProxyType
 
 import torch
 from jaxtyping import Bool, Float, Int
-from sklearn.covariance import ledoit_wolf_shrinkage
 from torch import Tensor
 
 from regap.errors import PairError
@@ -70,6 +69,8 @@ def token_cloud(states: Float[Tensor, "token d_model"], weights: Float[Tensor, "
     # Scaled so that their plain covariance is the weighted one.
     scaled = (states - mean) * (weights * len(states)).sqrt()[:, None]
     covariance = scaled.T @ scaled / len(states)
+    from sklearn.covariance import ledoit_wolf_shrinkage  # slow to import
+
     shrinkage = float(ledoit_wolf_shrinkage(scaled.numpy(), assume_centered=True))
     ball = covariance.diagonal().mean() * torch.eye(len(covariance), dtype=torch.float64)
     return TokenCloud(mean, (1 - shrinkage) * covariance + shrinkage * ball, shrinkage, len(states))

@@ -29,7 +29,7 @@ def failed(model: Model) -> set[str]:
 
 def test_a_right_model_passes_every_test(fresh: Model) -> None:
     checks = list(self_tests(fresh))
-    assert len(checks) == len({check.name for check in checks}) == 66
+    assert len(checks) == len({check.name for check in checks}) == 70
     assert [check for check in checks if not check.passed] == []
     found = {check.name: check.detail for check in checks}
     assert found["image: position image"].startswith("9 tokens: '<image> <image>")

@@ -32,22 +32,24 @@ def edit() -> IndexedShift:
     return IndexedShift(Site((0,), "image"), VECTORS[None], 2.0, "planted")
 
 
-def moved(edit: IndexedShift, residual: Tensor) -> Tensor:
-    return edit._hook(BATCH, edit.vectors[0])(residual)  # type: ignore[return-value]
+def moved(model: Model, edit: IndexedShift, residual: Tensor) -> Tensor:
+    return edit._hook(model, BATCH, edit.vectors[0])(residual)  # type: ignore[return-value]
 
 
-def test_each_token_moves_by_the_vector_of_its_place_and_no_other_does(edit: IndexedShift) -> None:
-    found = moved(edit, torch.zeros(3, 5, 2))
+def test_each_token_moves_by_the_vector_of_its_place_and_no_other_does(
+    edit: IndexedShift, tiny: Model
+) -> None:
+    found = moved(tiny, edit, torch.zeros(3, 5, 2))
     assert torch.equal(found[..., 0], -2.0 * torch.tensor(MOVES)) and not bool(found[..., 1].any())
 
 
 def test_places_are_counted_over_the_whole_prompt(
-    edit: IndexedShift, monkeypatch: pytest.MonkeyPatch
+    edit: IndexedShift, monkeypatch: pytest.MonkeyPatch, tiny: Model
 ) -> None:
-    whole = moved(edit, torch.zeros(3, 5, 2))
+    whole = moved(tiny, edit, torch.zeros(3, 5, 2))
     for first, last in ((0, 2), (2, 4), (3, 5)):
         monkeypatch.setattr(hooks._RUNNING, "first", first)
-        assert torch.equal(moved(edit, torch.zeros(3, last - first, 2)), whole[:, first:last])
+        assert torch.equal(moved(tiny, edit, torch.zeros(3, last - first, 2)), whole[:, first:last])
 
 
 def test_equal_vectors_are_one_shift_and_others_are_not(tiny: Model, tiny_pairs: Pairs) -> None:
