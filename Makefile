@@ -21,7 +21,8 @@ paper: family  ## the claims on new pairs, over all 16 members of the family; FE
 	for member in $(or $(FEWER),$(MEMBERS)); do \
 	  case $$member in *-t*) model=runs/family/$$member ;; *) model=organism:$$member ;; esac; \
 	  .venv/bin/regap run --model $$model --pairs runs/paper/pairs.parquet --max-new-tokens 32 --out runs/paper/$$member \
-	    && .venv/bin/regap image-tokens runs/paper/$$member --contrast world --within 0.01,0.05 || exit 1; \
+	    && .venv/bin/regap image-tokens runs/paper/$$member --contrast world --within 0.01,0.05 --no-variants \
+	    || exit 1; \
 	done
 	.venv/bin/regap across $(addprefix runs/paper/,$(or $(FEWER),$(MEMBERS))) --out runs/paper/across \
 	  --against "one pass, within budgets"

@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from regap.analyses.across_models.runs import ModelRun
 from regap.analyses.across_models.statistics import over_models
 from regap.analyses.runs.records import Record
 from regap.errors import ConfigError
+from regap.geometry.estimates import Estimate
 
 MEASURES = ("attack_success", "over_refusal", "contrast_over_refusal", "utility", "auroc_z", "auroc_rho")
 
@@ -45,7 +47,7 @@ def correction_records(runs: Sequence[ModelRun], against: str) -> list[Record]:
             f"against is {against!r}, which {tried} of {len(runs)} runs have tried; choose among {known}"
         )
     means = [
-        {"correction": key[0], "measure": key[1], **vars(over_models(own["value"].tolist()).mean)}
+        {"correction": key[0], "measure": key[1], **_within(over_models(own["value"].tolist()).mean, 0.0)}
         for key, own in every.groupby(["correction", "measure"], sort=False)
     ]
     return [
@@ -70,5 +72,11 @@ def _differences(every: pd.DataFrame, against: str) -> Iterator[dict[str, Any]]:
             "lower": int((change < 0).sum()),
             "higher": int((change > 0).sum()),
             "p": found.p,
-            **vars(found.mean),
+            **_within(found.mean, -1.0),
         }
+
+
+def _within(found: Estimate, lowest: float) -> dict[str, Any]:
+    """Return the estimate of a share, or of a change of one, without the part of its interval that cannot be."""
+    low, high = np.clip([found.low, found.high], lowest, 1.0).tolist()  # NaN stays NaN
+    return vars(found) | {"low": low, "high": high}
