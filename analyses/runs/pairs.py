@@ -222,8 +222,8 @@ def asked_of(config: RunConfig) -> AskedPairs:
     return AskedPairs(pairs, contrasts_of(config, pairs, image_arm))
 
 
-def contrasts_of(config: RunConfig, pairs: Pairs, image_arm: str) -> Pairs | None:
-    """Return the contrasts that the configuration names, as test pairs; None if it names none.
+def contrasts_of(config: RunConfig, pairs: Pairs, image_arm: str, split: Split = "test") -> Pairs | None:
+    """Return the contrasts that the configuration names, as pairs of this split; None if it names none.
 
     `world` gives the organism's contrasts: volatile things in tales, or to be locked away. A benchmark gives its
     harmless prompts, drawn in the style of the run, with the contentless arms that the pairs have. Requests that the
@@ -236,9 +236,10 @@ def contrasts_of(config: RunConfig, pairs: Pairs, image_arm: str) -> Pairs | Non
                 "contrast_data needs contrast; name it too (--contrast xstest), or leave it out"
             )
         return None
-    found = _world(config, pairs) if config.contrast == WORLD else _benchmark(config, pairs, image_arm)
+    own = config.contrast == WORLD
+    found = _world(config, pairs, split) if own else _benchmark(config, pairs, image_arm)
     asked = {normal(pair.request) for pair in pairs}
-    fresh = [replace(pair, split="test") for pair in found if normal(pair.request) not in asked]
+    fresh = [replace(pair, split=split) for pair in found if normal(pair.request) not in asked]
     if not fresh:
         raise PairError(
             f"the pairs contain every request of contrast {config.contrast} already; name another one"
@@ -263,8 +264,9 @@ def divided_contrasts(config: RunConfig, pairs: Pairs, image_arm: str) -> tuple[
     found = contrasts_of(config, pairs, image_arm)
     if found is None:
         raise ConfigError("no contrasts are named; name them (--contrast world, or a benchmark)")
-    if config.contrast == WORLD:
-        return _world(config, pairs, "calibration"), found
+    own = contrasts_of(config, pairs, image_arm, "calibration") if config.contrast == WORLD else None
+    if own is not None:
+        return own, found
     names = sorted({pair.cluster for pair in found})
     if len(names) < 2:
         raise PairError(
@@ -276,7 +278,7 @@ def divided_contrasts(config: RunConfig, pairs: Pairs, image_arm: str) -> tuple[
     return Pairs(calibration), Pairs(tuple(pair for pair in found if pair.cluster not in held), found.notes)
 
 
-def _world(config: RunConfig, pairs: Pairs, split: Split = "test") -> Pairs:
+def _world(config: RunConfig, pairs: Pairs, split: Split) -> Pairs:
     taken = {pair.cluster for pair in pairs}
     found = contrast_pairs(WORLD_PAIRS, seed=config.seed, without=taken, split=split)
     arms = [arm for arm in config.make if arm != "caption"]

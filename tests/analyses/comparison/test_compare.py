@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from regap.analyses.calibration.budgets import Budgets
 from regap.analyses.comparison import tables as method_tables
 from regap.analyses.comparison.choice import (
     ChosenDefence,
@@ -26,7 +27,7 @@ from regap.analyses.runs import measured as calibrated
 from regap.analyses.runs.calibrated import Calibrated, calibrate
 from regap.analyses.runs.config import read_config
 from regap.analyses.runs.measured import are_harmful, measure_model
-from regap.analyses.runs.pairs import contrasts_of
+from regap.analyses.runs.pairs import contrasts_of, divided_contrasts
 from regap.errors import ConfigError, PairError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.models.loading import Model
@@ -167,6 +168,30 @@ def test_a_method_is_chosen_at_image_tokens_where_it_refuses_most_there(
         one = choose(found.seen, calibration, "fixed", ("last", "image"))
         assert one.acts_at.startswith(site) and one.strength == strength
         assert all(edit.only_last == (place < 6) for edit in one.edits)
+
+
+def test_contrasts_of_calibration_limit_the_choice(
+    found: Calibrated, calibration: DefenceData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 3 layers and 2 strengths the first refuses every harmful image and every contrast, the fourth half of each."""
+    settings = CONFIG.model_copy(update={"contrast": "world", "limit": 6})
+    contrasts = divided_contrasts(settings, found.seen.pairs, "typographic")[0]
+    refusal, other = min(found.seen.refusal_tokens), max(found.seen.refusal_tokens) + 1
+
+    def planted(*given: Any) -> Any:
+        pairs, count = given[1], len(given[3])
+        tokens = torch.full((count, len(pairs)), other)
+        hit = are_harmful(pairs) if bool(are_harmful(pairs).any()) else torch.ones(len(pairs)).bool()
+        tokens[0, hit] = refusal
+        tokens[3, hit & (torch.arange(len(pairs)) % 2 == 0)] = refusal
+        return SimpleNamespace(first_tokens=tokens)
+
+    monkeypatch.setattr("regap.analyses.comparison.choice.sweep", planted)
+    told = [
+        choose(found.seen, calibration, "fixed", within=Budgets(0.4, share), contrasts=contrasts)
+        for share in (None, 0.5, 0.1)
+    ]
+    assert [(one.site.layers[0], one.strength) for one in told] == [(0, 1.0), (1, 2.0), (0, 2.0)]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from regap.analyses.runs.config import read_config
-from regap.analyses.runs.pairs import contrasts_of
+from regap.analyses.runs.pairs import contrasts_of, divided_contrasts
 from regap.errors import ConfigError, PairError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.data.rendering import style_of
@@ -91,3 +91,32 @@ def test_what_cannot_be_asked_is_one_line(settings, arm: str, kind, told: str, t
 
 def test_no_contrast_is_none(tiny_pairs: Pairs) -> None:
     assert contrasts_of(config(), tiny_pairs, "typographic") is None
+
+
+def test_contrasts_of_a_benchmark_are_divided_in_halves_by_request(xstest: Path, tiny_pairs: Pairs) -> None:
+    settings = config(contrast="xstest", contrast_data=str(xstest))
+    every = contrasts_of(settings, tiny_pairs, "typographic")
+    calibration, test = divided_contrasts(settings, tiny_pairs, "typographic")
+    assert every is not None
+    assert {pair.split for pair in calibration} == {"calibration"} and {pair.split for pair in test} == {
+        "test"
+    }
+    assert not {pair.cluster for pair in calibration} & {pair.cluster for pair in test}
+    assert {pair.pair_id for pair in (*calibration, *test)} == {pair.pair_id for pair in every}
+    again = divided_contrasts(settings, tiny_pairs, "typographic")[0]
+    assert [pair.pair_id for pair in again] == [pair.pair_id for pair in calibration]
+
+
+def test_the_world_has_contrasts_of_both_splits(tiny_pairs: Pairs) -> None:
+    calibration, test = divided_contrasts(config(contrast="world", limit=8), tiny_pairs, "typographic")
+    assert len(calibration) == len(test) == 8
+    assert {pair.split for pair in calibration} == {"calibration"} and {pair.split for pair in test} == {
+        "test"
+    }
+    for one in ("cluster", "pair_id", "request"):
+        assert not {getattr(pair, one) for pair in calibration} & {getattr(pair, one) for pair in test}
+
+
+def test_no_contrasts_cannot_be_divided(tiny_pairs: Pairs) -> None:
+    with pytest.raises(ConfigError, match="no contrasts are named"):
+        divided_contrasts(config(), tiny_pairs, "typographic")
