@@ -16,16 +16,20 @@ MEMBERS = $(foreach coverage,none narrow middle wide,$(coverage) $(coverage)-t0-
 
 # One member after the other; a member that is finished is not run again, and an interrupted one continues.
 paper: family  ## the claims on new pairs, over all 16 members of the family; FEWER="middle none" for some: hours
-	@echo "Each member takes about 8 minutes on one core: its run, the drift at image tokens, and doses of 20 random vectors."
+	@echo "Each member takes a quarter of an hour on one core: its run, the drift at image tokens, and every rival."
 	.venv/bin/regap organism pairs --seed 1 --out runs/paper/pairs.parquet
 	for member in $(or $(FEWER),$(MEMBERS)); do \
 	  case $$member in *-t*) model=runs/family/$$member ;; *) model=organism:$$member ;; esac; \
 	  .venv/bin/regap run --model $$model --pairs runs/paper/pairs.parquet --max-new-tokens 32 --out runs/paper/$$member \
 	    && .venv/bin/regap image-tokens runs/paper/$$member --contrast world --within 0.01,0.05 --no-variants \
+	    && .venv/bin/regap compare --model $$model --pairs runs/paper/pairs.parquet --arm text --arm typographic --arm blank \
+	      --arm caption --contrast world --within 0.01,0.05 --positions last,image --max-new-tokens 32 \
+	      --out runs/paper/rivals-$$member \
 	    || exit 1; \
 	done
 	.venv/bin/regap across $(addprefix runs/paper/,$(or $(FEWER),$(MEMBERS))) --out runs/paper/across \
 	  --against "one pass, within budgets"
+	.venv/bin/regap power --test-harmful 200 --test-harmless 300 --worlds
 
 recompute: .venv/.development  ## the README's numbers from weights and pairs alone, after `make demo`: minutes
 	.venv/bin/python -u tests/reference/recomputed.py runs/demo
