@@ -112,7 +112,10 @@ def estimate(draws: Float[Tensor, " resample"], n: int, level: float = LEVEL) ->
     value, finite = float(draws[0]), draws[1:][torch.isfinite(draws[1:])].double()
     if not len(finite) or not np.isfinite(value):
         return Estimate(value, float("nan"), float("nan"), n)
-    below = float((finite < value).double().mean() + (finite == value).double().mean() / 2)
+    # Shares are equal up to rounding only, and how many resamples equal the value must not hang on it.
+    offset = finite - value
+    equal = offset.abs() <= ROUNDING * max(1.0, abs(value))
+    below = float(((offset < 0) & ~equal).double().mean() + equal.double().mean() / 2)
     tail = norm.ppf((1 - level) / 2)
     bias = float(np.clip(norm.ppf(below), tail, -tail))
     shares = torch.tensor(norm.cdf([2 * bias + tail, 2 * bias - tail]), dtype=torch.float64)

@@ -55,6 +55,22 @@ def test_intervals_of_d_prime_cover_at_about_their_nominal_rate() -> None:
     assert 0.88 <= coverage(d_prime_of_gaussians, 1.5) <= 0.99
 
 
+def test_resamples_that_equal_the_value_but_for_rounding_are_equal() -> None:
+    """A change of shares as one mean, and as the difference of two, whose last bits differ."""
+    generator = np.random.default_rng(0)
+    before, after = (
+        torch.from_numpy(generator.random(100) < share)[:, None].double() for share in (0.4, 0.9)
+    )
+    weights = Resamples.of(np.arange(100).astype(str), torch.ones(100, dtype=torch.bool)).weights
+    one = mean_draws(after - before, weights)[:, 0]
+    other = mean_draws(after, weights)[:, 0] - mean_draws(before, weights)[:, 0]
+    assert not torch.equal(one, other) and torch.allclose(one, other, atol=1e-14)
+    assert vars(estimate(one, 100)) == pytest.approx(vars(estimate(other, 100)), abs=1e-12)
+    noisy = torch.cat([one[:1], one[1:] - 1e-15])
+    assert vars(estimate(noisy, 100)) == pytest.approx(vars(estimate(one, 100)), abs=1e-12)
+    assert vars(estimate(one + 0.01 * torch.rand(len(one)), 100)) != pytest.approx(vars(estimate(one, 100)))
+
+
 def test_the_prompts_of_a_cluster_always_weigh_the_same_and_row_0_is_the_sample() -> None:
     names = np.array(["a", "b", "a", "c", "b", "d"])
     weights = Resamples.of(
