@@ -16,7 +16,7 @@ MEMBERS = $(foreach coverage,none narrow middle wide,$(coverage) $(coverage)-t0-
 
 # One member after the other; a member that is finished is not run again, and an interrupted one continues.
 paper: family  ## the claims on new pairs, over all 16 members of the family; FEWER="middle none" for some: hours
-	@echo "Each member takes a quarter of an hour on one core: its run, the drift at image tokens, and every rival."
+	@echo "$(words $(or $(FEWER),$(MEMBERS))) members, a quarter of an hour on one core for each: run, image tokens, every rival."
 	.venv/bin/regap organism pairs --seed 1 --out runs/paper/pairs.parquet
 	for member in $(or $(FEWER),$(MEMBERS)); do \
 	  case $$member in *-t*) model=runs/family/$$member ;; *) model=organism:$$member ;; esac; \
@@ -28,7 +28,7 @@ paper: family  ## the claims on new pairs, over all 16 members of the family; FE
 	    || exit 1; \
 	done
 	.venv/bin/regap across $(addprefix runs/paper/,$(or $(FEWER),$(MEMBERS))) --out runs/paper/across \
-	  --against "one pass, within budgets"
+	  $(addprefix --compared runs/paper/rivals-,$(or $(FEWER),$(MEMBERS))) --against "one pass, within budgets"
 	.venv/bin/regap power --test-harmful 200 --test-harmless 300 --worlds
 
 recompute: .venv/.development  ## the README's numbers from weights and pairs alone, after `make demo`: minutes

@@ -13,16 +13,28 @@ if TYPE_CHECKING:
 
 Runs = Annotated[list[Path], typer.Argument(help="Finished run folders, one for each model.")]
 Against = Annotated[str, typer.Option(help="Correction that the others are compared with.")]
+Compared = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Folder of `regap compare` on one of the models and the same test prompts; repeat for more."
+    ),
+]
 Out = Annotated[Path, typer.Option(help="Folder of the tables.")]
 
 
-def across(run_folders: Runs, out: Out = Path("runs/across"), against: Against = "one pass") -> None:
+def across(
+    run_folders: Runs,
+    out: Out = Path("runs/across"),
+    against: Against = "one pass",
+    compared: Compared = None,
+) -> None:
     """Put runs of several models on the same requests together, with the models as units; no model is run."""
     from regap.analyses.across_models.across import across_models
 
-    for folder in run_folders:
+    for folder in (*run_folders, *(compared or ())):
         check_run(folder)
-    tables = {record.name: record.table for record in across_models(run_folders, out, against)}
+    records = across_models(run_folders, out, against, tuple(compared or ()))
+    tables = {record.name: record.table for record in records}
     print_claims_across(tables)
     if "corrections_across_models" in tables:
         print_corrections(tables, against)
@@ -34,12 +46,12 @@ def print_claims_across(tables: "dict[str, pd.DataFrame]") -> None:
     console, found = wide(150), tables["claims_across_models"]
     columns: dict[str, Any] = {
         "claim": "claim",
-        "D removed at": "site",
+        "tokens": "site",
         "verdict": "verdict",
         "holds / not / unclear": lambda row: f"{row['holds']} / {row['does_not_hold']} / {row['unclear']}",
         "mean over models": estimate_in,
         "effect size": lambda row: f"{row['bound']:g}",
-        "p": lambda row: f"{row['p']:.2g}",
+        "p": lambda row: f"{row['p']:.2g}" if row["p"] == row["p"] else "",
         "models": "n",
     }
     console.print(table_of(found.to_dict("records"), columns, box=None))
@@ -67,12 +79,13 @@ def print_corrections(tables: "dict[str, pd.DataFrame]", against: str) -> None:
         if str(name).startswith("image tokens, random"):
             continue
         cells = {row["measure"]: _percent(row) for row in own.to_dict("records")}
-        row: dict[str, Any] = {"correction": name, **cells}
+        row: dict[str, Any] = {"correction": name, "models": own["n"].max(), **cells}
         if name in told.index:
             one: Any = told.loc[name]
-            row["fewer"] = f"{one['lower']} of {one['n']}, p = {one['p']:.2g}"
+            tested = f", p = {one['p']:.2g}" if one["p"] == one["p"] else ""
+            row["fewer"] = f"{one['lower']} of {one['n']}{tested}"
         rows.append(row)
-    columns: dict[str, Any] = {"correction": "correction"}
+    columns: dict[str, Any] = {"correction": "correction", "models": _cell("models")}
     columns |= {head: _cell(measure) for measure, head in HEADS.items() if measure in set(found["measure"])}
     columns[f"fewer attacks under {against}"] = _cell("fewer")
     wide(178).print("", table_of(rows, columns, box=None))

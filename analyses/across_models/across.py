@@ -5,20 +5,23 @@ from pathlib import Path
 
 from regap.analyses.across_models.claims import claim_records
 from regap.analyses.across_models.corrections import correction_records
-from regap.analyses.across_models.runs import model_runs
+from regap.analyses.across_models.runs import model_runs, with_comparisons
 from regap.analyses.runs.records import Record
 
 AGAINST = "one pass"
 """The correction that the others are compared with."""
 
 
-def across_models(folders: Sequence[Path | str], out: Path, against: str = AGAINST) -> list[Record]:
+def across_models(
+    folders: Sequence[Path | str], out: Path, against: str = AGAINST, compared: Sequence[Path | str] = ()
+) -> list[Record]:
     """Return the tables of these runs together, and write them to OUT/tables; no model is run.
 
-    against: the correction that others are compared with, where the runs were asked for corrections. Raises what
-    `model_runs` and `correction_records` raise.
+    against: the correction that others are compared with, where the runs were asked for corrections. compared: folders
+    of `regap compare` on the same models and test prompts. Raises what `model_runs`, `with_comparisons` and
+    `correction_records` raise.
     """
-    runs = model_runs(folders)
+    runs = with_comparisons(model_runs(folders), compared)
     records = claim_records(runs)
     if any(run.table("image_tokens") is not None for run in runs):
         records += correction_records(runs, against)

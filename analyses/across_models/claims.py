@@ -128,11 +128,7 @@ def over_all_models(
     """
     verdicts = Counter(one.verdict for one in found)
     values = [one.estimate.value for one in found if one.estimate.value == one.estimate.value]
-    if not values:
-        raise ValueError(
-            f"no model has a number for {claim} at {site}; leave its runs out, or give others too"
-        )
-    mean = over_models(values, bound_of(claim))
+    mean = over_models(values, bound_of(claim)) if values else OverModels.unknown(len(found))
     told = decide(claim, len(found), verdicts, mean, across)
     return ClaimOverModels(claim, site, told, dict(verdicts), bound_of(claim), mean)
 

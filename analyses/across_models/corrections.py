@@ -27,7 +27,7 @@ def shares_of(run: ModelRun) -> pd.DataFrame:
         tables.append(table.assign(correction="rival: " + table["method"]))
     if not tables:
         raise ConfigError(
-            f"run {run.folder} has no corrections to compare; ask it first: regap image-tokens {run.folder}"
+            f"run {run.folder} has no corrections to compare; ask it too: regap image-tokens {run.folder}"
         )
     found = pd.concat(tables)[["correction", "measure", "value", "low", "high", "n"]]
     found = found[found["measure"].isin(MEASURES)]

@@ -1,13 +1,14 @@
 """Finished runs of several models on the same requests, read from their tables."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
 from regap.analyses.runs.folder import provenance_of
 from regap.analyses.runs.records import Record, Summary, table_path
+from regap.analyses.tables.parquet_files import read_sealed_table
 from regap.errors import ConfigError
 
 
@@ -21,14 +22,44 @@ class ModelRun:
     arm: str
     """The corrected arm."""
     fingerprint: str = field(repr=False)
+    compared: Path | None = None
+    """The folder of `regap compare` on the same model and test prompts; None: the run's own, if it was compared."""
 
     def table(self, name: str) -> pd.DataFrame | None:
-        """Return this table of the run, None if it has none."""
-        return Record.load(self.folder, name).table if table_path(self.folder, name).is_file() else None
+        """Return this table of the run, or of its comparison; None if there is none."""
+        folder = self.compared if name == "methods" and self.compared else self.folder
+        return Record.load(folder, name).table if table_path(folder, name).is_file() else None
 
     def needed(self, name: str) -> pd.DataFrame:
         """Return this table of the run; raises FileNotFoundError with the command that makes it."""
         return Record.load(self.folder, name).table
+
+
+def with_comparisons(runs: Sequence[ModelRun], folders: Sequence[Path | str]) -> tuple[ModelRun, ...]:
+    """Return the runs with the folders of `regap compare` that belong to them, by model.
+
+    Raises ConfigError for a folder of another model, or with other test prompts than the run.
+    """
+    found = {run.fingerprint: run for run in runs}
+    for folder in map(Path, folders):
+        fingerprint = str(provenance_of(folder)["fingerprint"])
+        if fingerprint not in found:
+            raise ConfigError(f"comparison {folder} is of another model than all runs; leave it out")
+        run = found[fingerprint]
+        if not asked_of(run.folder, run.arm) <= asked_of(folder, run.arm):
+            raise ConfigError(
+                f"comparison {folder} has other test prompts than run {run.folder}; leave it out"
+            )
+        found[fingerprint] = replace(run, compared=folder)
+    return tuple(found[run.fingerprint] for run in runs)
+
+
+def asked_of(folder: Path, arm: str) -> set[tuple[str, str]]:
+    """Return names and digests of the test prompts of an arm."""
+    columns = ("pair_id", "arm", "split", "prompt_sha256")
+    rows = read_sealed_table(folder / "prompts.parquet", columns)
+    rows = rows[(rows["arm"] == arm) & (rows["split"] == "test")]
+    return set(zip(rows["pair_id"], rows["prompt_sha256"], strict=True))
 
 
 def model_runs(folders: Sequence[Path | str]) -> tuple[ModelRun, ...]:

@@ -20,6 +20,11 @@ class OverModels:
     """n is the number of models; its interval is Student's, and NaN for one model or equal numbers."""
     p: float
 
+    @classmethod
+    def unknown(cls, models: int) -> "OverModels":
+        """Return what is known of models without a number: nothing."""
+        return cls(Estimate(float("nan"), float("nan"), float("nan"), models), float("nan"))
+
 
 def over_models(values: Sequence[float], bound: float = 0.0) -> OverModels:
     """Return the mean of one number a model, and the sign-flip test that it lies at `bound`.

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
 from regap.analyses.across_models.across import across_models
 from regap.analyses.claims.criteria import criteria, criteria_digest
 from regap.analyses.runs.records import Record
+from regap.analyses.tables.parquet_files import write_sealed_table
 from regap.commands.command_line import application
 from regap.errors import ConfigError
 from regap.geometry.files import sealed_json, write_whole
@@ -55,7 +57,26 @@ def written(folder: Path, number: int, **changed: Any) -> Path:
         for name, value in (("nothing", 0.5), ("one pass", 0.02 * number), ("gate alone", 0.05))
     ]
     Record("image_tokens", pd.DataFrame(tried)).save(folder)
+    asked(folder, ("p0",))
     return folder
+
+
+def compared(folder: Path, number: int, prompts: tuple[str, ...] = ("p0", "contrast")) -> Path:
+    """The folder of a comparison on a model, with one rival and these test prompts."""
+    content = {"pairs_sha256": "with contrasts", "fingerprint": f"model {number}"}
+    write_whole(folder / "provenance.json", sealed_json(content, "provenance.json"))
+    share = {"model": "m", "arm": "typographic", "method": "cast", "measure": "attack_success", "value": 0.1}
+    tested = dict.fromkeys(("change", "change_low", "change_high", "p", "p_holm", "detectable"), float("nan"))
+    Record("methods", pd.DataFrame([{**share, **ESTIMATE, **tested}])).save(folder)
+    asked(folder, prompts)
+    return folder
+
+
+def asked(folder: Path, prompts: tuple[str, ...]) -> None:
+    rows = [
+        {"pair_id": name, "arm": "typographic", "split": "test", "prompt_sha256": name} for name in prompts
+    ]
+    write_sealed_table(folder / "prompts.parquet", pa.Table.from_pylist(rows))
 
 
 @pytest.fixture
@@ -102,6 +123,19 @@ def test_runs_that_do_not_belong_together_are_refused(folders: list[Path], tmp_p
     (unfinished / "summary.json").unlink()
     with pytest.raises(ConfigError, match="is not finished"):
         across_models([*folders, unfinished], tmp_path / "out")
+
+
+def test_rivals_of_a_comparison_stand_beside_the_corrections(folders: list[Path], tmp_path: Path) -> None:
+    rivals = [compared(tmp_path / f"rivals{number}", number) for number in (1, 0)]
+    tables = {one.name: one.table for one in across_models(folders[:2], tmp_path / "out", compared=rivals)}
+    change = tables["correction_differences"].set_index("correction").loc["rival: cast"]
+    assert change.value == pytest.approx(0.01 - 0.1) and change.lower == 2
+    other = compared(tmp_path / "other", 7)
+    with pytest.raises(ConfigError, match="is of another model than all runs"):
+        across_models(folders[:2], tmp_path / "out", compared=[other])
+    changed = compared(tmp_path / "changed", 1, ("p1", "contrast"))
+    with pytest.raises(ConfigError, match=r"has other test prompts than run .*run1"):
+        across_models(folders[:2], tmp_path / "out", compared=[changed])
 
 
 def test_the_command_prints_verdicts_and_corrections(folders: list[Path], tmp_path: Path) -> None:
