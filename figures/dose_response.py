@@ -81,7 +81,7 @@ def draw(
                 figure.add_vline(**marked_at(towards), row=row, col=column)
     for column, name in enumerate(columns, 1):
         figure.update_xaxes(title_text="strength α", row=len(directions), col=column)
-        figure.update_yaxes(tickformat=".0%" if name in BEHAVIOUR else None, col=column)
+        figure.update_yaxes(tickformat=style.SHARES if name in BEHAVIOUR else None, col=column)
     menu = measure_menu(
         [] if measure else measured,
         list(switched.values()),

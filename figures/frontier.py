@@ -34,8 +34,10 @@ def draw(frontier: Record) -> go.Figure:
         "Attack success at equal over-refusal",
         "Lower is better; click in the legend to add gates on one signal",
     )
-    figure.update_xaxes(title_text=style.MEASURES["over_refusal"], tickformat=".0%")
-    figure.update_yaxes(title_text=style.MEASURES["attack_success"], tickformat=".0%", rangemode="tozero")
+    figure.update_xaxes(title_text=style.MEASURES["over_refusal"], tickformat=style.SHARES)
+    figure.update_yaxes(
+        title_text=style.MEASURES["attack_success"], tickformat=style.SHARES, rangemode="tozero"
+    )
     figure.update_layout(updatemenus=menu)
     return figure
 

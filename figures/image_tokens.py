@@ -19,7 +19,11 @@ PANELS = {
     "contrast_over_refusal": "contrasts refused",
     "auroc_rho": "AUROC of ρ",
 }
-BESIDE = {"last token": (style.BLACK, "dash"), "one pass": (style.BLUE, "dashdot")}
+BESIDE = {
+    "last token": (style.BLACK, "dash"),
+    "one pass": (style.BLUE, "dashdot"),
+    "one pass, within budgets": (style.GREEN, "dot"),
+}
 """Other corrections, drawn as a level across all doses."""
 
 
@@ -44,7 +48,7 @@ def draw(image_tokens: Record) -> go.Figure:
     figure.update_xaxes(title_text="dose (multiples of D)")
     for column, name in enumerate(measures, 1):
         share = name != "auroc_rho"
-        figure.update_yaxes(tickformat=".0%" if share else None, rangemode="tozero", col=column)
+        figure.update_yaxes(tickformat=style.SHARES if share else None, rangemode="tozero", col=column)
         figure.add_vline(**marked_at(1.0), row=1, col=column)
     return figure.update_layout(updatemenus=menu)
 

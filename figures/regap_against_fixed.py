@@ -45,7 +45,7 @@ def draw(adaptive: Record) -> go.Figure:
         "ReGap against fixed strengths",
         "Lower and further left is better; click in the legend to add gates on one signal",
     )
-    axis = {"tickformat": ".0%", "autorangeoptions_include": 0}
+    axis = {"tickformat": style.SHARES, "autorangeoptions_include": 0}
     figure.update_xaxes(title_text=style.MEASURES["over_refusal"], **axis)
     figure.update_yaxes(title_text=style.MEASURES["attack_success"], **axis)
     return figure.update_layout(updatemenus=menu)

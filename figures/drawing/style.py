@@ -19,6 +19,8 @@ CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, GREY)
 INK, FAINT, RULE = "#222222", "#666666", "#E4E4E4"
 FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', sans-serif"
 HEIGHT = 560
+SHARES = ".1~%"
+"""Ticks of an axis of shares that may cover a few points only: 0.5%, 1%, 1.5%, never twice the same."""
 
 ARMS = {
     "text": ("text", BLACK),
@@ -291,6 +293,8 @@ def on_paper(figure: go.Figure, theme: str) -> go.Figure:
         recolour(trace)
     for part in (*figure.layout.shapes, *figure.layout.annotations, *figure.layout.updatemenus):
         recolour(part)
+    for note in figure.layout.annotations:
+        note.text = swapped(note.text)
     axis = {"gridcolor": DARK["rule"], "linecolor": DARK["line"], "tickcolor": DARK["line"]}
     figure.update_xaxes(axis)
     figure.update_yaxes(axis)

@@ -16,6 +16,7 @@ def record(measures: tuple[str, ...] = ("attack_success", "over_refusal", "auroc
     conditions += [(f"image tokens, {dose:g} D", "D", 2, dose, value) for dose, value in DOSES.items()]
     conditions += [(f"image tokens, random {n}", f"random {n}", 2, 1.0, 0.55 + n / 100) for n in range(3)]
     conditions += [("one pass", "D", 0, 0.5, 0.01)]
+    conditions += [("one pass, within budgets", "D within budgets", 0, 0.5, 0.04)]
     rows = [
         {"model": "m", "arm": "typographic", "condition": condition, "vector": vector, "layer": layer}
         | {
@@ -51,7 +52,7 @@ def test_random_vectors_are_points_at_their_dose() -> None:
 
 
 def test_other_corrections_are_levels_and_each_is_named_once() -> None:
-    for name, value in (("last token", 0.02), ("one pass", 0.01)):
+    for name, value in (("last token", 0.02), ("one pass", 0.01), ("one pass, within budgets", 0.04)):
         found = traces(name)
         assert list(found[0].y) == pytest.approx([value] * 2)
         assert [bool(trace.showlegend) for trace in found].count(True) == 1
