@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from scipy.stats import norm, rankdata
+from scipy.stats import beta, norm, rankdata
 
 RESAMPLES = 1000
 
@@ -35,11 +35,40 @@ def resampled(harmful: np.ndarray, clusters: Sequence[str], seed: int) -> np.nda
 def interval(draws: np.ndarray) -> tuple[float, float, float]:
     """Return value and bias-corrected 95 % interval of a statistic; row 0 is the sample."""
     value, others = draws[0], draws[1:][np.isfinite(draws[1:])]
-    below = (others < value).mean() + (others == value).mean() / 2
+    equal = np.abs(others - value) <= 1e-12 * max(1.0, abs(value))
+    below = ((others < value) & ~equal).mean() + equal.mean() / 2
     tail = norm.ppf(0.025)
     bias = np.clip(norm.ppf(below), tail, -tail)
     low, high = np.quantile(others, norm.cdf([2 * bias + tail, 2 * bias - tail]))
     return float(value), float(min(low, value)), float(max(high, value))
+
+
+def share(hits: np.ndarray, clusters: Sequence[str], seed: int) -> tuple[float, float, float]:
+    """Return a share with its interval; the binomial one (Clopper-Pearson) where no resample varies."""
+    weights = resampled(np.ones(len(hits), dtype=bool), clusters, seed)
+    draws = weights @ hits / weights.sum(1)
+    if draws.std() > 0:
+        return interval(draws)
+    trials = len(set(clusters))
+    count = hits.mean() * trials
+    low = beta.ppf(0.025, count, trials - count + 1) if count else 0.0
+    return (
+        float(hits.mean()),
+        float(low),
+        float(beta.ppf(0.975, count + 1, trials - count) if count < trials else 1.0),
+    )
+
+
+def never_seen(change: float, trials: int) -> tuple[float, float, float]:
+    """Return a change that no resample varies, give or take three times the bound of what no cluster showed."""
+    unseen = 3 * float(beta.ppf(0.975, 1, trials))
+    return change, change - unseen, change + unseen
+
+
+def gap(signal: np.ndarray, harmful: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return mean harmful minus mean harmless in each resample."""
+    one, other = weights[:, harmful], weights[:, ~harmful]
+    return one @ signal[harmful] / one.sum(1) - other @ signal[~harmful] / other.sum(1)
 
 
 def d_prime(z: np.ndarray, harmful: np.ndarray, weights: np.ndarray) -> np.ndarray:
