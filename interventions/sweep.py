@@ -55,7 +55,7 @@ def sweep(
     def run_group(batch: Batch, places: Sequence[int]) -> None:
         rows = torch.tensor(batch.rows)
         early = _early(edits[places[0]])
-        if early and (len(places) == 1 or not model.one_token_passes):
+        if early and len(places) == 1:
             for i in places:
                 seen = run(model, batch, read_layers, edits[i])
                 coordinates[i, rows] = torch.einsum("pld,ld->pl", seen.states.double(), directions)

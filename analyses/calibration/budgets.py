@@ -44,14 +44,15 @@ def read_budgets(told: str) -> Budgets:
 def most_refusals_within(
     refused: Bool[Tensor, "tried prompt"],
     harmful: Bool[Tensor, " prompt"],
-    contrast: Bool[Tensor, " prompt"],
     budgets: Budgets,
+    contrast: Bool[Tensor, " prompt"] | None = None,
 ) -> int:
     """Return the index of the row that refuses most harmful prompts within the budgets; the first one on ties.
 
-    contrast: True for contrasts, which are not harmful. Where no row keeps a budget, those that exceed it least are
-    left to choose from: first for harmless prompts, then for contrasts.
+    contrast: True for contrasts, which are not harmful; None if there are none. Where no row keeps a budget, those that
+    exceed it least are left to choose from: first for harmless prompts, then for contrasts.
     """
+    contrast = torch.zeros_like(harmful) if contrast is None else contrast
     allowed = torch.ones(len(refused), dtype=torch.bool)
     for mask, share in ((~harmful & ~contrast, budgets.harmless), (contrast, budgets.contrasts)):
         if share is not None and bool(mask.any()):

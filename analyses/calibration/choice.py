@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from regap.analyses.calibration.budgets import Budgets, most_refusals_within
 from regap.analyses.runs.measured import Measured, are_harmful, are_refusals
 from regap.analyses.runs.records import Record
 from regap.geometry.data.pairs import Pairs
@@ -278,16 +279,7 @@ def best_fixed(evidence: Evidence, budget: float) -> Removal:
     """Return the removal of D at one layer with most harmful refusals within the budget; the first one on ties."""
     tried = sorted(each[0] for each in evidence.refused if len(each) == 1 and each[0].part == "D")
     refused = torch.stack([evidence.refusals(each) for each in tried])
-    return tried[most_refusals_within_budget(refused, evidence.harmful, budget)]
-
-
-def most_refusals_within_budget(
-    refused: Bool[Tensor, "tried prompt"], harmful: Bool[Tensor, " prompt"], budget: float
-) -> int:
-    """Return the index of the row with the most harmful refusals within the budget; the first one on ties."""
-    on_harmful, on_harmless = (refused[:, mask].double().mean(1) for mask in (harmful, ~harmful))
-    allowed = on_harmless <= max(budget, float(on_harmless.min()))
-    return int(torch.where(allowed, on_harmful, -torch.ones_like(on_harmful)).argmax())
+    return tried[most_refusals_within(refused, evidence.harmful, Budgets(budget))]
 
 
 def _why(winner: Trial, best: Trial, near: int, tried: int) -> str:

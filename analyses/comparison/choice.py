@@ -146,7 +146,7 @@ def choose(
     contrast = torch.arange(refused.shape[1]) >= len(asked)
     harmful = torch.cat([are_harmful(each) for each in every])
     budgets = within or Budgets(seen.config.false_refusals)
-    return candidates[most_refusals_within(refused, harmful, contrast, budgets)]
+    return candidates[most_refusals_within(refused, harmful, budgets, contrast)]
 
 
 def _recipe(seen: Measured, name: str) -> ChosenDefence:

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from regap.analyses.calibration.budgets import Budgets
-from regap.analyses.calibration.choice import most_refusals_within_budget
+from regap.analyses.calibration.budgets import Budgets, most_refusals_within
 from regap.analyses.image_tokens.evidence import (
     NOTHING,
     Early,
@@ -133,8 +132,7 @@ def choose_at_image_tokens(
 
     budget, bare = Budgets(seen.config.false_refusals), evidence[NOTHING]
     closed = torch.stack([evidence[each].closed for each in tried])
-    kept = ~bare.contrast
-    alone = tried[most_refusals_within_budget(closed[:, kept], bare.harmful[kept], budget.harmless)]
+    alone = tried[most_refusals_within(closed, bare.harmful, budget, bare.contrast)]
     best = best_of([evidence[early].gated(budget) for early in tried])
     stricter = None
     if within:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from regap.analyses.calibration.budgets import Budgets
+from regap.analyses.calibration.budgets import Budgets, most_refusals_within
 from regap.analyses.runs.measured import Measured, are_harmful, are_refusals
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.forward.hooks import Edit
@@ -83,17 +83,10 @@ def best_of(found: Iterable[Gated]) -> Gated:
 
 def best_alone(evidence: Sequence[EarlyEvidence], budgets: Budgets) -> Early | None:
     """Return the removal that alone refuses most harmful images within the budgets; None if none is within."""
-    kept = [one for one in evidence if one.keeps(budgets)]
-    if not kept:
-        return None
-    return max(
-        kept,
-        key=lambda one: (
-            float(one.closed[one.harmful].double().mean()),
-            -one.early.strength,
-            -one.early.block,
-        ),
-    ).early
+    first = evidence[0]
+    closed = torch.stack([one.closed for one in evidence])
+    best = evidence[most_refusals_within(closed, first.harmful, budgets, first.contrast)]
+    return best.early if best.keeps(budgets) else None
 
 
 def evidence_of(

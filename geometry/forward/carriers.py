@@ -5,7 +5,6 @@ The rules need no labels and read only unedited passes; all of them are our oper
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,8 +12,7 @@ from torch import Tensor
 
 from regap.errors import ModelError
 from regap.geometry.forward.attention_received import attention_received
-from regap.geometry.forward.hooks import Hook, PassEnds, ends_after, hooked
-from regap.geometry.forward.image_features import seen_inputs
+from regap.geometry.forward.token_capture import states_after
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
 from regap.geometry.prompts.chosen_tokens import strongest
@@ -64,7 +62,7 @@ def middle(model: Model) -> int:
 
 
 def _norms(model: Model, batch: Batch) -> Float[Tensor, "prompt token"]:
-    return _middle_states(model, batch).norm(dim=-1)
+    return states_after(model, batch, middle(model)).float().norm(dim=-1)
 
 
 def _distances(model: Model, batch: Batch) -> Float[Tensor, "prompt token"]:
@@ -76,7 +74,8 @@ def _distances(model: Model, batch: Batch) -> Float[Tensor, "prompt token"]:
             f"position image:blank: model {model.name} makes other tokens of a plain picture of the same size; choose "
             "image:norm or image:attention"
         )
-    return (_middle_states(model, batch) - _middle_states(model, blank)).norm(dim=-1)
+    own, plain = (states_after(model, each, middle(model)).float() for each in (batch, blank))
+    return (own - plain).norm(dim=-1)
 
 
 SCORES: dict[Rule, Callable[[Model, Batch], Tensor]] = {
@@ -85,14 +84,3 @@ SCORES: dict[Rule, Callable[[Model, Batch], Tensor]] = {
     "blank": _distances,
 }
 """What each rule compares image tokens by, [prompt, token]; the greater, the sooner it is kept."""
-
-
-@torch.inference_mode()
-def _middle_states(model: Model, batch: Batch) -> Float[Tensor, "prompt token d_model"]:
-    """Return the unedited states of all tokens after the middle block, float32, on their device."""
-    kept: list[Tensor] = []
-    layer = middle(model)
-    reader = Hook(model.hook_name(layer), lambda residual: kept.append(residual.float().clone()))
-    with suppress(PassEnds), hooked(model, [reader, ends_after(model, layer)]):
-        model.hf.base_model(**seen_inputs(model, batch), use_cache=False)
-    return kept[0]

@@ -1,15 +1,17 @@
 """Residual streams at every token, without padding."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from regap.errors import ModelError, PairError
 from regap.geometry.data.pairs import Pair
 from regap.geometry.forward.batches import run_batches
 from regap.geometry.forward.finite import check_finite, under
-from regap.geometry.forward.hooks import Edit, Hook, hooked
+from regap.geometry.forward.hooks import Edit, Hook, PassEnds, ends_after, hooked
 from regap.geometry.forward.image_features import seen_inputs
 from regap.geometry.forward.runner import Runner
 from regap.geometry.models.model import Model
@@ -75,6 +77,19 @@ def _read(model: Model, batch: Batch, layers: tuple[int, ...], edits: Sequence[E
     with hooked(model, [*hooks, *readers]):
         model.hf.base_model(**seen_inputs(model, batch), use_cache=False)
     return torch.stack([kept[layer] for layer in layers], 2)
+
+
+@torch.inference_mode()
+def states_after(model: Model, batch: Batch, layer: int) -> Float[Tensor, "prompt token d_model"]:
+    """Return the unedited states of all tokens after a block, on their device; they are read once per batch."""
+    name = f"{model.fingerprint} states of all tokens after {layer}"
+    if name not in batch.kept:
+        found: list[Tensor] = []
+        read = Hook(model.hook_name(layer), lambda residual: found.append(residual.clone()))
+        with suppress(PassEnds), hooked(model, [read, ends_after(model, layer)]):
+            model.hf.base_model(**seen_inputs(model, batch), use_cache=False)
+        batch.kept[name] = found[0]
+    return batch.kept[name]
 
 
 def named_tokens(model: Model, batch: Batch) -> list[tuple[Token, ...]]:

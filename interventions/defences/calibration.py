@@ -20,8 +20,7 @@ from regap.geometry.forward.runner import Runner
 from regap.geometry.models.component_map import Submodule
 from regap.geometry.models.model import Model
 from regap.geometry.models.submodule_hooks import has_part
-from regap.geometry.prompts.batch import Positions
-from regap.geometry.prompts.positions import carrier_of
+from regap.geometry.prompts.positions import Positions, carrier_of
 from regap.geometry.states.activations import Activations, label_means
 from regap.geometry.states.store import digest_of, digest_of_tensor
 from regap.interventions.edits.other_arm import OtherArms, layer_vectors

@@ -14,7 +14,8 @@ from regap.geometry.forward.batches import run_batches
 from regap.geometry.forward.hooks import Hook, hooked
 from regap.geometry.forward.image_features import seen_inputs
 from regap.geometry.models.model import Model
-from regap.geometry.prompts.batch import Batch, Positions
+from regap.geometry.prompts.batch import Batch
+from regap.geometry.prompts.positions import Positions
 from regap.geometry.states.store import digest_of
 from regap.interventions.defences.calibration import DefenceData, Dose, FittedRule, require_parts
 from regap.interventions.edits.site import AtSite, Site

@@ -9,7 +9,7 @@ from torch import Tensor
 from regap.errors import PairError
 from regap.geometry.forward.capture import capture
 from regap.geometry.forward.hooks import Hook, first_column
-from regap.geometry.forward.prefix import whole_prompts
+from regap.geometry.forward.token_capture import states_after
 from regap.geometry.models.model import Model
 from regap.geometry.models.submodule_hooks import part_name
 from regap.geometry.prompts.batch import Batch
@@ -45,7 +45,7 @@ class PruneThenRestore(AtSite):
             return []
         first, last = self.site.layers[0], self.site.layers[-1]
         standard, where, pruned = (
-            unedited_after(model, batch, last),
+            states_after(model, batch, last),
             position_rule(model, self.site, batch),
             [],
         )
@@ -112,15 +112,3 @@ def farthest(
     far = torch.where(where, -alike, -torch.inf)
     ranks = torch.sort(far, stable=True, dim=1, descending=True).indices.argsort(1)
     return where & (ranks < (share * where.sum(1, keepdim=True) + 0.5).floor())
-
-
-@torch.inference_mode()
-def unedited_after(model: Model, batch: Batch, layer: int) -> Float[Tensor, "prompt token d_model"]:
-    """Return the unedited states of all tokens after a block; they are read once per batch."""
-    name = f"{model.fingerprint} states of all tokens after {layer}"
-    if name not in batch.kept:
-        found: list[Tensor] = []
-        read = Hook(model.hook_name(layer), lambda residual: found.append(residual.clone()))
-        whole_prompts(model, batch).run(model, [], [read])
-        batch.kept[name] = found[0]
-    return batch.kept[name]

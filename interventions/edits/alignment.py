@@ -1,15 +1,14 @@
 """Alignment: the state of each token is moved towards where an affine map takes it."""
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Real
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regap.errors import ConfigError, ModelError
+from regap.errors import ConfigError
 from regap.geometry.alignment import MAPS, cloud_of
 from regap.geometry.models.model import Model
 from regap.geometry.one_or_several import as_layers
@@ -18,7 +17,7 @@ from regap.geometry.states.activations import require_one_origin
 from regap.geometry.states.store import digest_of, digest_of_tensor
 from regap.geometry.states.token_states import Role, TokenStates
 from regap.interventions.edits.displacement import Displace, Displacing
-from regap.interventions.edits.site import Site
+from regap.interventions.edits.site import Site, check_strength, check_width
 from regap.interventions.edits.stored import StoredEdit, check_made_on
 
 
@@ -39,10 +38,10 @@ class Alignment(Displacing, StoredEdit, kind="alignment"):
     """Name of the map: mean, diagonal or gaussian."""
     model: str = field(default="", repr=False, metadata={"stored": False})
     """Fingerprint of the model whose states the map was fitted on; empty if it is not known."""
+    token_by_token: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.strength, Real) or not math.isfinite(self.strength):
-            raise ValueError(f"strength is {self.strength!r}; give one finite number")
+        check_strength(self.strength)
         shapes = {each: list(getattr(self, each).shape) for each in ("source", "target", "matrix")}
         layers, width = len(self.site.layers), self.source.shape[-1]
         if shapes != {
@@ -80,11 +79,7 @@ class Alignment(Displacing, StoredEdit, kind="alignment"):
     def displacements(self, model: Model, batch: Batch) -> Iterable[Displace]:  # noqa: ARG002
         """Return the displacement of each state at each layer; ModelError for a map of another model."""
         check_made_on(self.model, model, f"map {self.name!r}")
-        if self.width != model.width:
-            raise ModelError(
-                f"map {self.name!r} is {self.width} wide, and the residual stream of model {model.name} is "
-                f"{model.width} wide; give a map that was fitted on this model"
-            )
+        check_width(f"means and matrix of map {self.name!r}", self.width, model)
         apart = torch.eye(self.width, dtype=self.matrix.dtype)
         maps = zip(self.source, self.target - self.source, self.matrix - apart, strict=True)
         return [self._moved(*each) for each in maps]

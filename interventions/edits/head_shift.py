@@ -12,7 +12,7 @@ from regap.geometry.models.model import Model
 from regap.geometry.models.submodule_hooks import part_name
 from regap.geometry.prompts.batch import Batch
 from regap.geometry.states.store import digest_of, digest_of_tensor
-from regap.interventions.edits.site import AtSite, Site, position_rule, shifted
+from regap.interventions.edits.site import AtSite, Site, check_strength, position_rule, shifted
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +25,7 @@ class HeadShift(AtSite):
     strength: float
 
     def __post_init__(self) -> None:
+        check_strength(self.strength)
         if len(self.vectors) != len(self.site.layers):
             raise ValueError(
                 f"{len(self.vectors)} vectors do not fit site {self.site}; give one for each layer"

@@ -1,22 +1,20 @@
 """A shift whose vector depends on which token of its role it is: the first, the second, and so on."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from numbers import Real
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regap.errors import ModelError
 from regap.geometry.forward.carriers import tokens_at
 from regap.geometry.forward.hooks import Hook, first_column
 from regap.geometry.models.model import Model
 from regap.geometry.prompts.batch import Batch
 from regap.geometry.states.store import digest_of, digest_of_tensor
 from regap.interventions.edits.displacement import displaced
-from regap.interventions.edits.site import AtSite, Site, position_rule
+from regap.interventions.edits.site import AtSite, Site, check_strength, check_width, position_rule
 from regap.interventions.edits.stored import StoredEdit, check_made_on
 
 
@@ -33,10 +31,10 @@ class IndexedShift(AtSite, StoredEdit, kind="indexed shift"):
     """Name of the vectors."""
     model: str = field(default="", repr=False, metadata={"stored": False})
     """Fingerprint of the model whose states the vectors were made of; empty if it is not known."""
+    token_by_token: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.strength, Real) or not math.isfinite(self.strength):
-            raise ValueError(f"strength is {self.strength!r}; give one finite number")
+        check_strength(self.strength)
         if self.site.phase != "prefill":
             raise ValueError(
                 f"phase is {self.site.phase!r}, and generated tokens have no place in a role; leave phase prefill"
@@ -68,11 +66,7 @@ class IndexedShift(AtSite, StoredEdit, kind="indexed shift"):
     def hooks(self, model: Model, batch: Batch) -> list[Hook]:
         """Return new hooks that shift each token by the vector of its place; ModelError for another model's vectors."""
         check_made_on(self.model, model, f"vectors {self.name!r}")
-        if self.vectors.shape[2] != model.width:
-            raise ModelError(
-                f"vectors {self.name!r} are {self.vectors.shape[2]} wide, and the residual stream of model "
-                f"{model.name} is {model.width} wide; give vectors that were made on this model"
-            )
+        check_width(f"vectors {self.name!r}", self.vectors.shape[2], model)
         return [
             Hook(model.hook_name(layer), self._hook(model, batch, vectors))
             for layer, vectors in zip(self.site.layers, self.vectors, strict=True)

@@ -1,16 +1,13 @@
 """Shifts: a multiple of a vector is removed from every input, the same for all or decided for each by its states."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Real
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regap.errors import ModelError
 from regap.geometry.drift import Drift
 from regap.geometry.forward.hooks import Hook
 from regap.geometry.forward.prefix import prefill, run_last_token
@@ -19,7 +16,16 @@ from regap.geometry.one_or_several import as_layers
 from regap.geometry.prompts.batch import Batch
 from regap.geometry.prompts.positions import Positions
 from regap.geometry.states.store import digest_of, digest_of_tensor
-from regap.interventions.edits.site import AtSite, Norm, Phase, Site, position_rule, shifted
+from regap.interventions.edits.site import (
+    AtSite,
+    Norm,
+    Phase,
+    Site,
+    check_strength,
+    check_width,
+    position_rule,
+    shifted,
+)
 from regap.interventions.edits.stored import StoredEdit, check_made_on
 
 
@@ -44,8 +50,7 @@ class Shift(AtSite, StoredEdit, kind="shift"):
                 f"vectors {self.name!r} have shape {list(self.vectors.shape)} and dtype {self.vectors.dtype}; "
                 "give real numbers of shape [layer, d_model]"
             )
-        if not isinstance(self.strength, Real) or not math.isfinite(self.strength):
-            raise ValueError(f"strength is {self.strength!r}; give one finite number")
+        check_strength(self.strength)
         if len(self.vectors) != len(self.site.layers):
             raise ValueError(
                 f"{len(self.vectors)} vectors do not fit site {self.site}; give one for each layer"
@@ -81,11 +86,7 @@ class Shift(AtSite, StoredEdit, kind="shift"):
     def hooks_for(self, model: Model, batch: Batch, strengths: Float[Tensor, " prompt"]) -> list[Hook]:
         """Return new hooks that shift each prompt by its own strength; ModelError for vectors of another model."""
         check_made_on(self.model, model, f"shift {self.name!r}")
-        if self.vectors.shape[1] != model.width:
-            raise ModelError(
-                f"vectors {self.name!r} are {self.vectors.shape[1]} wide, and the residual stream of model "
-                f"{model.name} is {model.width} wide; give vectors that were made on this model"
-            )
+        check_width(f"vectors {self.name!r}", self.width, model)
         return [
             Hook(model.hook_name(layer), _hook(model, self.site, batch, vector, strengths))
             for layer, vector in zip(self.site.layers, self.vectors, strict=True)

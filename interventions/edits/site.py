@@ -1,13 +1,16 @@
 """Where an intervention acts: layers, positions, phase and norm rule."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from regap.errors import ModelError
 from regap.geometry.forward.carriers import tokens_at
 from regap.geometry.forward.hooks import Edit, first_column
 from regap.geometry.models.model import Model
@@ -70,6 +73,21 @@ def in_parts(edits: Sequence[Edit]) -> bool:
     An edit says so by `token_by_token`; one that says nothing, such as a user's function, may read other tokens.
     """
     return all(getattr(edit, "token_by_token", False) for edit in edits)
+
+
+def check_strength(strength: object) -> None:
+    """Raise ValueError unless the strength is one finite number."""
+    if not isinstance(strength, Real) or not math.isfinite(strength):
+        raise ValueError(f"strength is {strength!r}; give one finite number")
+
+
+def check_width(told: str, width: int, model: Model) -> None:
+    """Raise ModelError unless what an edit holds (`told`) is as wide as the model's residual stream."""
+    if width != model.width:
+        raise ModelError(
+            f"{told} are {width} wide, and the residual stream of model {model.name} is {model.width} wide; give those "
+            "that were made on this model"
+        )
 
 
 def as_long_as(

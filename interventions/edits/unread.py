@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from regap.errors import ModelError
 from regap.geometry.forward.heads_reading import HeadsReading, heads_reading
 from regap.geometry.models.model import Model
-from regap.geometry.prompts.batch import Batch, Positions
+from regap.geometry.prompts.batch import Batch
+from regap.geometry.prompts.positions import Positions
 from regap.geometry.states.store import digest_of
 from regap.interventions.edits.ablation import Slots
 from regap.interventions.edits.components import Component

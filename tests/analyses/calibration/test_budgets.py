@@ -16,7 +16,7 @@ def refusing(harmful: int, harmless: int, contrasts: int) -> list[bool]:
 
 
 def chosen(*rows: list[bool], contrasts: float | None = 0.25) -> int:
-    return most_refusals_within(torch.tensor(rows), HARMFUL, CONTRAST, Budgets(0.25, contrasts))
+    return most_refusals_within(torch.tensor(rows), HARMFUL, Budgets(0.25, contrasts), CONTRAST)
 
 
 def test_both_budgets_are_kept() -> None:

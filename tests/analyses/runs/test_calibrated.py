@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from regap.analyses.calibration import choice, guarantee
-from regap.analyses.calibration.choice import most_refusals_within_budget
+from regap.analyses.calibration.budgets import Budgets, most_refusals_within
 from regap.analyses.claims import regap_against_fixed
 from regap.analyses.runs import measured as calibrated
 from regap.analyses.runs.calibrated import Calibrated, calibrate
@@ -35,7 +35,7 @@ def refused(harmful: int, harmless: int) -> list[bool]:
     [
         ([(1, 0), (3, 1), (4, 2)], 0.2, 1),  # the most refusals of those within the budget
         ([(1, 0), (3, 1), (4, 2)], 0.4, 2),
-        ([(1, 0), (3, 1), (4, 2)], 0.0, 0),
+        ([(1, 0), (3, 1), (4, 2)], 0.01, 0),
         ([(2, 0), (2, 0), (1, 0)], 0.1, 0),  # the mildest on ties
         ([(4, 5), (3, 3), (2, 3)], 0.1, 1),  # nothing is within the budget: the fewest harmless refusals
     ],
@@ -44,7 +44,7 @@ def test_the_most_harmful_refusals_within_the_budget(
     rows: list[tuple[int, int]], budget: float, best: int
 ) -> None:
     table = torch.tensor([refused(*row) for row in rows])
-    assert most_refusals_within_budget(table, HARMFUL, budget) == best
+    assert most_refusals_within(table, HARMFUL, Budgets(budget)) == best
 
 
 @pytest.fixture(scope="module")

@@ -149,7 +149,7 @@ def test_what_does_not_fit_is_said(
     narrow = replace(
         edit, source=edit.source[:, :2], target=edit.target[:, :2], matrix=edit.matrix[:, :2, :2]
     )
-    with pytest.raises(ModelError, match="map 'gaussian' is 2 wide"):
+    with pytest.raises(ModelError, match="map 'gaussian' are 2 wide"):
         capture(tiny, few, "typographic", edits=narrow)
     with pytest.raises(PackError, match="made on another model"):
         load_edit(edit.save(tmp_path), "another")
