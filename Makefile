@@ -21,7 +21,7 @@ paper: family  ## the claims on new pairs, over all 16 members of the family; FE
 	for member in $(or $(FEWER),$(MEMBERS)); do \
 	  case $$member in *-t*) model=runs/family/$$member ;; *) model=organism:$$member ;; esac; \
 	  .venv/bin/regap run --model $$model --pairs runs/paper/pairs.parquet --max-new-tokens 32 --out runs/paper/$$member \
-	    && .venv/bin/regap image-tokens runs/paper/$$member --contrast world --within 0.01,0.05 --no-variants \
+	    && .venv/bin/regap image-tokens runs/paper/$$member --contrast world --within 0.01,0.05 \
 	    && .venv/bin/regap compare --model $$model --pairs runs/paper/pairs.parquet --arm text --arm typographic --arm blank \
 	      --arm caption --contrast world --within 0.01,0.05 --positions last,image --max-new-tokens 32 \
 	      --out runs/paper/rivals-$$member \
@@ -31,7 +31,7 @@ paper: family  ## the claims on new pairs, over all 16 members of the family; FE
 	  $(addprefix --compared runs/paper/rivals-,$(or $(FEWER),$(MEMBERS))) --against "one pass, within budgets"
 	.venv/bin/regap power --test-harmful 200 --test-harmless 300 --worlds
 
-recompute: .venv/.development  ## the README's numbers from weights and pairs alone, after `make demo`: minutes
+recompute: .venv/.development  ## the README's numbers from weights and pairs alone, after `make demo`: a quarter of an hour
 	.venv/bin/python -u tests/reference/recomputed.py runs/demo
 
 # Two processes with one thread each finish sooner than one with two: most tests are many small tensors.

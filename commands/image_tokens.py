@@ -33,8 +33,9 @@ Contrast = Annotated[
 Variants = Annotated[
     bool,
     typer.Option(
+        "--variants",
         help="Also remove other displacements than the drift: by place, by label, of blank images, of captions, of "
-        "another arm or block; and map the spread of image tokens."
+        "another arm or block; and map the spread of image tokens.",
     ),
 ]
 HEADS = {
@@ -54,7 +55,7 @@ def image_tokens(
     random: Random = 20,
     contrast: Contrast = None,
     within: Within = None,
-    variants: Variants = True,
+    variants: Variants = False,
     **flags: Any,
 ) -> None:
     """Remove the drift at the image's own tokens, alone and with a gate at the last token, beside controls."""

@@ -20,9 +20,9 @@ class Budgets:
 
     def __post_init__(self) -> None:
         for name, share in (("harmless images", self.harmless), ("contrasts", self.contrasts)):
-            if share is not None and not 0 < share < 1:
+            if share is not None and not 0 <= share < 1:
                 raise ConfigError(
-                    f"the budget of refused {name} is {share}; give a share between 0 and 1, such as 0.05"
+                    f"the budget of refused {name} is {share}; give a share from 0 to below 1, such as 0.05"
                 )
 
     def __str__(self) -> str:

@@ -40,7 +40,7 @@ def image_tokens_run(
     random: int = 20,
     contrast: str | None = None,
     within: Budgets | None = None,
-    variants: bool = True,
+    variants: bool = False,
 ) -> Question:
     """Return the answer of a run: the table `image_tokens` and two claims, stored in the run folder.
 

@@ -13,7 +13,7 @@ from regap.organism.prompts import HeldOut, held_out_pairs
 TWICE = {
     "judge": (["--judge", "refusal_phrases"], ["--judge", "advbench_phrases"]),
     "sweep": (["--vector", "D", "--layers", "5"], ["--vector", "random", "--layers", "5"]),
-    "image-tokens": (["--layers", "2", "--random", "1"], ["--layers", "1", "--random", "1"]),
+    "image-tokens": (["--layers", "2", "--random", "1", "--variants"], ["--layers", "1", "--random", "1"]),
     "calibrate": (["--signal", "z_before"], ["--signal", "z_after"]),
 }
 

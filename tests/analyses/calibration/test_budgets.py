@@ -34,7 +34,7 @@ def test_where_no_budget_is_kept_the_least_excess_is_chosen_from() -> None:
     assert chosen(refusing(4, 3, 0), refusing(2, 2, 4), refusing(3, 2, 3)) == 2
 
 
-@pytest.mark.parametrize("told", ["0.01", "0.01,0.05,0.1", "a,b", "", "0,0.05", "0.01,1", "nan,0.1"])
+@pytest.mark.parametrize("told", ["0.01", "0.01,0.05,0.1", "a,b", "", "-0.1,0.05", "0.01,1", "nan,0.1"])
 def test_budgets_are_two_shares(told: str) -> None:
     with pytest.raises(ConfigError, match=r"such as 0\.0"):
         read_budgets(told)

@@ -35,7 +35,7 @@ def refused(harmful: int, harmless: int) -> list[bool]:
     [
         ([(1, 0), (3, 1), (4, 2)], 0.2, 1),  # the most refusals of those within the budget
         ([(1, 0), (3, 1), (4, 2)], 0.4, 2),
-        ([(1, 0), (3, 1), (4, 2)], 0.01, 0),
+        ([(1, 0), (3, 1), (4, 2)], 0.0, 0),
         ([(2, 0), (2, 0), (1, 0)], 0.1, 0),  # the mildest on ties
         ([(4, 5), (3, 3), (2, 3)], 0.1, 1),  # nothing is within the budget: the fewest harmless refusals
     ],
