@@ -1,5 +1,6 @@
 """`regap image-tokens`: remove the drift where it enters, at the tokens of the image."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -38,6 +39,12 @@ Variants = Annotated[
         "another arm or block; and map the spread of image tokens.",
     ),
 ]
+Another = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Finished run of another model of the same shape: its drift is removed here too. Repeat it for several."
+    ),
+]
 HEADS = {
     "attack_success": "attack success %",
     "over_refusal": "over-refusal %",
@@ -56,6 +63,7 @@ def image_tokens(
     contrast: Contrast = None,
     within: Within = None,
     variants: Variants = False,
+    another: Another = None,
     **flags: Any,
 ) -> None:
     """Remove the drift at the image's own tokens, alone and with a gate at the last token, beside controls."""
@@ -64,13 +72,21 @@ def image_tokens(
     from regap.analyses.image_tokens.measure import image_tokens_run
     from regap.analyses.runs.config import read_layers
     from regap.analyses.runs.records import Record
+    from regap.analyses.runs.run import open_run
 
     chosen = read_layers(layers) if layers else ()
     budgets = read_budgets(within) if within else None
+    others = [open_run(folder) for folder in another or ()]
     with progress() as track:
         run = run_of(run_folder, flags, track, lambda model: check_doses((), chosen, model))
         question = image_tokens_run(
-            run, layers=chosen, random=random, contrast=contrast, within=budgets, variants=variants
+            run,
+            layers=chosen,
+            random=random,
+            contrast=contrast,
+            within=budgets,
+            variants=variants,
+            another=others,
         )
     print_image_tokens(Record.load(question.folder, "image_tokens").table)
     if variants:

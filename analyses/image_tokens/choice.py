@@ -1,10 +1,10 @@
 """Choose, on calibration pairs, where the drift of image tokens is removed, how far, and when the last token follows.
 
 The drift between roles is the mean over image tokens of image prompts minus the mean over the request's own tokens of
-text prompts. Three corrections are chosen by refusals of calibration images, by first tokens, with refusals of harmless
-ones within the budget: the drift removed at the image tokens alone; a gate at the last token alone; and both in one
-pass. The same three are chosen again within stricter budgets, of contrasts too, if these are given. Our
-operationalisation.
+text prompts. Corrections are chosen by refusals of calibration images, by first tokens, with refusals of harmless ones
+within the budget: the drift removed at the image tokens alone; a gate at the last token alone; both in one pass, with a
+gate on z; and both with a gate on rho. The same are chosen again within stricter budgets, of contrasts too, if these
+are given. Our operationalisation.
 """
 
 from collections.abc import Sequence
@@ -32,6 +32,7 @@ from regap.geometry.states.activations import Activations
 from regap.interventions.edits.gate import Gate
 from regap.interventions.edits.regap import ReGap
 from regap.interventions.edits.shift import Shift, shift
+from regap.interventions.edits.signals import Signal
 
 STRENGTHS = (0.25, 0.5, 1.0)
 """Multiples of the drift that are tried at image tokens; the drift itself is 1."""
@@ -59,6 +60,8 @@ class ImageTokenChoice:
     """Early removal at image tokens, then the gated correction, in one pass."""
     gate_alone: ReGap
     """The gated correction without an early removal."""
+    by_rho: ReGap
+    """As `one_pass`, with a gate on self-rectification; this takes one more pass of the prompt."""
     read_layers: tuple[int, ...]
     within: "Within | None" = None
     """What was chosen within stricter budgets; None if none were given."""
@@ -75,13 +78,14 @@ class ImageTokenChoice:
 
 @dataclass(frozen=True, eq=False)
 class Within:
-    """The three corrections, chosen with refusals of harmless images and of contrasts within their budgets."""
+    """The corrections, chosen with refusals of harmless images and of contrasts within their budgets."""
 
     budgets: Budgets
     alone: Shift | None
     """None if no removal at image tokens alone stays within both."""
     one_pass: ReGap
     gate_alone: ReGap
+    by_rho: ReGap
 
 
 def states_of_roles(seen: Measured) -> tuple[Activations, Activations]:
@@ -125,7 +129,7 @@ def choose_at_image_tokens(
             read,
             Gate("hard", gated.threshold),
             lates[gated.late].strength,
-            "z_after",
+            gated.signal,
             correction=late.at(1.0),
             passes="single",
         )
@@ -133,20 +137,32 @@ def choose_at_image_tokens(
     budget, bare = Budgets(seen.config.false_refusals), evidence[NOTHING]
     closed = torch.stack([evidence[each].closed for each in tried])
     alone = tried[most_refusals_within(closed, bare.harmful, budget, bare.contrast)]
-    best = best_of([evidence[early].gated(budget) for early in tried])
+
+    def best(budgets: Budgets, early: Sequence[Early], signal: Signal = "z_after") -> ReGap:
+        each = range(len(lates) if budgets is within else 1)
+        return regap(best_of(evidence[one].gated(budgets, late, signal) for one in early for late in each))
+
     stricter = None
     if within:
         found = best_alone([evidence[early] for early in tried], within)
         stricter = Within(
             within,
             None if found is None else shift(drift, [found.block], found.strength),
-            regap(
-                best_of(evidence[early].gated(within, late) for early in tried for late in range(len(lates)))
-            ),
-            regap(best_of(bare.gated(within, late) for late in range(len(lates)))),
+            best(within, tried),
+            best(within, [NOTHING]),
+            best(within, tried, "rho"),
         )
     return ImageTokenChoice(
-        text, image, drift, alone, late, regap(best), regap(bare.gated(budget)), read, stricter
+        text,
+        image,
+        drift,
+        alone,
+        late,
+        best(budget, tried),
+        best(budget, [NOTHING]),
+        best(budget, tried, "rho"),
+        read,
+        stricter,
     )
 
 

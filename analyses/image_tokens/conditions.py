@@ -9,6 +9,7 @@ from regap.analyses.image_tokens.variants import Removal, Variant
 from regap.analyses.runs.measured import Measured
 from regap.geometry.drift import Drift, random_vectors, shuffled_pairs, towards_refusal
 from regap.geometry.forward.hooks import Edit
+from regap.interventions.edits.regap import ReGap
 
 DOSES = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
 """Multiples of the drift at the chosen block; a shift of modality is undone by 1, and overshoots beyond it."""
@@ -55,9 +56,8 @@ def conditions_of(
     yield Condition("nothing", (), arm)
     yield Condition("last token", (chosen.late,), arm)
     yield Condition("gate alone", (chosen.gate_alone,), arm)
-    probe = chosen.one_pass.probe
-    both = (probe.site.layers[0], probe.strength)
-    yield Condition("one pass", (chosen.one_pass,), arm, "D", *both)
+    yield _gated("one pass", chosen.one_pass, arm, "D")
+    yield _gated("one pass, gate on rho", chosen.by_rho, arm, "D")
     yield from _within_budgets(chosen, arm)
     for alpha in DOSES:
         edit = chosen.early(strength=alpha)
@@ -83,9 +83,13 @@ def _within_budgets(chosen: ImageTokenChoice, arm: str) -> Iterator[Condition]:
         place = (alone.site.layers[0], alone.strength)
         yield Condition("image tokens, within budgets", (alone,), arm, "D within budgets", *place)
     yield Condition("gate alone, within budgets", (chosen.within.gate_alone,), arm)
-    probe = chosen.within.one_pass.probe
-    place = (probe.site.layers[0], probe.strength)
-    yield Condition("one pass, within budgets", (chosen.within.one_pass,), arm, "D within budgets", *place)
+    yield _gated("one pass, within budgets", chosen.within.one_pass, arm, "D within budgets")
+    yield _gated("one pass, gate on rho, within budgets", chosen.within.by_rho, arm, "D within budgets")
+
+
+def _gated(name: str, edit: ReGap, arm: str, vector: str) -> Condition:
+    """Return a condition of an early removal and a gate."""
+    return Condition(name, (edit,), arm, vector, edit.probe.site.layers[0], edit.probe.strength)
 
 
 def other_vectors(seen: Measured, chosen: ImageTokenChoice, random: int) -> dict[str, Drift]:

@@ -13,7 +13,7 @@ from regap.geometry.data.pairs import Pairs
 from regap.geometry.forward.hooks import Edit
 from regap.interventions.edits.gate import refusal_thresholds
 from regap.interventions.edits.shift import Shift
-from regap.interventions.edits.signals import weights_of
+from regap.interventions.edits.signals import Signal, Traces, weights_of
 from regap.interventions.sweep import Sweep, sweep
 
 
@@ -37,33 +37,40 @@ class Gated:
     """Index of the late correction."""
     threshold: float
     on_harmful: float
+    signal: Signal = "z_after"
+    """What the gate reads."""
 
 
 @dataclass(frozen=True, eq=False)
 class EarlyEvidence:
-    """Signal and refusals of calibration images under one early removal, with each late correction off and on."""
+    """Signals and refusals of calibration images under one early removal, with each late correction off and on."""
 
     early: Early
-    signal: Float[Tensor, " prompt"] = field(repr=False)
+    before: Float[Tensor, " prompt"] = field(repr=False)
+    """Mean z over the read layers without any removal."""
+    after: Float[Tensor, " prompt"] = field(repr=False)
+    """The same under the early removal."""
     closed: Bool[Tensor, " prompt"] = field(repr=False)
     opened: Bool[Tensor, "late prompt"] = field(repr=False)
     harmful: Bool[Tensor, " prompt"] = field(repr=False)
     contrast: Bool[Tensor, " prompt"] = field(repr=False)
     """True for contrasts; they are not harmful."""
 
-    def gated(self, budgets: Budgets, late: int = 0) -> Gated:
+    def gated(self, budgets: Budgets, late: int = 0, signal: Signal = "z_after") -> Gated:
         """Return the lowest threshold that keeps every budget, and the share of harmful images refused with it."""
+        read = Traces(self.before[:, None], self.after[:, None]).signal(signal)
         harmless = ~self.harmful & ~self.contrast
-        limits = [self._limit(harmless, late, budgets.harmless)]
+        limits = [self._limit(read, harmless, late, budgets.harmless)]
         if budgets.contrasts is not None and bool(self.contrast.any()):
-            limits.append(self._limit(self.contrast, late, budgets.contrasts))
+            limits.append(self._limit(read, self.contrast, late, budgets.contrasts))
         threshold = max(limits)
-        refused = torch.where(self.signal > threshold, self.opened[late], self.closed)
-        return Gated(self.early, late, threshold, float(refused[self.harmful].double().mean()))
+        refused = torch.where(read > threshold, self.opened[late], self.closed)
+        on_harmful = float(refused[self.harmful].double().mean())
+        return Gated(self.early, late, threshold, on_harmful, signal)
 
-    def _limit(self, among: Tensor, late: int, share: float) -> float:
+    def _limit(self, read: Tensor, among: Tensor, late: int, share: float) -> float:
         opened = self.opened[late, among][None]
-        return float(refusal_thresholds(self.signal[among], self.closed[among], opened, share)[0])
+        return float(refusal_thresholds(read[among], self.closed[among], opened, share)[0])
 
     def keeps(self, budgets: Budgets) -> bool:
         """Return True if the early removal alone stays within every budget."""
@@ -98,7 +105,7 @@ def evidence_of(
 ) -> dict[Early, EarlyEvidence]:
     """Return the evidence for each early removal, on calibration images and these contrasts; one pass for each.
 
-    A late correction then costs one token.
+    NOTHING must be among them. A late correction then costs one token.
     """
     asked = seen.pairs.calibration.where(arm=seen.image_arm)
     apart = None if contrasts is None else contrasts.where(arm=seen.image_arm)
@@ -115,11 +122,19 @@ def evidence_of(
     added = 0 if apart is None else len(apart)
     contrast = torch.cat([torch.zeros(len(harmful)), torch.ones(added)]).bool()
     everyone = torch.cat([harmful, torch.zeros(added).bool()])
+    starts = dict(zip(early, range(0, len(edits), count), strict=True))
+    before = signals[starts[NOTHING]]
     return {
         one: EarlyEvidence(
-            one, signals[start], refused[start], refused[start + 1 : start + count], everyone, contrast
+            one,
+            before,
+            signals[start],
+            refused[start],
+            refused[start + 1 : start + count],
+            everyone,
+            contrast,
         )
-        for one, start in zip(early, range(0, len(edits), count), strict=True)
+        for one, start in starts.items()
     }
 
 

@@ -14,7 +14,7 @@ from regap.analyses.image_tokens.choice import ImageTokenChoice, choose_at_image
 from regap.analyses.image_tokens.claims import claims_at_image_tokens
 from regap.analyses.image_tokens.conditions import Condition, conditions_of
 from regap.analyses.image_tokens.evidence import signal_of
-from regap.analyses.image_tokens.variants import Variant, variants_of
+from regap.analyses.image_tokens.variants import Variant, check_another, of_another_model, variants_of
 from regap.analyses.judges.verdicts import Judged
 from regap.analyses.outcomes import outcomes
 from regap.analyses.runs.config import changed_config
@@ -41,14 +41,16 @@ def image_tokens_run(
     contrast: str | None = None,
     within: Budgets | None = None,
     variants: bool = False,
+    another: Sequence[Run] = (),
 ) -> Question:
     """Return the answer of a run: the table `image_tokens` and two claims, stored in the run folder.
 
     layers: blocks that are tried at image tokens; by default the first half. random: number of random vectors.
     contrast: harmless prompts that look harmful, by name, besides those of the run. within: budgets within which
     corrections are chosen besides those of the run; contrasts of the calibration split then take part. variants: also
-    other displacements than the drift, and maps. Raises what `choose_at_image_tokens` raises, and ConfigError for
-    budgets without contrasts.
+    other displacements than the drift, and maps. another: runs of other models of the same shape, whose drifts are
+    removed here too. Raises what `choose_at_image_tokens` raises, and ConfigError for budgets without contrasts, and
+    for a model of another shape.
     """
     own = changed_config(run.config, contrast=contrast) if contrast else run.config
     if within and own.contrast is None:
@@ -60,12 +62,21 @@ def image_tokens_run(
             calibrating, contrasts = divided_contrasts(own, run.pairs, seen.image_arm)
         elif contrast:
             contrasts = contrasts_of(own, run.pairs, seen.image_arm)
+        for other in another:
+            check_another(seen, other.runner.model)
         chosen = choose_at_image_tokens(seen, late_of(run), layers, within, calibrating)
         others = variants_of(seen, chosen) if variants else []
+        others += [_of_another(seen, chosen, other) for other in another]
         records = image_tokens_records(seen, chosen, contrasts, random, others)
         settings = {"layers": tuple(layers), "random": random, "contrast": own.contrast, "variants": variants}
         settings |= {"within": str(within)} if within else {}
+        settings |= {"another": [one.runner.model.fingerprint for one in another]} if another else {}
         return save_answer(run.folder, "image-tokens", settings, records)
+
+
+def _of_another(seen: Measured, chosen: ImageTokenChoice, other: Run) -> Variant:
+    with sole_writer(other.folder):  # states of its tokens are kept with it
+        return of_another_model(seen, chosen, other.measured)
 
 
 def late_of(run: Run) -> Shift:

@@ -7,15 +7,17 @@ alone use the labels; all others use labels only to weight both alike. Our opera
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from jaxtyping import Float
 from torch import Tensor
 
-from regap.analyses.image_tokens.choice import ImageTokenChoice
+from regap.analyses.image_tokens.choice import ImageTokenChoice, states_of_roles
 from regap.analyses.runs.measured import Measured
-from regap.errors import PairError
+from regap.errors import ConfigError, PairError
 from regap.geometry.data.arm_synthesis import with_arms
 from regap.geometry.data.pairs import Label, is_media_arm, is_speech_arm
 from regap.geometry.drift import Drift, modality_drift
 from regap.geometry.forward.capture import capture
+from regap.geometry.models.model import Model
 from regap.geometry.prompts.positions import carrier_of
 from regap.geometry.states.activations import Activations
 from regap.geometry.states.token_states import Role, TokenStates
@@ -97,11 +99,12 @@ class _Sources:
     def of_block(self, layer: int) -> Removal:
         """Return the removal of another block's drift, as long as the drift of the chosen block."""
         own, other = self.chosen.drift.at(self.block), self.chosen.drift.at(layer)
-        return self._at((other * own.norm() / other.norm())[None], f"D of block {layer}")
+        return self.vector(other * own.norm() / other.norm(), f"D of block {layer}")
 
-    def _at(self, vectors: Tensor, name: str) -> Shift:
+    def vector(self, removed: Float[Tensor, " d_model"], name: str) -> Removal:
+        """Return the removal of a vector at the chosen block."""
         site = Site((self.block,), carrier_of(self.seen.image_arm))
-        return Shift(site, vectors, 1.0, name, self.seen.model.fingerprint)
+        return Shift(site, removed[None], 1.0, name, self.seen.model.fingerprint)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +137,37 @@ def variants_of(seen: Measured, chosen: ImageTokenChoice) -> list[Variant]:
     """Return every variant for the chosen block; one that this run cannot make says why."""
     sources = _Sources(seen, chosen)
     return [*_of_means(sources), *_of_single_tokens(sources)]
+
+
+def of_another_model(seen: Measured, chosen: ImageTokenChoice, other: Measured) -> Variant:
+    """Return the removal of another model's drift at the chosen block, as long as it is there: a control.
+
+    Members of one family may share it; models trained apart need not. Raises ConfigError for a model of another shape.
+    """
+    check_another(seen, other.model)
+    if carrier_of(other.image_arm) != carrier_of(seen.image_arm):
+        raise ConfigError(
+            f"another is a run that corrects arm {other.image_arm}, and this one corrects {seen.image_arm}; name a "
+            "run of pictures beside pictures, and of sounds beside sounds"
+        )
+    sources = _Sources(seen, chosen)
+    name = f"drift of {other.model.name}"
+    drift = modality_drift(*states_of_roles(other))
+    return Variant(
+        name, f"the drift of model {other.model.name}", sources.vector(drift.at(sources.block), name), BOTH
+    )
+
+
+def check_another(seen: Measured, other: Model) -> None:
+    """Raise ConfigError unless it is another model, with a residual stream of the same width and depth."""
+    if other.fingerprint == seen.model.fingerprint:
+        raise ConfigError(f"another is a run of the same model, {other.name}; name a run of another model")
+    own, others = ((one.width, one.layers) for one in (seen.model, other))
+    if own != others:
+        raise ConfigError(
+            f"another is a run of {other.name}, whose stream is {others[0]} wide over {others[1]} blocks; that of "
+            f"{seen.model.name} is {own[0]} wide over {own[1]}; name a run of a model of the same shape"
+        )
 
 
 def _of_means(sources: _Sources) -> Iterator[Variant]:

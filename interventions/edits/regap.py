@@ -77,7 +77,10 @@ class ReGap(StoredEdit, kind="regap"):
     correction: Shift | None = None
     """The vectors that are removed when the gate opens; None: the probe's own vectors at its own site."""
     passes: Passes = "probe"
-    """single: the probe stays in every answer, and the signal is read in the same pass, before the correction."""
+    """single: the probe stays in every answer, and the signal is read in the same pass, before the correction.
+
+    A signal that also needs the uncorrected state, such as rho, takes one more pass of the prompt before it.
+    """
     token_by_token: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -91,16 +94,10 @@ class ReGap(StoredEdit, kind="regap"):
             )
         if self.passes not in get_args(Passes):
             raise ValueError(f"passes is {self.passes!r}; choose one of {', '.join(get_args(Passes))}")
-        read = self.reading
         if self.passes == "single" and min(self.removed.site.layers) < max(self.read_layers):
             raise ValueError(
                 f"in a single pass the correction at {list(self.removed.site.layers)} comes before read layer "
                 f"{max(self.read_layers)}; correct at or after the last layer read, or use passes probe"
-            )
-        if self.passes == "single" and bool(read[0].any()):
-            raise ValueError(
-                f"signal {self.signal} needs the uncorrected state, which a single pass does not have; "
-                "choose z_after, growth or fitted_after, or use passes probe"
             )
 
     def _check_shapes(self) -> None:
@@ -120,6 +117,7 @@ class ReGap(StoredEdit, kind="regap"):
                 f"the probe's vectors are {widths[0]} wide, those removed {widths[1]} and the refusal directions "
                 f"{widths[2]}; make all of them on one model"
             )
+        weights_of(self.signal, len(self.read_layers), self.weights)
         if not math.isfinite(self.strongest):
             raise ValueError(f"strongest is {self.strongest}; give a finite number")
 
@@ -173,11 +171,16 @@ class ReGap(StoredEdit, kind="regap"):
         return self.removed.hooks_for(model, batch, self.strengths(model, batch))
 
     def _hooks_in_flight(self, model: Model, batch: Batch) -> list[Hook]:
-        """Return hooks that apply the probe, read the signal and correct, all in one pass."""
+        """Return hooks that apply the probe, read the signal and correct, all in one pass.
+
+        The uncorrected prompt is run before it if the signal compares with it.
+        """
         strengths = torch.zeros(len(batch), dtype=torch.float64)
+        runs = (bool(self.reading[0].any()), False)
+        before = read_traces(model, batch, self.probe, self.refusal, self.read_layers, runs).before
 
         def decide(z: Float[Tensor, "prompt layer"]) -> None:
-            strengths.copy_(self._decided(batch, Traces(torch.zeros_like(z), z)))
+            strengths.copy_(self._decided(batch, Traces(before, z)))
 
         directions = {layer: self.refusal.at(layer) for layer in self.read_layers}
         reading = read_in_flight(model, batch, directions, decide)

@@ -20,7 +20,13 @@ def evidence(early: Early = HALF, closed: torch.Tensor | None = None, contrasts:
     closed = torch.zeros(count).bool() if closed is None else closed
     harmful = (torch.arange(count) >= 10) & (torch.arange(count) < 20)
     opened = torch.stack([torch.ones(count).bool(), closed])  # the second late correction does nothing
-    return EarlyEvidence(early, signal, closed, opened, harmful, torch.arange(count) >= 20)
+    before = torch.where(harmful, signal - 20, signal)  # the removal moves harmful prompts alone
+    return EarlyEvidence(early, before, signal, closed, opened, harmful, torch.arange(count) >= 20)
+
+
+def test_a_gate_on_self_rectification_reads_the_change_alone() -> None:
+    found = evidence(contrasts=4).gated(Budgets(0.1, 0.25), signal="rho")
+    assert found.signal == "rho" and found.on_harmful == 1 and 0 <= found.threshold < 20
 
 
 def test_a_threshold_stays_within_the_budget_of_harmless_prompts() -> None:

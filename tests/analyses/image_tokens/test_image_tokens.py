@@ -51,6 +51,8 @@ def test_corrections_act_at_image_tokens_then_at_the_last_token_in_one_pass(chos
     assert regap.passes == "single" and regap.probe.site == Site((regap.probe.site.layers[0],), "image")
     assert regap.removed.site == Site((10,)) and regap.read_layers == (8, 9, 10)
     assert chosen.gate_alone.probe.strength == 0
+    assert (chosen.one_pass.signal, chosen.by_rho.signal) == ("z_after", "rho")
+    assert chosen.by_rho.passes == "single" and chosen.by_rho.probe.strength > 0
 
 
 def test_the_drift_restores_refusals_best_at_itself_and_random_vectors_do_not(table: pd.DataFrame) -> None:

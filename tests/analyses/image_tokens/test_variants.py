@@ -6,13 +6,24 @@ from typing import Any
 import pytest
 import torch
 
-from regap.analyses.image_tokens.choice import ImageTokenChoice, choose_at_image_tokens
+from regap.analyses.image_tokens.choice import (
+    ImageTokenChoice,
+    choose_at_image_tokens,
+    states_of_roles,
+)
 from regap.analyses.image_tokens.conditions import conditions_of
 from regap.analyses.image_tokens.measure import image_tokens_records
-from regap.analyses.image_tokens.variants import Variant, variants_of
+from regap.analyses.image_tokens.variants import (
+    Variant,
+    check_another,
+    of_another_model,
+    variants_of,
+)
 from regap.analyses.runs.config import RunConfig
 from regap.analyses.runs.measured import Measured, measure_model
-from regap.geometry.models.loading import load
+from regap.errors import ConfigError
+from regap.geometry.drift import modality_drift
+from regap.geometry.models.loading import Model, load
 from regap.interventions.edits.shift import fixed_correction
 from regap.interventions.edits.site import Site
 from regap.organism.prompts import HeldOut, held_out_pairs
@@ -49,6 +60,23 @@ def test_each_acts_at_the_image_tokens_of_the_chosen_block(variants: Mapping[str
         1.0
     }
     assert len({edit.identity for edit in made}) == len(made)
+
+
+def test_the_drift_of_another_model_is_removed_as_it_is_there(
+    seen: Measured, chosen: ImageTokenChoice
+) -> None:
+    other = measure_model(load("organism:none"), seen.pairs, seen.config)
+    found: Any = of_another_model(seen, chosen, other)
+    assert found.name == "drift of organism:none" and found.edit.site == Site((BLOCK,), "image")
+    assert torch.equal(found.edit.vectors[0].double(), modality_drift(*states_of_roles(other)).at(BLOCK))
+    assert not torch.equal(found.edit.vectors[0].double(), chosen.drift.at(BLOCK))
+
+
+def test_a_model_that_cannot_lend_its_drift_is_refused(seen: Measured, tiny: Model) -> None:
+    with pytest.raises(ConfigError, match="another is a run of the same model, organism"):
+        check_another(seen, load("organism"))
+    with pytest.raises(ConfigError, match="name a run of a model of the same shape"):
+        check_another(seen, tiny)
 
 
 def test_the_drifts_of_both_labels_add_up_to_the_drift_and_differ(

@@ -246,10 +246,22 @@ def test_a_single_pass_runs_no_pass_of_its_own(
         replace(single_pass(refusal, drift, 0.0), passes="probe").hooks(tiny, batch)
 
 
+def test_self_rectification_opens_a_single_pass_after_one_more_pass_of_the_prompt(
+    tiny: Model, tiny_pairs: Pairs, refusal: Direction, drift: Drift
+) -> None:
+    edit = replace(single_pass(refusal, drift, 0.0), signal="rho")
+    traces = traces_of(tiny, tiny_pairs, ARM, edit.probe, refusal, (1, 2))
+    rho = (traces.after - traces.before).mean(1)
+    middle = float(rho.sort().values[11:13].mean())
+    is_open = (rho > middle).tolist()
+    assert is_open != (traces.after.mean(1) > float(traces.after.mean(1).median())).tolist()
+    edit = replace(edit, gate=Gate("hard", middle))
+    ends = [answers(tiny, tiny_pairs, [edit.probe, *more]) for more in ([], [edit.removed.at(1.5)])]
+    assert answers(tiny, tiny_pairs, [edit]) == tuple(ends[one][row] for row, one in enumerate(is_open))
+
+
 def test_what_a_single_pass_cannot_do_is_refused(refusal: Direction, drift: Drift) -> None:
     edit = single_pass(refusal, drift, 0.0)
-    with pytest.raises(ValueError, match="signal rho needs the uncorrected state"):
-        replace(edit, signal="rho")
     with pytest.raises(ValueError, match=r"the correction at \[0\] comes before read layer 2"):
         replace(edit, correction=None)
 
