@@ -94,6 +94,7 @@ class ReGap(StoredEdit, kind="regap"):
             )
         if self.passes not in get_args(Passes):
             raise ValueError(f"passes is {self.passes!r}; choose one of {', '.join(get_args(Passes))}")
+        weights_of(self.signal, len(self.read_layers), self.weights)
         if self.passes == "single" and min(self.removed.site.layers) < max(self.read_layers):
             raise ValueError(
                 f"in a single pass the correction at {list(self.removed.site.layers)} comes before read layer "
@@ -117,7 +118,6 @@ class ReGap(StoredEdit, kind="regap"):
                 f"the probe's vectors are {widths[0]} wide, those removed {widths[1]} and the refusal directions "
                 f"{widths[2]}; make all of them on one model"
             )
-        weights_of(self.signal, len(self.read_layers), self.weights)
         if not math.isfinite(self.strongest):
             raise ValueError(f"strongest is {self.strongest}; give a finite number")
 
