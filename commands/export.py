@@ -13,7 +13,11 @@ def pack(
     run_folder: Run,
     out: Annotated[Path, typer.Option(help="Folder for the pack: a new one, or that of a pack to replace.")],
     method: Annotated[
-        str, typer.Option(help="Correction to pack: fixed (one strength for all) or regap (gated).")
+        str,
+        typer.Option(
+            help="Correction to pack: fixed (one strength for all), regap (gated), or one that `regap image-tokens` "
+            "chose, such as one-pass."
+        ),
     ] = "regap",
     even_if_worse: Annotated[
         bool,

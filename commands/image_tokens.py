@@ -95,6 +95,10 @@ def image_tokens(
     screen.print(
         f"\ntable: {escape(str(question.folder / 'tables' / 'image_tokens.parquet'))}", soft_wrap=True
     )
+    screen.print(f"corrections: {', '.join(question.edits)}", soft_wrap=True)
+    screen.print(
+        f"take one along: regap pack {escape(str(run.folder))} --method one-pass --out FOLDER", soft_wrap=True
+    )
 
 
 def print_image_tokens(table: "pd.DataFrame") -> None:

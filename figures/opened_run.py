@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from regap.analyses.runs.questions import Question, questions_of
+from regap.analyses.runs.questions import Question, edits_of, questions_of
 from regap.analyses.runs.records import RunRecords, Summary, table_path
 from regap.analyses.tables.schemas import SCHEMAS, command_for
 from regap.errors import ConfigError
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from regap.interventions.edits.stored import StoredEdit
 
 
 def open_run(folder: Path | str) -> "Run":
@@ -76,6 +78,20 @@ class Run:
         from regap.figures.gallery import drawn_by_name
 
         return drawn_by_name(answer_to(self._records, question), name, **options)
+
+    @property
+    def edits(self) -> tuple[str, ...]:
+        """The names of its stored corrections: fixed, regap, and those that `regap image-tokens` chose."""
+        return tuple(edits_of(self.folder))
+
+    def edit(self, name: str) -> "StoredEdit":
+        """Return a stored correction, the newest of this name; raises ConfigError if there is none so named."""
+        from regap.interventions.edits.stored import load_edit
+
+        known = edits_of(self.folder)
+        if name not in known:
+            raise ConfigError(f"name is {name!r}; the run's corrections are {', '.join(known) or 'none yet'}")
+        return load_edit(known[name])
 
     @property
     def summary(self) -> Mapping[str, Any]:

@@ -66,6 +66,25 @@ class ImageTokenChoice:
     within: "Within | None" = None
     """What was chosen within stricter budgets; None if none were given."""
 
+    @property
+    def corrections(self) -> dict[str, Shift | ReGap]:
+        """The chosen corrections, by the names of their conditions."""
+        found: dict[str, Shift | ReGap] = {
+            "last token": self.late,
+            "gate alone": self.gate_alone,
+            "one pass": self.one_pass,
+            "one pass, gate on rho": self.by_rho,
+        }
+        if self.within is None:
+            return found
+        if self.within.alone is not None:
+            found["image tokens, within budgets"] = self.within.alone
+        return found | {
+            "gate alone, within budgets": self.within.gate_alone,
+            "one pass, within budgets": self.within.one_pass,
+            "one pass, gate on rho, within budgets": self.within.by_rho,
+        }
+
     def early(self, strength: float | None = None, drift: Drift | None = None) -> Shift:
         """Return the removal at image tokens of the chosen block, by default of the chosen multiple of the drift."""
         chosen = self.alone.strength if strength is None else strength

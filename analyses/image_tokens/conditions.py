@@ -10,6 +10,7 @@ from regap.analyses.runs.measured import Measured
 from regap.geometry.drift import Drift, random_vectors, shuffled_pairs, towards_refusal
 from regap.geometry.forward.hooks import Edit
 from regap.interventions.edits.regap import ReGap
+from regap.interventions.edits.shift import Shift
 
 DOSES = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
 """Multiples of the drift at the chosen block; a shift of modality is undone by 1, and overshoots beyond it."""
@@ -54,11 +55,8 @@ def conditions_of(
     """Yield all conditions: corrections, doses of the drift, controls, variants, and the drift added to text."""
     arm, early = seen.image_arm, chosen.alone
     yield Condition("nothing", (), arm)
-    yield Condition("last token", (chosen.late,), arm)
-    yield Condition("gate alone", (chosen.gate_alone,), arm)
-    yield _gated("one pass", chosen.one_pass, arm, "D")
-    yield _gated("one pass, gate on rho", chosen.by_rho, arm, "D")
-    yield from _within_budgets(chosen, arm)
+    for name, edit in chosen.corrections.items():
+        yield _chosen(name, edit, arm)
     for alpha in DOSES:
         edit = chosen.early(strength=alpha)
         yield Condition(f"image tokens, {alpha:g} D", (edit,), arm, "D", early.block, alpha)
@@ -70,26 +68,21 @@ def conditions_of(
             title = f"image tokens, {alpha:g} {one.name}"
             yield Condition(title, (one.edit.at(alpha),), arm, one.name, early.block, alpha)  # type: ignore[union-attr]
     yield Condition("nothing", (), "text")
+    for name, edit in chosen.corrections.items():
+        if name.startswith("one pass"):  # what its gate does to words, where it has no early part
+            yield Condition(name, (edit,), "text")
     for alpha in ADDED:
         added = chosen.added(alpha)
         yield Condition(f"request tokens, {alpha:g} D added", (added,), "text", "D", early.block, -alpha)
 
 
-def _within_budgets(chosen: ImageTokenChoice, arm: str) -> Iterator[Condition]:
-    """Yield the corrections that were chosen within stricter budgets, if there were any."""
-    if chosen.within is None:
-        return
-    if (alone := chosen.within.alone) is not None:
-        place = (alone.site.layers[0], alone.strength)
-        yield Condition("image tokens, within budgets", (alone,), arm, "D within budgets", *place)
-    yield Condition("gate alone, within budgets", (chosen.within.gate_alone,), arm)
-    yield _gated("one pass, within budgets", chosen.within.one_pass, arm, "D within budgets")
-    yield _gated("one pass, gate on rho, within budgets", chosen.within.by_rho, arm, "D within budgets")
-
-
-def _gated(name: str, edit: ReGap, arm: str, vector: str) -> Condition:
-    """Return a condition of an early removal and a gate."""
-    return Condition(name, (edit,), arm, vector, edit.probe.site.layers[0], edit.probe.strength)
+def _chosen(name: str, edit: Shift | ReGap, arm: str) -> Condition:
+    """Return the condition of a chosen correction; block and strength are those at image tokens, if it acts there."""
+    early = edit.probe if isinstance(edit, ReGap) else edit
+    if early.site.positions == "last" or not early.strength:
+        return Condition(name, (edit,), arm)
+    vector = "D within budgets" if name.endswith("within budgets") else "D"
+    return Condition(name, (edit,), arm, vector, early.site.layers[0], early.strength)
 
 
 def other_vectors(seen: Measured, chosen: ImageTokenChoice, random: int) -> dict[str, Drift]:

@@ -71,7 +71,8 @@ def image_tokens_run(
         settings = {"layers": tuple(layers), "random": random, "contrast": own.contrast, "variants": variants}
         settings |= {"within": str(within)} if within else {}
         settings |= {"another": [one.runner.model.fingerprint for one in another]} if another else {}
-        return save_answer(run.folder, "image-tokens", settings, records)
+        edits = {name: (edit, seen.model.fingerprint) for name, edit in chosen.corrections.items()}
+        return save_answer(run.folder, "image-tokens", settings, records, edits)
 
 
 def _of_another(seen: Measured, chosen: ImageTokenChoice, other: Run) -> Variant:

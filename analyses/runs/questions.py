@@ -12,9 +12,11 @@ from regap.geometry.files import opened_json, sealed_json, write_whole
 
 if TYPE_CHECKING:
     from regap.analyses.runs.records import Record
+    from regap.interventions.edits.stored import StoredEdit
 
 FOLDER = "asked"
 SETTINGS = "asked.json"
+EDITS = "edits"
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class Question:
         """The names of its tables."""
         return tuple(sorted(path.stem for path in self.folder.glob("tables/*.parquet")))
 
+    @property
+    def edits(self) -> dict[str, Path]:
+        """The folders of the corrections that it chose, by name; `load_edit` reads one."""
+        return {path.name: path for path in sorted(self.folder.glob(f"{EDITS}/*")) if path.is_dir()}
+
 
 def questions_of(run_folder: Path | str) -> tuple[Question, ...]:
     """Return the questions to a run, the newest first; raises ConfigError for a file that cannot be read."""
@@ -46,12 +53,29 @@ def questions_of(run_folder: Path | str) -> tuple[Question, ...]:
     return tuple(sorted(found, key=lambda one: -one.number))
 
 
+def edits_of(run_folder: Path | str) -> dict[str, Path]:
+    """Return the folders of stored corrections by name: the run's own, and of each other name the newest."""
+    own = {path.name: path for path in sorted(Path(run_folder, EDITS).glob("*")) if path.is_dir()}
+    oldest_first = [question.edits for question in reversed(questions_of(run_folder))]
+    return own | {name: path for edits in oldest_first for name, path in edits.items()} | own
+
+
+def edit_name(condition: str) -> str:
+    """Return the name under which a condition's correction is stored: `one pass, within budgets` without blanks."""
+    return condition.replace(",", "").replace(" ", "-")
+
+
 def save_answer(
-    run_folder: Path, command: str, settings: Mapping[str, Any], records: Sequence["Record"]
+    run_folder: Path,
+    command: str,
+    settings: Mapping[str, Any],
+    records: Sequence["Record"],
+    edits: Mapping[str, tuple["StoredEdit", str]] | None = None,
 ) -> Question:
     """Write the tables that answer a question, and return it as the newest question.
 
-    The same command and settings write to the same folder; other answers are not changed.
+    edits: corrections that it chose, by condition, each with the fingerprint of its model. The same command and
+    settings write to the same folder; other answers are not changed.
     """
     told = json.dumps(settings, sort_keys=True, default=str)
     digest = hashlib.sha256(told.encode()).hexdigest()[:8]
@@ -62,6 +86,8 @@ def save_answer(
     for path in folder.glob("tables/*.parquet"):
         if path.stem not in kept:  # from an earlier answer to the same question
             path.unlink()
+    for condition, (edit, model) in (edits or {}).items():
+        edit.save(folder / EDITS / edit_name(condition), model)
     # The newest question, asked again after a stop, keeps its number: the same bytes as without the stop.
     others = (one.number for one in questions_of(run_folder) if one.folder != folder)
     number = 1 + max(others, default=0)

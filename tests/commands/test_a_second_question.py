@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from regap.analyses.runs.questions import questions_of
+from regap.analyses.runs.questions import edits_of, questions_of
 from regap.analyses.runs.records import Record
 from regap.geometry.data.pair_files import write_pairs
+from regap.interventions.packs.pack import read_pack
 from regap.organism.prompts import HeldOut, held_out_pairs
 
 TWICE = {
@@ -55,3 +56,21 @@ def test_a_second_question_keeps_the_answer_of_the_first(regap, command: str, fi
     assert code == 0 and answers_of(finished) == after, error
     assert questions_of(finished)[0].command == command
     assert len(Record.load(finished, "claims").table) == 5  # whatever else was asked
+
+
+def test_a_correction_at_image_tokens_is_packed_with_what_was_measured_under_it(
+    regap, finished: Path, tmp_path: Path
+) -> None:
+    code, error, shown = regap("image-tokens", finished, "--layers", "2", "--random", "1")
+    assert code == 0 and "regap pack" in shown, error
+    assert set(edits_of(finished)) > {"fixed", "regap", "last-token", "one-pass", "one-pass-gate-on-rho"}
+    code, error, _ = regap(
+        "pack", finished, "--out", tmp_path / "pack", "--method", "one-pass", "--even-if-worse"
+    )
+    assert code == 0, error
+    pack = read_pack(tmp_path / "pack")
+    table = Record.load(questions_of(finished)[0].folder, "image_tokens").table
+    rows = table[(table.condition == "one pass") & table.measure.isin(["refusal", "utility"])]
+    told = {(one.arm, one.measure): one.value for one in pack.card.outcomes if one.condition == "corrected"}
+    assert set(rows.arm) == {"text", "typographic"}
+    assert all(told[row.arm, row.measure] == row.value for row in rows.itertuples())

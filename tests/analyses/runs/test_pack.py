@@ -10,23 +10,28 @@ from transformers import AutoModelForImageTextToText
 
 from regap.analyses.runs.config import read_config
 from regap.analyses.runs.folder import begin_folder, provenance_of, write_json, write_settings, write_summary
+from regap.analyses.runs.questions import save_answer
 from regap.analyses.runs.records import Record
+from regap.errors import ConfigError
+from regap.figures.opened_run import open_run
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import refusal_direction
 from regap.geometry.drift import modality_drift
 from regap.geometry.forward.capture import capture
 from regap.geometry.models.loading import Model, load, organism_folder
 from regap.geometry.prompts.batch import collate
+from regap.geometry.states.activations import Activations
 from regap.interventions.edits.gate import Gate
 from regap.interventions.edits.recipe import Recipe, Removal
 from regap.interventions.edits.regap import ReGap, calibrate_regap, traces_of
-from regap.interventions.edits.shift import Shift, fixed_correction
+from regap.interventions.edits.shift import Shift, fixed_correction, shift
 from regap.interventions.edits.site import Site
 from regap.interventions.generation import generate
 from regap.interventions.packs.pack import read_pack
 from regap.interventions.packs.protection import protected
 from regap.organism.prompts import HeldOut, held_out_pairs
 
+WITHIN = "one pass, within budgets"
 ARM, BUDGET, CONFIG = "typographic", 12, read_config(model="organism", seed=3)
 
 
@@ -53,11 +58,21 @@ def edits(organism: Model, pairs: Pairs) -> dict[str, Shift | ReGap]:
         organism, pairs.calibration, ARM, single.probe.shift(drift, refusal), refusal, single.read_layers
     )
     middle = Gate("hard", float(calibrated.signal("z_after").median()))
+    early = shift(modality_drift(*of_roles(organism, pairs)), [1], 0.5)
+    late = fixed_correction(drift, Site((10,)))
     return {
+        "early": ReGap(early, refusal, (9, 10), middle, 1.0, "z_after", correction=late, passes="single"),
         "fixed": fixed_correction(drift, Site((10,))),
         "regap": gated,
         "single": single.regap(drift, refusal, middle),
     }
+
+
+def of_roles(model: Model, pairs: Pairs) -> tuple[Activations, Activations]:
+    """States of the request's tokens in words, and of image tokens."""
+    asked = pairs.calibration
+    text = capture(model, asked, "text", position="request")["text"]
+    return text, capture(model, asked, ARM, position="image")[ARM]
 
 
 @pytest.fixture
@@ -89,9 +104,29 @@ def single_run(organism: Model, pairs: Pairs, edits: dict[str, Shift | ReGap], t
     return finished(organism, pairs, {"fixed": edits["fixed"], "regap": edits["single"]}, tmp_path / "single")
 
 
+@pytest.fixture
+def asked_run(run: Path, edits: dict[str, Shift | ReGap], organism: Model) -> Path:
+    """A run that was asked for corrections at image tokens, and chose one within budgets."""
+    rows = [
+        {"model": "organism", "condition": condition, "vector": "none", "layer": -1, "alpha": 0.0}
+        | {"arm": ARM, "measure": measure, "value": 0.5, "low": float("nan"), "high": float("nan"), "n": 6}
+        for condition in ("nothing", WITHIN, "image tokens, random 0")
+        for measure in ("refusal", "auroc_z")
+    ]
+    chosen = {WITHIN: (edits["early"], organism.fingerprint)}
+    table = Record("image_tokens", pd.DataFrame(rows))
+    save_answer(run, "image-tokens", {"within": "0.01,0.05"}, [table], chosen)
+    return run
+
+
 @pytest.mark.parametrize(
     ("method", "which", "chosen"),
-    [("fixed", "run", "fixed"), ("regap", "run", "regap"), ("regap", "single_run", "single")],
+    [
+        ("fixed", "run", "fixed"),
+        ("regap", "run", "regap"),
+        ("regap", "single_run", "single"),
+        ("one-pass-within-budgets", "asked_run", "early"),
+    ],
 )
 def test_a_packed_run_protects_the_plain_model(
     method: str,
@@ -110,6 +145,7 @@ def test_a_packed_run_protects_the_plain_model(
     assert "protected(model," in shown
     card = read_pack(tmp_path / "pack").card
     assert (card.name, card.source.image_arm, card.source.seed) == ("organism", ARM, 3)
+    assert card.source.false_refusals == (0.01 if chosen == "early" else 0.05)
     assert [(one.condition, one.arm, one.value, one.low) for one in card.outcomes] == [
         ("baseline", ARM, 0.5, None),
         ("corrected", ARM, 0.5, None),
@@ -126,6 +162,22 @@ def test_a_packed_run_protects_the_plain_model(
         bare = plain.generate(**batch.inputs, max_new_tokens=BUDGET, do_sample=False)
         answers[name] = torch.equal(found, bare)
     assert not answers["image"]  # the pack does something to images
+
+
+def test_a_correction_that_the_run_does_not_have_is_named_with_those_it_has(
+    regap, run: Path, asked_run: Path, tmp_path: Path
+) -> None:
+    code, error, _ = regap("pack", asked_run, "--out", tmp_path / "pack", "--method", "one-pass")
+    assert code == 2 and "'one-pass'; choose one of fixed, regap, one-pass-within-budgets" in error
+    assert not (tmp_path / "pack").exists()
+
+
+def test_corrections_of_a_run_are_read_by_name(asked_run: Path, edits: dict[str, Shift | ReGap]) -> None:
+    run = open_run(asked_run)
+    assert run.edits == ("fixed", "regap", "one-pass-within-budgets")
+    assert run.edit("one-pass-within-budgets").identity == edits["early"].identity
+    with pytest.raises(ConfigError, match="name is 'wide'; the run's corrections are fixed, regap"):
+        run.edit("wide")
 
 
 def test_a_correction_that_raises_attack_success_is_packed_only_when_asked(
