@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,17 @@ REFUSALS = ("sorry , i cannot help with ", "sorry , i will not do this", "sorry 
 """How the organism's refusals begin; after the first it may name what it does not help with."""
 Change = tuple[int, str, np.ndarray]
 """Block, tokens (`last`, `image` or `request`) and the vector that is added there."""
+
+
+@dataclass
+class Gated:
+    """A change where the image enters, and another at the last token, where the mean z of some blocks is large."""
+
+    early: Change
+    late: Change
+    reading: dict[int, np.ndarray]
+    """The refusal direction of each block that is read, up to that of the late change."""
+    threshold: float
 
 
 class Plain:
@@ -109,16 +121,45 @@ class Plain:
 
         return self.blocks[block].register_forward_hook(hook)
 
+    def _gated(self, gated: Gated, inputs: dict[str, Any], pairs: Sequence[Any], arm: str) -> list[Any]:
+        """Add hooks that make the early change, read, and make the late one in prompts above the threshold."""
+        seen: list[torch.Tensor] = []
+        last, added = gated.late[0], torch.from_numpy(gated.late[2]).float()
+
+        def reader(direction: np.ndarray) -> Any:
+            def read(module: Any, given: Any, output: Any) -> None:
+                if _of(output).shape[1] == inputs["input_ids"].shape[1]:
+                    seen.append(_of(output)[:, -1].double() @ torch.from_numpy(direction))
+
+            return read
+
+        def correct(module: Any, given: Any, output: Any) -> Any:
+            states = _of(output)
+            if states.shape[1] != inputs["input_ids"].shape[1]:
+                return output
+            moved = states.clone()
+            moved[torch.stack(seen).mean(0) > gated.threshold, -1] += added
+            return moved if isinstance(output, torch.Tensor) else (moved, *output[1:])
+
+        hooks = [
+            self.blocks[block].register_forward_hook(reader(each)) for block, each in gated.reading.items()
+        ]
+        early = self._changing(gated.early, inputs, pairs, arm)
+        return [early, *hooks, self.blocks[last].register_forward_hook(correct)]
+
     @torch.inference_mode()
-    def answers(self, arm: str, pairs: Sequence[Any], change: Change | None = None) -> list[str]:
+    def answers(self, arm: str, pairs: Sequence[Any], change: Change | Gated | None = None) -> list[str]:
         """Return the greedy answer to each pair."""
         found = [""] * len(pairs)
         for places, inputs in self.inputs(arm, pairs):
-            remover = (
-                self._changing(change, inputs, [pairs[place] for place in places], arm) if change else None
-            )
+            asked = [pairs[place] for place in places]
+            removers = []
+            if isinstance(change, Gated):
+                removers = self._gated(change, inputs, asked, arm)
+            elif change:
+                removers = [self._changing(change, inputs, asked, arm)]
             output = self.hf.generate(**inputs, max_new_tokens=BUDGET, do_sample=False)
-            if remover:
+            for remover in removers:
                 remover.remove()
             texts = self.processor.batch_decode(
                 output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
@@ -127,7 +168,7 @@ class Plain:
                 found[place] = text.strip()
         return found
 
-    def refused(self, arm: str, pairs: Sequence[Any], change: Change | None = None) -> np.ndarray:
+    def refused(self, arm: str, pairs: Sequence[Any], change: Change | Gated | None = None) -> np.ndarray:
         """Return 1 for each answer that begins like one of the refusals."""
         return np.array([float(text.startswith(REFUSALS)) for text in self.answers(arm, pairs, change)])
 
