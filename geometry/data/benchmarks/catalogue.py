@@ -28,6 +28,7 @@ from regap.geometry.data.benchmarks.questions import (
 )
 from regap.geometry.data.benchmarks.requests import (
     advbench,
+    english,
     harmbench,
     instructions,
     jailbreakbench,
@@ -55,6 +56,7 @@ _MODULES = (
     omni_safetybench,
     or_bench,
     instructions,
+    english,
     llava_instruct,
     mme,
     pope,

@@ -16,7 +16,7 @@ from regap.geometry.data.pairs import Pairs, normal
 from regap.geometry.data.rendering import STYLES
 
 Distributed = Callable[[str], Path]
-NAMES = sorted(set(CATALOGUE) - {"everyday"})
+NAMES = sorted(name for name, card in CATALOGUE.items() if not card.bundled)
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 PICTURES = (".png", ".jpg")
 
