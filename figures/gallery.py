@@ -18,6 +18,7 @@ from regap.analyses.spoken import in_words_of
 from regap.errors import ConfigError
 from regap.figures import (
     ablation,
+    corrections_by_model,
     dose_response,
     drift_and_separability,
     frontier,
@@ -198,6 +199,7 @@ OTHERS = (
     FigureEntry(methods, "Methods under the same rules", "methods", ("method_settings",), ("arms",)),
     FigureEntry(ablation, "Ablation by layer and component", "ablation", filters=("measure", "arms")),
     FigureEntry(image_tokens, "The drift at the image's own tokens", "image_tokens", filters=("arms",)),
+    FigureEntry(corrections_by_model, "Corrections on each model", "model_corrections"),
     FigureEntry(sweep, "Every strength at every layer", "sweep", filters=("measure", "arms")),
 )
 """Figures of commands other than `regap run`; they are drawn only if their table is there."""
