@@ -158,18 +158,18 @@ def choose_at_image_tokens(
     alone = tried[most_refusals_within(closed, bare.harmful, budget, bare.contrast)]
 
     def best(budgets: Budgets, early: Sequence[Early], signal: Signal = "z_after") -> ReGap:
-        each = range(len(lates) if budgets is within else 1)
-        return regap(best_of(evidence[one].gated(budgets, late, signal) for one in early for late in each))
+        places = range(len(lates) if budgets is within else 1)
+        return regap(best_of(evidence[one].gated(budgets, at, signal) for one in early for at in places))
 
     stricter = None
     if within:
         found = best_alone([evidence[early] for early in tried], within)
         stricter = Within(
             within,
-            None if found is None else shift(drift, [found.block], found.strength),
-            best(within, tried),
-            best(within, [NOTHING]),
-            best(within, tried, "rho"),
+            alone=None if found is None else shift(drift, [found.block], found.strength),
+            one_pass=best(within, tried),
+            gate_alone=best(within, [NOTHING]),
+            by_rho=best(within, tried, "rho"),
         )
     return ImageTokenChoice(
         text,
@@ -177,11 +177,11 @@ def choose_at_image_tokens(
         drift,
         alone,
         late,
-        best(budget, tried),
-        best(budget, [NOTHING]),
-        best(budget, tried, "rho"),
-        read,
-        stricter,
+        one_pass=best(budget, tried),
+        gate_alone=best(budget, [NOTHING]),
+        by_rho=best(budget, tried, "rho"),
+        read_layers=read,
+        within=stricter,
     )
 
 
