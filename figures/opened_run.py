@@ -16,8 +16,6 @@ from regap.errors import ConfigError
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from regap.interventions.edits.stored import StoredEdit
-
 
 def open_run(folder: Path | str) -> "Run":
     """Return a finished or unfinished run; raises ConfigError if there is no such folder."""
@@ -84,7 +82,7 @@ class Run:
         """The names of its stored corrections: fixed, regap, and those that `regap image-tokens` chose."""
         return tuple(edits_of(self.folder))
 
-    def edit(self, name: str) -> "StoredEdit":
+    def edit(self, name: str) -> Any:
         """Return a stored correction, the newest of this name; raises ConfigError if there is none so named."""
         from regap.interventions.edits.stored import load_edit
 
