@@ -38,12 +38,13 @@ def draw(model_corrections: Record) -> go.Figure:
             rows = table[(table["measure"] == measure) & (table["correction"] == name)]
             heights = [models.index(model) + spread(level, len(corrections)) for model in rows["model"]]
             figure.add_trace(dots(rows, heights, name, column == 1), row=1, col=column)
+        figure.update_xaxes(range=span(table[table["measure"] == measure]), col=column)
     style.dress(
         figure,
         "Corrections on each model",
         "Chosen on calibration pairs of each model; shares of test prompts, whole answers",
     )
-    figure.update_xaxes(rangemode="tozero", tickformat=style.SHARES, title_text="share")
+    figure.update_xaxes(tickformat=style.SHARES, title_text="share")
     figure.update_yaxes(
         range=[len(models) - 0.5, -0.5], tickvals=list(range(len(models))), showgrid=False, ticks=""
     )
@@ -58,6 +59,14 @@ def drawn_rows(table: pd.DataFrame) -> pd.DataFrame:
     there = set(table["correction"])
     kept = [name for name in CHOSEN if f"{name}, within budgets" not in there]
     return table[table["correction"].isin(kept)]
+
+
+def span(rows: pd.DataFrame) -> list[float]:
+    """Return the range of an axis: from 0 for shares that should be low, else the intervals alone, with a margin."""
+    low, high = rows[["low", "value"]].min().min(), rows[["high", "value"]].max().max()
+    low = low if low > 0.5 else 0.0
+    margin = 0.04 * max(high - low, 0.01)
+    return [low - margin, high + margin]
 
 
 def caption(model_corrections: Record) -> str:
@@ -84,7 +93,7 @@ def dots(rows: pd.DataFrame, heights: list[float], name: str, shown: bool) -> go
         y=heights,
         error_x=bars(rows["value"], rows["low"], rows["high"], colour),
         mode="markers",
-        marker={"size": 9, "color": colour, "symbol": symbol, "line": {"color": "white", "width": 1}},
+        marker={"size": 8, "color": colour, "symbol": symbol},
         name=label,
         legendgroup=label,
         showlegend=shown,
