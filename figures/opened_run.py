@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from regap.analyses.runs.questions import Question, edits_of, questions_of
+from regap.analyses.runs.questions import Question, edits_of, questions_of, stored_edit
 from regap.analyses.runs.records import RunRecords, Summary, table_path
 from regap.analyses.tables.schemas import SCHEMAS, command_for
 from regap.errors import ConfigError
@@ -84,12 +84,7 @@ class Run:
 
     def edit(self, name: str) -> Any:
         """Return a stored correction, the newest of this name; raises ConfigError if there is none so named."""
-        from regap.interventions.edits.stored import load_edit
-
-        known = edits_of(self.folder)
-        if name not in known:
-            raise ConfigError(f"name is {name!r}; the run's corrections are {', '.join(known) or 'none yet'}")
-        return load_edit(known[name])
+        return stored_edit(self.folder, name)
 
     @property
     def summary(self) -> Mapping[str, Any]:

@@ -60,6 +60,16 @@ def edits_of(run_folder: Path | str) -> dict[str, Path]:
     return own | {name: path for edits in oldest_first for name, path in edits.items()} | own
 
 
+def stored_edit(run_folder: Path | str, name: str) -> Any:
+    """Return the stored correction of this name; raises ConfigError, with the names there are, if there is none."""
+    from regap.interventions.edits.stored import load_edit
+
+    known = edits_of(run_folder)
+    if name not in known:
+        raise ConfigError(f"name is {name!r}; the run's corrections are {', '.join(known) or 'none yet'}")
+    return load_edit(known[name])
+
+
 def edit_name(condition: str) -> str:
     """Return the name under which a condition's correction is stored: `one pass, within budgets` without blanks."""
     return condition.replace(",", "").replace(" ", "-")
