@@ -41,4 +41,4 @@ def sole_writer(folder: Path) -> Iterator[None]:
 
 def _writer(path: Path) -> str:
     number = path.read_text()
-    return f"process {number}" if number.isdigit() else "its number is not known"
+    return f"process {number}" if number.isdecimal() else "its number is not known"

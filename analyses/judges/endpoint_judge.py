@@ -210,6 +210,7 @@ class Endpoint:
 
 _UNUSABLE = (
     *(httpx.HTTPError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError),
+    *(httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict),  # a redirect to no address, for one
     RecursionError,  # JSON that is nested too deeply
 )
 """What a failed attempt may raise."""

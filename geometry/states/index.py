@@ -16,7 +16,7 @@ from regap.geometry.states.shards import Shards
 INDEX = "index.json"
 WIDEST = 2**20
 """Above every width of a model, and every number of a layer."""
-SHARD = re.compile(r"[0-9a-f]+\.safetensors")
+SHARD = re.compile(r"[0-9a-f]{1,64}\.safetensors")
 
 
 def model_folder(fingerprint: str) -> str:

@@ -62,6 +62,13 @@ def test_what_asking_again_cannot_mend_stops_at_once_and_no_redirect_is_followed
     assert len(served.asked) == 1
 
 
+def test_a_redirect_to_what_is_no_address_is_one_line(served: Served) -> None:
+    served.steps = [sends(307, b"", Location="http://127.0.0.1:9x/ y")]
+    with pytest.raises(EndpointError, match="failed 2 times, at last with ") as one:
+        served.endpoint(attempts=2).ask(TURNS, 16)
+    assert "\n" not in str(one.value)
+
+
 def test_nobody_there_is_one_line(served: Served) -> None:
     with pytest.raises(EndpointError, match="failed 2 times"):
         Endpoint("http://127.0.0.1:9/v1", "a-model", pause=0.01, attempts=2).ask(TURNS, 16)

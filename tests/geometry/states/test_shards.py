@@ -91,7 +91,8 @@ def test_a_folder_is_read_without_the_model(both: tuple[Any, Any], tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "damage", ["no index", "no json", "no rows", "a path", "two rows", "width", "layer", "place"]
+    "damage",
+    ["no index", "no json", "no rows", "a path", "a long name", "two rows", "width", "layer", "place"],
 )
 def test_a_damaged_index_is_an_error_with_a_remedy(
     damage: str, both: tuple[Any, Any], tmp_path: Path
@@ -102,6 +103,8 @@ def test_a_damaged_index_is_an_error_with_a_remedy(
         del about["prompts"]
     elif damage == "a path":
         about["shards"][0] = "../../" + about["shards"][0]
+    elif damage == "a long name":
+        about["shards"][0] = "a" * 300 + ".safetensors"
     elif damage == "two rows":
         about["places"][3] = about["places"][4]
     elif damage == "width":

@@ -1,6 +1,7 @@
 """MMBench: questions with choices about images, from a TSV with the images in base64."""
 
 import base64
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ class _Image:
 
 ROTATED = 1_000_000
 """Rows with this index or a higher one are rotations of earlier rows, in files that have them."""
+NUMBER = re.compile("[0-9]{1,9}")
 
 
 def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
@@ -40,7 +42,7 @@ def load_circular(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
     """Yield each question once for each choice, the choices in every rotation: INDEX+0, INDEX+1 and so on."""
     for row, image in _rows(source):
         index = row.text("index")
-        if index.isdigit() and int(index) < ROTATED:
+        if NUMBER.fullmatch(index) and int(index) < ROTATED:
             for shift in range(len(_choices(row))):
                 yield _entry(row, image, f"{index}+{shift}", shift)
 

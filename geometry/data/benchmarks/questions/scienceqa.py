@@ -1,5 +1,6 @@
 """ScienceQA: school questions with choices, most about an image."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from regap.errors import PairError
@@ -39,7 +40,7 @@ def _choices(row: SourceRow) -> Sequence[str]:
 
 def _place(row: SourceRow) -> int:
     answer = row.text("answer")
-    if not answer.isdigit():
+    if not re.fullmatch("[0-9]{1,3}", answer):
         raise PairError(
             f"{row.where}: answer is {answer!r}, not the index of a choice; download the file again"
         )

@@ -12,6 +12,8 @@ import pytest
 from regap.errors import PairError
 from regap.geometry.data.benchmarks.attacks import figstep, mm_safetybench
 from regap.geometry.data.benchmarks.loading import benchmark
+from regap.geometry.data.benchmarks.questions import scienceqa
+from regap.geometry.data.benchmarks.source import SourceRow
 from regap.geometry.data.pairs import IMAGE_SLOT, SOUND_SLOT, Pair, Pairs
 from regap.geometry.data.rendering import FIGSTEP_CARRIER
 
@@ -346,6 +348,23 @@ def test_every_rotation_of_mmbench_asks_the_same_and_its_letter_follows_the_answ
     assert [pair.pair_id.partition("/")[2] for pair in (first, second)] == ["7+0", "7+1"]
     assert "A. this\nB. that\n" in first.request and "A. that\nB. this\n" in second.request
     assert (first.answer, second.answer) == ("B", "A") and first.cluster == second.cluster
+
+
+@pytest.mark.parametrize("odd", ["²7", "7" * 5000])
+def test_an_index_of_mmbench_that_is_no_number_has_no_rotations(distributed: Distributed, odd: str) -> None:
+    folder = distributed("mmbench-circular")
+    path = folder / "MMBench_DEV_EN.tsv"
+    lines = path.read_text("utf-8").split("\n")
+    path.write_text("\n".join([lines[0], lines[1].replace("7\t", f"{odd}\t", 1)]), "utf-8")
+    with pytest.raises(PairError, match="no usable row"):
+        benchmark("mmbench-circular", folder)
+
+
+@pytest.mark.parametrize("odd", ["²", "1" * 5000])
+def test_an_answer_of_scienceqa_that_is_no_number_is_named(odd: str) -> None:
+    row = SourceRow("file, row 1", {"answer": odd})
+    with pytest.raises(PairError, match="not the index of a choice"):
+        scienceqa._place(row)
 
 
 def test_images_of_mmmu_stand_where_the_question_names_them(read: Read) -> None:
