@@ -68,6 +68,11 @@ class Shards:
                 raise StoreError(
                     f"shard {self.paths[file]} has another shape; capture again into the same folder"
                 )
+            if places.min() < 0 or places.max() >= len(residuals):
+                raise StoreError(
+                    f"shard {self.paths[file]} holds {len(residuals)} prompts, and its index names row "
+                    f"{places.min() if places.min() < 0 else places.max()}; capture again into the same folder"
+                )
             whole = len(places) == len(residuals) and bool((places == np.arange(len(places))).all())
             yield Chunk(rows, residuals if whole else residuals[torch.from_numpy(places)])
 

@@ -123,6 +123,15 @@ def test_a_damaged_index_is_an_error_with_a_remedy(
         read_activations(path.parent)
 
 
+@pytest.mark.parametrize("row", [-1, 10**6])
+def test_a_row_that_a_shard_does_not_have_is_named(row: int, both: tuple[Any, Any]) -> None:
+    shards = both[1]["text"].source
+    places = shards.places.copy()
+    places[0, 1] = row
+    with pytest.raises(StoreError, match=f"prompts, and its index names row {row}; capture again"):
+        replace(shards, places=places).load()
+
+
 def test_a_shard_that_is_gone_or_changed_is_named(both: tuple[Any, Any], tmp_path: Path) -> None:
     states: Activations = both[1]["text"]
     assert isinstance(states.source, Shards)
