@@ -136,15 +136,9 @@ DAMAGE: list[tuple[str, Callable[[Path], object]]] = [
 ]
 
 
-def uncorrected(told: dict[str, Any]) -> None:
-    """Have the gate of a single pass compare with what it does not see."""
-    told["values"] |= {"signal": "rho"}
-
-
 SINGLE: list[tuple[str, Callable[[Path], object]]] = [
     (r"the correction at \[1\] comes before read layer 2", put("correction.site.layers", [1])),
     (r"read layers \[1, 2\] must all come after the corrected layer 1", put("probe.site.layers", [1])),
-    ("signal rho needs the uncorrected state", edited("edit.json", uncorrected)),
 ]
 
 
