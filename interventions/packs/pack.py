@@ -217,6 +217,7 @@ def readme(pack: Pack) -> str:
         strength=edit.strongest if isinstance(edit, ReGap) else edit.strength,
         regap=regap,
         signal=SIGNALS.get(regap.signal, "a fitted, weighted sum of z") if regap else "",
+        before=before,
         unprobed=before or not probed,
         probed=probed,
         rows=list(_rows(pack.card.outcomes)),
