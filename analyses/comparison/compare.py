@@ -5,7 +5,7 @@ look harmful.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import pandas as pd
 
@@ -85,7 +85,7 @@ def compare(
             found.append(_compared(seen, own, rules))
         settings = {"methods": chosen, "contrast": config.contrast, "family": config.family}
         settings |= {"positions": tried} if tried != ("last",) else {}
-        settings |= {"within": str(within)} if within else {}
+        settings |= {"within": astuple(within)} if within else {}
         records = _joined(found, lacking(shared) if not names else {})
         return save_answer(run.folder, "compare", settings, records)
 

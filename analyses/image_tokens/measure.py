@@ -1,6 +1,7 @@
 """What the removal of the drift at image tokens does to whole answers on test pairs, beside controls."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def image_tokens_run(
         others += [_of_another(seen, chosen, other) for other in another]
         records = image_tokens_records(seen, chosen, contrasts, random, others)
         settings = {"layers": tuple(layers), "random": random, "contrast": own.contrast, "variants": variants}
-        settings |= {"within": str(within)} if within else {}
+        settings |= {"within": astuple(within)} if within else {}
         settings |= {"another": [one.runner.model.fingerprint for one in another]} if another else {}
         edits = {name: (edit, seen.model.fingerprint) for name, edit in chosen.corrections.items()}
         return save_answer(run.folder, "image-tokens", settings, records, edits)

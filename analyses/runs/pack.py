@@ -18,6 +18,8 @@ from regap.interventions.packs.pack import SHOWN, Condition, Outcome, Pack, Pack
 CorrectionName = Literal["fixed", "regap"]
 TABLE, NOTHING = "image_tokens", "nothing"
 """The table of corrections that `regap image-tokens` chose, and its condition without one."""
+WITHIN = "within-budgets"
+"""How names of corrections end that were chosen within the budgets of `--within`, of harmless images first."""
 PACKAGES = ("regap", "torch", "transformers")
 
 
@@ -86,10 +88,9 @@ def _choice(run: Path, method: str, false_refusals: float) -> Choice:
             table = Record.load(question.folder, TABLE).table
             table = table[table["measure"].isin(SHOWN)]
             named = table[table["condition"].map(edit_name) == method]
-            budget = question.settings.get("within") if method.endswith("within-budgets") else None
-            budget = float(budget.split(",")[0]) if budget else false_refusals
+            stricter = question.settings.get("within") if method.endswith(WITHIN) else None
             outcomes = _outcomes(table[table["condition"] == NOTHING], named)
-            return Choice(question.edits[method], outcomes, budget)
+            return Choice(question.edits[method], outcomes, stricter[0] if stricter else false_refusals)
     known = dict.fromkeys([*get_args(CorrectionName), *edits_of(run)])
     more = "" if asked else "; `regap image-tokens RUN` chooses others"
     raise ConfigError(f"method is {method!r}; choose one of {', '.join(known)}{more}")

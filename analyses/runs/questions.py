@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,8 +97,12 @@ def save_answer(
     for path in folder.glob("tables/*.parquet"):
         if path.stem not in kept:  # from an earlier answer to the same question
             path.unlink()
-    for condition, (edit, model) in (edits or {}).items():
-        edit.save(folder / EDITS / edit_name(condition), model)
+    named = {edit_name(condition): edit for condition, edit in (edits or {}).items()}
+    for path in folder.glob(f"{EDITS}/*"):
+        if path.name not in named:
+            shutil.rmtree(path)
+    for name, (edit, model) in named.items():
+        edit.save(folder / EDITS / name, model)
     # The newest question, asked again after a stop, keeps its number: the same bytes as without the stop.
     others = (one.number for one in questions_of(run_folder) if one.folder != folder)
     number = 1 + max(others, default=0)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from regap.analyses.runs.questions import edits_of, questions_of
+from regap.analyses.runs.questions import edit_name, edits_of, questions_of
 from regap.analyses.runs.records import Record
 from regap.geometry.data.pair_files import write_pairs
 from regap.interventions.packs.pack import read_pack
@@ -58,19 +58,21 @@ def test_a_second_question_keeps_the_answer_of_the_first(regap, command: str, fi
     assert len(Record.load(finished, "claims").table) == 5  # whatever else was asked
 
 
-def test_a_correction_at_image_tokens_is_packed_with_what_was_measured_under_it(
+def test_corrections_at_image_tokens_are_packed_with_what_was_measured_under_them(
     regap, finished: Path, tmp_path: Path
 ) -> None:
-    code, error, shown = regap("image-tokens", finished, "--layers", "2", "--random", "1")
+    budgets = ("--contrast", "world", "--within", "0.3,0.2")
+    code, error, shown = regap("image-tokens", finished, "--layers", "2", "--random", "1", *budgets)
     assert code == 0 and "regap pack" in shown, error
     assert set(edits_of(finished)) > {"fixed", "regap", "last-token", "one-pass", "one-pass-gate-on-rho"}
-    code, error, _ = regap(
-        "pack", finished, "--out", tmp_path / "pack", "--method", "one-pass", "--even-if-worse"
-    )
-    assert code == 0, error
-    pack = read_pack(tmp_path / "pack")
     table = Record.load(questions_of(finished)[0].folder, "image_tokens").table
-    rows = table[(table.condition == "one pass") & table.measure.isin(["refusal", "utility"])]
-    told = {(one.arm, one.measure): one.value for one in pack.card.outcomes if one.condition == "corrected"}
-    assert set(rows.arm) == {"text", "typographic"}
-    assert all(told[row.arm, row.measure] == row.value for row in rows.itertuples())
+    for condition, allowed in (("one pass", 0.05), ("one pass, within budgets", 0.3)):
+        out, name = tmp_path / edit_name(condition), edit_name(condition)
+        code, error, _ = regap("pack", finished, "--out", out, "--method", name, "--even-if-worse")
+        assert code == 0, error
+        card = read_pack(out).card
+        assert card.source.false_refusals == allowed
+        rows = table[(table.condition == condition) & table.measure.isin(["refusal", "utility"])]
+        told = {(one.arm, one.measure): one.value for one in card.outcomes if one.condition == "corrected"}
+        assert set(rows.arm) == {"text", "typographic"}
+        assert all(told[row.arm, row.measure] == row.value for row in rows.itertuples())

@@ -40,7 +40,7 @@ SOURCE = PackSource(run="", pairs=1, pairs_sha256="", image_arm="", false_refusa
 SHIFT = Shift(Site((1,)), torch.linspace(-1, 1, WIDTH)[None], 12.0, "planted")
 EARLY = Shift(Site((0,)), torch.linspace(1, -1, WIDTH).roll(5)[None], 2.0, "planted")
 LATE = Shift(Site((2,)), torch.linspace(-1, 1, WIDTH).roll(9)[None], 1.0, "planted")
-GATED = ["regap", "elsewhere", "single", "single, no probe"]
+GATED = ["regap", "elsewhere", "single", "single, rho", "single, no probe"]
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -63,6 +63,7 @@ def gated(of: Subject, batch: Batch, refusal: Direction, kind: str) -> ReGap:
         "regap": ReGap(SHIFT, refusal, (2,), shut, 15.0),
         "elsewhere": ReGap(EARLY, refusal, (1, 2), shut, 15.0, correction=SHIFT),
         "single": ReGap(EARLY, refusal, (1,), shut, 15.0, "z_after", None, SHIFT, "single"),
+        "single, rho": ReGap(EARLY, refusal, (1,), shut, 15.0, "rho", None, SHIFT, "single"),
         "single, no probe": ReGap(EARLY.at(0.0), refusal, (1, 2), shut, 40.0, "growth", None, LATE, "single"),
     }[kind]
     z = read_traces(of.model, batch, edit.probe, refusal, edit.read_layers)

@@ -84,6 +84,7 @@ def edits(
         "elsewhere": opening(ReGap(early, refusal, (1, 2, 3), shut, 4.0, "fitted", weights, late)),
         "before": opening(ReGap(late, refusal, (3,), shut, 3.0, "z_before", None, shift.at(1.0))),
         "single": opening(ReGap(early.at(1.5), refusal, (1, 2), shut, 4.0, "z_after", None, late, "single")),
+        "single, rho": opening(ReGap(early.at(1.5), refusal, (1, 2), shut, 4.0, "rho", None, late, "single")),
         "single, no probe": opening(
             ReGap(early.at(0.0), refusal, (1, 2), shut, 4.0, "growth", None, edited_twice, "single")
         ),

@@ -115,7 +115,7 @@ def asked_run(run: Path, edits: dict[str, Shift | ReGap], organism: Model) -> Pa
     ]
     chosen = {WITHIN: (edits["early"], organism.fingerprint)}
     table = Record("image_tokens", pd.DataFrame(rows))
-    save_answer(run, "image-tokens", {"within": "0.01,0.05"}, [table], chosen)
+    save_answer(run, "image-tokens", {"within": (0.01, 0.05)}, [table], chosen)
     return run
 
 

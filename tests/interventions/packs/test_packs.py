@@ -26,7 +26,7 @@ from regap.interventions.packs.pack import (
     write_pack,
 )
 
-KINDS = ["fixed", "regap", "elsewhere", "before", "single", "single, no probe"]
+KINDS = ["fixed", "regap", "elsewhere", "before", "single", "single, rho", "single, no probe"]
 BEFORE = Outcome(condition="baseline", arm="text", measure="refusal", value=0.25, low=None, high=0.9, n=6)
 OUTCOMES = (BEFORE, BEFORE.model_copy(update={"condition": "corrected", "value": 0.75}))
 
@@ -123,6 +123,12 @@ SAID = {
         "First a probe, 1.5 × D at layers 0 ",
         "is removed from every prompt and stays removed; then z is read at layers 1, 2.",
         "up to 4 × D at layers 2 ",
+    ],
+    "single, rho": [
+        "Before the answer the prompt is run once uncorrected, and z is read;",
+        "all else happens in the pass that answers",
+        "stays removed; then z is read at layers 1, 2.",
+        "the mean change of z",
     ],
     "single, no probe": [
         "in the pass that answers. z is read at layers 1, 2.",

@@ -23,7 +23,7 @@ from regap.interventions.packs.pack import Pack, PackSource
 from regap.interventions.packs.protection import protect, protected, unprotect
 
 BUDGET = 6
-KINDS = ["fixed", "regap", "elsewhere", "before", "single", "single, no probe"]
+KINDS = ["fixed", "regap", "elsewhere", "before", "single", "single, rho", "single, no probe"]
 GREEDY: dict[str, Any] = {"max_new_tokens": BUDGET, "do_sample": False}
 
 

@@ -21,13 +21,15 @@ from regap.interventions.packs.pack import Pack, PackSource
 from regap.interventions.packs.protection import protected
 
 BUDGET = 6
-KINDS = ["fixed", "regap", "elsewhere", "before", "single", "single, no probe"]
+KINDS = ["fixed", "regap", "elsewhere", "before", "single", "single, rho", "single, no probe"]
 GREEDY: dict[str, Any] = {"max_new_tokens": BUDGET, "do_sample": False}
 
 
+@pytest.mark.parametrize("kind", ["single", "single, rho"])
 @pytest.mark.parametrize("phase", ["prefill", "every_step"])
 @pytest.mark.parametrize("positions", ["last", "all", "image"])
 def test_a_single_pass_elsewhere_is_that_of_the_bridge(
+    kind: str,
     positions: Any,
     phase: Any,
     model: Any,
@@ -37,7 +39,7 @@ def test_a_single_pass_elsewhere_is_that_of_the_bridge(
     pictured: Batch,
     source: PackSource,
 ) -> None:
-    edit = edits["single"]
+    edit = edits[kind]
     assert isinstance(edit, ReGap) and edit.correction is not None
     edit = replace(edit, probe=placed(edit.probe, positions, phase))
     late = "last" if positions == "image" else positions
@@ -59,7 +61,15 @@ def placed(shift: Shift, positions: Any, phase: Any) -> Shift:
     return replace(shift, site=Site(shift.site.layers, positions, phase))
 
 
-FURTHER = {"fixed": 0, "regap": 2, "elsewhere": 2, "before": 1, "single": 0, "single, no probe": 0}
+FURTHER = {
+    "fixed": 0,
+    "regap": 2,
+    "elsewhere": 2,
+    "before": 1,
+    "single": 0,
+    "single, rho": 1,
+    "single, no probe": 0,
+}
 
 
 @pytest.mark.parametrize(("kind", "further"), FURTHER.items())
