@@ -16,7 +16,10 @@ from regap.analyses.runs.questions import questions_of
 from regap.analyses.runs.records import Record, RunRecords, Summary
 from regap.analyses.spoken import in_words_of
 from regap.errors import ConfigError
-from regap.figures import (
+from regap.figures.drawing.menus import rows_with
+from regap.figures.drawing.style import caption_of, on_paper
+from regap.figures.opened_run import answer_to, command_for, in_words
+from regap.figures.plots import (
     ablation,
     corrections_by_model,
     dose_response,
@@ -32,9 +35,6 @@ from regap.figures import (
     sweep,
     text_image_corrected,
 )
-from regap.figures.drawing.menus import rows_with
-from regap.figures.drawing.style import caption_of, on_paper
-from regap.figures.opened_run import answer_to, command_for, in_words
 from regap.geometry.files import write_whole
 from regap.geometry.one_or_several import as_names
 

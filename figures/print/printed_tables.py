@@ -11,8 +11,8 @@ from regap.analyses.runs.records import Record, RunRecords
 from regap.analyses.tables.columns import DEGENERATE
 from regap.figures.drawing import style
 from regap.figures.drawing.style import counted, criteria_of
-from regap.figures.methods import titles_of
 from regap.figures.opened_run import edited_layers
+from regap.figures.plots.methods import titles_of
 
 HIGHER_IS_BETTER = {"attack_success": False, "over_refusal": False, "refusal": True, "utility": True}
 SHARES = (*HIGHER_IS_BETTER, *DEGENERATE)

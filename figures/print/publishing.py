@@ -11,8 +11,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from regap.analyses.runs.records import RunRecords
-from regap.figures import across_runs
 from regap.figures.gallery import ALL, FigureOptions, draw_all
+from regap.figures.plots import across_runs
 from regap.figures.print.printed_tables import as_latex, as_markdown, tables_of
 from regap.figures.print.printing import FORMATS, Page, Printed, export_all, print_style, printed
 from regap.geometry.files import write_whole

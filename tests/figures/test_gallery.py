@@ -67,7 +67,7 @@ def test_a_figure_that_fails_says_why_and_stops_no_other(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("no ink")
 
-    monkeypatch.setattr("regap.figures.outcomes.draw", broken)
+    monkeypatch.setattr("regap.figures.plots.outcomes.draw", broken)
     problems = {drawn.drawing.name: drawn.problem for drawn in draw_all(RunRecords.load(run_folder))}
     assert problems.pop("outcomes") == "drawing failed: ZeroDivisionError: no ink"
     assert set(problems.values()) == {""}

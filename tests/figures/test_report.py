@@ -119,7 +119,7 @@ def test_a_figure_that_fails_leaves_the_reason_in_its_place(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("no <ink>")
 
-    monkeypatch.setattr("regap.figures.outcomes.draw", broken)
+    monkeypatch.setattr("regap.figures.plots.outcomes.draw", broken)
     page = write_report(run_folder).read_text()
     assert "No figure: drawing failed: ZeroDivisionError: no &lt;ink&gt;" in page
     assert 'id="dose_response-figure"' in page

@@ -5,7 +5,6 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from regap.analyses.runs.records import Record
-from regap.figures import dose_response
 from regap.figures.drawing import style
 from regap.figures.drawing.marks import clouds, rings, sampled, span_of
 from regap.figures.drawing.style import dressed
@@ -13,7 +12,8 @@ from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.query import Query
 from regap.figures.explorer.views.plane import asked, ringed
 from regap.figures.explorer.views.view import FILTERS, Shown, View
-from regap.figures.refusal_drift_plane import MOST_AT_ONE_LAYER
+from regap.figures.plots import dose_response
+from regap.figures.plots.refusal_drift_plane import MOST_AT_ONE_LAYER
 
 MOVING = ("D", "D_along", "D_across", "refusal")
 """Vectors whose effect on both coordinates follows from the run's directions."""

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from regap.figures import refusal_drift_plane
 from regap.figures.drawing.style import dressed
 from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.query import Query, chosen
 from regap.figures.explorer.views.view import FILTERS, Shown, View
+from regap.figures.plots import refusal_drift_plane
 
 
 def show(run: ExploredRun, query: Query) -> Shown:

@@ -4,13 +4,13 @@ from typing import Any
 
 import pandas as pd
 
-from regap.figures import separability_by_layer
 from regap.figures.drawing.marks import marked_at
 from regap.figures.drawing.menus import rows_with
 from regap.figures.drawing.style import INTERVAL, counted, dressed
 from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.query import Query
 from regap.figures.explorer.views.view import Shown, View
+from regap.figures.plots import separability_by_layer
 
 
 def wanted(run: ExploredRun, query: Query) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from regap.figures.regap_against_fixed import apart, caption, draw, number_in
+from regap.figures.plots.regap_against_fixed import apart, caption, draw, number_in
 
 
 def drawn(planted: Any) -> list[Any]:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from regap.analyses.runs.records import Record
-from regap.figures.corrections_by_model import caption, draw
+from regap.figures.plots.corrections_by_model import caption, draw
 
 BARE = {"low": 0.2, "high": 0.8, "middle": 0.5}
 LIMITED = ("gate alone, within budgets", "one pass, within budgets")

@@ -7,7 +7,7 @@ from regap.analyses.runs.records import Record
 from regap.figures.drawing import style
 from regap.figures.drawing.marks import bars
 from regap.figures.drawing.style import INTERVAL, caption_of, counted
-from regap.figures.outcomes import panels_of, spread
+from regap.figures.plots.outcomes import panels_of, spread
 
 MEASURES = ("attack_success", "over_refusal", "contrast_over_refusal", "utility")
 CHOSEN = {

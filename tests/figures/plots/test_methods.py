@@ -8,7 +8,7 @@ import pytest
 
 from regap.analyses.runs.records import Record
 from regap.figures.gallery import write_figures
-from regap.figures.methods import caption, draw
+from regap.figures.plots.methods import caption, draw
 
 SHARES = {"none": 0.5, "cast": 0.25, "regap": 0.375, "<b>odd</b>": 0.75}
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from regap.analyses.runs.records import Record
-from regap.figures.frontier import LOOKS, SHOWN, caption, draw
+from regap.figures.plots.frontier import LOOKS, SHOWN, caption, draw
 
 PLACES = (0.0, 0.05, 0.1)
 

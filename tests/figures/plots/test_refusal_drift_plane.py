@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from regap.analyses.runs.records import Record
-from regap.figures.refusal_drift_plane import caption, draw
+from regap.figures.plots.refusal_drift_plane import caption, draw
 
 
 def many(prompts: int) -> Record:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from regap.analyses.runs.records import Record, RunRecords
-from regap.figures.across_runs import at_depths, caption, draw, named, shared_arms
+from regap.figures.plots.across_runs import at_depths, caption, draw, named, shared_arms
 
 
 def separability(layers: int, arms: tuple[str, ...] = ("text", "typographic"), n: int = 40) -> Record:

@@ -8,7 +8,7 @@ import pytest
 
 from regap.analyses.runs.records import Record
 from regap.errors import ConfigError
-from regap.figures.text_image_corrected import caption, draw
+from regap.figures.plots.text_image_corrected import caption, draw
 
 PANELS = (("text", "baseline"), ("typographic", "baseline"), ("typographic", "fixed"))
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from regap.figures.self_rectification import caption, draw
+from regap.figures.plots.self_rectification import caption, draw
 
 
 def test_coordinates_before_and_after_and_their_change(planted) -> None:

@@ -10,7 +10,7 @@ from regap.figures.drawing import style
 from regap.figures.drawing.marks import bars
 from regap.figures.drawing.menus import Marks, MenuView, add_views, views
 from regap.figures.drawing.style import INTERVAL, caption_of, counted
-from regap.figures.outcomes import panels_of
+from regap.figures.plots.outcomes import panels_of
 
 MEASURES = ("attack_success", "over_refusal", "contrast_over_refusal", "utility")
 OURS = ("fixed", "regap", "regap_rho")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from regap.figures.dose_response import caption, draw
+from regap.figures.plots.dose_response import caption, draw
 
 
 def lines(figure: Any, name: str) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from regap.figures.outcomes import caption, draw
+from regap.figures.plots.outcomes import caption, draw
 
 
 def test_dots_lie_at_their_shares_with_their_intervals(planted) -> None:

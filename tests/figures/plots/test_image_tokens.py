@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from regap.analyses.runs.records import Record
-from regap.figures.image_tokens import caption, draw
+from regap.figures.plots.image_tokens import caption, draw
 
 DOSES = {0.5: 0.3, 1.0: 0.2, 2.0: 0.5}
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from regap.analyses.runs.records import Record
-from regap.figures import ablation, sweep
 from regap.figures.gallery import write_figures
+from regap.figures.plots import ablation, sweep
 
 
 @pytest.fixture

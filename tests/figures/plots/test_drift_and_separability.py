@@ -3,7 +3,7 @@
 from typing import Any
 
 from regap.analyses.runs.records import Record
-from regap.figures.drift_and_separability import caption, draw
+from regap.figures.plots.drift_and_separability import caption, draw
 
 
 def test_each_level_is_a_panel_with_its_points_and_bars(planted) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from regap.analyses.runs.records import Record
-from regap.figures.separability_by_layer import caption, draw
+from regap.figures.plots.separability_by_layer import caption, draw
 
 
 def lines(figure: Any) -> list[Any]:
