@@ -1,6 +1,8 @@
 # Every target prepares .venv by itself; when nothing changed that takes no time.
 PYTHON ?= $(shell python3.11 --version >/dev/null 2>&1 && echo python3.11 || echo python3)
 INSTALL = .venv/bin/python -m pip install --quiet --constraint constraints.txt
+# Modules are compiled once, not by every process that a command or a test starts.
+export PYTHONDONTWRITEBYTECODE =
 FOLDERS = geometry interventions analyses figures commands organism
 
 .PHONY: demo family paper recompute test parity check format build benchmark fuzz interrupt screenshots clean

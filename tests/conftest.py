@@ -19,6 +19,13 @@ for size in ("COLUMNS", "LINES"):
 ROOT = Path(__file__).parent.parent
 
 
+def pytest_runtest_setup() -> None:
+    """Check types in the first calls of every function again."""
+    from first_calls import check_again
+
+    check_again()
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The top of the repository."""

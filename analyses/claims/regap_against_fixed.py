@@ -11,6 +11,7 @@ Also reported at every budget: recipes with only one signal (rho, plain z before
 ceiling, a gate on a probe fitted on images. The criterion is ours; the claim is the paper's.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -172,7 +173,8 @@ def run(calibrated: Calibrated) -> Finding:
     points["regap"] = {**points["regap"], calibrated.seen.config.false_refusals: own}
     tried = dict.fromkeys([*curve, *((each,) for each in fixed.values())])
     answered = {each: asked.judged[each] for each in tried}
-    return _finding(calibrated, asked.judged[()], answered, chosen, points)
+    found = _finding(calibrated, asked.judged[()], answered, chosen, points)
+    return Finding(found.claim, (*found.records, _gates(calibrated, trials, fixed)))
 
 
 def _chosen(calibrated: Calibrated) -> dict[str, dict[float, Trial]]:
@@ -186,6 +188,35 @@ def _chosen(calibrated: Calibrated) -> dict[str, dict[float, Trial]]:
             budget: choice_among(trials, readings, budget).winner for budget, trials in own.items() if trials
         }
     return found
+
+
+def _gates(
+    calibrated: Calibrated, trials: Mapping[str, Mapping[float, Trial]], fixed: Mapping[float, Removal]
+) -> Record:
+    """Return the table `gates`: what each method chose at each budget, in full; `fixed` has no gate."""
+    rows: list[dict[str, object]] = [
+        {"method": "fixed", "budget": budget, "correction": str(each)} for budget, each in fixed.items()
+    ]
+    for method, found in trials.items():
+        for budget, trial in found.items():
+            recipe = trial.recipe
+            before, after = (json.dumps(weights) for weights in trial.weights.tolist())
+            rows.append(
+                {
+                    "method": method,
+                    "budget": budget,
+                    "correction": str(recipe.correction),
+                    "signal": recipe.signal,
+                    "read": ",".join(str(layer) for layer in recipe.read_layers),
+                    "weights_before": before,
+                    "weights_after": after,
+                    "probe": str(recipe.probe),
+                    "passes": recipe.passes,
+                    "threshold": trial.gate.threshold,
+                }
+            )
+    named = {"model": calibrated.seen.model.name, "arm": calibrated.seen.image_arm}
+    return Record("gates", pd.DataFrame(rows).assign(**named))
 
 
 def _ceilings(calibrated: Calibrated) -> dict:

@@ -182,6 +182,20 @@ RUN: Mapping[str, Schema] = {
     "adaptive": estimates(
         "regap", model=TEXT, arm=TEXT, method=TEXT, setting=TEXT, measure=one_of(*OUTCOMES)
     ),
+    "gates": Schema(
+        {
+            **dict.fromkeys(("model", "arm", "method"), TEXT),
+            "budget": NUMBER,
+            "correction": TEXT,
+            **{
+                name: Column("text", optional=True)
+                for name in ("signal", "read", "weights_before", "weights_after", "probe", "passes")
+            },
+            "threshold": GAP,
+        },
+        ("model", "arm", "method", "budget"),
+        "regap",
+    ),
     "claims": claims_of("claims"),
 }
 

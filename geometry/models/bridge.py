@@ -58,7 +58,41 @@ def bare_copy(model: torch.nn.Module) -> Any:
     return copy
 
 
-class _Block(BlockBridge):
+class _Quiet(GeneralizedComponent):
+    """Calls Hugging Face's own module directly while nothing hangs on its hooks.
+
+    TransformerLens looks up the module's signature and passes every hook point in each call, which costs 5 % of an
+    answer of a small model.
+    """
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if self._is_quiet():
+            return self._modules["_original_component"](*args, **kwargs)  # type: ignore[misc]
+        return super().forward(*args, **kwargs)
+
+    def _is_quiet(self) -> bool:
+        own = self.__dict__
+        if own.get("_stop_at_layer_idx") is not None or own.get("_start_at_layer_idx") is not None:
+            return False
+        points: Any = (self._modules["hook_in"], self._modules["hook_out"])
+        return not any(
+            point._forward_hooks
+            or point._forward_pre_hooks
+            or point._backward_hooks
+            or point._backward_pre_hooks
+            for point in points
+        )
+
+
+class _Embedding(_Quiet, EmbeddingBridge):
+    pass
+
+
+class _Unembedding(_Quiet, UnembeddingBridge):
+    pass
+
+
+class _Block(_Quiet, BlockBridge):
     """A block with hooks at its boundaries only; attention and MLP remain Hugging Face's own."""
 
     hook_aliases = {"hook_resid_pre": "hook_in", "hook_resid_post": "hook_out"}  # noqa: RUF012 - as in TransformerLens
@@ -72,12 +106,12 @@ def _block_adapter(decoder: Decoder) -> type[ArchitectureAdapter]:
             cfg.attn_implementation = None
             self.weight_processing_conversions = {}
             self.supports_compatibility_mode = False
-            parts: dict[str, Any] = {"embed": EmbeddingBridge(name=decoder.embedding)}
+            parts: dict[str, Any] = {"embed": _Embedding(name=decoder.embedding)}
             parts["blocks"] = _Block(name=decoder.blocks, submodules={})
             if decoder.norm:
-                parts["ln_final"] = GeneralizedComponent(name=decoder.norm)
+                parts["ln_final"] = _Quiet(name=decoder.norm)
             if decoder.head:
-                parts["unembed"] = UnembeddingBridge(name=decoder.head, config=cfg)
+                parts["unembed"] = _Unembedding(name=decoder.head, config=cfg)
             self.component_mapping = parts
 
     return BlockBoundaries

@@ -148,7 +148,9 @@ class Plain:
         return [early, *hooks, self.blocks[last].register_forward_hook(correct)]
 
     @torch.inference_mode()
-    def answers(self, arm: str, pairs: Sequence[Any], change: Change | Gated | None = None) -> list[str]:
+    def answers(
+        self, arm: str, pairs: Sequence[Any], change: Change | list[Change] | Gated | None = None
+    ) -> list[str]:
         """Return the greedy answer to each pair."""
         found = [""] * len(pairs)
         for places, inputs in self.inputs(arm, pairs):
@@ -157,7 +159,8 @@ class Plain:
             if isinstance(change, Gated):
                 removers = self._gated(change, inputs, asked, arm)
             elif change:
-                removers = [self._changing(change, inputs, asked, arm)]
+                changes = change if isinstance(change, list) else [change]
+                removers = [self._changing(one, inputs, asked, arm) for one in changes]
             output = self.hf.generate(**inputs, max_new_tokens=BUDGET, do_sample=False)
             for remover in removers:
                 remover.remove()

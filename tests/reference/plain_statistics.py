@@ -32,12 +32,12 @@ def resampled(harmful: np.ndarray, clusters: Sequence[str], seed: int) -> np.nda
     return counts[:, codes]
 
 
-def interval(draws: np.ndarray) -> tuple[float, float, float]:
-    """Return value and bias-corrected 95 % interval of a statistic; row 0 is the sample."""
+def interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
+    """Return value and bias-corrected interval of a statistic; row 0 is the sample."""
     value, others = draws[0], draws[1:][np.isfinite(draws[1:])]
     equal = np.abs(others - value) <= 1e-12 * max(1.0, abs(value))
     below = ((others < value) & ~equal).mean() + equal.mean() / 2
-    tail = norm.ppf(0.025)
+    tail = norm.ppf((1 - level) / 2)
     bias = np.clip(norm.ppf(below), tail, -tail)
     low, high = np.quantile(others, norm.cdf([2 * bias + tail, 2 * bias - tail]))
     return float(value), float(min(low, value)), float(max(high, value))
@@ -59,9 +59,11 @@ def share(hits: np.ndarray, clusters: Sequence[str], seed: int) -> tuple[float, 
     )
 
 
-def never_seen(change: float, trials: int) -> tuple[float, float, float]:
-    """Return a change that no resample varies, give or take three times the bound of what no cluster showed."""
-    unseen = 3 * float(beta.ppf(0.975, 1, trials))
+def never_seen(
+    change: float, trials: int, span: float = 3, level: float = 0.95
+) -> tuple[float, float, float]:
+    """Return a change that no resample varies, give or take `span` times the bound of what no cluster showed."""
+    unseen = span * float(beta.ppf((1 + level) / 2, 1, trials))
     return change, change - unseen, change + unseen
 
 

@@ -7,8 +7,7 @@ transformers, states are read by PyTorch's own hooks, prompts of equal length ar
 from `generate`, and an answer is a refusal if it begins like one of the organism's refusals. From the run are taken its
 choices (blocks and strength, made on calibration pairs) and the numbers to compare with. Counts must be equal, other
 numbers within 1e-6, and numbers that the run tells only in words as they are printed; the exit code is 1 if one is not.
-Numbers at image tokens need `regap image-tokens runs/demo --contrast world --within 0.01,0.05`. ReGap against fixed
-strengths is not recomputed.
+Numbers at image tokens need `regap image-tokens runs/demo --contrast world --within 0.01,0.05`.
 """
 
 import argparse
@@ -38,6 +37,7 @@ from plain_statistics import (
     share,
     usable,
 )
+from recomputed_frontier import Frontier
 
 SEED, RANDOM, DOSED, CONTRASTS = 0, 20, 100, 200
 """Of the run; and how many random vectors, prompts at each dose and contrasts it has."""
@@ -84,7 +84,7 @@ class Recomputed:
     """What the README tells of the demo, row by row."""
 
     def __init__(self, plain: Plain, compared: Compared) -> None:
-        self.plain, self.compared = plain, compared
+        self.plain, self.compared, self.seed = plain, compared, SEED
         self.summary = json.loads((compared.run / "summary.json").read_text())
         self.arm = self.summary["image_arm"]
         self.calibration = [pair for pair in plain.pairs if pair.split == "calibration"]
@@ -250,6 +250,10 @@ class Recomputed:
         long = -self.r[block] * np.linalg.norm(drift[block])
         self.compared.say(f"gap of rho after r, {at[1]}", interval(gap(rho(long), harmful, weights)), told)
 
+    def regap(self) -> None:
+        """ReGap beside fixed strengths at equal over-refusal."""
+        Frontier(self).compare()
+
     def at_image_tokens(self) -> None:
         """The third and fourth claim at the image's own tokens, and contrasts, if the run was asked for them."""
         if not list(self.compared.run.glob("asked/image-tokens*")):
@@ -338,7 +342,15 @@ def clusters_of(pairs: Sequence[Any]) -> list[str]:
     return [pair.cluster for pair in pairs]
 
 
-ROWS = ("shares", "collapse", "drift_predicts", "drift_causes", "self_rectification", "at_image_tokens")
+ROWS = (
+    "shares",
+    "collapse",
+    "drift_predicts",
+    "drift_causes",
+    "self_rectification",
+    "regap",
+    "at_image_tokens",
+)
 """What is recomputed, in the order of the README's table."""
 
 
