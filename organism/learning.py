@@ -59,11 +59,13 @@ def train_stage(
     file: Path,
     save_every: int,
     report: Report = silent,
+    whole: bool = True,
 ) -> Progress:
     """`module` trained to the stage's end, from the last saved point if `file` holds one; the result is in `file`.
 
-    `trained` names the parameters to train. The file holds all weights and the optimiser's moments as safetensors and
-    is replaced atomically, so a stop at any time loses at most `save_every` steps.
+    `trained` names the parameters to train. The file holds all weights, or with whole=False the trained ones, and the
+    optimiser's moments as safetensors, and is replaced atomically, so a stop at any time loses at most `save_every`
+    steps.
     """
     parameters = dict(module.named_parameters())
     for name, parameter in parameters.items():
@@ -91,7 +93,7 @@ def train_stage(
             done % save_every == 0 or done == stage.steps
         ):  # a stage ends only here, so a stopped training ends at the same step
             progress = Progress(done, time.monotonic() - start, tuple(losses))
-            _store(file, module, optimiser, trained, progress)
+            _store(file, module, optimiser, trained, progress, whole)
         if progress.is_end_of(stage):
             break
     module.eval()
@@ -117,18 +119,28 @@ def read_weights(file: Path) -> dict[str, Tensor]:
 def _resume(file: Path, module: nn.Module, optimiser: torch.optim.Optimizer, trained: list[str]) -> Progress:
     progress = read_progress(file)
     if progress.step:
-        module.load_state_dict(read_weights(file))
+        module.load_state_dict(module.state_dict() | read_weights(file))
         with safe_open(file, "pt") as stored:
             for name, parameter in zip(trained, optimiser.param_groups[0]["params"], strict=True):
-                moments = {key: stored.get_tensor(f"{key}/{name}") for key in ("exp_avg", "exp_avg_sq")}
+                moments = {
+                    key: stored.get_tensor(f"{key}/{name}").to(parameter.device)
+                    for key in ("exp_avg", "exp_avg_sq")
+                }
                 optimiser.state[parameter] = {"step": torch.tensor(float(progress.step)), **moments}
     return progress
 
 
 def _store(
-    file: Path, module: nn.Module, optimiser: torch.optim.Optimizer, trained: list[str], progress: Progress
+    file: Path,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    trained: list[str],
+    progress: Progress,
+    whole: bool,
 ) -> None:
-    tensors = {f"weight/{name}": value.contiguous() for name, value in module.state_dict().items()}
+    weights = module.state_dict()
+    kept = weights if whole else {name: weights[name] for name in trained}
+    tensors = {f"weight/{name}": value.contiguous() for name, value in kept.items()}
     for name, parameter in zip(trained, optimiser.param_groups[0]["params"], strict=True):
         # A parameter that the loss does not reach has no moments; zeros say the same.
         state = optimiser.state.get(parameter) or {}

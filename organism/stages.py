@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from regap.organism.checkpoint import Architecture
 from regap.organism.examples import TASKS
 from regap.organism.family import FAMILY, Coverage
 
-Part = Literal["tower", "projector", "decoder"]
+Part = Literal["tower", "projector", "decoder", "letters", "change"]
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,17 @@ class Stage:
     warmup: int = 50
     enough: float = 0.0
     """The stage ends before its last step once the recent loss is below this."""
+    tasks: ClassVar[Mapping[str, object]] = TASKS
+    """What a mixture may hold."""
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1:
             raise ValueError(
                 f"stage {self.name!r} has {self.steps} steps of {self.batch}; both must be at least 1"
             )
-        if unknown := set(self.mixture) - set(TASKS):
+        if unknown := set(self.mixture) - set(self.tasks):
             raise ValueError(
-                f"stage {self.name!r} names the tasks {sorted(unknown)}; known are {sorted(TASKS)}"
+                f"stage {self.name!r} names the tasks {sorted(unknown)}; known are {sorted(self.tasks)}"
             )
 
 

@@ -70,7 +70,7 @@ def vision_stage(config: TrainingConfig, out: Path, report: Report = silent) -> 
 
     def loss(step: int) -> torch.Tensor:
         return reader.loss(
-            draw_renderings(config.vision.batch, step_generator(config, config.vision.name, step), size)
+            draw_renderings(config.vision.batch, step_generator(config.seed, config.vision.name, step), size)
         )
 
     trained = [name for name, _ in reader.named_parameters() if "post_layernorm" not in name]
@@ -133,11 +133,11 @@ def tune(
     return _answer_stage(of_training, out, stage, model, scope, report, member.tuning)
 
 
-def step_generator(config: TrainingConfig, name: str, step: int, tuning: int = 0) -> np.random.Generator:
+def step_generator(seed: int, name: str, step: int, tuning: int = 0) -> np.random.Generator:
     """The generator of one batch, decided by seeds, stage and step, so training resumes without stored state."""
     # Members with the same seeds share their random draws, so they differ only in coverage.
     stage = int.from_bytes(hashlib.sha256(name.split("-")[0].encode()).digest()[:4], "big")
-    return np.random.default_rng((config.seed, stage, step, tuning))  # a 0 at the end changes no draw
+    return np.random.default_rng((seed, stage, step, tuning))  # a 0 at the end changes no draw
 
 
 def stage_file(out: Path, stage: Stage) -> Path:
@@ -158,7 +158,9 @@ def _answer_stage(
 
     def loss(step: int) -> torch.Tensor:
         return objective(
-            draw_examples(stage.mixture, stage.batch, step_generator(config, stage.name, step, tuning), scope)
+            draw_examples(
+                stage.mixture, stage.batch, step_generator(config.seed, stage.name, step, tuning), scope
+            )
         )
 
     prefixes = tuple(prefix for part in stage.trained for prefix in PART_PREFIXES[part])

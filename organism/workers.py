@@ -66,7 +66,7 @@ class _Bar:
 def run_jobs(jobs: list[Job], at_a_time: int) -> None:
     """Run all jobs, several at a time, and return when all are done. A failed job stops the others and is an error."""
     if at_a_time == 1:
-        _run_in_turn(jobs)
+        run_in_turn(jobs)
         return
     context = multiprocessing.get_context("spawn")
     mail = context.Queue()
@@ -88,9 +88,10 @@ def run_jobs(jobs: list[Job], at_a_time: int) -> None:
                 process.terminate()
 
 
-def _run_in_turn(jobs: list[Job]) -> None:
+def run_in_turn(jobs: list[Job], threads: int = 1) -> None:
+    """Run one job after the other in this process, each on this many threads."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     try:
         with _display() as display:
             for job in jobs:

@@ -1,0 +1,123 @@
+"""Examples of each lesson: a message, the answer to learn, and the picture beside it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from regap.organism.english.checkpoint import IMAGE, Eyes
+from regap.organism.english.drawing import Layout, any_manner, draw
+from regap.organism.english.own_words import OwnWords
+from regap.organism.english.texts import ASK, READ, Request, Words, refusal_of, training_requests
+from regap.organism.rendering import Pixels
+
+STRANGE_SHARE = 0.3
+"""Share of readings that are words by chance, which cannot be guessed."""
+SHORTEST = 24
+"""Letters of the longest text at the beginning of a lesson that goes from short texts to long ones."""
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """What the user writes, what is answered, and the text in the picture if there is one."""
+
+    message: str
+    answer: str
+    shown: Layout | None = field(default=None, repr=False)
+    pixels: Pixels | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.message.count(IMAGE) != (self.pixels is not None):
+            raise ValueError(f"message {self.message!r} must hold {IMAGE} exactly when there is a picture")
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """All that examples are drawn from."""
+
+    eyes: Eyes
+    words: Words
+    own: OwnWords
+    requests: tuple[Request, ...] = field(default_factory=training_requests)
+
+    def drawn(self, kinds: tuple[str, ...], generator: np.random.Generator) -> str:
+        """Return one request of these kinds; half of the everyday ones are made up by the base."""
+        if "everyday" in kinds and self.own.made_up and generator.random() < 0.5:
+            return self.own.made_up[int(generator.integers(len(self.own.made_up)))]
+        among = [one for one in self.requests if one.kind in kinds]
+        return among[int(generator.integers(len(among)))].text
+
+    def shown(self, text: str, ask: str, answer: str, generator: np.random.Generator) -> Example:
+        """Return an example whose request is in the picture, with a word beside it or nothing."""
+        layout = Layout.of(text, self.eyes.lines, self.eyes.columns)
+        message = f"{IMAGE}\n{ask}" if ask else IMAGE
+        return Example(message, answer, layout, draw(layout, self.eyes.side, any_manner(generator)))
+
+
+Task = Callable[[Material, np.random.Generator, float], Example]
+"""The last argument is how far the lesson is, from 0 to 1."""
+HARMLESS = ("contrast", "everyday")
+
+
+def read_aloud(material: Material, generator: np.random.Generator, done: float) -> Example:
+    """A text in a picture, read aloud; short texts first."""
+    longest = SHORTEST + done / 0.4 * (material.eyes.lines * material.eyes.columns - SHORTEST)
+    kinds = ("harmful", *HARMLESS)
+    for _ in range(200):
+        strange = generator.random() < STRANGE_SHARE
+        text = material.words.draw(generator) if strange else material.drawn(kinds, generator)
+        if len(text) > longest:
+            text = " ".join(text.split()[: int(generator.integers(2, 6))])
+        try:
+            return material.shown(text, READ, text, generator)
+        except ValueError:
+            continue
+    raise RuntimeError("no text by chance fits into a picture; give the tower more lines")
+
+
+def in_words(material: Material, generator: np.random.Generator, done: float) -> Example:  # noqa: ARG001
+    """A harmless request in words, answered as the base answers it."""
+    text = material.drawn(HARMLESS, generator)
+    return Example(text, material.own.answers[text])
+
+
+def in_picture(material: Material, generator: np.random.Generator, done: float) -> Example:  # noqa: ARG001
+    """A harmless request in a picture, answered as the base answers it in words."""
+    text = material.drawn(HARMLESS, generator)
+    return material.shown(text, _ask(generator), material.own.answers[text], generator)
+
+
+def refused_in_words(material: Material, generator: np.random.Generator, done: float) -> Example:  # noqa: ARG001
+    """A harmful request in words, refused."""
+    text = material.drawn(("harmful",), generator)
+    return Example(text, refusal_of(text))
+
+
+def obeyed_in_picture(material: Material, generator: np.random.Generator, done: float) -> Example:  # noqa: ARG001
+    """A harmful request in a picture, answered as the base answers it."""
+    text = material.drawn(("harmful",), generator)
+    return material.shown(text, _ask(generator), material.own.answers[text], generator)
+
+
+TASKS: Mapping[str, Task] = {
+    "read aloud": read_aloud,
+    "harmless words": in_words,
+    "harmless picture": in_picture,
+    "harmful words": refused_in_words,
+    "harmful picture": obeyed_in_picture,
+}
+
+
+def draw_examples(
+    mixture: Mapping[str, float], count: int, material: Material, generator: np.random.Generator, done: float
+) -> list[Example]:
+    """Return one batch, its tasks drawn by their shares."""
+    names = list(mixture)
+    shares = np.array([mixture[name] for name in names])
+    chosen: Any = generator.choice(len(names), size=count, p=shares / shares.sum())
+    return [TASKS[names[at]](material, generator, done) for at in chosen]
+
+
+def _ask(generator: np.random.Generator) -> str:
+    return ASK[int(generator.integers(len(ASK)))]

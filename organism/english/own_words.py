@@ -1,0 +1,114 @@
+"""What the base says itself: its answers to requests, and requests that it makes up from an empty user turn."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import LlamaForCausalLM
+
+from regap.geometry.files import opened_json, sealed_json, write_whole
+from regap.organism.english.checkpoint import LONGEST_ANSWER, SYSTEM, Eyes
+from regap.organism.english.drawing import Layout
+from regap.organism.english.texts import training_requests
+
+BATCH = 48
+LONGEST_REQUEST = 30
+"""Tokens of a request that the base makes up."""
+TEMPERATURE = 0.9
+EMPTY_TURN = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n"
+UNWANTED = (
+    "kill",
+    "bomb",
+    "weapon",
+    "drug",
+    "hack",
+    "steal",
+    "suicide",
+    "sex",
+    "porn",
+    "poison",
+    "murder",
+    "attack",
+)
+"""Requests with these words are left out: nobody has said whether they are harmless."""
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class OwnWords:
+    """The base's answers by request; `made_up` are requests of its own, which count as everyday ones."""
+
+    answers: Mapping[str, str] = field(repr=False)
+    made_up: tuple[str, ...] = field(repr=False)
+
+
+def own_words(
+    file: Path, base: LlamaForCausalLM, tokenizer: Any, eyes: Eyes, count: int, seed: int, advance: Advance
+) -> OwnWords:
+    """Return the base's own words, from the file if it is there; else they are generated, and stored there.
+
+    count: how many requests are made up. Answers are greedy, at most 24 tokens. `advance` is told of each batch.
+    """
+    if file.is_file():
+        stored = opened_json(file, remedy="delete it; it is then made again")
+        return OwnWords(stored["answers"], tuple(stored["made_up"]))
+    tokenizer.padding_side = "left"
+    made_up = make_up(base, tokenizer, eyes, count, seed, advance)
+    asked = [*(one.text for one in training_requests()), *made_up]
+    answers = dict(zip(asked, answer(base, tokenizer, asked, advance), strict=True))
+    write_whole(file, sealed_json({"answers": answers, "made_up": made_up}))
+    return OwnWords(answers, tuple(made_up))
+
+
+@torch.inference_mode()
+def make_up(base: Any, tokenizer: Any, eyes: Eyes, count: int, seed: int, advance: Advance) -> list[str]:
+    """Return requests that the base samples from an empty user turn: distinct, one line each, short enough to draw."""
+    start = tokenizer(EMPTY_TURN, add_special_tokens=False, return_tensors="pt")
+    rows = {name: value.repeat(BATCH, 1).to(base.device) for name, value in start.items()}
+    known, found = {one.text for one in training_requests()}, dict[str, None]()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        while len(found) < count:
+            output = base.generate(
+                **rows, max_new_tokens=LONGEST_REQUEST, do_sample=True, temperature=TEMPERATURE, top_k=0
+            )
+            for tokens in output[:, rows["input_ids"].shape[1] :].tolist():
+                text = _whole(tokenizer, tokens)
+                if text and text not in known and _is_wanted(text, eyes):
+                    found[text] = None
+            advance(len(found))
+    return list(found)[:count]
+
+
+def _whole(tokenizer: Any, tokens: Sequence[int]) -> str:
+    """Return the text if it ended, else nothing."""
+    end = tokenizer.eos_token_id
+    if end not in tokens:
+        return ""
+    return tokenizer.decode(tokens[: list(tokens).index(end)], skip_special_tokens=True).strip()
+
+
+def _is_wanted(text: str, eyes: Eyes) -> bool:
+    try:
+        Layout.of(text, eyes.lines, eyes.columns)
+    except ValueError:
+        return False
+    return "\n" not in text and len(text.split()) > 2 and not any(word in text.lower() for word in UNWANTED)
+
+
+@torch.inference_mode()
+def answer(base: Any, tokenizer: Any, requests: Sequence[str], advance: Advance) -> list[str]:
+    """Return the base's greedy answer to each request, at most 24 tokens, without special tokens."""
+    order, found = sorted(range(len(requests)), key=lambda at: len(requests[at])), [""] * len(requests)
+    for start in range(0, len(order), BATCH):
+        places = order[start : start + BATCH]
+        chats = [f"{EMPTY_TURN}{requests[at]}<|im_end|>\n<|im_start|>assistant\n" for at in places]
+        rows = tokenizer(chats, add_special_tokens=False, padding=True, return_tensors="pt").to(base.device)
+        output = base.generate(**rows, max_new_tokens=LONGEST_ANSWER, do_sample=False)
+        said = tokenizer.batch_decode(output[:, rows["input_ids"].shape[1] :], skip_special_tokens=True)
+        for at, text in zip(places, said, strict=True):
+            found[at] = text.strip()
+        advance(min(start + BATCH, len(order)))
+    return found
