@@ -32,7 +32,7 @@ def find_decoder(model: torch.nn.Module) -> Decoder:
         raise ModelError(
             f"model {name}: it names no input embedding; give the model itself, one that reads tokens"
         )
-    if type(embedding).__module__.partition(".")[0] == "transformer_lens":
+    if any(kind.__module__.partition(".")[0] == "transformer_lens" for kind in type(embedding).__mro__):
         raise ModelError(f"model {name} is under hooks already; use what load() returned, or a fresh copy")
     owner = named[embedding].rpartition(".")[0]
     beside = dict(model.get_submodule(owner).named_children())

@@ -16,7 +16,7 @@ class Lesson(Stage):
     tasks: ClassVar[Mapping[str, object]] = TASKS
 
 
-TOWER = Lesson("tower", 5000, 48, 1.5e-3, ("tower", "projector", "letters"), warmup=200)
+TOWER = Lesson("tower", 3000, 48, 1.5e-3, ("tower", "projector", "letters"), warmup=200)
 READING = Lesson(
     "reading",
     1200,
