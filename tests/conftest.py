@@ -55,6 +55,17 @@ def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
+@pytest.fixture(scope="module")
+def brief() -> Any:
+    """Runs have two random vectors, not 20, and 200 resamples: for tests of files and folders, not of claims."""
+    from regap.analyses.claims import drift_causes
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drift_causes, "random_count", lambda: 2)
+        patch.setenv("REGAP_RESAMPLES", "200")
+        yield
+
+
 # What follows imports regap inside, so that tests that need no model start at once.
 
 

@@ -16,12 +16,17 @@ from beartype import beartype
 CALLS = 64
 """Checks of one function in one test; a call whose result is checked too counts twice."""
 _COUNTED: Counter[tuple[str, str]] = Counter()
+_MADE: Counter[tuple[str, str]] = Counter()
 _RESTING: list[Any] = []
 
 
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function under beartype; jaxtyping hands over one for arguments and one for the returned value."""
     name, strict = (function.__module__, function.__qualname__), None
+    if "<locals>" in name[1]:  # such a function is made anew, and handed over, whenever the one around it is called
+        _MADE[name] += 1
+        if _MADE[name] > CALLS:
+            return function
 
     @wraps(function)
     def counted(*args: Any, **kwargs: Any) -> Any:
@@ -39,12 +44,13 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
 def check_again() -> None:
     """Count from the beginning: the next calls of every function are checked."""
     _COUNTED.clear()
+    _MADE.clear()
     while _RESTING:
         vars(_RESTING.pop()).pop("__no_type_check__", None)
 
 
 def _rest(module: str, qualname: str) -> None:
-    """Tell jaxtyping to call the function as it is; one that is made inside another is checked always."""
+    """Tell jaxtyping to call the function as it is; one that is made inside another cannot be found here."""
     owner, _, last = qualname.rpartition(".")
     try:
         place = attrgetter(owner)(sys.modules[module]) if owner else sys.modules[module]

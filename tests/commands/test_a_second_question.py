@@ -20,13 +20,13 @@ TWICE = {
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(brief: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from regap.analyses.runs.config import RunConfig
     from regap.analyses.runs.every_analysis import run
 
     path = tmp_path_factory.mktemp("finished")
     write_pairs(held_out_pairs(HeldOut(5, 5, 5, arms=("typographic",))), path / "pairs.parquet")
-    settings = {"pairs": str(path / "pairs.parquet"), "out": str(path / "run"), "max_new_tokens": 8}
+    settings = {"pairs": str(path / "pairs.parquet"), "out": str(path / "run"), "max_new_tokens": 4}
     run(RunConfig.model_validate(settings))
     return path / "run"
 

@@ -168,11 +168,11 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(regap, tmp_path, pair
     assert regap("capture", "--pairs", pairs_file, "--out", out)[0] == 0
 
 
-def test_an_interrupted_run_ends_in_the_same_bytes(regap, tmp_path, pairs_file, monkeypatch):
+def test_an_interrupted_run_ends_in_the_same_bytes(regap, tmp_path, pairs_file, monkeypatch, brief):
     from regap.interventions import generation
 
     once, twice = tmp_path / "once", tmp_path / "twice"
-    assert regap("run", "--pairs", pairs_file, "--out", once, "--max-new-tokens", 24)[0] == 0
+    assert regap("run", "--pairs", pairs_file, "--out", once, "--max-new-tokens", 4)[0] == 0
     calls, whole = [], generation._continue
 
     def interrupted(*arguments):
@@ -183,9 +183,9 @@ def test_an_interrupted_run_ends_in_the_same_bytes(regap, tmp_path, pairs_file, 
 
     with monkeypatch.context() as stopped:
         stopped.setattr(generation, "_continue", interrupted)
-        code, said, _ = regap("run", "--pairs", pairs_file, "--out", twice, "--max-new-tokens", 24)
+        code, said, _ = regap("run", "--pairs", pairs_file, "--out", twice, "--max-new-tokens", 4)
     assert (code, "run the same command again" in said) == (130, True)
-    assert regap("run", "--pairs", pairs_file, "--out", twice, "--max-new-tokens", 24)[0] == 0
+    assert regap("run", "--pairs", pairs_file, "--out", twice, "--max-new-tokens", 4)[0] == 0
     tables = sorted(path.relative_to(once) for path in once.glob("tables/*.parquet"))
     assert len(tables) >= 11
     for name in [*tables, "summary.json", "directions.safetensors"]:

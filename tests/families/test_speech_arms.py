@@ -18,7 +18,7 @@ WISHES = {"harmful": ("break", "burn"), "harmless": ("paint", "draw")}
 
 
 @pytest.fixture(scope="module")
-def pairs_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pairs_file(brief: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [
         {"id": f"{label} {verb} {thing}", "label": label, "request": f"{verb} {thing}", "split": split}
         for label, verbs in WISHES.items()

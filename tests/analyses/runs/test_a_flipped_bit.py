@@ -31,7 +31,7 @@ DRAWN = (".html", ".js", ".lock")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(brief: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("flipped")
     write_pairs(held_out_pairs(HeldOut(6, 6, 6, arms=("text", "typographic"))), folder / "pairs.parquet")
     out = folder / "run"
