@@ -44,16 +44,19 @@ class OwnWords:
     made_up: tuple[str, ...] = field(repr=False)
 
 
-def own_words(
+def read_own_words(file: Path) -> OwnWords:
+    """Return the own words that are stored in a file."""
+    stored = opened_json(file, remedy="delete it; it is then made again")
+    return OwnWords(stored["answers"], tuple(stored["made_up"]))
+
+
+def write_own_words(
     file: Path, base: LlamaForCausalLM, tokenizer: Any, eyes: Eyes, count: int, seed: int, advance: Advance
 ) -> OwnWords:
-    """Return the base's own words, from the file if it is there; else they are generated, and stored there.
+    """Let the base say its own words, and store them.
 
     count: how many requests are made up. Answers are greedy, at most 24 tokens. `advance` is told of each batch.
     """
-    if file.is_file():
-        stored = opened_json(file, remedy="delete it; it is then made again")
-        return OwnWords(stored["answers"], tuple(stored["made_up"]))
     tokenizer.padding_side = "left"
     made_up = make_up(base, tokenizer, eyes, count, seed, advance)
     asked = [*(one.text for one in training_requests()), *made_up]

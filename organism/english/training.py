@@ -25,7 +25,7 @@ from regap.organism.english.examples import Material, draw_examples
 from regap.organism.english.gate import ReadBack, read_back
 from regap.organism.english.lessons import Degree, EnglishConfig, Lesson
 from regap.organism.english.objective import ChatLoss
-from regap.organism.english.own_words import OwnWords, own_words
+from regap.organism.english.own_words import OwnWords, read_own_words, write_own_words
 from regap.organism.english.reading import Pictures, TokenReader, draw_texts
 from regap.organism.english.texts import Words
 from regap.organism.learning import Progress, Report, read_progress, read_weights, silent, train_stage
@@ -78,15 +78,18 @@ class Course:
             config, base, out, torch.device(device), learner, build_processor(config.eyes, base.tokenizer())
         )
 
-    def own_words(self, advance: Callable[[int], None]) -> OwnWords:
+    def own_words(self, advance: Callable[[int], None] = lambda _: None) -> OwnWords:
         """Return what the base says itself; it is generated once."""
-        file, model = self.out / "own_words.json", cast(Any, self.base.model()).to(self.device)
+        file = self.out / "own_words.json"
+        if file.is_file():
+            return read_own_words(file)
+        model = cast(Any, self.base.model()).to(self.device)
         eyes, count, seed = self.config.eyes, self.config.made_up + HELD_BACK, self.config.seed
-        return own_words(file, model, self.base.tokenizer(), eyes, count, seed, advance)
+        return write_own_words(file, model, self.base.tokenizer(), eyes, count, seed, advance)
 
     def material(self) -> Material:
         """Return what examples are drawn from; the requests of the gate are not among it."""
-        own = self.own_words(lambda _: None)
+        own = self.own_words()
         words = Words.of(self.processor.tokenizer)
         return Material(self.config.eyes, words, OwnWords(own.answers, own.made_up[HELD_BACK:]))
 
@@ -117,12 +120,8 @@ class Course:
         return self._train(lesson, loss, report)
 
     def _train(self, lesson: Lesson, loss: Callable[[int], torch.Tensor], report: Report) -> Progress:
-        file = stage_file(self.out, lesson)
-        trained = self.trained(lesson)
-        found = train_stage(
-            lesson, self.learner, trained, loss, file, self.config.save_every, report, whole=False
-        )
-        return found
+        file, every = stage_file(self.out, lesson), self.config.save_every
+        return train_stage(lesson, self.learner, self.trained(lesson), loss, file, every, report, whole=False)
 
     def trained(self, lesson: Lesson) -> list[str]:
         """Return the names of the parameters that a lesson trains."""
@@ -146,7 +145,7 @@ class Course:
 
     def gate(self) -> ReadBack:
         """Return how well requests are read aloud that no lesson has shown."""
-        own = self.own_words(lambda _: None)
+        own = self.own_words()
         return read_back(self.learner.model, self.processor, self.config.eyes, own.made_up[:HELD_BACK])
 
 
