@@ -23,7 +23,9 @@ _RESTING: list[Any] = []
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function under beartype; jaxtyping hands over one for arguments and one for the returned value."""
     name, strict = (function.__module__, function.__qualname__), None
-    if "<locals>" in name[1]:  # such a function is made anew, and handed over, whenever the one around it is called
+    if (
+        "<locals>" in name[1]
+    ):  # such a function is made anew, and handed over, whenever the one around it is called
         _MADE[name] += 1
         if _MADE[name] > CALLS:
             return function
