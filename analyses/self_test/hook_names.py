@@ -110,7 +110,7 @@ def check_all_hooks(model: Model, full: Model, batch: Batch, kind: Kind) -> Iter
         name = f"{kind}, all hooks: {shown} reads the same"
         try:
             found, fast = (
-                torch.cat([_read(each, batch, [one])[0, batch.real].flatten() for one in names])
+                torch.cat([one[batch.real].flatten() for one in _kept(each, batch, names)])
                 for each in (full, model)
             )
         except ModelError as error:
@@ -154,9 +154,14 @@ def _names(model: Model, layers: Sequence[int]) -> list[list[str]]:
     return [before, attention, mlp, [f"blocks.{layer}.hook_out" for layer in layers]]
 
 
-@torch.inference_mode()
 def _read(model: Model, batch: Batch, names: Sequence[str], hooks: Sequence[Hook] = ()) -> Tensor:
     """Return the states at these hooks [hook, prompt, token, width], under other hooks."""
+    return torch.stack(_kept(model, batch, names, hooks))
+
+
+@torch.inference_mode()
+def _kept(model: Model, batch: Batch, names: Sequence[str], hooks: Sequence[Hook] = ()) -> list[Tensor]:
+    """Return the states at each hook [prompt, token, width], all from one pass; widths may differ."""
     kept: dict[str, Tensor] = {}
 
     def keep(name: str) -> Hook:
@@ -164,4 +169,4 @@ def _read(model: Model, batch: Batch, names: Sequence[str], hooks: Sequence[Hook
 
     with hooked(model, [*hooks, *map(keep, names)]):
         model.hf(**batch.inputs, use_cache=False)
-    return torch.stack([kept[name] for name in names])
+    return [kept[name] for name in names]
