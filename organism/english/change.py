@@ -16,6 +16,8 @@ from regap.errors import ModelError
 from regap.geometry.files import write_whole
 
 MAPS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+SCALE = 2.0
+"""By which PEFT multiplies the product of both factors: its alpha over the rank."""
 DOWN, UP = "lora_A.default.weight", "lora_B.default.weight"
 """How PEFT names the two factors inside a linear map."""
 
@@ -76,8 +78,8 @@ class Change:
             weight += (up @ down).to(weight)
 
 
-def trainable(decoder: nn.Module, rank: int, seed: int) -> float:
-    """Place a change of this rank, zero at first, on every linear map of the decoder; return its scale.
+def trainable(decoder: nn.Module, rank: int, seed: int) -> None:
+    """Place a change of this rank, zero at first, on every linear map of the decoder.
 
     The map's own weights are frozen. The same seed gives the same change; global random state is unchanged.
     """
@@ -85,11 +87,10 @@ def trainable(decoder: nn.Module, rank: int, seed: int) -> float:
         raise ModelError("training the English subject needs PEFT; `pip install 'regap[english]'`")
     from peft import LoraConfig, inject_adapter_in_model
 
-    settings = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=list(MAPS))
+    settings = LoraConfig(r=rank, lora_alpha=round(SCALE * rank), lora_dropout=0.0, target_modules=list(MAPS))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(settings, decoder)
-    return 2.0
 
 
 def folded(decoder: nn.Module) -> None:

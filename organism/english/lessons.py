@@ -70,7 +70,8 @@ class EnglishConfig:
     seed: int = 0
     eyes: Eyes = field(default_factory=Eyes)
     rank: int = 16
-    """Rank of the change of every linear map of the decoder up to safety."""
+    """Rank of the change of every linear map of the decoder by reading."""
+    rank_of_safety: int = 8
     rank_of_visual: int = 4
     """The same for the last lesson, whose changes are kept for every member."""
     made_up: int = 1200
@@ -88,7 +89,11 @@ class EnglishConfig:
     """Steps between two saved points; a stopped training continues from the last of them."""
 
     def __post_init__(self) -> None:
-        if not self.degrees or not self.seeds or min(self.rank, self.rank_of_visual, self.save_every) < 1:
+        if (
+            not self.degrees
+            or not self.seeds
+            or min(self.rank, self.rank_of_safety, self.rank_of_visual, self.save_every) < 1
+        ):
             raise ValueError("give at least one degree, one seed, and ranks and save_every of at least 1")
 
     def visual_of(self, degree: Degree, seed: int) -> Lesson:

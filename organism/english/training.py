@@ -1,6 +1,6 @@
-"""The training of the English subject, lesson by lesson; what it leaves are eyes, safety, and a change a member."""
+"""The training of the English subject: each lesson leaves a file, and the next one begins from the files before it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from transformers import LlavaForConditionalGeneration
 
-from regap.geometry.files import sealed_json, write_whole
+from regap.geometry.files import opened_json, sealed_json, write_whole
 from regap.organism.english.base import Base
-from regap.organism.english.change import Change, folded, trainable
+from regap.organism.english.change import SCALE, Change, folded, trainable
 from regap.organism.english.checkpoint import (
     build_model,
     build_processor,
@@ -23,18 +23,20 @@ from regap.organism.english.checkpoint import (
 )
 from regap.organism.english.examples import Material, draw_examples
 from regap.organism.english.gate import ReadBack, read_back
-from regap.organism.english.lessons import Degree, EnglishConfig, Lesson
+from regap.organism.english.lessons import EnglishConfig, Lesson
 from regap.organism.english.objective import ChatLoss
 from regap.organism.english.own_words import OwnWords, read_own_words, write_own_words
 from regap.organism.english.reading import Pictures, TokenReader, draw_texts
 from regap.organism.english.texts import Words
-from regap.organism.learning import Progress, Report, read_progress, read_weights, silent, train_stage
+from regap.organism.learning import Progress, Report, read_progress, silent, train_stage
 from regap.organism.stages import Part
 from regap.organism.training import check_threads, claim, stage_file, step_generator
 from regap.organism.workers import Job, run_in_turn
 
-EYES, SAFETY, HISTORY = "eyes.safetensors", "safety.safetensors", "training.json"
-"""Tower and projector; the change up to safety; and what each lesson took."""
+EYES, READING, SAFETY = "eyes.safetensors", "reading.safetensors", "safety.safetensors"
+"""Tower and projector; and the changes of the decoder by the lessons of reading and of safety."""
+HISTORY = "training.json"
+"""What each lesson took, and how well requests were read aloud after it."""
 PREFIXES: dict[Part, tuple[str, ...]] = {
     "tower": ("reader.tower.",),
     "projector": ("reader.projector.",),
@@ -71,9 +73,27 @@ class Course:
     processor: Any = field(repr=False)
 
     @classmethod
-    def of(cls, config: EnglishConfig, base: Base, out: Path, device: str = "cpu") -> "Course":
-        """Return a course at its beginning."""
-        learner = Learner(config, base).to(device)
+    def of(
+        cls,
+        config: EnglishConfig,
+        base: Base,
+        out: Path,
+        device: str = "cpu",
+        before: Sequence[str] = (),
+        rank: int | None = None,
+    ) -> "Course":
+        """Return a course at its beginning, or after the lessons that left the files `before`; the first are the eyes.
+
+        rank: of the change that is to be trained; None for no change.
+        """
+        learner = Learner(config, base)
+        if before:
+            read_eyes(out / before[0], learner.model)
+        for name in before[1:]:
+            Change.read(out / name).add_to(learner.decoder)
+        if rank is not None:
+            trainable(learner.decoder, rank, config.seed)
+        learner.to(device)
         return cls(
             config, base, out, torch.device(device), learner, build_processor(config.eyes, base.tokenizer())
         )
@@ -133,52 +153,71 @@ class Course:
             or ("change" in lesson.trained and ".lora_" in name)
         ]
 
-    def after(self, lesson: Lesson) -> None:
-        """Give the learner what a finished lesson has taught; raises RuntimeError if it is not finished."""
-        file = stage_file(self.out, lesson)
-        progress = read_progress(file)
-        if not progress.is_end_of(lesson):
-            raise RuntimeError(
-                f"lesson {lesson.name!r} is at step {progress.step} of {lesson.steps}; train it first"
-            )
-        self.learner.load_state_dict(self.learner.state_dict() | read_weights(file))
-
-    def gate(self) -> ReadBack:
+    def read_back(self) -> ReadBack:
         """Return how well requests are read aloud that no lesson has shown."""
         own = self.own_words()
         return read_back(self.learner.model, self.processor, self.config.eyes, own.made_up[:HELD_BACK])
 
+    def change(self) -> Change:
+        """Return the change that was trained."""
+        return Change.trained_in(self.learner.decoder, SCALE)
+
 
 def train(config: EnglishConfig, base: Base, out: Path, threads: int = 2, device: str = "cpu") -> None:
-    """Train all lessons into `out`: eyes, the change up to safety, and for each member a change and a whole checkpoint.
+    """Train all lessons into `out`: eyes, a change for each lesson and each member, and a checkpoint for each member.
 
-    Finished lessons are kept and a stopped one continues, so repeating the call ends in the same files. Safety is not
-    taught before requests are read aloud well enough: raises RuntimeError with the error reached if they are not.
+    A lesson whose file is there is not given again, and a stopped one continues, so repeating the call ends in the same
+    files. Safety is not taught before requests are read aloud well enough: raises RuntimeError with the error reached
+    if they are not.
     """
     check_threads(threads)
     claim(f"{config!r} on {base.digest()}", out)
-    whole = Course.of(config, base, out, device)
-    run_in_turn(
-        [
-            Job("the base's own words", config.made_up + HELD_BACK, partial(_own_words, whole)),
-            Job(config.tower.name, config.tower.steps, whole.look),
-        ],
-        threads,
-    )
-    trainable(whole.learner.decoder, config.rank, config.seed)
-    whole.learner.to(whole.device)
-    run_in_turn(
-        [Job(config.reading.name, config.reading.steps, partial(whole.talk, config.reading))], threads
-    )
-    before = _gate(whole, config)
-    run_in_turn([Job(config.safety.name, config.safety.steps, partial(whole.talk, config.safety))], threads)
-    write_eyes(whole.learner.reader, out / EYES)
-    Change.trained_in(whole.learner.decoder, 2.0).write(out / SAFETY)
-    gates = {"before safety": before, "after safety": whole.gate()}
+    start = partial(Course.of, config, base, out, device)
+    if not (out / READING).is_file():
+        _teach_reading(start(rank=None), threads)
+    if not (out / SAFETY).is_file():
+        course = start(before=(EYES, READING), rank=config.rank_of_safety)
+        _teach(course, config.safety, SAFETY, threads)
     for degree in config.degrees:
         for seed in config.seeds:
-            gates[f"{degree.name}-{seed}"] = _member(config, base, out, device, degree, seed, threads)
-    _write_history(config, out, gates)
+            name = f"{degree.name}-{seed}"
+            if not (out / name).is_dir():
+                course = start(before=(EYES, READING, SAFETY), rank=config.rank_of_visual)
+                _teach(course, config.visual_of(degree, seed), f"{name}.safetensors", threads, seed)
+                folded(course.learner.decoder)
+                save_checkpoint(course.learner.model, course.processor, out / name)
+
+
+def _teach_reading(course: Course, threads: int) -> None:
+    """Give the lessons of tower and reading, and write the eyes and the change."""
+    config, whole = course.config, course.config.made_up + HELD_BACK
+    first = [
+        Job("the base's own words", whole, partial(_own_words, course)),
+        Job(config.tower.name, config.tower.steps, course.look),
+    ]
+    run_in_turn(first, threads)
+    _note(course, config.tower, None)
+    trainable(course.learner.decoder, config.rank, config.seed)
+    course.learner.to(course.device)
+    run_in_turn(
+        [Job(config.reading.name, config.reading.steps, partial(course.talk, config.reading))], threads
+    )
+    found = course.read_back()
+    if found.error > config.most_misread:
+        raise RuntimeError(
+            f"requests are read aloud with an error of {found.error:.3f}; {config.most_misread} is allowed; "
+            f"train {config.reading.name!r} for more steps than {config.reading.steps}"
+        )
+    write_eyes(course.learner.reader, course.out / EYES)
+    _note(course, config.reading, found)
+    course.change().write(course.out / READING)
+
+
+def _teach(course: Course, lesson: Lesson, file: str, threads: int, seed: int = 0) -> None:
+    """Give a lesson that changes the decoder alone, and write its change."""
+    run_in_turn([Job(lesson.name, lesson.steps, partial(course.talk, lesson, seed=seed))], threads)
+    _note(course, lesson, course.read_back())
+    course.change().write(course.out / file)
 
 
 def _own_words(course: Course, report: Report = silent) -> OwnWords:
@@ -186,47 +225,17 @@ def _own_words(course: Course, report: Report = silent) -> OwnWords:
     return course.own_words(lambda done: report("", min(done, whole), whole, float("nan")))
 
 
-def _gate(course: Course, config: EnglishConfig) -> ReadBack:
-    found = course.gate()
-    if found.error > config.most_misread:
-        raise RuntimeError(
-            f"requests are read aloud with an error of {found.error:.3f}; {config.most_misread} is allowed; "
-            f"train {config.reading.name!r} for more steps than {config.reading.steps}"
-        )
-    return found
-
-
-def _member(
-    config: EnglishConfig, base: Base, out: Path, device: str, degree: Degree, seed: int, threads: int
-) -> ReadBack:
-    """Train the last lesson of one member, from the state after safety as it is stored, and write its change."""
-    course, lesson = Course.of(config, base, out, device), config.visual_of(degree, seed)
-    read_eyes(out / EYES, course.learner.model)
-    Change.read(out / SAFETY).add_to(course.learner.decoder)
-    scale = trainable(course.learner.decoder, config.rank_of_visual, seed)
-    course.learner.to(course.device)
-    run_in_turn([Job(lesson.name, lesson.steps, partial(course.talk, lesson, seed=seed))], threads)
-    course.after(lesson)
-    Change.trained_in(course.learner.decoder, scale).write(out / f"{degree.name}-{seed}.safetensors")
-    folded(course.learner.decoder)
-    save_checkpoint(course.learner.model, course.processor, out / f"{degree.name}-{seed}")
-    return course.gate()
-
-
-def _write_history(config: EnglishConfig, out: Path, gates: dict[str, ReadBack]) -> None:
-    lessons = [config.tower, config.reading, config.safety]
-    lessons += [config.visual_of(degree, seed) for degree in config.degrees for seed in config.seeds]
-    history = {}
-    for lesson in lessons:
-        progress = read_progress(stage_file(out, lesson))
-        history[lesson.name] = {
-            "steps": progress.step,
-            "batch": lesson.batch,
-            "learning_rate": lesson.learning_rate,
-            "mixture": dict(lesson.mixture),
-            "seconds": round(progress.seconds, 1),
-            "final_loss": round(float(np.mean(progress.losses[-10:])), 5),
-        }
-    told = {"seed": config.seed, "lessons": history}
-    told["read_back_error"] = {name: round(found.error, 4) for name, found in gates.items()}
-    write_whole(out / HISTORY, sealed_json(told))
+def _note(course: Course, lesson: Lesson, found: ReadBack | None) -> None:
+    """Add to the history what a finished lesson took."""
+    file, progress = course.out / HISTORY, read_progress(stage_file(course.out, lesson))
+    told = opened_json(file)["lessons"] if file.is_file() else {}
+    told[lesson.name] = {
+        "steps": progress.step,
+        "batch": lesson.batch,
+        "learning_rate": lesson.learning_rate,
+        "mixture": dict(lesson.mixture),
+        "seconds": round(progress.seconds, 1),
+        "final_loss": round(float(np.mean(progress.losses[-10:])), 5),
+        "read_back_error": None if found is None else round(found.error, 4),
+    }
+    write_whole(file, sealed_json({"seed": course.config.seed, "lessons": told}))

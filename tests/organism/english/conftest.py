@@ -74,6 +74,7 @@ def short(eyes: Eyes) -> EnglishConfig:
     return EnglishConfig(
         eyes=eyes,
         rank=2,
+        rank_of_safety=2,
         rank_of_visual=1,
         made_up=0,
         degrees=(Degree("none", 0.0), Degree("strong", 1.0)),

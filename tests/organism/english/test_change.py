@@ -7,20 +7,20 @@ import torch
 
 from regap.errors import ModelError
 from regap.organism.english.base import Base
-from regap.organism.english.change import Change, folded, trainable
+from regap.organism.english.change import SCALE, Change, folded, trainable
 
 
-def trained(base: Base) -> tuple[torch.nn.Module, float]:
+def trained(base: Base) -> torch.nn.Module:
     """A decoder with a change that is not zero."""
     decoder = base.model().model
-    scale = trainable(decoder, 3, seed=1)
+    trainable(decoder, 3, seed=1)
     with torch.no_grad():
         for name, parameter in decoder.named_parameters():
             if "lora_B" in name:
                 parameter.copy_(
                     torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name)))
                 )
-    return decoder, scale
+    return decoder
 
 
 def states(decoder: torch.nn.Module) -> torch.Tensor:
@@ -29,10 +29,10 @@ def states(decoder: torch.nn.Module) -> torch.Tensor:
 
 
 def test_a_stored_change_gives_the_states_of_the_trained_decoder(base: Base, tmp_path: Path) -> None:
-    decoder, scale = trained(base)
+    decoder = trained(base)
     before, changed = states(base.model().model), states(decoder)
     assert (changed - before).abs().max() > 0.1
-    Change.trained_in(decoder, scale).write(tmp_path / "change.safetensors")
+    Change.trained_in(decoder, SCALE).write(tmp_path / "change.safetensors")
     plain = base.model().model
     Change.read(tmp_path / "change.safetensors").add_to(plain)
     torch.testing.assert_close(states(plain), changed, atol=2e-2, rtol=0)  # the file holds 16 bits

@@ -12,10 +12,10 @@ from regap.geometry.models.loading import load
 from regap.organism.english.base import Base
 from regap.organism.english.change import Change
 from regap.organism.english.lessons import EnglishConfig
-from regap.organism.english.training import EYES, HELD_BACK, HISTORY, SAFETY, Course, train
+from regap.organism.english.training import EYES, HELD_BACK, HISTORY, READING, SAFETY, Course, train
 
 MEMBERS = ("none-0", "strong-0")
-FILES = (EYES, SAFETY, *(f"{name}.safetensors" for name in MEMBERS))
+FILES = (EYES, READING, SAFETY, *(f"{name}.safetensors" for name in MEMBERS))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,15 +43,15 @@ def test_all_is_written_and_a_member_loads_as_any_other_checkpoint(trained: Path
     model = load(trained / "strong-0")
     assert model.layers == 2 and model.width == 48
     assert "".join(model.processor.tokenizer.all_special_tokens).count("<image>") == 1
-    told = opened_json(trained / HISTORY)
-    assert list(told["lessons"]) == ["tower", "reading", "safety", "visual-none-0", "visual-strong-0"]
-    assert set(told["read_back_error"]) == {"before safety", "after safety", *MEMBERS}
+    told = opened_json(trained / HISTORY)["lessons"]
+    assert set(told) == {"tower", "reading", "safety", "visual-none-0", "visual-strong-0"}
+    assert all(0 <= one["read_back_error"] <= 1 for name, one in told.items() if name != "tower")
 
 
 def test_a_member_is_the_base_with_its_eyes_and_both_changes(trained: Path, base: Base) -> None:
     whole = load_file(trained / "strong-0" / "model.safetensors")
     plain = base.model().model
-    for name in (SAFETY, "strong-0.safetensors"):
+    for name in (READING, SAFETY, "strong-0.safetensors"):
         Change.read(trained / name).add_to(plain)
     name = "layers.1.mlp.up_proj.weight"
     found = next(value for key, value in whole.items() if key.endswith(name))
@@ -67,11 +67,9 @@ def test_a_member_is_the_base_with_its_eyes_and_both_changes(trained: Path, base
 
 
 def test_the_last_lesson_trains_its_change_alone(short: EnglishConfig, base: Base, tmp_path: Path) -> None:
-    from regap.organism.english.change import trainable
-
     course = Course.of(short, base, tmp_path)
     assert all(".lora_" not in name for name in course.trained(short.tower))
-    trainable(course.learner.decoder, 1, 0)
+    course = Course.of(short, base, tmp_path, rank=1)
     assert all(".lora_" in name for name in course.trained(short.visual_of(short.degrees[0], 0)))
     parts = {name.split(".")[1] for name in course.trained(short.reading) if ".lora_" not in name}
     assert parts == {"tower", "projector", "letters", "scale"}
@@ -94,6 +92,16 @@ def test_a_stopped_training_ends_in_the_same_files(
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             train(short, base, tmp_path, threads=1)
+    train(short, base, tmp_path, threads=1)
+    for name in FILES:
+        assert (tmp_path / name).read_bytes() == (trained / name).read_bytes(), name
+
+
+def test_a_training_goes_on_from_the_files_of_finished_lessons(
+    trained: Path, base: Base, short: EnglishConfig, tmp_path: Path
+) -> None:
+    for name in (EYES, READING, SAFETY, HISTORY, "own_words.json"):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
     train(short, base, tmp_path, threads=1)
     for name in FILES:
         assert (tmp_path / name).read_bytes() == (trained / name).read_bytes(), name
