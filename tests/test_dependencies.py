@@ -20,13 +20,13 @@ PINNED_BY_TORCH = ("cuda-", "nvidia-", "triton")
 @pytest.fixture(scope="module")
 def product(root: Path) -> dict[str, Requirement]:
     """What a user may install, by canonical name."""
-    return declared(root, "static", "audio")
+    return declared(root, "static", "audio", "english")
 
 
 @pytest.fixture(scope="module")
 def everything(root: Path) -> dict[str, Requirement]:
     """The same with what development needs."""
-    return declared(root, "static", "audio", "dev", "benchmark")
+    return declared(root, "static", "audio", "english", "dev", "benchmark")
 
 
 @pytest.fixture(scope="module")
