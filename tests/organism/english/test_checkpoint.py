@@ -1,5 +1,7 @@
 """Before training the subject is the base in words, and its pictures are as many tokens as its tower says."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -26,7 +28,7 @@ def test_the_same_seed_gives_the_same_tower(base: Base, eyes: Eyes) -> None:
 
 
 def test_a_picture_takes_its_tokens_in_the_chat_of_the_base(base: Base, eyes: Eyes) -> None:
-    processor = build_processor(eyes, base.tokenizer())
+    processor: Any = build_processor(eyes, base.tokenizer())
     content = [{"type": "image"}, {"type": "text", "text": "Read it."}]
     text = processor.apply_chat_template(
         [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
