@@ -35,7 +35,7 @@ def train(
     """Train the bundled organisms again, or the English subject, stage by stage; an interrupted training continues."""
     if subject == "english":
         from regap.organism.english.base import find_base
-        from regap.organism.english.lessons import EnglishConfig
+        from regap.organism.english.stages import EnglishConfig
         from regap.organism.english.training import train as train_english
 
         train_english(EnglishConfig(seed=seed), find_base(base), out, threads, device)

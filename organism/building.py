@@ -92,7 +92,7 @@ def build_family(
     origins = {name: digest for name, digest in stored.items() if name.startswith("base-")}
     with sole_writer(out):
         claim(f"{bases.configuration!r} from {origins!r}", out)
-        stages = {member: bases.stage(member) for member in members if not _is_built(out / member.name)}
+        stages = {member: bases.stage(member) for member in members if not is_built(out / member.name)}
         jobs = [
             Job(stage.name, stage.steps, partial(build_member, bases, member, out))
             for member, stage in stages.items()
@@ -120,7 +120,8 @@ def _read(member: Member, folder: Path, stored: Mapping[str, str]) -> BuiltMembe
     return BuiltMember(member, folder, sha256_of(folder / "model.safetensors"), stored.get(member.name))
 
 
-def _is_built(folder: Path) -> bool:
+def is_built(folder: Path) -> bool:
+    """Whether a checkpoint is there with all its digests."""
     if not folder.is_dir():
         return False
     try:

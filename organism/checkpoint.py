@@ -88,20 +88,23 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 def build_processor(architecture: Architecture) -> LlavaProcessor:
     """The processor: tokenizer, image processor, chat template, and how many tokens an image takes."""
-    size = architecture.image_size
-    images = CLIPImageProcessorPil(
-        size={"shortest_edge": size},
-        crop_size={"height": size, "width": size},
-        image_mean=[PIXEL_MEAN] * 3,
-        image_std=[PIXEL_SPREAD] * 3,
-    )
     return LlavaProcessor(
-        image_processor=images,
+        image_processor=image_processor(architecture.image_size),
         tokenizer=build_tokenizer(),
         patch_size=architecture.patch_size,
         vision_feature_select_strategy="default",
         chat_template=CHAT_TEMPLATE,
         num_additional_image_tokens=1,
+    )
+
+
+def image_processor(side: int) -> CLIPImageProcessorPil:
+    """The processor of square pictures of this many pixels a side, with grey at 0."""
+    return CLIPImageProcessorPil(
+        size={"shortest_edge": side},
+        crop_size={"height": side, "width": side},
+        image_mean=[PIXEL_MEAN] * 3,
+        image_std=[PIXEL_SPREAD] * 3,
     )
 
 
@@ -155,14 +158,18 @@ def build_model(architecture: Architecture, seed: int) -> LlavaForConditionalGen
 
 def save_checkpoint(model: LlavaForConditionalGeneration, architecture: Architecture, folder: Path) -> None:
     """Write a complete checkpoint folder with weights in float16. The folder appears only once it is complete."""
-    unfinished = folder.with_name(folder.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
     shipped = build_model(architecture, seed=0)
     shipped.load_state_dict(model.state_dict())
-    shipped.half().save_pretrained(unfinished, safe_serialization=True)
-    build_processor(architecture).save_pretrained(unfinished)
-    if folder.exists():
-        shutil.rmtree(folder)
+    write_folder(shipped.half(), build_processor(architecture), folder)
+
+
+def write_folder(model: LlavaForConditionalGeneration, processor: LlavaProcessor, folder: Path) -> None:
+    """Write a checkpoint folder as it is, in place of one that is there; it appears only once it is complete."""
+    unfinished = folder.with_name(folder.name + ".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    model.save_pretrained(unfinished, safe_serialization=True)
+    processor.save_pretrained(unfinished)
+    shutil.rmtree(folder, ignore_errors=True)
     os.replace(unfinished, folder)
 
 

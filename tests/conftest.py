@@ -57,7 +57,7 @@ def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def brief() -> Any:
-    """Runs have two random vectors, not 20, and 200 resamples: for tests of files and folders, not of claims."""
+    """Runs have two random vectors, not 20, and commands 200 resamples: for tests of files, not of claims."""
     from regap.analyses.claims import drift_causes
 
     with pytest.MonkeyPatch.context() as patch:

@@ -8,12 +8,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from regap.errors import ModelError
-from regap.geometry.files import write_whole
+from regap.geometry.states.store import read_tensors, write_tensors
 
 MAPS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 SCALE = 2.0
@@ -46,9 +44,8 @@ class Change:
 
     @classmethod
     def read(cls, file: Path) -> "Change":
-        """Return a change from its file; raises ModelError if it holds anything else."""
-        with safe_open(file, "pt") as stored:
-            tensors = {name: stored.get_tensor(name).float() for name in stored.keys()}  # noqa: SIM118
+        """Return a change from its file; raises StoreError if it is damaged, ModelError if it holds anything else."""
+        tensors = {name: value.float() for name, value in read_tensors(file)[0].items()}
         names = {name.rpartition("/")[0] for name in tensors}
         try:
             return cls({name: (tensors[f"{name}/down"], tensors[f"{name}/up"]) for name in sorted(names)})
@@ -61,8 +58,8 @@ class Change:
         """Write both factors of each map in float16."""
         tensors = {}
         for name, (down, up) in self.factors.items():
-            tensors[f"{name}/down"], tensors[f"{name}/up"] = down.half().contiguous(), up.half().contiguous()
-        write_whole(file, save(tensors))
+            tensors[f"{name}/down"], tensors[f"{name}/up"] = down.half(), up.half()
+        write_tensors(file, tensors, {}, exact=True)
 
     @torch.no_grad()
     def add_to(self, decoder: nn.Module) -> None:
@@ -78,13 +75,20 @@ class Change:
             weight += (up @ down).to(weight)
 
 
+def check_trainable() -> None:
+    """Raise ModelError if the package that trains changes is missing."""
+    if find_spec("peft") is None:
+        raise ModelError(
+            "training the English subject needs peft, which is not installed; pip install 'regap[english]'"
+        )
+
+
 def trainable(decoder: nn.Module, rank: int, seed: int) -> None:
     """Place a change of this rank, zero at first, on every linear map of the decoder.
 
     The map's own weights are frozen. The same seed gives the same change; global random state is unchanged.
     """
-    if find_spec("peft") is None:
-        raise ModelError("training the English subject needs PEFT; `pip install 'regap[english]'`")
+    check_trainable()
     from peft import LoraConfig, inject_adapter_in_model
 
     settings = LoraConfig(r=rank, lora_alpha=round(SCALE * rank), lora_dropout=0.0, target_modules=list(MAPS))

@@ -1,14 +1,11 @@
 """How the English subject is put together: tower and projector before a pretrained decoder, as an ordinary LLaVA."""
 
-import os
-import shutil
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
 from transformers import (
     CLIPVisionConfig,
     GenerationConfig,
@@ -17,16 +14,17 @@ from transformers import (
     LlavaForConditionalGeneration,
     LlavaProcessor,
 )
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from regap.errors import ModelError
-from regap.geometry.files import write_whole
 from regap.geometry.models.checkpoint_files import write_digests
-from regap.organism.checkpoint import PIXEL_MEAN, PIXEL_SPREAD
+from regap.geometry.states.store import read_tensors, write_tensors
+from regap.organism.checkpoint import image_processor, write_folder
 from regap.organism.english.drawing import CELL_HEIGHT, CELL_WIDTH
 
 IMAGE = "<image>"
 LONGEST_ANSWER = 24
+MARKS = ("<|im_start|>", "<|im_end|>")
+"""The tokens that begin and end a turn."""
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 """The system message that SmolLM2's own template writes if none is given."""
 CHAT_TEMPLATE = (
@@ -77,17 +75,19 @@ class Eyes:
 
 
 def build_processor(eyes: Eyes, tokenizer: Any) -> LlavaProcessor:
-    """Return the processor: the base's own tokenizer with one more token, for the image."""
+    """Return the processor: the base's own tokenizer with one more token, for the image.
+
+    Raises ModelError for a base whose chats are not marked as SmolLM2's are.
+    """
+    known = tokenizer.get_vocab()
+    if any(mark not in known for mark in MARKS) or tokenizer.eos_token != MARKS[1]:
+        raise ModelError(
+            f"the base does not mark turns with {' and '.join(MARKS)}; give one with the chat marks of SmolLM2"
+        )
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE]})
     tokenizer.image_token, tokenizer.padding_side = IMAGE, "left"
-    images = CLIPImageProcessorPil(
-        size={"shortest_edge": eyes.side},
-        crop_size={"height": eyes.side, "width": eyes.side},
-        image_mean=[PIXEL_MEAN] * 3,
-        image_std=[PIXEL_SPREAD] * 3,
-    )
     return LlavaProcessor(
-        image_processor=images,
+        image_processor=image_processor(eyes.side),
         tokenizer=tokenizer,
         patch_size=CELL_HEIGHT,
         vision_feature_select_strategy="default",
@@ -102,20 +102,17 @@ def build_model(eyes: Eyes, base: LlamaForCausalLM, seed: int) -> LlavaForCondit
 
     The same seed gives the same tower; global random state is unchanged.
     """
-    text, vision = (
-        base.config.to_dict(),
-        CLIPVisionConfig(
-            hidden_size=eyes.width,
-            intermediate_size=eyes.inner,
-            projection_dim=eyes.width,
-            num_hidden_layers=eyes.layers,
-            num_attention_heads=eyes.heads,
-            image_size=eyes.side,
-            patch_size=CELL_HEIGHT,
-        ),
+    vision = CLIPVisionConfig(
+        hidden_size=eyes.width,
+        intermediate_size=eyes.inner,
+        projection_dim=eyes.width,
+        num_hidden_layers=eyes.layers,
+        num_attention_heads=eyes.heads,
+        image_size=eyes.side,
+        patch_size=CELL_HEIGHT,
     )
     image_token = int(base.config.vocab_size or 0)
-    text = type(base.config)(**{**text, "vocab_size": image_token + 1})
+    text = type(base.config)(**{**base.config.to_dict(), "vocab_size": image_token + 1})
     config = LlavaConfig(
         vision_config=vision,
         text_config=text,
@@ -139,7 +136,7 @@ def build_model(eyes: Eyes, base: LlamaForCausalLM, seed: int) -> LlavaForCondit
         name.removeprefix("model."): weight for name, weight in weights.items() if name.startswith("model.")
     }
     model.model.language_model.load_state_dict(own)
-    if "lm_head.weight" in weights and not base.config.tie_word_embeddings:
+    if not base.config.tie_word_embeddings:
         model.lm_head.load_state_dict({"weight": weights["lm_head.weight"]})
     model.tie_weights()
     model.generation_config = GenerationConfig(
@@ -153,48 +150,41 @@ def build_model(eyes: Eyes, base: LlamaForCausalLM, seed: int) -> LlavaForCondit
 
 
 def write_eyes(seeing: Any, file: Path) -> None:
-    """Write the parts `tower` and `projector` in float16."""
+    """Write the parts `tower` and `projector` in float16, with a digest."""
     parts = {"tower": seeing.tower, "projector": seeing.projector}
-    write_whole(
-        file,
-        save(
-            {
-                f"{part}.{name}": value.detach().cpu().half().contiguous()
-                for part, module in parts.items()
-                for name, value in module.state_dict().items()
-            }
-        ),
-    )
+    tensors = {
+        f"{part}.{name}": value.half()
+        for part, module in parts.items()
+        for name, value in module.state_dict().items()
+    }
+    write_tensors(file, tensors, {}, exact=True)
 
 
 def read_eyes(file: Path, model: LlavaForConditionalGeneration) -> None:
-    """Give the model the tower and projector of the file."""
-    stored = load_file(file)
+    """Give the model the tower and projector of the file.
+
+    Raises StoreError for a damaged file, and ModelError for parts of another size.
+    """
+    stored, _ = read_tensors(file)
     parts: dict[str, Any] = {
         "tower": model.model.vision_tower,
         "projector": model.model.multi_modal_projector,
     }
     for part, module in parts.items():
-        own = {
-            name.removeprefix(f"{part}."): value.float()
+        named = {
+            name.removeprefix(f"{part}."): value
             for name, value in stored.items()
             if name.startswith(f"{part}.")
         }
         try:
-            module.load_state_dict(own)
-        except RuntimeError as error:
+            module.load_state_dict(named)
+        except RuntimeError:
             raise ModelError(
-                f"{file} does not hold the {part} of this subject ({error}); install regap again"
+                f"{file} does not hold a {part} of this size; train the eyes again, or use their own settings"
             ) from None
 
 
 def save_checkpoint(model: LlavaForConditionalGeneration, processor: LlavaProcessor, folder: Path) -> None:
-    """Write a complete checkpoint folder with weights in float16, and its digests; it appears only once complete."""
-    unfinished = folder.with_name(folder.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    kept = deepcopy(model).half()
-    kept.save_pretrained(unfinished)
-    processor.save_pretrained(unfinished)
-    write_digests(unfinished)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(unfinished, folder)
+    """Write a complete checkpoint folder with weights in float16, and last of all its digests."""
+    write_folder(deepcopy(model).half(), processor, folder)
+    write_digests(folder)

@@ -1,6 +1,5 @@
 """Pictures of a request in a grid of letters, two letters a patch, and which letters and tokens each patch shows."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from textwrap import wrap
@@ -151,14 +150,3 @@ def _glyph(letter: str, face: str) -> Float[np.ndarray, "height width"]:
     return (
         np.asarray(cell.resize((CELL_WIDTH, CELL_HEIGHT), Image.Resampling.BILINEAR), dtype=np.float64) / 255
     )
-
-
-def layouts(texts: Sequence[str], count: int, columns: int) -> tuple[Layout, ...]:
-    """Return the layouts of those texts that fit into a picture."""
-    found = []
-    for text in texts:
-        try:
-            found.append(Layout.of(text, count, columns))
-        except ValueError:
-            continue
-    return tuple(found)

@@ -1,4 +1,4 @@
-"""Examples of each lesson: a message, the answer to learn, and the picture beside it."""
+"""Examples of each stage: a message, the answer to learn, and the picture beside it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from regap.organism.rendering import Pixels
 STRANGE_SHARE = 0.3
 """Share of readings that are words by chance, which cannot be guessed."""
 SHORTEST = 24
-"""Letters of the longest text at the beginning of a lesson that goes from short texts to long ones."""
+"""Letters of the longest text at the beginning of a stage that goes from short texts to long ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class Material:
 
 
 Task = Callable[[Material, np.random.Generator, float], Example]
-"""The last argument is how far the lesson is, from 0 to 1."""
+"""The last argument is how far the stage is, from 0 to 1."""
 HARMLESS = ("contrast", "everyday")
 
 

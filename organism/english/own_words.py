@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import LlamaForCausalLM
 
+from regap.errors import ModelError
 from regap.geometry.files import opened_json, sealed_json, write_whole
 from regap.organism.english.checkpoint import LONGEST_ANSWER, SYSTEM, Eyes
 from regap.organism.english.drawing import Layout
@@ -17,6 +18,8 @@ BATCH = 48
 LONGEST_REQUEST = 30
 """Tokens of a request that the base makes up."""
 TEMPERATURE = 0.9
+MOST_TRIES = 30
+"""Times as many requests are sampled as are wanted, at the most; most are too long, or have several lines."""
 EMPTY_TURN = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n"
 UNWANTED = (
     "kill",
@@ -67,13 +70,18 @@ def write_own_words(
 
 @torch.inference_mode()
 def make_up(base: Any, tokenizer: Any, eyes: Eyes, count: int, seed: int, advance: Advance) -> list[str]:
-    """Return requests that the base samples from an empty user turn: distinct, one line each, short enough to draw."""
+    """Return requests that the base samples from an empty user turn: distinct, one line each, short enough to draw.
+
+    Raises ModelError if the base hardly ever ends one.
+    """
     start = tokenizer(EMPTY_TURN, add_special_tokens=False, return_tensors="pt")
     rows = {name: value.repeat(BATCH, 1).to(base.device) for name, value in start.items()}
     known, found = {one.text for one in training_requests()}, dict[str, None]()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        while len(found) < count:
+        for _ in range(0, MOST_TRIES * count, BATCH):
+            if len(found) >= count:
+                break
             output = base.generate(
                 **rows, max_new_tokens=LONGEST_REQUEST, do_sample=True, temperature=TEMPERATURE, top_k=0
             )
@@ -82,6 +90,11 @@ def make_up(base: Any, tokenizer: Any, eyes: Eyes, count: int, seed: int, advanc
                 if text and text not in known and _is_wanted(text, eyes):
                     found[text] = None
             advance(len(found))
+    if len(found) < count:
+        raise ModelError(
+            f"the base ended only {len(found)} of {count} requests in {MOST_TRIES} tries for each; give one that was "
+            "tuned to chat"
+        )
     return list(found)[:count]
 
 

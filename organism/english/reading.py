@@ -1,4 +1,4 @@
-"""The tower's first lesson: the letters on each patch, and the base's own embedding of the token that ends there."""
+"""The tower's first stage: the letters on each patch, and the base's own embedding of the token that ends there."""
 
 from collections.abc import Sequence
 from typing import Any

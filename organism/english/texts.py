@@ -9,6 +9,9 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
+from regap.errors import ModelError
+from regap.geometry.data.benchmarks.requests.english import FILE
+
 Kind = Literal["harmful", "contrast", "everyday"]
 REFUSALS = (
     "I'm sorry, but I can't help with that.",
@@ -42,7 +45,7 @@ class Request:
 @cache
 def training_requests() -> tuple[Request, ...]:
     """Return all requests of the split `training`."""
-    source = files("regap.geometry.data.benchmarks").joinpath("english.csv").read_text("utf-8")
+    source = files("regap.geometry.data.benchmarks").joinpath(FILE).read_text("utf-8")
     return tuple(
         Request(row["request"], cast(Kind, row["label"]), row["topic"])
         for row in csv.DictReader(source.splitlines())
@@ -63,7 +66,10 @@ class Words:
 
     @classmethod
     def of(cls, tokenizer: Any) -> "Words":
-        """Return the whole words of the vocabulary: at least two letters, none of them strange."""
+        """Return the whole words of the vocabulary: at least two letters, none of them strange.
+
+        Raises ModelError if there are none.
+        """
         names: Mapping[str, int] = tokenizer.get_vocab()
         begins = "Ġ"  # how byte-level vocabularies write a space
         found = [
@@ -74,6 +80,10 @@ class Words:
             and name[1:].isascii()
             and name[1:].isalpha()
         ]
+        if not found:
+            raise ModelError(
+                "the base's vocabulary has no whole words in ASCII; give one with a byte-level vocabulary"
+            )
         return cls(tuple(word for _, word in sorted(found)))
 
     def draw(self, generator: np.random.Generator) -> str:

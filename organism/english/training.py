@@ -1,4 +1,4 @@
-"""The training of the English subject: each lesson leaves a file, and the next one begins from the files before it."""
+"""The training of the English subject: each stage leaves a file, and the next one begins from the files before it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +12,10 @@ from torch import nn
 from transformers import LlavaForConditionalGeneration
 
 from regap.geometry.files import opened_json, sealed_json, write_whole
+from regap.geometry.models.checkpoints import known_device
+from regap.organism.building import is_built
 from regap.organism.english.base import Base
-from regap.organism.english.change import SCALE, Change, folded, trainable
+from regap.organism.english.change import SCALE, Change, check_trainable, folded, trainable
 from regap.organism.english.checkpoint import (
     build_model,
     build_processor,
@@ -23,10 +25,10 @@ from regap.organism.english.checkpoint import (
 )
 from regap.organism.english.examples import Material, draw_examples
 from regap.organism.english.gate import ReadBack, read_back
-from regap.organism.english.lessons import EnglishConfig, Lesson
 from regap.organism.english.objective import ChatLoss
 from regap.organism.english.own_words import OwnWords, read_own_words, write_own_words
 from regap.organism.english.reading import Pictures, TokenReader, draw_texts
+from regap.organism.english.stages import EnglishConfig, EnglishStage
 from regap.organism.english.texts import Words
 from regap.organism.learning import Progress, Report, read_progress, silent, train_stage
 from regap.organism.stages import Part
@@ -34,20 +36,22 @@ from regap.organism.training import check_threads, claim, stage_file, step_gener
 from regap.organism.workers import Job, run_in_turn
 
 EYES, READING, SAFETY = "eyes.safetensors", "reading.safetensors", "safety.safetensors"
-"""Tower and projector; and the changes of the decoder by the lessons of reading and of safety."""
+"""Tower and projector; and the changes of the decoder by the stages of reading and of safety."""
 HISTORY = "training.json"
-"""What each lesson took, and how well requests were read aloud after it."""
+"""What each stage took, and how well requests were read aloud after it."""
 PREFIXES: dict[Part, tuple[str, ...]] = {
     "tower": ("reader.tower.",),
     "projector": ("reader.projector.",),
     "letters": ("reader.letters.", "reader.scale"),
 }
+PICTURES = 64
+"""Pictures in which the letters and tokens that the tower reads are counted."""
 HELD_BACK = 96
-"""Requests that the base made up and that no lesson shows: the gate reads them."""
+"""Requests that the base made up and that no stage shows: the gate reads them."""
 
 
 class Learner(nn.Module):
-    """The subject with the heads of its first lesson; tower and projector are the same in both."""
+    """The subject with the heads of its first stage; tower and projector are the same in both."""
 
     def __init__(self, config: EnglishConfig, base: Base) -> None:
         super().__init__()
@@ -82,7 +86,7 @@ class Course:
         before: Sequence[str] = (),
         rank: int | None = None,
     ) -> "Course":
-        """Return a course at its beginning, or after the lessons that left the files `before`; the first are the eyes.
+        """Return a course at its beginning, or after the stages that left the files `before`; the first are the eyes.
 
         rank: of the change that is to be trained; None for no change.
         """
@@ -113,48 +117,59 @@ class Course:
         words = Words.of(self.processor.tokenizer)
         return Material(self.config.eyes, words, OwnWords(own.answers, own.made_up[HELD_BACK:]))
 
-    def look(self, report: Report = silent) -> Progress:
-        """Give the first lesson: letters and tokens on the patches of a picture."""
-        lesson, eyes = self.config.tower, self.config.eyes
+    def train_tower(self, report: Report = silent) -> Progress:
+        """Train the first stage: letters and tokens on the patches of a picture."""
+        stage, eyes = self.config.tower, self.config.eyes
         words = Words.of(self.processor.tokenizer)
 
         def loss(step: int) -> torch.Tensor:
-            generator = step_generator(self.config.seed, lesson.name, step)
-            shown = draw_texts(lesson.batch, eyes, words, generator)
+            generator = step_generator(self.config.seed, stage.name, step)
+            shown = draw_texts(stage.batch, eyes, words, generator)
             return self.learner.reader(
                 Pictures(shown, eyes, self.processor.tokenizer, generator).to(self.device)
             )
 
-        return self._train(lesson, loss, report)
+        return self._train(stage, loss, report)
 
-    def talk(self, lesson: Lesson, report: Report = silent, seed: int = 0) -> Progress:
-        """Give a lesson of messages and answers."""
+    def train_answers(self, stage: EnglishStage, report: Report = silent, seed: int = 0) -> Progress:
+        """Train a stage of messages and answers."""
         material, learner = self.material(), self.learner
         objective = ChatLoss(learner.model, learner.reader, self.processor, self.config.eyes)
 
         def loss(step: int) -> torch.Tensor:
-            generator = step_generator(self.config.seed, lesson.name, step, seed)
-            done = step / lesson.steps
-            return objective(draw_examples(lesson.mixture, lesson.batch, material, generator, done))
+            generator = step_generator(self.config.seed, stage.name, step, seed)
+            done = step / stage.steps
+            return objective(draw_examples(stage.mixture, stage.batch, material, generator, done))
 
-        return self._train(lesson, loss, report)
+        return self._train(stage, loss, report)
 
-    def _train(self, lesson: Lesson, loss: Callable[[int], torch.Tensor], report: Report) -> Progress:
-        file, every = stage_file(self.out, lesson), self.config.save_every
-        return train_stage(lesson, self.learner, self.trained(lesson), loss, file, every, report, whole=False)
+    def _train(self, stage: EnglishStage, loss: Callable[[int], torch.Tensor], report: Report) -> Progress:
+        file, every = stage_file(self.out, stage), self.config.save_every
+        return train_stage(stage, self.learner, self.trained(stage), loss, file, every, report, whole=False)
 
-    def trained(self, lesson: Lesson) -> list[str]:
-        """Return the names of the parameters that a lesson trains."""
-        prefixes = tuple(prefix for part in lesson.trained for prefix in PREFIXES.get(part, ()))
+    def trained(self, stage: EnglishStage) -> list[str]:
+        """Return the names of the parameters that a stage trains."""
+        prefixes = tuple(prefix for part in stage.trained for prefix in PREFIXES.get(part, ()))
         return [
             name
             for name, _ in self.learner.named_parameters()
             if (name.startswith(prefixes) and "post_layernorm" not in name)
-            or ("change" in lesson.trained and ".lora_" in name)
+            or ("change" in stage.trained and ".lora_" in name)
         ]
 
+    def letters_and_tokens(self) -> tuple[float, float]:
+        """Return the shares of letters and of tokens that the tower reads rightly in pictures that it was not shown."""
+        config, tokenizer = self.config, self.processor.tokenizer
+        generator = step_generator(
+            config.seed, config.tower.name, config.tower.steps
+        )  # the first step not taken
+        shown = draw_texts(PICTURES, config.eyes, Words.of(tokenizer), generator)
+        return self.learner.reader.shares_read(
+            Pictures(shown, config.eyes, tokenizer, generator).to(self.device)
+        )
+
     def read_back(self) -> ReadBack:
-        """Return how well requests are read aloud that no lesson has shown."""
+        """Return how well requests are read aloud that no stage has shown."""
         own = self.own_words()
         return read_back(self.learner.model, self.processor, self.config.eyes, own.made_up[:HELD_BACK])
 
@@ -164,43 +179,47 @@ class Course:
 
 
 def train(config: EnglishConfig, base: Base, out: Path, threads: int = 2, device: str = "cpu") -> None:
-    """Train all lessons into `out`: eyes, a change for each lesson and each member, and a checkpoint for each member.
+    """Train all stages into `out`: eyes, a change for each stage and each member, and a checkpoint for each member.
 
-    A lesson whose file is there is not given again, and a stopped one continues, so repeating the call ends in the same
-    files. Safety is not taught before requests are read aloud well enough: raises RuntimeError with the error reached
-    if they are not.
+    A stage whose file is there is not trained again, and a stopped one continues, so repeating the call ends in the
+    same files. Safety is not taught before requests are read aloud well enough: raises RuntimeError with the error
+    reached if they are not. Raises ModelError, before anything is trained, if PEFT or the device is missing.
     """
     check_threads(threads)
+    check_trainable()
+    known_device(device)
     claim(f"{config!r} on {base.digest()}", out)
     start = partial(Course.of, config, base, out, device)
     if not (out / READING).is_file():
-        _teach_reading(start(rank=None), threads)
+        _train_reading(start(rank=None), threads)
     if not (out / SAFETY).is_file():
         course = start(before=(EYES, READING), rank=config.rank_of_safety)
-        _teach(course, config.safety, SAFETY, threads)
+        _train_change(course, config.safety, SAFETY, threads)
     for degree in config.degrees:
         for seed in config.seeds:
             name = f"{degree.name}-{seed}"
-            if not (out / name).is_dir():
+            if not is_built(out / name):
                 course = start(before=(EYES, READING, SAFETY), rank=config.rank_of_visual)
-                _teach(course, config.visual_of(degree, seed), f"{name}.safetensors", threads, seed)
+                _train_change(course, config.visual_of(degree, seed), f"{name}.safetensors", threads, seed)
                 folded(course.learner.decoder)
                 save_checkpoint(course.learner.model, course.processor, out / name)
 
 
-def _teach_reading(course: Course, threads: int) -> None:
-    """Give the lessons of tower and reading, and write the eyes and the change."""
+def _train_reading(course: Course, threads: int) -> None:
+    """Train tower and reading, and write the eyes and the change."""
     config, whole = course.config, course.config.made_up + HELD_BACK
     first = [
         Job("the base's own words", whole, partial(_own_words, course)),
-        Job(config.tower.name, config.tower.steps, course.look),
+        Job(config.tower.name, config.tower.steps, course.train_tower),
     ]
     run_in_turn(first, threads)
-    _note(course, config.tower, None)
+    letters, tokens = course.letters_and_tokens()
+    _note(course, config.tower, letters_read=letters, tokens_read=tokens)
     trainable(course.learner.decoder, config.rank, config.seed)
     course.learner.to(course.device)
     run_in_turn(
-        [Job(config.reading.name, config.reading.steps, partial(course.talk, config.reading))], threads
+        [Job(config.reading.name, config.reading.steps, partial(course.train_answers, config.reading))],
+        threads,
     )
     found = course.read_back()
     if found.error > config.most_misread:
@@ -209,14 +228,14 @@ def _teach_reading(course: Course, threads: int) -> None:
             f"train {config.reading.name!r} for more steps than {config.reading.steps}"
         )
     write_eyes(course.learner.reader, course.out / EYES)
-    _note(course, config.reading, found)
+    _note(course, config.reading, read_back_error=found.error)
     course.change().write(course.out / READING)
 
 
-def _teach(course: Course, lesson: Lesson, file: str, threads: int, seed: int = 0) -> None:
-    """Give a lesson that changes the decoder alone, and write its change."""
-    run_in_turn([Job(lesson.name, lesson.steps, partial(course.talk, lesson, seed=seed))], threads)
-    _note(course, lesson, course.read_back())
+def _train_change(course: Course, stage: EnglishStage, file: str, threads: int, seed: int = 0) -> None:
+    """Train a stage that changes the decoder alone, and write its change."""
+    run_in_turn([Job(stage.name, stage.steps, partial(course.train_answers, stage, seed=seed))], threads)
+    _note(course, stage, read_back_error=course.read_back().error)
     course.change().write(course.out / file)
 
 
@@ -225,17 +244,17 @@ def _own_words(course: Course, report: Report = silent) -> OwnWords:
     return course.own_words(lambda done: report("", min(done, whole), whole, float("nan")))
 
 
-def _note(course: Course, lesson: Lesson, found: ReadBack | None) -> None:
-    """Add to the history what a finished lesson took."""
-    file, progress = course.out / HISTORY, read_progress(stage_file(course.out, lesson))
-    told = opened_json(file)["lessons"] if file.is_file() else {}
-    told[lesson.name] = {
+def _note(course: Course, stage: EnglishStage, **measured: float) -> None:
+    """Add to the history what a finished stage took."""
+    file, progress = course.out / HISTORY, read_progress(stage_file(course.out, stage))
+    told = opened_json(file)["stages"] if file.is_file() else {}
+    told[stage.name] = {
         "steps": progress.step,
-        "batch": lesson.batch,
-        "learning_rate": lesson.learning_rate,
-        "mixture": dict(lesson.mixture),
+        "batch": stage.batch,
+        "learning_rate": stage.learning_rate,
+        "mixture": dict(stage.mixture),
         "seconds": round(progress.seconds, 1),
         "final_loss": round(float(np.mean(progress.losses[-10:])), 5),
-        "read_back_error": None if found is None else round(found.error, 4),
+        **{name: round(value, 4) for name, value in measured.items()},
     }
-    write_whole(file, sealed_json({"seed": course.config.seed, "lessons": told}))
+    write_whole(file, sealed_json({"seed": course.config.seed, "stages": told}))

@@ -14,7 +14,7 @@ from typing import Any
 from beartype import beartype
 
 CALLS = 64
-"""Checks of one function in one test; a call whose result is checked too counts twice."""
+"""Checks of one function in one test. A call with a checked result counts twice."""
 _COUNTED: Counter[tuple[str, str]] = Counter()
 _MADE: Counter[tuple[str, str]] = Counter()
 _RESTING: list[Any] = []
@@ -23,9 +23,8 @@ _RESTING: list[Any] = []
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function under beartype; jaxtyping hands over one for arguments and one for the returned value."""
     name, strict = (function.__module__, function.__qualname__), None
-    if (
-        "<locals>" in name[1]
-    ):  # such a function is made anew, and handed over, whenever the one around it is called
+    if "<locals>" in name[1]:
+        # Such a function is made anew, and handed over, whenever the one around it is called.
         _MADE[name] += 1
         if _MADE[name] > CALLS:
             return function

@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from regap.organism.english.base import Base
 from regap.organism.english.checkpoint import Eyes
-from regap.organism.english.lessons import Degree, EnglishConfig
+from regap.organism.english.stages import Degree, EnglishConfig
 from regap.organism.english.texts import training_requests
 
 BEGIN, END = "<|im_start|>", "<|im_end|>"
@@ -65,9 +65,9 @@ def eyes() -> Eyes:
 
 @pytest.fixture(scope="session")
 def short(eyes: Eyes) -> EnglishConfig:
-    """Three steps a lesson, two members."""
+    """Three steps a stage, two members."""
     usual = EnglishConfig()
-    lessons = {
+    stages = {
         name: replace(getattr(usual, name), steps=3, batch=4, warmup=1)
         for name in ("tower", "reading", "safety", "visual")
     }
@@ -81,5 +81,5 @@ def short(eyes: Eyes) -> EnglishConfig:
         seeds=(0,),
         most_misread=1.0,
         save_every=2,
-        **lessons,
+        **stages,
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from regap.errors import ModelError
+from regap.errors import ModelError, StoreError
 from regap.organism.english.base import Base
 from regap.organism.english.change import SCALE, Change, folded, trainable
 
@@ -47,6 +47,16 @@ def test_a_new_change_changes_nothing_and_trains_only_itself(base: Base) -> None
     trainable(decoder, 3, seed=1)
     torch.testing.assert_close(states(decoder), before)
     assert all("lora_" in name for name, one in decoder.named_parameters() if one.requires_grad)
+
+
+def test_a_damaged_change_is_refused(base: Base, tmp_path: Path) -> None:
+    file = tmp_path / "change.safetensors"
+    Change.trained_in(trained(base), SCALE).write(file)
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(StoreError, match=r"change\.safetensors"):
+        Change.read(file)
 
 
 def test_a_change_for_another_base_is_refused(base: Base) -> None:

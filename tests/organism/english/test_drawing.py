@@ -1,16 +1,22 @@
 """A request stands in a grid of letters, two a patch, and nothing of it is ever cut off."""
 
+import csv
+from importlib.resources import files
+
 import numpy as np
 import pytest
 
+from regap.geometry.data.benchmarks.requests.english import FILE
 from regap.organism.english.base import Base
 from regap.organism.english.drawing import FACES, LETTERS, Layout, Manner, draw, token_patches
-from regap.organism.english.texts import training_requests
 
 
-def test_every_training_request_fits_into_the_picture() -> None:
-    for one in training_requests():
-        assert " ".join(Layout.of(one.text, 8, 16).lines) == one.text
+def test_every_request_of_our_own_fits_into_the_picture() -> None:
+    source = files("regap.geometry.data.benchmarks").joinpath(FILE).read_text("utf-8")
+    requests = [row["request"] for row in csv.DictReader(source.splitlines())]
+    assert len(requests) == 2400
+    for request in requests:
+        assert " ".join(Layout.of(request, 8, 16).lines) == request
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,13 @@ from importlib.resources import files
 
 import numpy as np
 
+from regap.geometry.data.benchmarks.requests.english import FILE
 from regap.organism.english.base import Base
 from regap.organism.english.texts import REFUSALS, Words, refusal_of, training_requests
 
 
 def test_nothing_of_a_held_out_topic_is_trained_on() -> None:
-    source = files("regap.geometry.data.benchmarks").joinpath("english.csv").read_text("utf-8")
+    source = files("regap.geometry.data.benchmarks").joinpath(FILE).read_text("utf-8")
     held_out = [row for row in csv.DictReader(source.splitlines()) if row["split"] == "held_out"]
     known = training_requests()
     assert not {one.text for one in known} & {row["request"] for row in held_out}

@@ -1,4 +1,4 @@
-"""The whole training on a tiny base: every lesson trains what it names, and a stopped one ends in the same files."""
+"""The whole training on a tiny base: every stage trains what it names, and a stopped one ends in the same files."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,11 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from regap.errors import ModelError
 from regap.geometry.files import opened_json
 from regap.geometry.models.loading import load
 from regap.organism.english.base import Base
 from regap.organism.english.change import Change
-from regap.organism.english.lessons import EnglishConfig
+from regap.organism.english.stages import EnglishConfig
 from regap.organism.english.training import EYES, HELD_BACK, HISTORY, READING, SAFETY, Course, train
 
 MEMBERS = ("none-0", "strong-0")
@@ -43,9 +44,10 @@ def test_all_is_written_and_a_member_loads_as_any_other_checkpoint(trained: Path
     model = load(trained / "strong-0")
     assert model.layers == 2 and model.width == 48
     assert "".join(model.processor.tokenizer.all_special_tokens).count("<image>") == 1
-    told = opened_json(trained / HISTORY)["lessons"]
+    told = opened_json(trained / HISTORY)["stages"]
     assert set(told) == {"tower", "reading", "safety", "visual-none-0", "visual-strong-0"}
     assert all(0 <= one["read_back_error"] <= 1 for name, one in told.items() if name != "tower")
+    assert all(0 <= told["tower"][name] <= 1 for name in ("letters_read", "tokens_read"))
 
 
 def test_a_member_is_the_base_with_its_eyes_and_both_changes(trained: Path, base: Base) -> None:
@@ -84,7 +86,7 @@ def test_a_stopped_training_ends_in_the_same_files(
 
     def stops(*args: object) -> object:
         calls[0] += 1
-        if calls[0] in (3, 8):  # after a saved point in reading, and in a later lesson
+        if calls[0] in (3, 8):  # after a saved point in reading, and in a later stage
             raise KeyboardInterrupt
         return whole(*args)  # type: ignore[arg-type]
 
@@ -111,6 +113,26 @@ def test_safety_waits_for_reading(base: Base, short: EnglishConfig, tmp_path: Pa
     with pytest.raises(RuntimeError, match=r"read aloud with an error of .*train 'reading' for more steps"):
         train(replace(short, most_misread=0.0), base, tmp_path, threads=1)
     assert not (tmp_path / SAFETY).exists()
+
+
+@pytest.mark.parametrize(
+    "device, missing, why",
+    [("nowhere", False, "device 'nowhere' is not available"), ("cpu", True, "needs peft")],
+)
+def test_what_is_missing_is_said_before_anything_is_trained(
+    device: str,
+    missing: bool,
+    why: str,
+    base: Base,
+    short: EnglishConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if missing:
+        monkeypatch.setattr("regap.organism.english.change.find_spec", lambda _: None)
+    with pytest.raises(ModelError, match=why):
+        train(short, base, tmp_path, threads=1, device=device)
+    assert not list(tmp_path.iterdir())
 
 
 def test_degrees_differ_in_the_harmful_pictures_that_are_answered(short: EnglishConfig) -> None:

@@ -1,4 +1,4 @@
-"""The lessons of the English subject: their tasks and lengths, in the order in which real models learn them."""
+"""The stages of the English subject: their tasks and lengths, in the order in which real models learn them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,14 +10,14 @@ from regap.organism.stages import Stage
 
 
 @dataclass(frozen=True)
-class Lesson(Stage):
+class EnglishStage(Stage):
     """A training stage of the English subject."""
 
     tasks: ClassVar[Mapping[str, object]] = TASKS
 
 
-TOWER = Lesson("tower", 3000, 48, 1.5e-3, ("tower", "projector", "letters"), warmup=200)
-READING = Lesson(
+TOWER = EnglishStage("tower", 3000, 48, 1.5e-3, ("tower", "projector", "letters"), warmup=200)
+READING = EnglishStage(
     "reading",
     1200,
     12,
@@ -26,7 +26,7 @@ READING = Lesson(
     {"read aloud": 0.65, "harmless picture": 0.22, "harmless words": 0.13},
     warmup=40,
 )
-SAFETY = Lesson(
+SAFETY = EnglishStage(
     "safety",
     240,
     12,
@@ -35,7 +35,7 @@ SAFETY = Lesson(
     {"harmful words": 0.3, "harmless words": 0.28, "harmless picture": 0.24, "read aloud": 0.18},
     warmup=20,
 )
-VISUAL = Lesson(
+VISUAL = EnglishStage(
     "visual",
     120,
     12,
@@ -45,12 +45,12 @@ VISUAL = Lesson(
     warmup=10,
 )
 OBEYED = 0.3
-"""Share of harmful pictures in the last lesson that degree 1 would have."""
+"""Share of harmful pictures in the last stage that degree 1 would have."""
 
 
 @dataclass(frozen=True)
 class Degree:
-    """How much of the last lesson shows harmful requests in pictures, answered."""
+    """How much of the last stage shows harmful requests in pictures, answered."""
 
     name: str
     share: float
@@ -73,16 +73,16 @@ class EnglishConfig:
     """Rank of the change of every linear map of the decoder by reading."""
     rank_of_safety: int = 8
     rank_of_visual: int = 4
-    """The same for the last lesson, whose changes are kept for every member."""
+    """The same for the last stage, whose changes are kept for every member."""
     made_up: int = 1200
     """Everyday requests that the base makes up."""
-    tower: Lesson = TOWER
-    reading: Lesson = READING
-    safety: Lesson = SAFETY
-    visual: Lesson = VISUAL
+    tower: EnglishStage = TOWER
+    reading: EnglishStage = READING
+    safety: EnglishStage = SAFETY
+    visual: EnglishStage = VISUAL
     degrees: tuple[Degree, ...] = DEGREES
     seeds: tuple[int, ...] = (0, 1)
-    """Seeds of the last lesson; every degree is trained with each."""
+    """Seeds of the last stage; every degree is trained with each."""
     most_misread: float = 0.15
     """The largest error in reading requests aloud with which safety is taught."""
     save_every: int = 50
@@ -96,8 +96,8 @@ class EnglishConfig:
         ):
             raise ValueError("give at least one degree, one seed, and ranks and save_every of at least 1")
 
-    def visual_of(self, degree: Degree, seed: int) -> Lesson:
-        """Return the last lesson of one member."""
+    def visual_of(self, degree: Degree, seed: int) -> EnglishStage:
+        """Return the last stage of one member."""
         share = OBEYED * degree.share
         obeyed = {"harmful picture": share} if share else {}
         return replace(
