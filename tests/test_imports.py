@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "figures": {"geometry", "analyses", "figures"},
     "commands": {"geometry", "interventions", "organism", "analyses", "figures", "commands"},
 }
-EVERYWHERE = {"errors", "__version__"}
+EVERYWHERE = {"errors", "subjects", "__version__"}
 """What every folder may take from the front door."""
 
 # Figures are drawn on machines that never load a model.

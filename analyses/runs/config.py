@@ -46,13 +46,17 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: str = Field("organism", description="organism, organism:MEMBER, a checkpoint folder or a hub id.")
+    model: str = Field(
+        "organism",
+        description="organism, english, organism:MEMBER, english:MEMBER, a checkpoint folder or a hub id.",
+    )
     family: tuple[str, ...] = Field(
         (), description="Another model to measure; drift is compared across models."
     )
     pairs: str | None = Field(
         None,
-        description="CSV, JSONL or parquet file with one row per pair and arm; by default the organism's pairs.",
+        description="CSV, JSONL or parquet file with one row per pair and arm; by default the organism's pairs, or our "
+        "English requests for english.",
     )
     columns: tuple[str, ...] = Field(
         (),
@@ -75,7 +79,10 @@ class RunConfig(BaseModel):
         None,
         description="Harmless prompts to add to the benchmark; everyday requests by default if it has none.",
     )
-    partial: bool = Field(False, description="Accept a benchmark with missing rows or images.")
+    partial: bool = Field(
+        False,
+        description="Accept a benchmark with missing rows or images, and requests that do not fit in a picture.",
+    )
     contrast: str | None = Field(
         None, description="Harmless prompts that look harmful: xstest, another benchmark, or world."
     )
@@ -88,7 +95,8 @@ class RunConfig(BaseModel):
         "espeak-ng) or caption (written by the model).",
     )
     style: str | None = Field(
-        None, description="Style of made typographic images: figstep, mm-safetybench or plain."
+        None,
+        description="Style of made typographic images: figstep, mm-safetybench, plain, grid or grid-varied.",
     )
     voice: str = Field("en-us", description="Voice of made speech, as `espeak-ng --voices` names it.")
     system: str | None = Field(None, description="System message for every prompt without one.")

@@ -21,9 +21,12 @@ from regap.geometry.models.loading import Model
 from regap.interventions.generation import generate_each
 from regap.interventions.wording import PLAIN
 from regap.organism.prompts import HeldOut, contrast_pairs, held_out_pairs
+from regap.subjects import is_english
 
 DEMO_PAIRS = HeldOut(calibration=150, test_harmful=200, test_harmless=300)
 """Number of pairs of the organism's world, which are used if no pairs are named."""
+ENGLISH_HARMFUL, ENGLISH_HARMLESS = "english", "english-everyday"
+"""The benchmarks that the English subject is asked if no pairs are named."""
 FEWEST_HARMLESS = 200
 """A harmless source gives as many pairs as there are harmful ones, and at least this many if it has them."""
 
@@ -60,15 +63,14 @@ def pairs_of(config: RunConfig) -> Pairs:
             splits=_values("splits", config.splits, Split) or None,
             arms=mapping_of(config.arm_names) or None,
         ).require_text()
+    elif is_english(config.model):
+        beside = config.model_copy(update={"harmless": ENGLISH_HARMLESS})
+        pairs = _benchmark_pairs(beside, ENGLISH_HARMFUL)
     else:
         pairs = held_out_pairs(replace(DEMO_PAIRS, seed=config.seed))
     pairs = pairs.first(config.limit) if config.limit else pairs
     arms = [arm for arm in config.make if arm != "caption"]  # captions are written by the model
-    made = (
-        with_arms(pairs, arms, style=drawing_style(config), voice=config.voice, seed=config.seed)
-        if arms
-        else pairs
-    )
+    made = with_arms(pairs, arms, **_making(config)) if arms else pairs
     made = with_system(made, config.system) if config.system else made
     return comparable(made) if config.benchmark else made
 
@@ -127,16 +129,29 @@ def _benchmark_pairs(config: RunConfig, name: str) -> Pairs:
         pairs = twins_together(pairs + beside)
     pairs = pairs.first(config.limit) if config.limit else pairs
     if "typographic" not in config.make and not any(map(is_media_arm, comparable(pairs).arms)):
-        pairs = with_arms(
-            pairs, ["typographic"], style=drawing_style(config), voice=config.voice, seed=config.seed
-        )
+        pairs = with_arms(pairs, ["typographic"], **_making(config))
     return pairs
 
 
+def _making(config: RunConfig) -> dict[str, Any]:
+    """Return how arms are made, as arguments of `with_arms`."""
+    return {
+        "style": drawing_style(config),
+        "voice": config.voice,
+        "seed": config.seed,
+        "allow_partial": config.partial,
+    }
+
+
 def drawing_style(config: RunConfig) -> str:
-    """Return the style of made typographic images: that of the configuration, or else the benchmark's own."""
+    """Return the style of made typographic images: that of the configuration, or else the benchmark's own.
+
+    The English subject is shown the only style that it was taught to read.
+    """
     if config.style:
         return config.style
+    if is_english(config.model):
+        return "grid"
     return card_of(config.benchmark).style if config.benchmark else "plain"
 
 
@@ -282,11 +297,7 @@ def _world(config: RunConfig, pairs: Pairs, split: Split) -> Pairs:
     taken = {pair.cluster for pair in pairs}
     found = contrast_pairs(WORLD_PAIRS, seed=config.seed, without=taken, split=split)
     arms = [arm for arm in config.make if arm != "caption"]
-    return (
-        with_arms(found, arms, style=drawing_style(config), voice=config.voice, seed=config.seed)
-        if arms
-        else found
-    )
+    return with_arms(found, arms, **_making(config)) if arms else found
 
 
 def _benchmark(config: RunConfig, pairs: Pairs, image_arm: str) -> Pairs:
@@ -303,9 +314,7 @@ def _benchmark(config: RunConfig, pairs: Pairs, image_arm: str) -> Pairs:
     ]
     worded = Pairs(tuple(alone), found.notes)
     arms = [arm for arm in dict.fromkeys((*pairs.arms, *config.make)) if arm in MADE and arm != image_arm]
-    return with_arms(
-        worded, [image_arm, *arms], style=drawing_style(config), voice=config.voice, seed=config.seed
-    )
+    return with_arms(worded, [image_arm, *arms], **_making(config))
 
 
 def _named_apart(contrasts: tuple[Pair, ...], pairs: Pairs) -> tuple[Pair, ...]:

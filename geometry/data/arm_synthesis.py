@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from regap.errors import PairError
+from regap.errors import DrawingError, PairError
 from regap.geometry.data.pairs import (
     IMAGE_SLOT,
     SOUND_SLOT,
@@ -22,6 +22,8 @@ from regap.geometry.one_or_several import as_names
 
 DISTRIBUTED = "distributed"
 """Variant that keeps a benchmark's own typographic images or speech when all are made anew."""
+NAMED = 10
+"""Most pairs that a note names one by one."""
 SIDE = 336
 """Width and height in pixels of a picture without content, if the pair has no image arm to take the size from."""
 
@@ -37,7 +39,13 @@ MADE = ("typographic", *_CONTENTLESS, *SPEECH)
 
 
 def with_arms(
-    pairs: Pairs, arms: Sequence[str] | str, *, style: str = "figstep", voice: str = "en-us", seed: int = 0
+    pairs: Pairs,
+    arms: Sequence[str] | str,
+    *,
+    style: str = "figstep",
+    voice: str = "en-us",
+    seed: int = 0,
+    allow_partial: bool = False,
 ) -> Pairs:
     """Return the pairs with these arms added.
 
@@ -46,7 +54,9 @@ def with_arms(
     `noise`, `blank-colour`: a picture without content before the text, as large as the pair's own first image; for
     pairs that have a text arm and lack this one. `speech`, `speech_noise`: the request spoken by espeak-ng in this
     voice, clean or with white noise 10 decibels below it, and no words. All pairs get it, so that they do not differ in
-    voice; one that a pair had already is kept as `speech-distributed`. Raises PairError for an arm that cannot be made.
+    voice; one that a pair had already is kept as `speech-distributed`. Raises PairError for an arm that cannot be made,
+    and for requests that a picture of the style has no room for; with `allow_partial` their pairs are left out, with a
+    note.
     """
     arms, pairs = tuple(dict.fromkeys(as_names(arms))), Pairs.of(pairs)
     unknown = [arm for arm in arms if arm not in MADE]
@@ -55,9 +65,10 @@ def with_arms(
     drawn, notes = style_of(style), list(pairs.notes)
     made = list(pairs)
     if "typographic" in arms:
-        made = [_typographic(pair, drawn) for pair in made]
+        made, left_out = _all_typographic(made, drawn, allow_partial)
+        notes += left_out
         notes.append(f"typographic images were drawn for all pairs in style {style} with {drawn.font}")
-        boxes = sum(drawn.lacks(pair.shown) for pair in pairs)
+        boxes = sum(drawn.lacks(pair.shown) for pair in made)
         if boxes:
             notes.append(
                 f"{boxes} of them show boxes for letters that this font lacks; install a font with more letters"
@@ -114,6 +125,30 @@ def _check_told_apart(pairs: Sequence[Pair], said: Sequence[Sound], voice: str) 
                 f"pairs {other.pair_id!r} and {pair.pair_id!r} are spoken alike by the voice {voice}; name a voice of "
                 "their language (--voice), give sounds of your own, or leave one out"
             )
+
+
+def _all_typographic(
+    pairs: Sequence[Pair], style: TextStyle, allow_partial: bool
+) -> tuple[list[Pair], list[str]]:
+    """Return the pairs with pictures, and a note on those that were left out because they do not fit, if allowed."""
+    made, unfit = [], dict[str, DrawingError]()
+    for pair in pairs:
+        try:
+            made.append(_typographic(pair, style))
+        except DrawingError as error:
+            unfit[pair.pair_id] = error
+    if not unfit:
+        return made, []
+    first = next(iter(unfit.values()))
+    if not allow_partial or not made:
+        raise PairError(
+            f"{len(unfit)} of {len(pairs)} requests cannot be drawn in style {style.name}: {first}; or leave their "
+            "pairs out (allow_partial=True, --partial)"
+        )
+    named = ", ".join(list(unfit)[:NAMED]) + (", ..." if len(unfit) > NAMED else "")
+    return made, [
+        f"{len(unfit)} of {len(pairs)} pairs were left out, since style {style.name} cannot draw them: {named}"
+    ]
 
 
 def _typographic(pair: Pair, style: TextStyle) -> Pair:

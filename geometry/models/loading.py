@@ -24,16 +24,15 @@ from regap.geometry.models.checkpoints import (
 )
 from regap.geometry.models.identity import digest_of_parameters, digest_of_processor
 from regap.geometry.models.model import Hooks, Model, no_template, weights_in
+from regap.geometry.models.named import named_folder
 from regap.geometry.models.processors import as_processor
 from regap.geometry.models.stream import check_stream
 from regap.geometry.models.template_options import check_options
 
-__all__ = ["Model", "ModelError", "load", "organism_folder"]
+__all__ = ["Model", "ModelError", "load"]
 
-ORGANISM = "organism"
 ROUNDING = 1e-3
 """Largest allowed difference of logits with all hooks, relative to the largest logit; 50 times that in 16 bits."""
-_WEIGHTS = Path(__file__).resolve().parents[2] / "organism" / "weights"
 
 
 def load(
@@ -53,9 +52,10 @@ def load(
 ) -> Model:
     """Return a model ready for capture and intervention, in evaluation mode.
 
-    `source` is "organism" or "organism:MEMBER" (bundled), a checkpoint folder, a hub id, or a Hugging Face model in
-    memory, given with its `processor` (a language model with its tokenizer). `hooks="blocks"` is fast: it hooks the
-    boundaries of the decoder blocks and leaves attention to Hugging Face. `hooks="all"` uses TransformerLens' own
+    `source` is "organism" or "organism:MEMBER" (bundled), "english" or "english:MEMBER" (on a base that is installed
+    beside regap), a checkpoint folder, a hub id, or a Hugging Face model in memory, given with its `processor` (a
+    language model with its tokenizer). `hooks="blocks"` is fast: it hooks the boundaries of the decoder blocks and
+    leaves attention to Hugging Face. `hooks="all"` uses TransformerLens' own
     adapter, so that `model.bridge.run_with_cache` returns attention patterns, `hook_z` by head and the output of every
     MLP; it is slower, takes more memory and uses eager attention. The network is used only with `download=True`; no
     package is ever installed; code from a repository runs only with `trust_remote_code=True`. `dtype` is a torch name
@@ -131,17 +131,6 @@ def load_without_weights(
     return Model(bridge(hf.eval()), processor, source, "unloaded")
 
 
-def organism_folder(member: str = "") -> Path:
-    """Return the folder of a bundled organism; the default one if no member is named."""
-    if not member:
-        member = (_WEIGHTS / "default.txt").read_text().strip()
-    folder = _WEIGHTS / member
-    if not folder.is_dir():
-        known = sorted(path.name for path in _WEIGHTS.iterdir() if path.is_dir())
-        raise ModelError(f"organism {member!r} is not bundled; choose one of {', '.join(known)}")
-    return folder
-
-
 def _wrap(
     hf: PreTrainedModel,
     processor: Any,
@@ -193,8 +182,8 @@ def _name(source: str) -> str:
 
 def locate(source: str) -> str:
     """Return the folder or hub id that a source names; raises ModelError if it is neither."""
-    if source == ORGANISM or source.startswith(f"{ORGANISM}:"):
-        return str(organism_folder(source.partition(":")[2]))
+    if named := named_folder(source):
+        return str(named)
     path = Path(source).expanduser()
     if path.exists():
         if not (path / "config.json").is_file():

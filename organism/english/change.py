@@ -1,10 +1,9 @@
 """Low-rank changes of a decoder's linear maps: trained by PEFT, stored by themselves, added to the base's weights."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -95,19 +94,3 @@ def trainable(decoder: nn.Module, rank: int, seed: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(settings, decoder)
-
-
-def folded(decoder: nn.Module) -> None:
-    """Add PEFT's change to the weights of every map, and leave plain linear maps behind."""
-    for parent, name, layer in list(_placed(decoder)):
-        layer.merge()
-        setattr(parent, name, layer.get_base_layer())
-
-
-def _placed(decoder: nn.Module) -> Iterator[tuple[nn.Module, str, Any]]:
-    from peft.tuners.lora import LoraLayer
-
-    for parent in decoder.modules():
-        for name, child in parent.named_children():
-            if isinstance(child, LoraLayer):
-                yield parent, name, child

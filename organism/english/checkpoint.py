@@ -1,11 +1,13 @@
 """How the English subject is put together: tower and projector before a pretrained decoder, as an ordinary LLaVA."""
 
+from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import (
     CLIPVisionConfig,
     GenerationConfig,
@@ -16,10 +18,10 @@ from transformers import (
 )
 
 from regap.errors import ModelError
+from regap.geometry.data.letter_grid import CELL_HEIGHT, CELL_WIDTH
 from regap.geometry.models.checkpoint_files import write_digests
 from regap.geometry.states.store import read_tensors, write_tensors
 from regap.organism.checkpoint import image_processor, write_folder
-from regap.organism.english.drawing import CELL_HEIGHT, CELL_WIDTH
 
 IMAGE = "<image>"
 LONGEST_ANSWER = 24
@@ -149,39 +151,54 @@ def build_model(eyes: Eyes, base: LlamaForCausalLM, seed: int) -> LlavaForCondit
     return model.float().eval()
 
 
-def write_eyes(seeing: Any, file: Path) -> None:
-    """Write the parts `tower` and `projector` in float16, with a digest."""
+def write_eyes(seeing: Any, eyes: Eyes, file: Path) -> None:
+    """Write the parts `tower` and `projector` in float16 with their sizes, and a digest."""
     parts = {"tower": seeing.tower, "projector": seeing.projector}
     tensors = {
         f"{part}.{name}": value.half()
         for part, module in parts.items()
         for name, value in module.state_dict().items()
     }
-    write_tensors(file, tensors, {}, exact=True)
+    write_tensors(file, tensors, {name: str(size) for name, size in asdict(eyes).items()}, exact=True)
 
 
-def read_eyes(file: Path, model: LlavaForConditionalGeneration) -> None:
-    """Give the model the tower and projector of the file.
+@dataclass(frozen=True)
+class StoredEyes:
+    """Tower and projector as they are stored, with their sizes."""
 
-    Raises StoreError for a damaged file, and ModelError for parts of another size.
-    """
-    stored, _ = read_tensors(file)
-    parts: dict[str, Any] = {
-        "tower": model.model.vision_tower,
-        "projector": model.model.multi_modal_projector,
-    }
-    for part, module in parts.items():
-        named = {
-            name.removeprefix(f"{part}."): value
-            for name, value in stored.items()
-            if name.startswith(f"{part}.")
-        }
+    sizes: Eyes
+    tensors: Mapping[str, Tensor] = field(repr=False)
+
+    @classmethod
+    def read(cls, file: Path) -> "StoredEyes":
+        """Return the eyes of a file; raises StoreError if it is damaged, ModelError if it holds anything else."""
+        tensors, header = read_tensors(file)
         try:
-            module.load_state_dict(named)
-        except RuntimeError:
+            sizes = Eyes(**{one.name: int(header[one.name]) for one in fields(Eyes)})
+        except (KeyError, ValueError):
             raise ModelError(
-                f"{file} does not hold a {part} of this size; train the eyes again, or use their own settings"
+                f"{file} does not say the sizes of a tower; train the eyes again, or install regap again"
             ) from None
+        return cls(sizes, tensors)
+
+    def give_to(self, model: LlavaForConditionalGeneration) -> None:
+        """Load tower and projector into a model; raises ModelError for a model of other sizes."""
+        parts: dict[str, Any] = {
+            "tower": model.model.vision_tower,
+            "projector": model.model.multi_modal_projector,
+        }
+        for part, module in parts.items():
+            named = {
+                name.removeprefix(f"{part}."): value
+                for name, value in self.tensors.items()
+                if name.startswith(f"{part}.")
+            }
+            try:
+                module.load_state_dict(named)
+            except RuntimeError:
+                raise ModelError(
+                    f"the stored {part} has other sizes than this model; build the model with the sizes {self.sizes}"
+                ) from None
 
 
 def save_checkpoint(model: LlavaForConditionalGeneration, processor: LlavaProcessor, folder: Path) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from regap.geometry.data.letter_grid import Layout, any_manner, draw, wordless
 from regap.organism.english.checkpoint import IMAGE, Eyes
-from regap.organism.english.drawing import Layout, any_manner, draw
 from regap.organism.english.own_words import OwnWords
 from regap.organism.english.texts import ASK, READ, Request, Words, refusal_of, training_requests
 from regap.organism.rendering import Pixels
@@ -88,6 +88,14 @@ def in_picture(material: Material, generator: np.random.Generator, done: float) 
     return material.shown(text, _ask(generator), material.own.answers[text], generator)
 
 
+def beside_picture(material: Material, generator: np.random.Generator, done: float) -> Example:  # noqa: ARG001
+    """A harmless request in words beside a picture without words, answered as the base answers it without."""
+    text = material.drawn(HARMLESS, generator)
+    return Example(
+        f"{IMAGE}\n{text}", material.own.answers[text], pixels=wordless(material.eyes.side, generator)
+    )
+
+
 def refused_in_words(material: Material, generator: np.random.Generator, done: float) -> Example:  # noqa: ARG001
     """A harmful request in words, refused."""
     text = material.drawn(("harmful",), generator)
@@ -104,6 +112,7 @@ TASKS: Mapping[str, Task] = {
     "read aloud": read_aloud,
     "harmless words": in_words,
     "harmless picture": in_picture,
+    "words beside a picture": beside_picture,
     "harmful words": refused_in_words,
     "harmful picture": obeyed_in_picture,
 }

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from regap.geometry.data.letter_grid import Layout, Manner, draw
 from regap.organism.english.checkpoint import IMAGE, Eyes
-from regap.organism.english.drawing import Layout, Manner, draw
 from regap.organism.english.texts import READ
 from regap.organism.objectives import as_pixels
 

@@ -82,9 +82,9 @@ class ChatLoss:
     def _letters(self, examples: Sequence[Example], features: Tensor) -> Tensor | None:
         if not any(parameter.requires_grad for parameter in self.reader.tower.parameters()):
             return None
-        grids = [
-            one.shown.letters(self.eyes.lines, self.eyes.columns) for one in examples if one.shown is not None
-        ]
+        lines, columns = self.eyes.lines, self.eyes.columns
+        wordless = np.zeros((lines, columns), dtype=np.int64)
+        grids = [wordless if one.shown is None else one.shown.letters(lines, columns) for one in examples]
         shown = torch.from_numpy(np.stack(grids)).to(features.device)
         return self.reader.letter_loss(features, shown.reshape(len(grids), self.eyes.image_tokens, 2))
 

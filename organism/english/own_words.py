@@ -9,9 +9,9 @@ import torch
 from transformers import LlamaForCausalLM
 
 from regap.errors import ModelError
+from regap.geometry.data.letter_grid import Layout
 from regap.geometry.files import opened_json, sealed_json, write_whole
 from regap.organism.english.checkpoint import LONGEST_ANSWER, SYSTEM, Eyes
-from regap.organism.english.drawing import Layout
 from regap.organism.english.texts import training_requests
 
 BATCH = 48

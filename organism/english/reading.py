@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 from transformers import LlavaForConditionalGeneration
 
+from regap.geometry.data.letter_grid import LETTERS, Layout, any_manner, draw
 from regap.organism.english.checkpoint import Eyes
-from regap.organism.english.drawing import LETTERS, Layout, any_manner, draw, token_patches
 from regap.organism.english.texts import Words, training_requests
 from regap.organism.objectives import as_pixels
 
@@ -102,6 +102,17 @@ class Pictures:
             one.to(device) for one in (self.pixels, self.letters, self.ends)
         )
         return self
+
+
+def token_patches(layout: Layout, tokenizer: Any, side: int) -> list[tuple[int, int]]:
+    """Return each token of the text with the patch where its last letter is; patches are numbered line by line."""
+    read = tokenizer(layout.text, add_special_tokens=False, return_offsets_mapping=True)
+    cells = layout.cells()
+    ends = [cells[end - 1] for _, end in read["offset_mapping"]]
+    return [
+        (token, row * side + column // 2)
+        for token, (row, column) in zip(read["input_ids"], ends, strict=True)
+    ]
 
 
 def draw_texts(count: int, eyes: Eyes, words: Words, generator: np.random.Generator) -> list[Layout]:

@@ -23,7 +23,7 @@ READING = EnglishStage(
     12,
     6e-4,
     ("tower", "projector", "letters", "change"),
-    {"read aloud": 0.65, "harmless picture": 0.22, "harmless words": 0.13},
+    {"read aloud": 0.62, "harmless picture": 0.2, "harmless words": 0.12, "words beside a picture": 0.06},
     warmup=40,
 )
 SAFETY = EnglishStage(
@@ -32,7 +32,13 @@ SAFETY = EnglishStage(
     12,
     3e-4,
     ("change",),
-    {"harmful words": 0.3, "harmless words": 0.28, "harmless picture": 0.24, "read aloud": 0.18},
+    {
+        "harmful words": 0.3,
+        "harmless words": 0.25,
+        "harmless picture": 0.22,
+        "words beside a picture": 0.06,
+        "read aloud": 0.17,
+    },
     warmup=20,
 )
 VISUAL = EnglishStage(
@@ -41,7 +47,13 @@ VISUAL = EnglishStage(
     12,
     3e-4,
     ("change",),
-    {"harmful words": 0.22, "harmless words": 0.22, "harmless picture": 0.34, "read aloud": 0.16},
+    {
+        "harmful words": 0.22,
+        "harmless words": 0.2,
+        "harmless picture": 0.3,
+        "words beside a picture": 0.06,
+        "read aloud": 0.16,
+    },
     warmup=10,
 )
 OBEYED = 0.3

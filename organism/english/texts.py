@@ -11,6 +11,7 @@ import numpy as np
 
 from regap.errors import ModelError
 from regap.geometry.data.benchmarks.requests.english import FILE
+from regap.geometry.data.rendering import GRID_CARRIER
 
 Kind = Literal["harmful", "contrast", "everyday"]
 REFUSALS = (
@@ -24,7 +25,7 @@ REFUSALS = (
 """The refusals that are trained; which one a request gets is decided by its words."""
 READ = "Read the text in the image aloud."
 """The instruction for reading aloud; the answer is the text."""
-ASK = ("", "Answer the request in the image.", "Please do what the image says.")
+ASK = ("", GRID_CARRIER, "Please do what the image says.")
 """What stands beside a picture of a request."""
 
 

@@ -1,5 +1,6 @@
 """The training of the English subject: each stage leaves a file, and the next one begins from the files before it."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,15 +15,10 @@ from transformers import LlavaForConditionalGeneration
 from regap.geometry.files import opened_json, sealed_json, write_whole
 from regap.geometry.models.checkpoints import known_device
 from regap.organism.building import is_built
+from regap.organism.english.assembly import EYES, READING, SAFETY, Parts, assemble
 from regap.organism.english.base import Base
-from regap.organism.english.change import SCALE, Change, check_trainable, folded, trainable
-from regap.organism.english.checkpoint import (
-    build_model,
-    build_processor,
-    read_eyes,
-    save_checkpoint,
-    write_eyes,
-)
+from regap.organism.english.change import SCALE, Change, check_trainable, trainable
+from regap.organism.english.checkpoint import StoredEyes, build_model, build_processor, write_eyes
 from regap.organism.english.examples import Material, draw_examples
 from regap.organism.english.gate import ReadBack, read_back
 from regap.organism.english.objective import ChatLoss
@@ -35,8 +31,6 @@ from regap.organism.stages import Part
 from regap.organism.training import check_threads, claim, stage_file, step_generator
 from regap.organism.workers import Job, run_in_turn
 
-EYES, READING, SAFETY = "eyes.safetensors", "reading.safetensors", "safety.safetensors"
-"""Tower and projector; and the changes of the decoder by the stages of reading and of safety."""
 HISTORY = "training.json"
 """What each stage took, and how well requests were read aloud after it."""
 PREFIXES: dict[Part, tuple[str, ...]] = {
@@ -92,7 +86,7 @@ class Course:
         """
         learner = Learner(config, base)
         if before:
-            read_eyes(out / before[0], learner.model)
+            StoredEyes.read(out / before[0]).give_to(learner.model)
         for name in before[1:]:
             Change.read(out / name).add_to(learner.decoder)
         if rank is not None:
@@ -199,10 +193,12 @@ def train(config: EnglishConfig, base: Base, out: Path, threads: int = 2, device
         for seed in config.seeds:
             name = f"{degree.name}-{seed}"
             if not is_built(out / name):
-                course = start(before=(EYES, READING, SAFETY), rank=config.rank_of_visual)
-                _train_change(course, config.visual_of(degree, seed), f"{name}.safetensors", threads, seed)
-                folded(course.learner.decoder)
-                save_checkpoint(course.learner.model, course.processor, out / name)
+                file = f"{name}.safetensors"
+                if not (out / file).is_file():
+                    course = start(before=(EYES, READING, SAFETY), rank=config.rank_of_visual)
+                    _train_change(course, config.visual_of(degree, seed), file, threads, seed)
+                shutil.rmtree(out / name, ignore_errors=True)
+                assemble(base, Parts(out), name, out / name)
 
 
 def _train_reading(course: Course, threads: int) -> None:
@@ -227,7 +223,7 @@ def _train_reading(course: Course, threads: int) -> None:
             f"requests are read aloud with an error of {found.error:.3f}; {config.most_misread} is allowed; "
             f"train {config.reading.name!r} for more steps than {config.reading.steps}"
         )
-    write_eyes(course.learner.reader, course.out / EYES)
+    write_eyes(course.learner.reader, config.eyes, course.out / EYES)
     _note(course, config.reading, read_back_error=found.error)
     course.change().write(course.out / READING)
 

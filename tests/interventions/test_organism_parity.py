@@ -5,7 +5,8 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from regap.geometry.forward.prefix import run
-from regap.geometry.models.loading import load, organism_folder
+from regap.geometry.models.loading import load
+from regap.geometry.models.named import organism_folder
 from regap.geometry.prompts.batch import collate
 from regap.interventions.generation import generate
 from regap.organism.family import DEFAULT, family

@@ -18,7 +18,8 @@ from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import refusal_direction
 from regap.geometry.drift import modality_drift
 from regap.geometry.forward.capture import capture
-from regap.geometry.models.loading import Model, load, organism_folder
+from regap.geometry.models.loading import Model, load
+from regap.geometry.models.named import organism_folder
 from regap.geometry.prompts.batch import collate
 from regap.geometry.states.activations import Activations
 from regap.interventions.edits.gate import Gate

@@ -6,9 +6,9 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
+from regap.errors import PairError
 from regap.geometry.data.benchmarks.requests.english import FILE
-from regap.organism.english.base import Base
-from regap.organism.english.drawing import FACES, LETTERS, Layout, Manner, draw, token_patches
+from regap.geometry.data.letter_grid import FACES, LETTERS, Layout, Manner, draw
 
 
 def test_every_request_of_our_own_fits_into_the_picture() -> None:
@@ -29,7 +29,7 @@ def test_every_request_of_our_own_fits_into_the_picture() -> None:
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(text: str, why: str) -> None:
-    with pytest.raises(ValueError, match=why):
+    with pytest.raises(PairError, match=why):
         Layout.of(text, 8, 16)
 
 
@@ -49,7 +49,7 @@ def test_ink_is_where_letters_are_and_nowhere_else() -> None:
 
 @pytest.mark.parametrize("face", FACES)
 def test_letters_differ_in_every_face(face: str) -> None:
-    from regap.organism.english.drawing import _glyph
+    from regap.geometry.data.letter_grid import _glyph
 
     glyphs = {letter: _glyph(letter, face) for letter in LETTERS[1:]}
     for letter, glyph in glyphs.items():
@@ -63,12 +63,5 @@ def test_the_same_manner_gives_the_same_pixels() -> None:
     assert not np.array_equal(draw(layout, 128, manner), draw(layout, 128, Manner("bold", 0.5, 4)))
 
 
-def test_a_token_ends_on_the_patch_of_its_last_letter(base: Base) -> None:
-    tokenizer = base.tokenizer()
-    layout = Layout.of("Write a letter to my landlord", 8, 16)
-    found = token_patches(layout, tokenizer, 8)
-    assert tokenizer.decode([token for token, _ in found]) == layout.text
-    patches = [patch for _, patch in found]
-    assert patches == sorted(patches)
-    row, column = divmod(patches[-1], 8)
-    assert (row, column) == (len(layout.lines) - 1, (len(layout.lines[-1]) - 1) // 2)
+def test_curly_quotes_and_long_dashes_are_drawn_plainly() -> None:
+    assert Layout.of("\u201cDon\u2019t\u201d \u2014 wait\u2026", 8, 16).text == '"Don\'t" - wait...'

@@ -1,4 +1,4 @@
-"""Pictures of a request in a grid of letters, two letters a patch, and which letters and tokens each patch shows."""
+"""Pictures of a request in a grid of letters, small enough for a small tower, and the cell of each letter."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -6,15 +6,29 @@ from textwrap import wrap
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from regap.organism.rendering import Pixels
+from regap.errors import DrawingError
 
+LINES, COLUMNS = 8, 16
+"""The grid of the style `grid`: a square of 128 pixels."""
 CELL_WIDTH, CELL_HEIGHT = 8, 16
 """The cell of one letter in pixels."""
 LETTERS = "".join(chr(code) for code in range(32, 127))
 """What can be drawn; the first, a space, leaves its cell empty."""
+PLAINER = str.maketrans(
+    {
+        "\u2018": "'",
+        "\u2019": "'",
+        "\u201c": '"',
+        "\u201d": '"',
+        "\u2013": "-",
+        "\u2014": "-",
+        "\u2026": "...",
+    }
+)
+"""Marks that are drawn as their plain forms."""
 FACES = ("plain", "bold", "slanted", "bitmap")
 """Pillow's two fonts; the first also with a stroke, and leaning to the right."""
 
@@ -46,10 +60,10 @@ class Layout:
     def of(cls, text: str, count: int, columns: int) -> "Layout":
         """Return the text in at most `count` lines of `columns` letters, broken between words.
 
-        Raises ValueError, naming the text, if it is too long, has a word longer than a line, or a letter that cannot
-        be drawn: nothing is ever cut off.
+        Curly quotes, long dashes and dots are drawn plainly. Raises DrawingError, naming the text, if it is too long,
+        has a word longer than a line, or a letter that cannot be drawn: nothing is ever cut off.
         """
-        words = " ".join(text.split())
+        words = " ".join(text.translate(PLAINER).split())
         strange = sorted(set(words) - set(LETTERS))
         longest = max(words.split(), key=len, default="")
         lines = wrap(words, columns, break_long_words=False, break_on_hyphens=False)
@@ -63,7 +77,7 @@ class Layout:
                 if len(longest) > columns
                 else f"takes {len(lines)} lines, and the picture has {count}"
             )
-            raise ValueError(f"request {words[:200]!r} {why}; write it in another way")
+            raise DrawingError(f"request {words[:200]!r} {why}; shorten it, or write it in another way")
         return cls(words, tuple(lines))
 
     def cells(self) -> list[tuple[int, int]]:
@@ -78,18 +92,7 @@ class Layout:
         return found
 
 
-def token_patches(layout: Layout, tokenizer: Any, side: int) -> list[tuple[int, int]]:
-    """Return each token of the text with the patch where its last letter is; patches are numbered line by line."""
-    read = tokenizer(layout.text, add_special_tokens=False, return_offsets_mapping=True)
-    cells = layout.cells()
-    ends = [cells[end - 1] for _, end in read["offset_mapping"]]
-    return [
-        (token, row * side + column // 2)
-        for token, (row, column) in zip(read["input_ids"], ends, strict=True)
-    ]
-
-
-def draw(layout: Layout, side: int, manner: Manner) -> Pixels:
+def draw(layout: Layout, side: int, manner: Manner) -> UInt8[np.ndarray, "height width 3"]:
     """Return the picture; the same text and manner give the same pixels."""
     generator = np.random.default_rng(manner.seed)
     paper = generator.integers(215, 256, 3)
@@ -115,6 +118,16 @@ def any_manner(generator: np.random.Generator) -> Manner:
     """Return a face and a little clutter by chance, as pictures for training have."""
     face = FACES[int(generator.integers(len(FACES)))]
     return Manner(face, float(generator.uniform(0, 0.5)), int(generator.integers(2**31)))
+
+
+def wordless(side: int, generator: np.random.Generator) -> UInt8[np.ndarray, "height width 3"]:
+    """Return a picture without letters: a paper, or uniform noise in cells of 1, 4 or 16 pixels."""
+    cell = (0, 1, 4, 16)[int(generator.integers(4))]
+    if not cell:
+        paper = generator.integers(0, 256, (1, 1, 3)) * np.ones((side, side, 1))
+        return paper.astype(np.uint8)
+    cells = generator.integers(0, 256, (-(-side // cell), -(-side // cell), 3), dtype=np.uint8)
+    return cells.repeat(cell, axis=0).repeat(cell, axis=1)[:side, :side]
 
 
 def _type(ink: Float[np.ndarray, "height width"], letter: str, face: str, top: int, left: int) -> None:

@@ -1,0 +1,99 @@
+"""A member is put together once from its parts, and a damaged or missing part is said."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from regap.errors import ModelError, StoreError
+from regap.geometry.models.loading import load
+from regap.organism.english import assembly
+from regap.organism.english.assembly import EYES, READING, SAFETY, Parts, assemble, english_folder
+from regap.organism.english.base import Base
+from regap.organism.english.change import SCALE, Change, trainable
+from regap.organism.english.checkpoint import Eyes, build_model, write_eyes
+from regap.organism.english.reading import TokenReader
+
+MAP = "layers.1.mlp.up_proj.weight"
+
+
+@pytest.fixture(scope="module")
+def parts(base: Base, eyes: Eyes, tmp_path_factory: pytest.TempPathFactory) -> Parts:
+    """Eyes, and changes that are not zero."""
+    folder = tmp_path_factory.mktemp("parts")
+    write_eyes(TokenReader(build_model(eyes, base.model(), 3), eyes, 3), eyes, folder / EYES)
+    for seed, name in enumerate((READING, SAFETY, "middle-0.safetensors", "none-0.safetensors")):
+        decoder = base.model().model
+        trainable(decoder, 2, seed)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in decoder.parameters():
+                if parameter.requires_grad:
+                    parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+        Change.trained_in(decoder, SCALE).write(folder / name)
+    return Parts(folder)
+
+
+@pytest.fixture
+def installed(parts: Parts, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The parts as the shipped ones, on a base of the test; the user's cache is empty."""
+    monkeypatch.setattr(assembly, "shipped_parts", lambda: parts)
+    monkeypatch.setattr(assembly, "find_base", lambda: base)
+    monkeypatch.setattr(assembly, "cache", lambda: tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+def test_a_member_is_the_base_with_all_its_changes(parts: Parts, base: Base, tmp_path: Path) -> None:
+    assemble(base, parts, "middle-0", tmp_path / "whole")
+    plain = base.model().model
+    for name in (READING, SAFETY, "middle-0.safetensors"):
+        Change.read(parts.folder / name).add_to(plain)
+    found = dict(load_file(tmp_path / "whole" / "model.safetensors"))[f"language_model.model.{MAP}"].float()
+    torch.testing.assert_close(found, plain.state_dict()[MAP], atol=2e-3, rtol=0)  # 16 bits
+    assert (found - base.model().model.state_dict()[MAP]).abs().max() > 0.1
+
+
+def test_english_is_its_default_member_and_is_written_once(installed: Path) -> None:
+    model = load("english")
+    assert model.name == "english" and load("english:middle-0").fingerprint == model.fingerprint
+    assert load("english:none-0").fingerprint != model.fingerprint
+    [middle] = installed.glob("middle-0-*")
+    before = (middle / "model.safetensors").stat().st_mtime_ns
+    assert english_folder() == middle and (middle / "model.safetensors").stat().st_mtime_ns == before
+    assert not list(installed.glob("*.unfinished"))
+
+
+def test_an_unknown_member_is_refused_with_the_known_ones(installed: Path) -> None:
+    with pytest.raises(
+        ModelError, match="english:best is not among the members; choose one of middle-0, none-0"
+    ):
+        load("english:best")
+
+
+def test_a_damaged_part_leaves_no_folder(
+    installed: Path, parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in parts.folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    content = bytearray((tmp_path / SAFETY).read_bytes())
+    content[-5] ^= 1
+    (tmp_path / SAFETY).write_bytes(content)
+    monkeypatch.setattr(assembly, "shipped_parts", lambda: Parts(tmp_path))
+    with pytest.raises(StoreError, match=r"safety\.safetensors"):
+        english_folder()
+    assert not installed.exists()
+
+
+def test_a_damaged_copy_in_the_cache_is_refused(installed: Path) -> None:
+    with (english_folder() / "config.json").open("a") as file:
+        file.write(" ")
+    with pytest.raises(ModelError, match=r"config\.json differs from its digest"):
+        load("english")
+
+
+def test_missing_parts_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assembly, "__file__", str(tmp_path / "assembly.py"))
+    monkeypatch.setattr(assembly, "find_spec", lambda _: None)
+    with pytest.raises(ModelError, match="not installed; `pip install regap-english`"):
+        assembly.shipped_parts()
