@@ -17,7 +17,8 @@ from regap.organism.english.texts import training_requests
 BATCH = 48
 LONGEST_REQUEST = 30
 """Tokens of a request that the base makes up."""
-TEMPERATURE = 0.9
+TEMPERATURE, LIKELIEST = 0.7, 50
+"""Requests are sampled at this temperature from so many tokens at every step."""
 MOST_TRIES = 30
 """Times as many requests are sampled as are wanted, at the most; most are too long, or have several lines."""
 EMPTY_TURN = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n"
@@ -83,7 +84,11 @@ def make_up(base: Any, tokenizer: Any, eyes: Eyes, count: int, seed: int, advanc
             if len(found) >= count:
                 break
             output = base.generate(
-                **rows, max_new_tokens=LONGEST_REQUEST, do_sample=True, temperature=TEMPERATURE, top_k=0
+                **rows,
+                max_new_tokens=LONGEST_REQUEST,
+                do_sample=True,
+                temperature=TEMPERATURE,
+                top_k=LIKELIEST,
             )
             for tokens in output[:, rows["input_ids"].shape[1] :].tolist():
                 text = _whole(tokenizer, tokens)

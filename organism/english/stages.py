@@ -86,7 +86,7 @@ class EnglishConfig:
     rank_of_safety: int = 8
     rank_of_visual: int = 4
     """The same for the last stage, whose changes are kept for every member."""
-    made_up: int = 1200
+    made_up: int = 600
     """Everyday requests that the base makes up."""
     tower: EnglishStage = TOWER
     reading: EnglishStage = READING
