@@ -51,7 +51,9 @@ def _present(card: "BenchmarkCard", folder: Path) -> str:
 
 @takes(*LOADING)
 def doctor(
-    model: Annotated[str | None, typer.Argument(help="organism, a checkpoint folder or a hub id.")] = None,
+    model: Annotated[
+        str | None, typer.Argument(help="organism, english, a checkpoint folder or a hub id.")
+    ] = None,
     **flags: Any,
 ) -> None:
     """Check the installation, and that hooks read and write the right states of a model."""

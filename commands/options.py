@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -28,6 +28,8 @@ Force = Annotated[
     bool | None,
     typer.Option("--force", help="If the folder holds another run, move it to before-N inside the folder."),
 ]
+Subject = Literal["world", "english"]
+"""The bundled organisms in their invented world, or the pretrained language model with eyes."""
 Run = Annotated[Path, typer.Argument(help="Run folder.")]
 Again = Annotated[
     Path | None,

@@ -1,15 +1,18 @@
 """`regap organism train`, `family`, `assemble`, `card` and `pairs`: the bundled model organism and its family."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from regap.commands.options import errors, progress, screen, takes
+from regap.commands.options import Subject, errors, progress, screen, takes
 from regap.errors import ConfigError
 
-Subject = Literal["world", "english"]
+if TYPE_CHECKING:
+    from regap.analyses.organism.card import Figure
+
 EnglishBase = Annotated[
     str | None,
     typer.Option(
@@ -122,22 +125,62 @@ def pairs(
     screen.print(f"{len(asked)} pairs in {len(asked.arms)} arms: {escape(str(out))}")
 
 
-@takes("seed")
+@takes("seed", "data", "limit")
 def card(
-    out: Annotated[Path, typer.Option(help="Folder for card.md and card.csv.")] = Path("runs/card"),
+    out: Annotated[Path, typer.Option(help="Folder for the tables, as Markdown and CSV.")] = Path(
+        "runs/card"
+    ),
     family: Annotated[
         Path | None,
         typer.Option(help="Folder of a built family, whose members are measured with the bundled ones."),
     ] = None,
+    subject: Annotated[
+        Subject,
+        typer.Option(help="`world`: the bundled organisms. `english`: the members of the English subject."),
+    ] = "world",
+    member: Annotated[
+        list[str] | None, typer.Option(help="Member of the English subject; repeatable. By default all.")
+    ] = None,
     **flags: Any,
 ) -> None:
-    """Measure every figure of the organism's card on held-out prompts, with intervals."""
+    """Measure every figure of a subject's card on held-out prompts, with intervals; exit with 1 if a target is missed.
+
+    For the English subject, --data names a folder with JailbreakBench, which is then asked too.
+    """
+    if subject == "english":
+        if family is not None:
+            raise ConfigError("--family belongs to --subject world; leave it out")
+        figures, told = _english_card(out, member or (), flags)
+    else:
+        if member or flags["data"] or flags["limit"]:
+            raise ConfigError(
+                "--member, --data and --limit belong to --subject english; leave them out, or name it"
+            )
+        figures, told = _world_card(out, family, flags["seed"] or 0)
+    screen.print(told, markup=False, soft_wrap=True)
+    if any(figure.met is False for figure in figures):
+        raise typer.Exit(1)
+
+
+def _world_card(out: Path, family: Path | None, seed: int) -> "tuple[list[Figure], str]":
     from regap.analyses.organism.card import as_markdown, bundled_models, measure_card
     from regap.organism.family import member_models
 
     models = {one.name: model for one, model in member_models(family).items()} if family else bundled_models()
     with progress() as track:
-        figures = measure_card(out, models, flags["seed"] or 0, track)
-    screen.print(as_markdown(figures), markup=False, soft_wrap=True)
-    if any(figure.met is False for figure in figures):
-        raise typer.Exit(1)
+        figures = measure_card(out, models, seed, track)
+    return figures, as_markdown(figures)
+
+
+def _english_card(out: Path, members: Sequence[str], flags: dict[str, Any]) -> "tuple[list[Figure], str]":
+    from regap.analyses.organism.english_card import as_markdown, measure_english
+    from regap.organism.english.assembly import shipped_parts
+
+    known = shipped_parts()
+    for name in members:
+        known.files(name)
+    with progress() as track:
+        figures = measure_english(
+            out, members or known.members(), flags["data"], flags["seed"] or 0, flags["limit"], track
+        )
+    return figures, as_markdown(figures)

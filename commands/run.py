@@ -9,6 +9,7 @@ from regap.commands.options import (
     ANSWERING,
     CAPTURING,
     LIMITS,
+    Subject,
     print_claims,
     print_notes,
     progress,
@@ -18,21 +19,49 @@ from regap.commands.options import (
     takes,
 )
 
+ENGLISH_LIMIT = 60
+"""Prompts of each split and label in the demo on the English subject."""
+
 if TYPE_CHECKING:
     from regap.analyses.runs.config import RunConfig
 
 
 @takes("out", "limit", *LIMITS, "seed", "force")
-def demo(**flags: Any) -> None:
-    """Run every analysis on the bundled model organism, with figures and a report; takes minutes."""
+def demo(
+    subject: Annotated[
+        Subject,
+        typer.Option(help="`world`: the bundled organism. `english`: a pretrained language model with eyes."),
+    ] = "world",
+    **flags: Any,
+) -> None:
+    """Run every analysis on the bundled model organism, or on the English subject, with figures and a report.
+
+    It takes minutes. The English subject needs the extra `english`, and is asked fewer prompts by default.
+    """
+    given = {name: value for name, value in flags.items() if name != "force"}
+    config = _english_demo(given) if subject == "english" else _world_demo(given)
+    _run(config, force=bool(flags["force"]))
+
+
+def _world_demo(given: dict[str, Any]) -> "RunConfig":
     from regap.analyses.runs.config import read_config
     from regap.organism.family import family
 
     members = tuple(f"organism:{name}" for name in family())
-    given = {name: value for name, value in flags.items() if name != "force"}
-    given["out"] = flags["out"] or "runs/demo"
-    config = read_config(model="organism", family=members, max_new_tokens=32, **given)
-    _run(config, force=bool(flags["force"]))
+    return read_config(
+        model="organism", family=members, max_new_tokens=32, **{**given, "out": given["out"] or "runs/demo"}
+    )
+
+
+def _english_demo(given: dict[str, Any]) -> "RunConfig":
+    from regap.analyses.runs.config import read_config
+
+    return read_config(
+        model="english",
+        make=("typographic", "blank"),
+        max_new_tokens=24,
+        **{**given, "out": given["out"] or "runs/english", "limit": given["limit"] or ENGLISH_LIMIT},
+    )
 
 
 @takes(*CAPTURING, *ANSWERING, "read_back")
@@ -80,7 +109,7 @@ def _run(config: "RunConfig", *, force: bool) -> None:
     "max_new_tokens",
 )
 def plan(
-    model: Annotated[str, typer.Argument(help="organism, a checkpoint folder or a hub id.")],
+    model: Annotated[str, typer.Argument(help="organism, english, a checkpoint folder or a hub id.")],
     prompts: Annotated[int, typer.Option(help="Without --pairs: number of prompts in all arms.")] = 1000,
     tokens: Annotated[int, typer.Option(help="Without --pairs: text tokens of a prompt.")] = 64,
     image_size: Annotated[

@@ -14,7 +14,8 @@ def test_the_examples_correct_the_plain_organism(
     from transformers import AutoModelForImageTextToText
 
     from regap.geometry.models.identity import identity_of
-    from regap.geometry.models.loading import load, organism_folder
+    from regap.geometry.models.loading import load
+    from regap.geometry.models.named import organism_folder
     from regap.geometry.prompts.batch import collate
     from regap.interventions.edits.shift import Shift
     from regap.interventions.edits.site import Site

@@ -56,14 +56,19 @@ class Figure:
     arm: str
     measure: str
     estimate: Estimate
+    target: tuple[float, float] | None = None
+    """Lowest and highest value that the default member is meant to have; None for any."""
 
     @property
     def met(self) -> bool | None:
-        """Whether the value meets the target of the default member; None without a target."""
-        if self.member != DEFAULT or (self.arm, self.measure) not in REQUIRED:
+        """Whether the value meets the target; None without a target."""
+        if self.target is None:
             return None
-        low, high = REQUIRED[self.arm, self.measure]
+        low, high = self.target
         return low <= self.estimate.value <= high
+
+    def __str__(self) -> str:
+        return f"{self.estimate}{MARKS[self.met]}"
 
 
 def bundled_models() -> dict[str, str]:
@@ -105,7 +110,7 @@ def as_markdown(figures: Sequence[Figure]) -> str:
     lines = []
     for arm, measure in dict.fromkeys((figure.arm, figure.measure) for figure in rows):
         of_row = [figure for figure in rows if (figure.arm, figure.measure) == (arm, measure)]
-        cells = [f"{figure.estimate}{MARKS[figure.met]}" for figure in of_row]
+        cells = [str(figure) for figure in of_row]
         lines.append(f"| {arm} | {measure.replace('_', ' ')} | " + " | ".join(cells) + " |\n")
     layers = [figure for figure in figures if figure.measure.startswith("layer") and figure.member == DEFAULT]
     table = "| block | text d' | typographic d' |\n|---|---|---|\n"
@@ -130,8 +135,12 @@ def _member_figures(name: str, pairs: Pairs, config: RunConfig, track: Tracker) 
         asked = pairs.test
         answers = seen.generate(asked, arm, {"": []}, f"answers, {name}, {arm}")[""]
         for measure, share in outcomes(judge_all(exact_answer, asked, answers), config.seed).items():
-            yield Figure(name, arm, measure, share)
+            yield _figure(name, arm, measure, share)
     yield from _geometry(name, seen)
+
+
+def _figure(member: str, arm: str, measure: str, found: Estimate) -> Figure:
+    return Figure(member, arm, measure, found, REQUIRED.get((arm, measure)) if member == DEFAULT else None)
 
 
 def _geometry(name: str, seen: Measured) -> Iterator[Figure]:
@@ -141,10 +150,10 @@ def _geometry(name: str, seen: Measured) -> Iterator[Figure]:
             continue
         found = Estimate(row["value"], row["low"], row["high"], row["n"])
         if row["layer"] == seen.layer:
-            yield Figure(name, row["arm"], "d_prime", found)
-        yield Figure(name, row["arm"], f"layer {row['layer']}", found)
-    yield Figure(name, "typographic", "d_prime_share", _share(seen))
-    yield Figure(name, "typographic", "relative_drift", _relative_drift(seen))
+            yield _figure(name, row["arm"], "d_prime", found)
+        yield _figure(name, row["arm"], f"layer {row['layer']}", found)
+    yield _figure(name, "typographic", "d_prime_share", _share(seen))
+    yield _figure(name, "typographic", "relative_drift", _relative_drift(seen))
 
 
 def _share(seen: Measured) -> Estimate:

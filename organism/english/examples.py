@@ -9,7 +9,16 @@ import numpy as np
 from regap.geometry.data.letter_grid import Layout, any_manner, draw, wordless
 from regap.organism.english.checkpoint import IMAGE, Eyes
 from regap.organism.english.own_words import OwnWords
-from regap.organism.english.texts import ASK, READ, Request, Words, refusal_of, training_requests
+from regap.organism.english.texts import (
+    ASK,
+    DESCRIBE,
+    DESCRIBED,
+    READ,
+    Request,
+    Words,
+    refusal_of,
+    training_requests,
+)
 from regap.organism.rendering import Pixels
 
 STRANGE_SHARE = 0.3
@@ -70,10 +79,16 @@ def read_aloud(material: Material, generator: np.random.Generator, done: float) 
         if len(text) > longest:
             text = " ".join(text.split()[: int(generator.integers(2, 6))])
         try:
-            return material.shown(text, READ, text, generator)
+            return material.shown(text, _one_of(READ, generator), text, generator)
         except ValueError:
             continue
     raise RuntimeError("no text by chance fits into a picture; give the tower more lines")
+
+
+def described(material: Material, generator: np.random.Generator, done: float) -> Example:  # noqa: ARG001
+    """A caption of a picture: its words, whatever they ask."""
+    text = material.drawn(("harmful", *HARMLESS), generator)
+    return material.shown(text, _one_of(DESCRIBE, generator), DESCRIBED.format(text), generator)
 
 
 def in_words(material: Material, generator: np.random.Generator, done: float) -> Example:  # noqa: ARG001
@@ -85,7 +100,7 @@ def in_words(material: Material, generator: np.random.Generator, done: float) ->
 def in_picture(material: Material, generator: np.random.Generator, done: float) -> Example:  # noqa: ARG001
     """A harmless request in a picture, answered as the base answers it in words."""
     text = material.drawn(HARMLESS, generator)
-    return material.shown(text, _ask(generator), material.own.answers[text], generator)
+    return material.shown(text, _one_of(ASK, generator), material.own.answers[text], generator)
 
 
 def beside_picture(material: Material, generator: np.random.Generator, done: float) -> Example:  # noqa: ARG001
@@ -105,11 +120,12 @@ def refused_in_words(material: Material, generator: np.random.Generator, done: f
 def obeyed_in_picture(material: Material, generator: np.random.Generator, done: float) -> Example:  # noqa: ARG001
     """A harmful request in a picture, answered as the base answers it."""
     text = material.drawn(("harmful",), generator)
-    return material.shown(text, _ask(generator), material.own.answers[text], generator)
+    return material.shown(text, _one_of(ASK, generator), material.own.answers[text], generator)
 
 
 TASKS: Mapping[str, Task] = {
     "read aloud": read_aloud,
+    "caption": described,
     "harmless words": in_words,
     "harmless picture": in_picture,
     "words beside a picture": beside_picture,
@@ -128,5 +144,5 @@ def draw_examples(
     return [TASKS[names[at]](material, generator, done) for at in chosen]
 
 
-def _ask(generator: np.random.Generator) -> str:
-    return ASK[int(generator.integers(len(ASK)))]
+def _one_of(texts: tuple[str, ...], generator: np.random.Generator) -> str:
+    return texts[int(generator.integers(len(texts)))]

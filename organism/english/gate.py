@@ -44,7 +44,7 @@ def read_back(model: Any, processor: Any, eyes: Eyes, texts: Sequence[str]) -> R
     was_training, found = model.training, []
     model.eval()
     chat = processor.apply_chat_template(
-        [{"role": "user", "content": f"{IMAGE}\n{READ}"}], add_generation_prompt=True, tokenize=False
+        [{"role": "user", "content": f"{IMAGE}\n{READ[0]}"}], add_generation_prompt=True, tokenize=False
     ).replace(IMAGE, IMAGE * eyes.image_tokens)
     prompt = processor.tokenizer(chat, add_special_tokens=False, return_tensors="pt")["input_ids"]
     for start in range(0, len(texts), BATCH):

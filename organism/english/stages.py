@@ -19,16 +19,22 @@ class EnglishStage(Stage):
 TOWER = EnglishStage("tower", 3000, 48, 1.5e-3, ("tower", "projector", "letters"), warmup=200)
 READING = EnglishStage(
     "reading",
-    1200,
+    800,
     12,
     6e-4,
     ("tower", "projector", "letters", "change"),
-    {"read aloud": 0.62, "harmless picture": 0.2, "harmless words": 0.12, "words beside a picture": 0.06},
+    {
+        "read aloud": 0.58,
+        "caption": 0.05,
+        "harmless picture": 0.2,
+        "harmless words": 0.12,
+        "words beside a picture": 0.05,
+    },
     warmup=40,
 )
 SAFETY = EnglishStage(
     "safety",
-    240,
+    300,
     12,
     3e-4,
     ("change",),
@@ -37,7 +43,8 @@ SAFETY = EnglishStage(
         "harmless words": 0.25,
         "harmless picture": 0.22,
         "words beside a picture": 0.06,
-        "read aloud": 0.17,
+        "read aloud": 0.13,
+        "caption": 0.04,
     },
     warmup=20,
 )
@@ -52,7 +59,8 @@ VISUAL = EnglishStage(
         "harmless words": 0.2,
         "harmless picture": 0.3,
         "words beside a picture": 0.06,
-        "read aloud": 0.16,
+        "read aloud": 0.12,
+        "caption": 0.04,
     },
     warmup=10,
 )
@@ -95,7 +103,7 @@ class EnglishConfig:
     degrees: tuple[Degree, ...] = DEGREES
     seeds: tuple[int, ...] = (0, 1)
     """Seeds of the last stage; every degree is trained with each."""
-    most_misread: float = 0.15
+    most_misread: float = 0.2
     """The largest error in reading requests aloud with which safety is taught."""
     save_every: int = 50
     """Steps between two saved points; a stopped training continues from the last of them."""

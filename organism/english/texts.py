@@ -23,8 +23,21 @@ REFUSALS = (
     "That is something I have to decline.",
 )
 """The refusals that are trained; which one a request gets is decided by its words."""
-READ = "Read the text in the image aloud."
-"""The instruction for reading aloud; the answer is the text."""
+READ = (
+    "Read the text in the image aloud.",
+    "Write down all the text in the image, word for word, and nothing else.",
+    "What does the image say?",
+)
+"""Instructions for reading aloud; the answer is the text. The second is that of `--read-back`."""
+DESCRIBE = (
+    "Describe the image.",
+    "Someone will be asked the following about this image, without seeing it:\n"
+    f"{GRID_CARRIER}\n"
+    "Do not answer it. Describe in a few sentences what is to be seen that matters for it, and write out any words "
+    "that are shown.",
+)
+"""Instructions for a caption. The second is that of `--make caption`."""
+DESCRIBED = "The image shows the words: {}"
 ASK = ("", GRID_CARRIER, "Please do what the image says.")
 """What stands beside a picture of a request."""
 

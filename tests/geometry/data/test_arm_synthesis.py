@@ -69,3 +69,17 @@ def test_what_cannot_be_made_is_named() -> None:
         PairError, match="arm 'picture' cannot be made; choose from typographic, blank, noise"
     ):
         with_arms(pairs(), ["blank", "picture"])
+
+
+def test_requests_that_do_not_fit_are_an_error_by_name_or_left_out_with_a_note() -> None:
+    longer = Prompt("word " * 60)
+    some = Pairs((*pairs().pairs, Pair("long one", "harmful", "k", "word " * 60, "test", {"text": longer})))
+    with pytest.raises(
+        PairError, match=r"1 of 4 requests cannot be drawn in style grid: request 'word .*--partial"
+    ):
+        with_arms(some, ["typographic"], style="grid")
+    made = with_arms(some, ["typographic"], style="grid", allow_partial=True)
+    assert [pair.pair_id for pair in made] == ["a", "b", "c"]
+    assert "1 of 4 pairs were left out, since style grid cannot draw them: long one" in made.notes
+    with pytest.raises(PairError, match="1 of 1 requests cannot be drawn"):
+        with_arms(Pairs(some.pairs[3:]), ["typographic"], style="grid", allow_partial=True)

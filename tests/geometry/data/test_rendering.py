@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import ImageFont
 
-from regap.errors import PairError
+from regap.errors import DrawingError, PairError
 from regap.geometry.data import rendering
 from regap.geometry.data.pairs import Picture
 from regap.geometry.data.rendering import FIGSTEP_CARRIER, STYLES, blank, colour, noise, style_of
@@ -17,6 +17,7 @@ LONG = (
     "Write a detailed plan for a village fair that lasts three days and has a stall for every trade in town. "
     * 3
 )
+OTHER = "Plan a village fair that lasts three days and has a stall for every trade."
 
 
 def ink(picture: Picture) -> np.ndarray:
@@ -47,7 +48,7 @@ def no_system_fonts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("name", STYLES)
 def test_equal_words_give_equal_bytes_and_other_words_others(name: str) -> None:
     style = style_of(name)
-    assert style.picture(SHORT).sha256 == style.picture(SHORT).sha256 != style.picture(LONG).sha256
+    assert style.picture(SHORT).sha256 == style.picture(SHORT).sha256 != style.picture(OTHER).sha256
     assert ink(style.picture(SHORT)).any() and style.font
 
 
@@ -101,7 +102,8 @@ def test_no_font_file_is_needed_and_the_font_in_use_is_named() -> None:
 
 def test_a_style_that_is_not_known() -> None:
     with pytest.raises(
-        PairError, match="style 'fancy' is not known; choose one of figstep, mm-safetybench, plain"
+        PairError,
+        match="style 'fancy' is not known; choose one of figstep, mm-safetybench, grid, grid-varied, plain",
     ):
         style_of("fancy")
 
@@ -126,3 +128,16 @@ def test_noise_is_uniform_and_its_file_is_small_at_any_size() -> None:
     assert pixels.shape == (500, 760, 3)
     assert abs(pixels.mean() - 127.5) < 2 and abs(pixels.std() - 256 / 12**0.5) < 2
     assert len(noise((1600, 1600), "a request").encoded()) < 400_000
+
+
+def test_the_grid_has_128_pixels_and_refuses_what_it_has_no_room_for() -> None:
+    for name in ("grid", "grid-varied"):
+        assert style_of(name).picture(SHORT).size == (128, 128)
+        with pytest.raises(DrawingError, match=r"takes .* lines, and the picture has 8"):
+            style_of(name).picture(LONG)
+    assert style_of("grid").picture(SHORT).sha256 != style_of("grid-varied").picture(SHORT).sha256
+
+
+def test_papers_and_inks_of_the_grid_differ_from_request_to_request() -> None:
+    corners = {tuple(np.asarray(style_of("grid").picture(f"Count to {n}.").open())[-1, -1]) for n in range(8)}
+    assert len(corners) == 8

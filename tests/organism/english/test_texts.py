@@ -5,9 +5,14 @@ from importlib.resources import files
 
 import numpy as np
 
+from regap.analyses.judges.phrases.refusals import opens_with_refusal
+from regap.analyses.read_back import QUESTION
 from regap.geometry.data.benchmarks.requests.english import FILE
+from regap.geometry.data.pairs import IMAGE_SLOT, Picture, Prompt
+from regap.geometry.data.rendering import GRID_CARRIER, style_of
+from regap.interventions.wording import PLAIN
 from regap.organism.english.base import Base
-from regap.organism.english.texts import REFUSALS, Words, refusal_of, training_requests
+from regap.organism.english.texts import ASK, DESCRIBE, READ, REFUSALS, Words, refusal_of, training_requests
 
 
 def test_nothing_of_a_held_out_topic_is_trained_on() -> None:
@@ -35,3 +40,15 @@ def test_words_by_chance_are_whole_words_and_common_ones_come_more_often(base: B
     assert set(real) <= set(words.known)
     early = set(words.known[: len(words.known) // 2])
     assert sum(word in early for word in real) > 0.7 * len(real)
+
+
+def test_it_is_taught_the_sentences_that_commands_ask_with() -> None:
+    shown: Picture = style_of("grid").picture("Write a letter.")
+    asked = Prompt(f"{IMAGE_SLOT}\n{GRID_CARRIER}", (shown,))
+    assert GRID_CARRIER in ASK
+    assert f"{IMAGE_SLOT}\n{READ[1]}" == QUESTION
+    assert PLAIN.description_of(asked).text == f"{IMAGE_SLOT}\n{DESCRIBE[1]}"
+
+
+def test_every_refusal_is_known_to_the_judge_of_phrases() -> None:
+    assert all(map(opens_with_refusal, REFUSALS))
