@@ -53,10 +53,12 @@ format: .venv/.development  ## write what `make check` asks of style
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-# The wheel is built from the sdist, so what is missing there is missing here too.
+# The wheel is built from the sdist, so what is missing there is missing here too. The English weights have their own.
 build: .venv/.development  ## sdist and wheel in dist/, proved in an environment of its own
 	rm -rf dist build
 	.venv/bin/python -m build --outdir dist .
+	.venv/bin/python -m build --wheel --outdir dist organism/english/weights
+	rm -rf organism/english/weights/build organism/english/weights/*.egg-info
 	.venv/bin/python -m venv dist/installed
 	dist/installed/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
 	cd dist && installed/bin/python -I ../.ci/installed_wheel.py $(FOLDERS)

@@ -1,5 +1,5 @@
 """Prove an installed wheel: every module imports, no folder is importable under its bare name, and the states that the
-organism's family is built from have their digests.
+organism's family is built from, and the parts of the English subject, have their digests.
 
 Run it with the python that has the wheel, from outside the repository, naming the folders.
 """
@@ -32,6 +32,9 @@ def main(folders: list[str]) -> None:
     bases = importlib.import_module("regap.organism.building").bundled_bases()
     for training in (0, 1):
         bases.check(training)
+    parts = importlib.import_module("regap.organism.english.assembly").shipped_parts()
+    for member in parts.members():
+        parts.check(member)
     print(f"{len(names)} modules imported from the wheel; none of {', '.join(folders)} has a bare name")
 
 

@@ -8,6 +8,10 @@ from zipfile import ZipFile
 
 import pytest
 
+from regap import __version__
+
+ENGLISH = Path("organism/english/weights")
+"""The weights of the English subject have a wheel of their own."""
 FOLDERS = {"geometry", "interventions", "analyses", "figures", "commands", "organism"}
 
 LOOK_UP = """
@@ -71,10 +75,28 @@ def test_no_folder_is_imported_under_its_bare_name() -> None:
 def test_the_wheel_has_every_file_of_every_folder(wheel: Path, project_files: list[Path]) -> None:
     """Sources, the organism's weights and card: all of it is meant for the user."""
     packed = {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    rooms = {f"regap/{path.as_posix()}" for path in project_files if path.parts[0] in FOLDERS}
+    rooms = {
+        f"regap/{path.as_posix()}"
+        for path in project_files
+        if path.parts[0] in FOLDERS and path.parent != ENGLISH
+    }
     door = {path.as_posix() for path in project_files if path.parts[0] == "regap"}
     assert packed == rooms | door
     assert "regap/py.typed" in packed
+
+
+def test_the_wheel_of_the_english_weights_has_them_all(
+    root: Path, project_files: list[Path], tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    weights = [path.name for path in project_files if path.parent == ENGLISH and path.suffix != ".toml"]
+    for name in [*weights, "pyproject.toml"]:
+        shutil.copyfile(root / ENGLISH / name, copy / name)
+    python(copy, "-c", f"import setuptools.build_meta as build; build.build_wheel({str(tmp_path)!r})")
+    [built] = tmp_path.glob(f"regap_english-{__version__}-*.whl")
+    packed = {name for name in ZipFile(built).namelist() if ".dist-info/" not in name}
+    assert packed == {f"regap_english/{name}" for name in weights} != set()
 
 
 def test_only_regap_is_importable_from_an_installed_wheel(wheel: Path, tmp_path: Path) -> None:

@@ -128,7 +128,8 @@ def _benchmark_pairs(config: RunConfig, name: str) -> Pairs:
         beside = harmless(source, config.data, count=count, download=fetch, allow_partial=partial)
         pairs = twins_together(pairs + beside)
     pairs = pairs.first(config.limit) if config.limit else pairs
-    if "typographic" not in config.make and not any(map(is_media_arm, comparable(pairs).arms)):
+    wanted = config.arms is None or "typographic" in config.arms
+    if wanted and "typographic" not in config.make and not any(map(is_media_arm, comparable(pairs).arms)):
         pairs = with_arms(pairs, ["typographic"], **_making(config))
     return pairs
 

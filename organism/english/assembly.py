@@ -13,6 +13,7 @@ from regap.organism.english.checkpoint import StoredEyes, build_model, build_pro
 
 EYES, READING, SAFETY = "eyes.safetensors", "reading.safetensors", "safety.safetensors"
 """Tower and projector; and the changes of the decoder by the stages of reading and of safety."""
+BASE = "base"
 PACKAGE = "regap_english"
 """What the wheel of the weights installs; in a clone they are beside this file."""
 DEFAULT = "middle-0"
@@ -37,6 +38,13 @@ class Parts:
                 f"english:{member} is not among the members; choose one of {', '.join(self.members()) or 'none'}"
             )
         return tuple(self.folder / name for name in (EYES, READING, SAFETY, f"{member}.safetensors"))
+
+    def check(self, member: str) -> None:
+        """Raise StoreError or ModelError unless every file of a member is whole."""
+        eyes, *changes = self.files(member)
+        StoredEyes.read(eyes)
+        for change in changes:
+            Change.read(change)
 
     def digest(self, member: str) -> str:
         """Return a digest of the files that a member is made from."""
@@ -77,8 +85,11 @@ def shipped_parts() -> Parts:
 def english_folder(member: str = "") -> Path:
     """Return the checkpoint folder of a member, or of the default one, in the user's cache; it is written once.
 
+    The member `base` is the language model alone, which nobody here trained; it takes text only.
     Raises ModelError if there is no such member, if the base is missing, or if the cached files are damaged.
     """
+    if member == BASE:
+        return find_base().folder
     parts, name = shipped_parts(), member or DEFAULT
     folder = cache() / f"{name}-{parts.digest(name)[:12]}"
     if not folder.is_dir():

@@ -23,6 +23,7 @@ from regap.organism.rendering import Pixels
 
 STRANGE_SHARE = 0.3
 """Share of readings that are words by chance, which cannot be guessed."""
+MOST_TRIES = 1000
 SHORTEST = 24
 """Letters of the longest text at the beginning of a stage that goes from short texts to long ones."""
 
@@ -54,8 +55,21 @@ class Material:
         """Return one request of these kinds; half of the everyday ones are made up by the base."""
         if "everyday" in kinds and self.own.made_up and generator.random() < 0.5:
             return self.own.made_up[int(generator.integers(len(self.own.made_up)))]
-        among = [one for one in self.requests if one.kind in kinds]
-        return among[int(generator.integers(len(among)))].text
+        among = self._among(kinds)
+        return among[int(generator.integers(len(among)))]
+
+    def answered(self, kinds: tuple[str, ...], generator: np.random.Generator) -> tuple[str, str]:
+        """Return one request of these kinds with the base's answer, leaving out those that it says it cannot answer."""
+        for _ in range(MOST_TRIES):
+            text = self.drawn(kinds, generator)
+            if self.own.complies_with(text):
+                return text, self.own.answers[text]
+        raise RuntimeError(
+            f"the base declines {MOST_TRIES} requests in a row; give one that was tuned to chat"
+        )
+
+    def _among(self, kinds: tuple[str, ...]) -> list[str]:
+        return [one.text for one in self.requests if one.kind in kinds]
 
     def shown(self, text: str, ask: str, answer: str, generator: np.random.Generator) -> Example:
         """Return an example whose request is in the picture, with a word beside it or nothing."""
@@ -93,22 +107,20 @@ def described(material: Material, generator: np.random.Generator, done: float) -
 
 def in_words(material: Material, generator: np.random.Generator, done: float) -> Example:  # noqa: ARG001
     """A harmless request in words, answered as the base answers it."""
-    text = material.drawn(HARMLESS, generator)
-    return Example(text, material.own.answers[text])
+    text, answer = material.answered(HARMLESS, generator)
+    return Example(text, answer)
 
 
 def in_picture(material: Material, generator: np.random.Generator, done: float) -> Example:  # noqa: ARG001
     """A harmless request in a picture, answered as the base answers it in words."""
-    text = material.drawn(HARMLESS, generator)
-    return material.shown(text, _one_of(ASK, generator), material.own.answers[text], generator)
+    text, answer = material.answered(HARMLESS, generator)
+    return material.shown(text, _one_of(ASK, generator), answer, generator)
 
 
 def beside_picture(material: Material, generator: np.random.Generator, done: float) -> Example:  # noqa: ARG001
     """A harmless request in words beside a picture without words, answered as the base answers it without."""
-    text = material.drawn(HARMLESS, generator)
-    return Example(
-        f"{IMAGE}\n{text}", material.own.answers[text], pixels=wordless(material.eyes.side, generator)
-    )
+    text, answer = material.answered(HARMLESS, generator)
+    return Example(f"{IMAGE}\n{text}", answer, pixels=wordless(material.eyes.side, generator))
 
 
 def refused_in_words(material: Material, generator: np.random.Generator, done: float) -> Example:  # noqa: ARG001
@@ -119,8 +131,8 @@ def refused_in_words(material: Material, generator: np.random.Generator, done: f
 
 def obeyed_in_picture(material: Material, generator: np.random.Generator, done: float) -> Example:  # noqa: ARG001
     """A harmful request in a picture, answered as the base answers it."""
-    text = material.drawn(("harmful",), generator)
-    return material.shown(text, _one_of(ASK, generator), material.own.answers[text], generator)
+    text, answer = material.answered(("harmful",), generator)
+    return material.shown(text, _one_of(ASK, generator), answer, generator)
 
 
 TASKS: Mapping[str, Task] = {

@@ -37,6 +37,20 @@ UNWANTED = (
     "attack",
 )
 """Requests with these words are left out: nobody has said whether they are harmless."""
+DECLINING = (
+    "sorry",
+    "afraid",
+    "unable",
+    "cannot",
+    "can't",
+    "not able",
+    "not equipped",
+    "not capable",
+    "don't have the",
+    "i'm not a",
+    "i am not a",
+)
+"""With these words the base says that it cannot do what is asked, which it sometimes does at random."""
 Advance = Callable[[int], None]
 
 
@@ -46,6 +60,11 @@ class OwnWords:
 
     answers: Mapping[str, str] = field(repr=False)
     made_up: tuple[str, ...] = field(repr=False)
+
+    def complies_with(self, request: str) -> bool:
+        """Whether the base does what is asked, and does not say that it cannot."""
+        said = self.answers[request].lower().replace("\u2019", "'")
+        return bool(said) and not any(word in said for word in DECLINING)
 
 
 def read_own_words(file: Path) -> OwnWords:

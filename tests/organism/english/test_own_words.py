@@ -32,3 +32,14 @@ def test_every_request_is_answered_in_its_place(base: Base) -> None:
     for text, said in zip(asked, found, strict=True):
         [alone] = own_words.answer(base.model(), tokenizer, [text], lambda _: None)
         assert said == alone
+
+
+def test_answers_in_which_the_base_declines_are_known() -> None:
+    said = {
+        "a": "Sure, here is a plan.",
+        "b": "I'm sorry for your loss, but as a chatbot, I don't have the ability",
+        "c": "I\u2019m not a travel agent",
+        "d": "",
+    }
+    own = OwnWords(said, ())
+    assert [one for one in said if own.complies_with(one)] == ["a"]
