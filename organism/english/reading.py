@@ -1,4 +1,5 @@
-"""The tower's first stage: the letters on each patch, and the base's own embedding of the token that ends there."""
+"""The tower's first stage: the letters on each patch, and the base's own embedding of the token that ends there, or of a
+space."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, mse_loss
+from torch.nn.functional import cross_entropy, mse_loss, normalize
 from transformers import LlavaForConditionalGeneration
 
 from regap.geometry.data.letter_grid import LETTERS, Layout, any_manner, draw
@@ -22,13 +23,15 @@ OWN_SHARE = 0.5
 class TokenReader(nn.Module):
     """The tower and projector with a head for letters; tokens are read by comparing with the base's embeddings."""
 
-    def __init__(self, model: LlavaForConditionalGeneration, eyes: Eyes, seed: int) -> None:
+    def __init__(self, model: LlavaForConditionalGeneration, eyes: Eyes, space: int, seed: int) -> None:
         super().__init__()
+        self.space = space
         self.tower: Any = model.model.vision_tower
         self.projector: Any = model.model.multi_modal_projector
         embedding: Any = model.get_input_embeddings()
         self.table: Tensor
         self.register_buffer("table", embedding.weight.detach().clone(), persistent=False)
+        self.spread = float(self.table.square().mean())
         self.scale = nn.Parameter(torch.tensor(10.0))
         self.letters = nn.Linear(eyes.width, 2 * len(LETTERS))
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -45,21 +48,22 @@ class TokenReader(nn.Module):
         return cross_entropy(logits, shown.reshape(-1))
 
     def forward(self, batch: "Pictures") -> Float[Tensor, ""]:
-        """Return the loss of letters and of tokens, and a squared error of embeddings: zero on empty patches."""
+        """Return the loss of letters and of tokens, and a squared error of embeddings.
+
+        Where no token ends, the embedding of a space is wanted: the base reads words with spaces between them almost as
+        well as words, but with zeros, whose direction is noise to its normalisation, much worse.
+        """
         features = self.features(batch.pixels)
         said = self.projector(features)
         row, patch, token = batch.ends.unbind(1)
         among, own = token.unique(return_inverse=True)
-        table = self.table / self.table.norm(dim=-1, keepdim=True)
-        found = said[row, patch]
-        alike = found / found.norm(dim=-1, keepdim=True).clamp_min(1e-6) @ table[among].T
-        wanted = torch.zeros_like(said)
+        alike = normalize(said[row, patch], dim=-1) @ normalize(self.table[among], dim=-1).T
+        wanted = self.table[self.space].expand_as(said).clone()
         wanted[row, patch] = self.table[token]
-        spread = self.table.square().mean()
         return (
             self.letter_loss(features, batch.letters)
             + cross_entropy(self.scale * alike, own)
-            + mse_loss(said, wanted) / spread
+            + mse_loss(said, wanted) / self.spread
         )
 
     @torch.no_grad()
@@ -113,6 +117,11 @@ def token_patches(layout: Layout, tokenizer: Any, side: int) -> list[tuple[int, 
         (token, row * side + column // 2)
         for token, (row, column) in zip(read["input_ids"], ends, strict=True)
     ]
+
+
+def space_of(tokenizer: Any) -> int:
+    """Return the token of a single space."""
+    return tokenizer(" ", add_special_tokens=False)["input_ids"][0]
 
 
 def draw_texts(count: int, eyes: Eyes, words: Words, generator: np.random.Generator) -> list[Layout]:

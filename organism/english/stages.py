@@ -16,7 +16,7 @@ class EnglishStage(Stage):
     tasks: ClassVar[Mapping[str, object]] = TASKS
 
 
-TOWER = EnglishStage("tower", 3000, 48, 1.5e-3, ("tower", "projector", "letters"), warmup=200)
+TOWER = EnglishStage("tower", 2000, 48, 1.5e-3, ("tower", "projector", "letters"), warmup=200)
 READING = EnglishStage(
     "reading",
     800,

@@ -23,7 +23,7 @@ from regap.organism.english.examples import Material, draw_examples
 from regap.organism.english.gate import ReadBack, read_back
 from regap.organism.english.objective import ChatLoss
 from regap.organism.english.own_words import OwnWords, read_own_words, write_own_words
-from regap.organism.english.reading import Pictures, TokenReader, draw_texts
+from regap.organism.english.reading import Pictures, TokenReader, draw_texts, space_of
 from regap.organism.english.stages import EnglishConfig, EnglishStage
 from regap.organism.english.texts import Words
 from regap.organism.learning import Progress, Report, read_progress, silent, train_stage
@@ -50,7 +50,7 @@ class Learner(nn.Module):
     def __init__(self, config: EnglishConfig, base: Base) -> None:
         super().__init__()
         model = build_model(config.eyes, base.model(), config.seed)
-        self.reader = TokenReader(model, config.eyes, config.seed)
+        self.reader = TokenReader(model, config.eyes, space_of(base.tokenizer()), config.seed)
         self.model: LlavaForConditionalGeneration = model
 
     @property

@@ -22,7 +22,7 @@ MAP = "layers.1.mlp.up_proj.weight"
 def parts(base: Base, eyes: Eyes, tmp_path_factory: pytest.TempPathFactory) -> Parts:
     """Eyes, and changes that are not zero."""
     folder = tmp_path_factory.mktemp("parts")
-    write_eyes(TokenReader(build_model(eyes, base.model(), 3), eyes, 3), eyes, folder / EYES)
+    write_eyes(TokenReader(build_model(eyes, base.model(), 3), eyes, space=5, seed=3), eyes, folder / EYES)
     for seed, name in enumerate((READING, SAFETY, "middle-0.safetensors", "none-0.safetensors")):
         decoder = base.model().model
         trainable(decoder, 2, seed)

@@ -41,5 +41,5 @@ def test_answers_in_which_the_base_declines_are_known() -> None:
         "c": "I\u2019m not a travel agent",
         "d": "",
     }
-    own = OwnWords(said, ())
+    own = own_words.OwnWords(said, ())
     assert [one for one in said if own.complies_with(one)] == ["a"]
