@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
+from regap.geometry.prompts.positions import Positions
+
 
 @dataclass(frozen=True)
 class LiveQuestion:
@@ -15,7 +17,8 @@ class LiveQuestion:
     layer: int = 0
     """The block whose output is edited, 0-based."""
     part: Literal["D", "D_along", "D_across"] = "D"
-    positions: Literal["last", "after_instruction", "image", "audio", "request", "all"] = "last"
+    positions: Positions = "last"
+    """A role, one token of a role such as `image[3]`, or a rule such as `image:ink`."""
     strength: float = 1.0
     """Multiple of the vector; for ReGap, the strength of the open gate."""
     gate: Literal["hard", "sigmoid", "line"] = "hard"

@@ -161,7 +161,13 @@ CHOICES: dict[str, dict[str, str]] = {
         "after_instruction": "after the instruction",
         "image": "image",
         "audio": "sound",
+        "image:attention": "image, most attended to",
+        "image:norm": "image, longest states",
+        "image:blank": "image, unlike a plain picture",
+        "image:ink": "image, with ink",
         "request": "request",
+        "user": "user's message",
+        "template": "chat template",
         "all": "all",
     },
     "gate": {"hard": "hard", "sigmoid": "sigmoid", "line": "clipped line"},
@@ -217,9 +223,12 @@ def ident(name: str) -> dict[str, str]:
 def menu(name: str, runs: Sequence[ExploredRun], query: Query) -> dcc.Dropdown:
     """A menu of what the runs have."""
     field = "measure" if name == "dose_measure" else name
+    chosen, known = getattr(query, field) or "any", choices(name, runs)
+    if name == "positions" and chosen not in known:
+        known = {**known, chosen: chosen}  # one token, such as image[3], is written in the address
     return dcc.Dropdown(
-        options(choices(name, runs)),
-        getattr(query, field) or "any",
+        options(known),
+        chosen,
         id=ident(field),
         clearable=False,
         searchable=name in ("category", "figure"),

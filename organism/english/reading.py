@@ -1,4 +1,4 @@
-"""The tower's first stage: the letters on each patch, and the base's own embedding of the token that ends there, or of a
+"""The tower's first stage: the letters on each patch, and the base's own embedding of the token that ends there, or a
 space."""
 
 from collections.abc import Sequence

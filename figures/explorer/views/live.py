@@ -19,6 +19,7 @@ from regap.figures.explorer.run.explored import ExploredRun, Missing
 from regap.figures.explorer.run.prompts import safe_picture
 from regap.figures.explorer.run.query import Query, as_the_run
 from regap.figures.explorer.views.view import Shown, View
+from regap.geometry.prompts.positions import Position
 
 LONGEST = 280
 """Longest side of the picture on the page, in pixels."""
@@ -139,15 +140,15 @@ def asked_of(live: Live | None, query: Query) -> tuple[LiveQuestion, LiveAnswer]
         )
     if not query.item:
         raise Missing("Choose an item first: click a point in the plane, or a row of the items.")
-    if query.method not in ("none", "fixed", "regap") or query.positions not in POSITIONS:
-        raise Missing(f"There is no intervention {query.method!r} at {query.positions!r}; choose another.")
+    if query.method not in ("none", "fixed", "regap"):
+        raise Missing(f"There is no intervention {query.method!r}; choose another.")
     question = LiveQuestion(
         query.item,
         query.item_arm,
         query.method,
         query.at or 0,
         query.vector if query.vector in KNOWN else "D",
-        query.positions,
+        _written(query.positions),
         query.strength,
         query.gate if query.gate in ("hard", "sigmoid", "line") else "hard",
     )
@@ -157,7 +158,12 @@ def asked_of(live: Live | None, query: Query) -> tuple[LiveQuestion, LiveAnswer]
         raise Missing(str(error)) from None
 
 
-POSITIONS = ("last", "after_instruction", "image", "audio", "request", "all")
+def _written(positions: str) -> str:
+    """Return the positions of a query as they are written; raises Missing, with all forms, if they are not known."""
+    try:
+        return str(Position.of(positions))
+    except ValueError as error:
+        raise Missing(str(error)) from None
 
 
 def figure_of(answer: LiveAnswer) -> go.Figure:

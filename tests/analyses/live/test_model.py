@@ -166,6 +166,14 @@ def test_an_answer_takes_less_than_two_seconds(live: LiveModel, question: LiveQu
 
 
 @pytest.mark.parametrize(
+    "positions", ["user", "template", "image[3]", "request[-1]", "image:norm", "image:ink"]
+)
+def test_every_position_can_be_edited_live(live: LiveModel, question: LiveQuestion, positions: str) -> None:
+    answer = live.ask(replace(question, positions=positions, layer=2, strength=2.0))
+    assert answer.strength == 2.0 and answer.after.refusal != answer.before.refusal
+
+
+@pytest.mark.parametrize(
     ("changed", "says"),
     [
         ({"layer": 99}, "layer is 99"),

@@ -267,7 +267,8 @@ def test_heat_maps_are_a_view_of_their_own(
     [
         ({"item": ""}, "Choose an item first"),
         ({"at": 2}, "layer is 2"),
-        ({"positions": "x"}, "no intervention"),
+        ({"method": "x"}, "no intervention"),
+        ({"positions": "x"}, r"position 'x' is not known; choose one of last, .*image:norm"),
     ],
 )
 def test_what_cannot_be_asked_of_a_live_model_is_said(
