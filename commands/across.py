@@ -1,4 +1,4 @@
-"""`regap across`: claims about models, from finished runs of several of them."""
+"""`regap across` and `regap beside`: claims about models or subjects, from finished runs of several of them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,6 +38,26 @@ def across(
     print_claims_across(tables)
     if "corrections_across_models" in tables:
         print_corrections(tables, against)
+    screen.print(f"\ntables: {escape(str(out / 'tables'))}", soft_wrap=True)
+
+
+def beside(run_folders: Runs, out: Out = Path("runs/beside")) -> None:
+    """Put the claims of runs on different subjects side by side, such as the organism's and the English subject's.
+
+    Nothing is pooled, since the requests differ; `regap across` takes models that were asked the same. No model is run.
+    """
+    from regap.analyses.across_models.across import claims_beside
+
+    for folder in run_folders:
+        check_run(folder)
+    table = claims_beside(run_folders, out).table
+    names, rows = list(dict.fromkeys(table["model"])), []
+    for (claim, site), own in table.groupby(["claim", "site"], sort=False):
+        told = {row["model"]: f"{row['verdict']}: {estimate_in(row)}" for row in own.to_dict("records")}
+        rows.append({"claim": str(claim).replace("_", " "), "site": site, **told})
+    columns: dict[str, Any] = {"claim": "claim", "D removed at": "site"}
+    columns |= {name: _cell(name) for name in names}
+    wide(60 + 45 * len(names)).print(table_of(rows, columns, box=None))
     screen.print(f"\ntables: {escape(str(out / 'tables'))}", soft_wrap=True)
 
 

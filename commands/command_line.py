@@ -50,6 +50,7 @@ COMMANDS = (
     run.plan,
     power.power,
     across.across,
+    across.beside,
     benchmarks.benchmarks,
 )
 ORGANISM_COMMANDS = (organism.train, organism.family, organism.assemble, organism.card, organism.pairs)

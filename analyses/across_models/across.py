@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from regap.analyses.across_models.claims import claim_records
+import pandas as pd
+
+from regap.analyses.across_models.claims import claim_records, model_claims
 from regap.analyses.across_models.corrections import correction_records
-from regap.analyses.across_models.runs import model_runs, with_comparisons
+from regap.analyses.across_models.runs import model_runs, runs_of_subjects, with_comparisons
 from regap.analyses.runs.records import Record
 
 AGAINST = "one pass"
@@ -28,3 +30,14 @@ def across_models(
     for record in records:
         record.save(out)
     return records
+
+
+def claims_beside(folders: Sequence[Path | str], out: Path) -> Record:
+    """Return the claims of runs on different subjects, a row for each run, claim and site; they are in OUT/tables too.
+
+    Nothing is pooled: the subjects have different requests. Raises what `runs_of_subjects` raises.
+    """
+    rows = [one.row for run in runs_of_subjects(folders) for one in model_claims(run)]
+    record = Record("model_claims", pd.DataFrame(rows))
+    record.save(out)
+    return record

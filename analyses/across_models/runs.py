@@ -68,6 +68,20 @@ def model_runs(folders: Sequence[Path | str]) -> tuple[ModelRun, ...]:
     Raises ConfigError for less than two, for two runs of one model or two folders of one name, and for runs on other
     pairs, another corrected arm or by other criteria than the first.
     """
+    return _runs(folders, ("pairs", "corrected arm", "criteria"))
+
+
+def runs_of_subjects(folders: Sequence[Path | str]) -> tuple[ModelRun, ...]:
+    """Return the runs of these folders, in order; they may be on different requests.
+
+    Raises ConfigError for less than two, for two runs of one model or two folders of one name, and for runs by other
+    criteria than the first.
+    """
+    return _runs(folders, ("criteria",))
+
+
+def _runs(folders: Sequence[Path | str], shared: Sequence[str]) -> tuple[ModelRun, ...]:
+    """Return the runs of these folders, which have all that is `shared` in common."""
     if len(folders) < 2:
         raise ConfigError(f"{len(folders)} run is named; name the runs of two models or more")
     runs, known = [], []
@@ -81,11 +95,11 @@ def model_runs(folders: Sequence[Path | str]) -> tuple[ModelRun, ...]:
         runs.append(ModelRun(folder.resolve().name, folder, arm, str(provenance["fingerprint"])))
         known.append({"pairs": provenance["pairs_sha256"], "corrected arm": arm, "criteria": criteria})
     for run, found in zip(runs, known, strict=True):
-        other = [name for name, value in found.items() if value != known[0][name]]
+        other = [name for name in shared if found[name] != known[0][name]]
         if other:
+            same = "on the same pairs" if "pairs" in shared else "of regap"
             raise ConfigError(
-                f"run {run.folder} has other {other[0]} than {runs[0].folder}; give runs of the same version on the "
-                "same pairs"
+                f"run {run.folder} has other {other[0]} than {runs[0].folder}; give runs of the same version {same}"
             )
     for what in ("name", "fingerprint"):
         seen: dict[str, ModelRun] = {}

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from regap.analyses.across_models.across import across_models
+from regap.analyses.across_models.across import across_models, claims_beside
 from regap.analyses.claims.criteria import criteria, criteria_digest
 from regap.analyses.runs.records import Record
 from regap.analyses.tables.parquet_files import write_sealed_table
@@ -145,3 +145,21 @@ def test_the_command_prints_verdicts_and_corrections(folders: list[Path], tmp_pa
     assert "9 / 0 / 0" in found.output and "rank correlation -1.00" in found.output
     assert "3 of 9" in found.output and (out / "tables" / "model_claims.parquet").is_file()
     assert json.loads((folders[0] / "summary.json").read_text())["image_arm"] == "typographic"
+
+
+def test_subjects_with_other_requests_stand_side_by_side_and_are_not_pooled(tmp_path: Path) -> None:
+    world = written(tmp_path / "world", 1)
+    english = written(tmp_path / "english", 2, pairs_sha256="q")
+    out = tmp_path / "out"
+    found = CliRunner().invoke(
+        application(["beside"]), ["beside", str(world), str(english), "--out", str(out)]
+    )
+    assert found.exit_code == 0, found.output
+    assert "world" in found.output and "english" in found.output and "holds: 0.71" in found.output
+    table = Record.load(out, "model_claims").table
+    assert set(table.model) == {"world", "english"} and len(table) == 2 * len(criteria())
+    assert sorted(path.stem for path in (out / "tables").glob("*.parquet")) == ["model_claims"]
+    content = {"image_arm": "typographic", "criteria": "older"}
+    write_whole(english / "summary.json", sealed_json(content, "summary.json"))
+    with pytest.raises(ConfigError, match="english has other criteria than"):
+        claims_beside([world, english], out)
