@@ -24,6 +24,7 @@ from regap.commands import (
     organism,
     power,
     run,
+    transfer,
     utility,
 )
 from regap.commands.options import errors, screen, with_settings
@@ -42,6 +43,7 @@ COMMANDS = (
     judge.judge,
     judge.calibrate_judges,
     utility.utility,
+    transfer.transfer,
     export.inspect_logs,
     draw.explore,
     draw.figures,

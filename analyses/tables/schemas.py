@@ -331,6 +331,13 @@ JUDGING: Mapping[str, Schema] = {
         **dict.fromkeys(("model", "benchmark", "arm", "condition"), TEXT),
         measure=one_of("accuracy", "accuracy_plus", "circular_accuracy"),
     ),
+    "transfer": estimates(
+        "transfer",
+        layer=INTEGER,
+        measure=one_of(*SEPARABILITY, "cosine"),
+        direction=one_of("run", "own"),
+        **dict.fromkeys(("model", "benchmark", "arm"), TEXT),
+    ),
     "utility_answers": keyed(
         "utility",
         {
@@ -371,6 +378,7 @@ ACROSS: Mapping[str, Schema] = {
 SCHEMAS: Mapping[str, Schema] = {**RUN, **JUDGING, **INTERVENTIONS, **POWER, **ACROSS}
 COMMANDS = {
     "judge": "regap judge RUN",
+    "transfer": "regap transfer RUN",
     "compare": "regap compare",
     "read_back": "regap run --read-back",
     "calibrate": "regap calibrate RUN",

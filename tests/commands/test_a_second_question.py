@@ -15,6 +15,10 @@ TWICE = {
     "judge": (["--judge", "refusal_phrases"], ["--judge", "advbench_phrases"]),
     "sweep": (["--vector", "D", "--layers", "5"], ["--vector", "random", "--layers", "5"]),
     "image-tokens": (["--layers", "2", "--random", "1", "--variants"], ["--layers", "1", "--random", "1"]),
+    "transfer": (
+        ["--benchmark", "english-twins", "--limit", "4", "--edit", "fixed"],
+        ["--benchmark", "english-twins", "--limit", "4", "--edit", "regap"],
+    ),
     "calibrate": (["--signal", "z_before"], ["--signal", "z_after"]),
 }
 
@@ -76,3 +80,22 @@ def test_corrections_at_image_tokens_are_packed_with_what_was_measured_under_the
         told = {(one.arm, one.measure): one.value for one in card.outcomes if one.condition == "corrected"}
         assert set(rows.arm) == {"text", "typographic"}
         assert all(told[row.arm, row.measure] == row.value for row in rows.itertuples())
+
+
+def test_what_cannot_be_transferred_is_said_before_the_model_is_run(regap, finished: Path) -> None:
+    code, error, _ = regap("transfer", finished, "--benchmark", "english-twins", "--edit", "ragap")
+    assert code == 2 and "edit is 'ragap'; the run's corrections are fixed, regap" in error
+    code, error, _ = regap("transfer", finished, "--benchmark", "mme")
+    assert code == 2 and "has no harmful pairs" in error
+
+
+def test_transfer_tells_the_cosines_and_the_answers_of_the_other_requests(regap, finished: Path) -> None:
+    flags = ("--benchmark", "english-twins", "--limit", "4", "--edit", "fixed")
+    assert regap("transfer", finished, *flags)[0] == 0
+    folder = next(one.folder for one in questions_of(finished) if one.command == "transfer")
+    found = Record.load(folder, "transfer").table
+    cosines = found[found.measure == "cosine"]
+    assert set(cosines.arm) == {"text", "typographic"} and cosines.value.abs().max() <= 1
+    assert set(found[found.measure == "d_prime"].direction) == {"run", "own"}
+    shares = Record.load(folder, "outcomes").table
+    assert set(shares[shares.arm == "typographic"].condition) == {"baseline", "fixed"}
