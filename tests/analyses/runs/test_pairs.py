@@ -11,7 +11,7 @@ from regap.analyses.runs.config import read_config
 from regap.analyses.runs.pairs import comparable, pairs_of, with_system
 from regap.errors import ConfigError, PairError
 from regap.geometry.data.pairs import Pair, Pairs, Picture, Prompt, Split
-from regap.geometry.data.rendering import FIGSTEP_CARRIER, PLAIN_CARRIER, blank
+from regap.geometry.data.rendering import FIGSTEP_CARRIER, GRID_CARRIER, PLAIN_CARRIER, blank
 
 SHOWN = Prompt("<image>", (blank((8, 8)),))
 
@@ -159,3 +159,20 @@ def test_columns_and_labels_of_a_pairs_file_are_mapped(tmp_path: Path) -> None:
     pairs = asked(pairs=str(tmp_path / "own.csv"), **mapped)
     assert [pair.label for pair in pairs] == ["harmful", "harmful", "harmless", "harmless"]
     assert pairs.pairs[0].prompts["text"].text == "ask bad calibration"
+
+
+def test_the_english_subject_is_asked_our_held_out_requests_in_pictures_that_it_can_read() -> None:
+    pairs = pairs_of(read_config(model="english:middle-0", limit=6, make=("typographic", "blank")))
+    assert {pair.pair_id.split("/")[0] for pair in pairs} == {"english", "english-everyday"}
+    assert {(pair.split, pair.label) for pair in pairs} == {
+        (split, label) for split in ("calibration", "test") for label in ("harmful", "harmless")
+    }
+    shown = [pair.prompts["typographic"] for pair in pairs]
+    assert {prompt.pictures[0].size for prompt in shown} == {(128, 128)}
+    assert all(GRID_CARRIER in prompt.text for prompt in shown)
+    assert {pair.prompts["blank"].pictures[0].size for pair in pairs} == {(128, 128)}
+
+
+def test_no_picture_is_drawn_for_a_run_in_words_alone() -> None:
+    asked = read_config(model="english:base", benchmark="english", arms=("text",), limit=4)
+    assert pairs_of(asked).arms == ("text",)
