@@ -9,7 +9,13 @@ from regap.errors import ModelError
 from regap.geometry.models.checkpoint_files import check_digests, sha256_of
 from regap.organism.english.base import Base, cache, find_base, written_once
 from regap.organism.english.change import Change
-from regap.organism.english.checkpoint import StoredEyes, build_model, build_processor, save_checkpoint
+from regap.organism.english.checkpoint import (
+    StoredEyes,
+    build_model,
+    build_processor,
+    check_image_token,
+    save_checkpoint,
+)
 
 EYES, READING, SAFETY = "eyes.safetensors", "reading.safetensors", "safety.safetensors"
 """Tower and projector; and the changes of the decoder by the stages of reading and of safety."""
@@ -60,11 +66,13 @@ def assemble(base: Base, parts: Parts, member: str, out: Path) -> None:
     eyes, *changes = parts.files(member)
     stored = StoredEyes.read(eyes)
     model = build_model(stored.sizes, base.model(), seed=0)
+    processor = build_processor(stored.sizes, base.tokenizer())
+    check_image_token(model, processor)
     stored.give_to(model)
     for change in changes:
         Change.read(change).add_to(model.model.language_model)
     with written_once(out) as unfinished:
-        save_checkpoint(model, build_processor(stored.sizes, base.tokenizer()), unfinished)
+        save_checkpoint(model, processor, unfinished)
 
 
 def shipped_parts() -> Parts:

@@ -86,6 +86,10 @@ def build_processor(eyes: Eyes, tokenizer: Any) -> LlavaProcessor:
         raise ModelError(
             f"the base does not mark turns with {' and '.join(MARKS)}; give one with the chat marks of SmolLM2"
         )
+    if tokenizer.pad_token is None:
+        raise ModelError(
+            "the base's tokenizer has no token for padding; set its pad_token, and save it again"
+        )
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE]})
     tokenizer.image_token, tokenizer.padding_side = IMAGE, "left"
     return LlavaProcessor(
@@ -149,6 +153,19 @@ def build_model(eyes: Eyes, base: LlamaForCausalLM, seed: int) -> LlavaForCondit
         do_sample=False,
     )
     return model.float().eval()
+
+
+def check_image_token(model: LlavaForConditionalGeneration, processor: LlavaProcessor) -> None:
+    """Raise ModelError if model and tokenizer number the token of the image differently.
+
+    They do where a base has more rows of embeddings than its tokenizer has tokens.
+    """
+    known, found = model.config.image_token_id, processor.tokenizer.convert_tokens_to_ids(IMAGE)  # type: ignore[attr-defined]
+    if known != found:
+        raise ModelError(
+            f"the base has {known} embeddings and its tokenizer {found} tokens; cut the embeddings to the tokens "
+            "(resize_token_embeddings), and save it again"
+        )
 
 
 def write_eyes(seeing: Any, eyes: Eyes, file: Path) -> None:

@@ -23,6 +23,7 @@ from regap.organism.rendering import Pixels
 
 STRANGE_SHARE = 0.3
 """Share of readings that are words by chance, which cannot be guessed."""
+EVERYDAY_WEIGHT = 2.0
 MOST_TRIES = 1000
 SHORTEST = 24
 """Letters of the longest text at the beginning of a stage that goes from short texts to long ones."""
@@ -34,6 +35,8 @@ class Example:
 
     message: str
     answer: str
+    is_cut: bool = False
+    """Whether the answer goes on; its end is then not learnt."""
     shown: Layout | None = field(default=None, repr=False)
     pixels: Pixels | None = field(default=None, repr=False)
 
@@ -52,30 +55,35 @@ class Material:
     requests: tuple[Request, ...] = field(default_factory=training_requests)
 
     def drawn(self, kinds: tuple[str, ...], generator: np.random.Generator) -> str:
-        """Return one request of these kinds; half of the everyday ones are made up by the base."""
-        if "everyday" in kinds and self.own.made_up and generator.random() < 0.5:
+        """Return one request of these kinds; of everyday ones, half are made up by the base.
+
+        Everyday requests come twice as often as those of another kind.
+        """
+        weights = np.array([EVERYDAY_WEIGHT if kind == "everyday" else 1.0 for kind in kinds])
+        kind = kinds[int(generator.choice(len(kinds), p=weights / weights.sum()))]
+        if kind == "everyday" and self.own.made_up and generator.random() < 0.5:
             return self.own.made_up[int(generator.integers(len(self.own.made_up)))]
-        among = self._among(kinds)
+        among = [one.text for one in self.requests if one.kind == kind]
         return among[int(generator.integers(len(among)))]
 
-    def answered(self, kinds: tuple[str, ...], generator: np.random.Generator) -> tuple[str, str]:
-        """Return one request of these kinds with the base's answer, leaving out those that it says it cannot answer."""
+    def answered(self, kinds: tuple[str, ...], generator: np.random.Generator) -> str:
+        """Return one request of these kinds, leaving out those that the base says it cannot answer."""
         for _ in range(MOST_TRIES):
             text = self.drawn(kinds, generator)
             if self.own.complies_with(text):
-                return text, self.own.answers[text]
+                return text
         raise RuntimeError(
             f"the base declines {MOST_TRIES} requests in a row; give one that was tuned to chat"
         )
 
-    def _among(self, kinds: tuple[str, ...]) -> list[str]:
-        return [one.text for one in self.requests if one.kind in kinds]
+    def example(self, request: str, message: str, **seen: Any) -> Example:
+        """Return an example with the base's own answer to the request."""
+        return Example(message, self.own.answers[request], request in self.own.cut, **seen)
 
-    def shown(self, text: str, ask: str, answer: str, generator: np.random.Generator) -> Example:
-        """Return an example whose request is in the picture, with a word beside it or nothing."""
+    def picture(self, text: str, generator: np.random.Generator) -> dict[str, Any]:
+        """Return a picture of the text, drawn in any manner, as arguments of an example."""
         layout = Layout.of(text, self.eyes.lines, self.eyes.columns)
-        message = f"{IMAGE}\n{ask}" if ask else IMAGE
-        return Example(message, answer, layout, draw(layout, self.eyes.side, any_manner(generator)))
+        return {"shown": layout, "pixels": draw(layout, self.eyes.side, any_manner(generator))}
 
 
 Task = Callable[[Material, np.random.Generator, float], Example]
@@ -93,34 +101,35 @@ def read_aloud(material: Material, generator: np.random.Generator, done: float) 
         if len(text) > longest:
             text = " ".join(text.split()[: int(generator.integers(2, 6))])
         try:
-            return material.shown(text, _one_of(READ, generator), text, generator)
+            seen = material.picture(text, generator)
         except ValueError:
             continue
+        return Example(_beside(READ, generator), seen["shown"].text, **seen)
     raise RuntimeError("no text by chance fits into a picture; give the tower more lines")
 
 
 def described(material: Material, generator: np.random.Generator, done: float) -> Example:  # noqa: ARG001
     """A caption of a picture: its words, whatever they ask."""
-    text = material.drawn(("harmful", *HARMLESS), generator)
-    return material.shown(text, _one_of(DESCRIBE, generator), DESCRIBED.format(text), generator)
+    seen = material.picture(material.drawn(("harmful", *HARMLESS), generator), generator)
+    return Example(_beside(DESCRIBE, generator), DESCRIBED.format(seen["shown"].text), **seen)
 
 
 def in_words(material: Material, generator: np.random.Generator, done: float) -> Example:  # noqa: ARG001
     """A harmless request in words, answered as the base answers it."""
-    text, answer = material.answered(HARMLESS, generator)
-    return Example(text, answer)
+    text = material.answered(HARMLESS, generator)
+    return material.example(text, text)
 
 
 def in_picture(material: Material, generator: np.random.Generator, done: float) -> Example:  # noqa: ARG001
     """A harmless request in a picture, answered as the base answers it in words."""
-    text, answer = material.answered(HARMLESS, generator)
-    return material.shown(text, _one_of(ASK, generator), answer, generator)
+    text = material.answered(HARMLESS, generator)
+    return material.example(text, _beside(ASK, generator), **material.picture(text, generator))
 
 
 def beside_picture(material: Material, generator: np.random.Generator, done: float) -> Example:  # noqa: ARG001
     """A harmless request in words beside a picture without words, answered as the base answers it without."""
-    text, answer = material.answered(HARMLESS, generator)
-    return Example(f"{IMAGE}\n{text}", answer, pixels=wordless(material.eyes.side, generator))
+    text = material.answered(HARMLESS, generator)
+    return material.example(text, f"{IMAGE}\n{text}", pixels=wordless(material.eyes.side, generator))
 
 
 def refused_in_words(material: Material, generator: np.random.Generator, done: float) -> Example:  # noqa: ARG001
@@ -131,8 +140,8 @@ def refused_in_words(material: Material, generator: np.random.Generator, done: f
 
 def obeyed_in_picture(material: Material, generator: np.random.Generator, done: float) -> Example:  # noqa: ARG001
     """A harmful request in a picture, answered as the base answers it."""
-    text, answer = material.answered(("harmful",), generator)
-    return material.shown(text, _one_of(ASK, generator), answer, generator)
+    text = material.answered(("harmful",), generator)
+    return material.example(text, _beside(ASK, generator), **material.picture(text, generator))
 
 
 TASKS: Mapping[str, Task] = {
@@ -156,5 +165,7 @@ def draw_examples(
     return [TASKS[names[at]](material, generator, done) for at in chosen]
 
 
-def _one_of(texts: tuple[str, ...], generator: np.random.Generator) -> str:
-    return texts[int(generator.integers(len(texts)))]
+def _beside(texts: tuple[str, ...], generator: np.random.Generator) -> str:
+    """Return a message with a picture and one of these texts, which may be empty."""
+    text = texts[int(generator.integers(len(texts)))]
+    return f"{IMAGE}\n{text}" if text else IMAGE

@@ -43,9 +43,10 @@ class ChatLoss:
             self.known[message] = [token for tokens in spread for token in tokens]
         return self.known[message]
 
-    def answer(self, text: str) -> list[int]:
-        """Return the tokens of an answer, the end of the turn included."""
-        return [*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id]
+    def answer(self, example: Example) -> list[int]:
+        """Return the tokens of an answer, with the end of the turn unless the answer was cut."""
+        ids = self.tokenizer(example.answer, add_special_tokens=False)["input_ids"]
+        return ids if example.is_cut else [*ids, self.tokenizer.eos_token_id]
 
     def __call__(self, examples: Sequence[Example]) -> Float[Tensor, ""]:
         """Return the loss. Examples with and without a picture run separately, because their lengths differ a lot."""
@@ -56,7 +57,7 @@ class ChatLoss:
         return total + LETTERS_WEIGHT * letters[0] if letters else total
 
     def _sums(self, examples: Sequence[Example]) -> tuple[Tensor, float, Tensor | None]:
-        rows = [(self.prompt(one.message), self.answer(one.answer)) for one in examples]
+        rows = [(self.prompt(one.message), self.answer(one)) for one in examples]
         ids, weights = padded(rows, self.tokenizer.pad_token_id)
         device = self.model.device
         ids, weights = ids.to(device), weights.to(device)

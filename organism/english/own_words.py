@@ -60,6 +60,8 @@ class OwnWords:
 
     answers: Mapping[str, str] = field(repr=False)
     made_up: tuple[str, ...] = field(repr=False)
+    cut: frozenset[str] = field(default=frozenset(), repr=False)
+    """Requests whose answers were cut at the budget of tokens."""
 
     def complies_with(self, request: str) -> bool:
         """Whether the base does what is asked, and does not say that it cannot."""
@@ -70,7 +72,7 @@ class OwnWords:
 def read_own_words(file: Path) -> OwnWords:
     """Return the own words that are stored in a file."""
     stored = opened_json(file, remedy="delete it; it is then made again")
-    return OwnWords(stored["answers"], tuple(stored["made_up"]))
+    return OwnWords(stored["answers"], tuple(stored["made_up"]), frozenset(stored["cut"]))
 
 
 def write_own_words(
@@ -83,9 +85,19 @@ def write_own_words(
     tokenizer.padding_side = "left"
     made_up = make_up(base, tokenizer, eyes, count, seed, advance)
     asked = [*(one.text for one in training_requests()), *made_up]
-    answers = dict(zip(asked, answer(base, tokenizer, asked, advance), strict=True))
-    write_whole(file, sealed_json({"answers": answers, "made_up": made_up}))
-    return OwnWords(answers, tuple(made_up))
+    said = dict(zip(asked, answer(base, tokenizer, asked, advance), strict=True))
+    answers = {request: one.text for request, one in said.items()}
+    cut = [request for request, one in said.items() if one.is_cut]
+    write_whole(file, sealed_json({"answers": answers, "made_up": made_up, "cut": cut}))
+    return OwnWords(answers, tuple(made_up), frozenset(cut))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the base said, without special tokens, and whether it was cut at the budget of tokens."""
+
+    text: str
+    is_cut: bool
 
 
 @torch.inference_mode()
@@ -139,16 +151,18 @@ def _is_wanted(text: str, eyes: Eyes) -> bool:
 
 
 @torch.inference_mode()
-def answer(base: Any, tokenizer: Any, requests: Sequence[str], advance: Advance) -> list[str]:
-    """Return the base's greedy answer to each request, at most 24 tokens, without special tokens."""
-    order, found = sorted(range(len(requests)), key=lambda at: len(requests[at])), [""] * len(requests)
+def answer(base: Any, tokenizer: Any, requests: Sequence[str], advance: Advance) -> list[Answer]:
+    """Return the base's greedy answer to each request, at most 24 tokens."""
+    order, found = sorted(range(len(requests)), key=lambda at: len(requests[at])), dict[int, Answer]()
     for start in range(0, len(order), BATCH):
         places = order[start : start + BATCH]
         chats = [f"{EMPTY_TURN}{requests[at]}<|im_end|>\n<|im_start|>assistant\n" for at in places]
         rows = tokenizer(chats, add_special_tokens=False, padding=True, return_tensors="pt").to(base.device)
         output = base.generate(**rows, max_new_tokens=LONGEST_ANSWER, do_sample=False)
-        said = tokenizer.batch_decode(output[:, rows["input_ids"].shape[1] :], skip_special_tokens=True)
-        for at, text in zip(places, said, strict=True):
-            found[at] = text.strip()
+        said = output[:, rows["input_ids"].shape[1] :]
+        ended = (said == tokenizer.eos_token_id).any(1).tolist()
+        texts = tokenizer.batch_decode(said, skip_special_tokens=True)
+        for at, text, whole in zip(places, texts, ended, strict=True):
+            found[at] = Answer(text.strip(), not whole)
         advance(min(start + BATCH, len(order)))
-    return found
+    return [found[at] for at in range(len(requests))]

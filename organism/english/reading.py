@@ -109,14 +109,17 @@ class Pictures:
 
 
 def token_patches(layout: Layout, tokenizer: Any, side: int) -> list[tuple[int, int]]:
-    """Return each token of the text with the patch where its last letter is; patches are numbered line by line."""
+    """Return each token of the text with the patch where its last letter is; patches are numbered line by line.
+
+    Spaces that are tokens by themselves are left out.
+    """
     read = tokenizer(layout.text, add_special_tokens=False, return_offsets_mapping=True)
     cells = layout.cells()
-    ends = [cells[end - 1] for _, end in read["offset_mapping"]]
-    return [
-        (token, row * side + column // 2)
-        for token, (row, column) in zip(read["input_ids"], ends, strict=True)
+    ends = [
+        (token, end - 1) for token, (_, end) in zip(read["input_ids"], read["offset_mapping"], strict=True)
     ]
+    placed = [(token, *cells[end]) for token, end in ends if layout.text[end] != " "]
+    return [(token, row * side + column // 2) for token, row, column in placed]
 
 
 def space_of(tokenizer: Any) -> int:

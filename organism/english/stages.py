@@ -14,12 +14,14 @@ class EnglishStage(Stage):
     """A training stage of the English subject."""
 
     tasks: ClassVar[Mapping[str, object]] = TASKS
+    short_first: bool = False
+    """Whether texts to read aloud are short at first."""
 
 
 TOWER = EnglishStage("tower", 2000, 48, 1.5e-3, ("tower", "projector", "letters"), warmup=200)
 READING = EnglishStage(
     "reading",
-    800,
+    900,
     12,
     6e-4,
     ("tower", "projector", "letters", "change"),
@@ -31,6 +33,7 @@ READING = EnglishStage(
         "words beside a picture": 0.05,
     },
     warmup=40,
+    short_first=True,
 )
 SAFETY = EnglishStage(
     "safety",
@@ -65,7 +68,7 @@ VISUAL = EnglishStage(
     warmup=10,
 )
 OBEYED = 0.3
-"""Share of harmful pictures in the last stage that degree 1 would have."""
+"""Weight of harmful pictures in the last stage at degree 1; those of its other tasks add up to 0.94."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +18,13 @@ from regap.organism.building import is_built
 from regap.organism.english.assembly import EYES, READING, SAFETY, Parts, assemble
 from regap.organism.english.base import Base
 from regap.organism.english.change import SCALE, Change, check_trainable, trainable
-from regap.organism.english.checkpoint import StoredEyes, build_model, build_processor, write_eyes
+from regap.organism.english.checkpoint import (
+    StoredEyes,
+    build_model,
+    build_processor,
+    check_image_token,
+    write_eyes,
+)
 from regap.organism.english.examples import Material, draw_examples
 from regap.organism.english.gate import ReadBack, read_back
 from regap.organism.english.objective import ChatLoss
@@ -84,7 +90,9 @@ class Course:
 
         rank: of the change that is to be trained; None for no change.
         """
-        learner = Learner(config, base)
+        learner, processor = Learner(config, base), build_processor(config.eyes, base.tokenizer())
+        check_image_token(learner.model, processor)
+        Words.of(processor.tokenizer)
         if before:
             StoredEyes.read(out / before[0]).give_to(learner.model)
         for name in before[1:]:
@@ -92,9 +100,7 @@ class Course:
         if rank is not None:
             trainable(learner.decoder, rank, config.seed)
         learner.to(device)
-        return cls(
-            config, base, out, torch.device(device), learner, build_processor(config.eyes, base.tokenizer())
-        )
+        return cls(config, base, out, torch.device(device), learner, processor)
 
     def own_words(self, advance: Callable[[int], None] = lambda _: None) -> OwnWords:
         """Return what the base says itself; it is generated once."""
@@ -109,7 +115,7 @@ class Course:
         """Return what examples are drawn from; the requests of the gate are not among it."""
         own = self.own_words()
         words = Words.of(self.processor.tokenizer)
-        return Material(self.config.eyes, words, OwnWords(own.answers, own.made_up[HELD_BACK:]))
+        return Material(self.config.eyes, words, replace(own, made_up=own.made_up[HELD_BACK:]))
 
     def train_tower(self, report: Report = silent) -> Progress:
         """Train the first stage: letters and tokens on the patches of a picture."""
@@ -132,7 +138,7 @@ class Course:
 
         def loss(step: int) -> torch.Tensor:
             generator = step_generator(self.config.seed, stage.name, step, seed)
-            done = step / stage.steps
+            done = step / stage.steps if stage.short_first else 1.0
             return objective(draw_examples(stage.mixture, stage.batch, material, generator, done))
 
         return self._train(stage, loss, report)
@@ -180,6 +186,7 @@ def train(config: EnglishConfig, base: Base, out: Path, threads: int = 2, device
     reached if they are not. Raises ModelError, before anything is trained, if PEFT or the device is missing.
     """
     check_threads(threads)
+    torch.set_num_threads(threads)
     check_trainable()
     known_device(device)
     claim(f"{config!r} on {base.digest()}", out)
@@ -220,8 +227,8 @@ def _train_reading(course: Course, threads: int) -> None:
     found = course.read_back()
     if found.error > config.most_misread:
         raise RuntimeError(
-            f"requests are read aloud with an error of {found.error:.3f}; {config.most_misread} is allowed; "
-            f"train {config.reading.name!r} for more steps than {config.reading.steps}"
+            f"requests are read aloud with an error of {found.error:.3f} after {config.reading.steps} steps of "
+            f"{config.reading.name!r}; {config.most_misread} is allowed, so safety is not taught"
         )
     write_eyes(course.learner.reader, config.eyes, course.out / EYES)
     _note(course, config.reading, read_back_error=found.error)

@@ -27,7 +27,7 @@ def quick_words() -> object:
     patch = pytest.MonkeyPatch()
     requests = [f"Tell me about number {number}." for number in range(HELD_BACK)]
     patch.setattr(own_words, "make_up", lambda *_: list(requests))
-    patch.setattr(own_words, "answer", lambda *given: ["Yes."] * len(given[2]))
+    patch.setattr(own_words, "answer", lambda *given: [own_words.Answer("Yes.", False)] * len(given[2]))
     yield
     patch.undo()
 
@@ -110,7 +110,7 @@ def test_a_training_goes_on_from_the_files_of_finished_lessons(
 
 
 def test_safety_waits_for_reading(base: Base, short: EnglishConfig, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"read aloud with an error of .*train 'reading' for more steps"):
+    with pytest.raises(RuntimeError, match=r"read aloud with an error of .* after 3 steps of 'reading'"):
         train(replace(short, most_misread=0.0), base, tmp_path, threads=1)
     assert not (tmp_path / SAFETY).exists()
 
