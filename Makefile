@@ -11,8 +11,8 @@ FOLDERS = geometry interventions analyses figures commands organism
 demo: .venv/.runtime  ## everything on the bundled model; the report is runs/demo/report.html
 	.venv/bin/regap demo --out runs/demo
 
-english: .venv/.english  ## everything on the English subject; the report is runs/english/report.html
-	.venv/bin/regap demo --subject english --out runs/english
+english: .venv/.english  ## everything on the English subject; the report is runs/english-demo/report.html
+	.venv/bin/regap demo --subject english --out runs/english-demo
 
 family: .venv/.runtime  ## the organism's family, 12 more models for claims about models, in runs/family: minutes
 	.venv/bin/regap organism family --out runs/family

@@ -51,14 +51,18 @@ def beside(run_folders: Runs, out: Out = Path("runs/beside")) -> None:
     for folder in run_folders:
         check_run(folder)
     table = claims_beside(run_folders, out).table
-    names, rows = list(dict.fromkeys(table["model"])), []
+    names, rows = list(dict.fromkeys(map(_subject, table.to_dict("records")))), []
     for (claim, site), own in table.groupby(["claim", "site"], sort=False):
-        told = {row["model"]: f"{row['verdict']}: {estimate_in(row)}" for row in own.to_dict("records")}
+        told = {_subject(row): f"{row['verdict']}: {estimate_in(row)}" for row in own.to_dict("records")}
         rows.append({"claim": str(claim).replace("_", " "), "site": site, **told})
     columns: dict[str, Any] = {"claim": "claim", "D removed at": "site"}
     columns |= {name: _cell(name) for name in names}
     wide(60 + 45 * len(names)).print(table_of(rows, columns, box=None))
     screen.print(f"\ntables: {escape(str(out / 'tables'))}", soft_wrap=True)
+
+
+def _subject(row: dict[Any, Any]) -> str:
+    return f"{row['model']}, {row['arm']}"
 
 
 def print_claims_across(tables: "dict[str, pd.DataFrame]") -> None:

@@ -60,7 +60,7 @@ def _english_demo(given: dict[str, Any]) -> "RunConfig":
         model="english",
         make=("typographic", "blank"),
         max_new_tokens=24,
-        **{**given, "out": given["out"] or "runs/english", "limit": given["limit"] or ENGLISH_LIMIT},
+        **{**given, "out": given["out"] or "runs/english-demo", "limit": given["limit"] or ENGLISH_LIMIT},
     )
 
 

@@ -58,6 +58,6 @@ def print_transfer(records: "dict[str, Record]", layer: int) -> None:
         "value": estimate_in,
     }
     screen.print(table_of(kept, {**columns, "n": "n"}, title=f"along refusal directions, layer {layer}"))
-    shares = records["outcomes"].table.to_dict("records")
+    shares = records["transfer_outcomes"].table.to_dict("records")
     columns = {name: name for name in ("arm", "condition", "measure")}
     screen.print(table_of(shares, {**columns, "value": estimate_in, "n": "n"}, title="answers"))

@@ -37,7 +37,7 @@ def claims_beside(folders: Sequence[Path | str], out: Path) -> Record:
 
     Nothing is pooled: the subjects have different requests. Raises what `runs_of_subjects` raises.
     """
-    rows = [one.row for run in runs_of_subjects(folders) for one in model_claims(run)]
-    record = Record("model_claims", pd.DataFrame(rows))
+    rows = [{**one.row, "arm": run.arm} for run in runs_of_subjects(folders) for one in model_claims(run)]
+    record = Record("subject_claims", pd.DataFrame(rows))
     record.save(out)
     return record

@@ -8,12 +8,14 @@ import pandas as pd
 
 from regap.analyses.outcomes import outcomes
 from regap.analyses.runs.measured import Measured
-from regap.analyses.runs.pairs import pairs_of
+from regap.analyses.runs.pairs import drawing_style, pairs_of
 from regap.analyses.runs.questions import edits_of, save_answer
-from regap.analyses.runs.records import Record
+from regap.analyses.runs.records import Record, Summary
 from regap.analyses.runs.run import Run
 from regap.analyses.utility.asked import unseen
-from regap.errors import ConfigError
+from regap.errors import ConfigError, PairError
+from regap.geometry.data.arm_synthesis import MADE
+from regap.geometry.data.benchmarks.catalogue import card_of
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.directions import Direction, refusal_direction
 from regap.geometry.drift import Drift, modality_drift
@@ -46,9 +48,10 @@ def transfer(run: Run, elsewhere: Elsewhere, seed: int | None = None) -> tuple[R
     requests.
 
     The table `transfer` also has separability along the refusal direction that is fitted on calibration requests of the
-    set itself, and the cosines between both refusal directions and both drifts; `outcomes` has the shares of verdicts.
-    Nothing is chosen on the set, and requests that the run calibrated on are left out. Everything is on test requests.
-    Raises ConfigError if the run has no image arm or no correction of a name, PairError if no request is left.
+    set itself, and the cosines between both refusal directions and both drifts. `transfer_outcomes` has the shares of
+    verdicts. Separability and verdicts are of the set's test requests. No correction is chosen on the set, and requests
+    that the run calibrated on are left out. Raises ConfigError if the run has no image arm or no correction of a name,
+    PairError if no request is left or the corrected arm cannot be made.
     """
     seed = run.config.seed if seed is None else seed
     known = edits_of(run.folder)
@@ -56,22 +59,31 @@ def transfer(run: Run, elsewhere: Elsewhere, seed: int | None = None) -> tuple[R
         raise ConfigError(
             f"edit is {unknown[0]!r}; the run's corrections are {', '.join(known) or 'none yet'}"
         )
-    pairs = unseen(_pairs(run, elsewhere), run.pairs).require_both_labels()
+    arm = Summary.load(run.folder).text("image_arm")
+    if arm is None:
+        raise ConfigError(
+            f"run {run.folder} is not finished, or has no image arm; finish it with `regap run`"
+        )
+    pairs = unseen(_pairs(run, elsewhere, arm), run.pairs).require_both_labels()
+    if arm not in pairs.arms:
+        raise PairError(
+            f"benchmark {elsewhere.benchmark} has no arm {arm}, which the run corrects, and it cannot be made"
+        )
     with sole_writer(run.folder):
-        seen, arm = run.measured, run.measured.corrected_arm
-        if arm is None:
-            raise ConfigError(f"run {run.folder} has no image arm, so it has no drift; make a run with one")
+        seen = run.measured
         fingerprint = seen.model.fingerprint
         stored = {name: load_edit(known[name], fingerprint) for name in elsewhere.edits or known}
-        states = capture(seen.runner.within("activations"), pairs, ["text", arm])
+        states = capture(
+            seen.runner.within("activations"), pairs, ["text", arm], position=seen.config.position
+        )
         own = refusal_direction(states["text"].calibration)
         drift = modality_drift(states["text"].calibration, states[arm].calibration)
         where = {"model": seen.model.name, "benchmark": elsewhere.benchmark}
-        rows = [*_separations(seen, states, own, seed), *_cosines(seen, arm, own, drift)]
+        rows = [*_separations(seen, states, own, seed), *_cosines(seen, states, arm, own, drift)]
         shares = list(_shares(seen, arm, pairs.test, stored, seed))
         records = (
             Record("transfer", pd.DataFrame(rows).assign(**where)),
-            Record("outcomes", pd.DataFrame(shares).assign(model=seen.model.name)),
+            Record("transfer_outcomes", pd.DataFrame(shares).assign(**where)),
         )
         settings = {
             name: value for name, value in vars(elsewhere).items() if name not in ("data", "download")
@@ -80,15 +92,20 @@ def transfer(run: Run, elsewhere: Elsewhere, seed: int | None = None) -> tuple[R
         return records
 
 
-def _pairs(run: Run, elsewhere: Elsewhere) -> Pairs:
-    """Return the pairs of the set, with images made as those of the run are."""
-    named = {
-        name: getattr(elsewhere, name)
-        for name in ("benchmark", "data", "harmless", "limit", "partial", "download")
+def _pairs(run: Run, elsewhere: Elsewhere, arm: str) -> Pairs:
+    """Return the pairs of the set; if the run's images were drawn, these are drawn too, in the same style."""
+    own = run.config.benchmark
+    drawn = arm in run.config.make or (own is not None and arm not in card_of(own).arms)
+    lacking = arm not in card_of(elsewhere.benchmark).arms
+    settings = ("benchmark", "data", "harmless", "limit", "partial", "download")
+    changed = {name: getattr(elsewhere, name) for name in settings}
+    changed |= dict.fromkeys(("pairs", "contrast", "contrast_data", "arms"))
+    changed |= dict.fromkeys(("columns", "labels", "splits", "arm_names"), ())
+    changed |= {
+        "style": drawing_style(run.config),
+        "make": (arm,) if arm in MADE and (drawn or lacking) else (),
     }
-    fresh: dict[str, Any] = dict.fromkeys(("pairs", "contrast", "contrast_data", "arms"))
-    fresh |= dict.fromkeys(("columns", "labels", "splits", "arm_names"), ())
-    return pairs_of(run.config.model_copy(update={**fresh, **named}))
+    return pairs_of(run.config.model_copy(update=changed))
 
 
 def _separations(
@@ -101,15 +118,18 @@ def _separations(
             yield {"direction": name, **{column: row[column] for column in kept}}
 
 
-def _cosines(seen: Measured, arm: str, own: Direction, drift: Drift) -> Iterator[dict[str, Any]]:
-    """Yield the cosines at each layer; they have no interval."""
+def _cosines(
+    seen: Measured, states: dict[str, Activations], arm: str, own: Direction, drift: Drift
+) -> Iterator[dict[str, Any]]:
+    """Yield the cosines at each layer; they have no interval. Their n is that of the smaller of both fits."""
+    fewest = min(len(states["text"].calibration), len(seen.states["text"].calibration))
     pairs = (("text", own.vectors, seen.refusal.vectors), (arm, drift.vectors, seen.drifts[arm].vectors))
     for where, one, other in pairs:
         cosines = (one * other).sum(-1) / (one.norm(dim=-1) * other.norm(dim=-1))
         for layer, value in zip(own.layers, cosines.tolist(), strict=True):
             gap = {"low": float("nan"), "high": float("nan")}
             known = {"direction": "run", "arm": where, "layer": layer, "measure": "cosine"}
-            yield {**known, "value": value, **gap, "n": len(seen.pairs.calibration)}
+            yield {**known, "value": value, **gap, "n": fewest}
 
 
 def _shares(
@@ -119,9 +139,8 @@ def _shares(
         "text": {BASELINE: []},
         arm: {BASELINE: [], **{name: [edit] for name, edit in stored.items()}},
     }
-    config = seen.config.model_copy(update={"read_back": False})
-    plain = replace(seen, pairs=pairs, config=config)  # a judge for these pairs
+    here = replace(seen, pairs=pairs)  # judge and transcriptions are those of these pairs
     for where, conditions in asked.items():
-        for condition, judged in plain.answers(where, conditions, pairs).items():
+        for condition, judged in here.answers(where, conditions, pairs).items():
             for measure, share in outcomes(judged, seed).items():
                 yield {"condition": condition, "arm": where, "measure": measure, **vars(share)}

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -23,11 +23,14 @@ from pydantic_settings import (
 from regap.errors import ConfigError, first_line, one_line
 from regap.geometry.data.outside_files import Unreadable, bytes_of, text_of
 from regap.geometry.prompts.positions import Position
+from regap.subjects import is_english
 
 EXECUTION = frozenset({"device", "device_map", "batch_size", "batch_tokens", "download"})
 """Settings of how a run is executed; results depend on them only by rounding."""
 PLACES = frozenset({"out", "model", "pairs", "data", "contrast_data"})
 """Settings that are paths; a run identifies its model and pairs by digests, not by their place."""
+ENGLISH_HARMFUL, ENGLISH_HARMLESS, ENGLISH_STYLE = "english", "english-everyday", "grid"
+"""The benchmarks that the English subject is asked if no pairs are named, and the only style that it learnt to read."""
 LARGEST_SEED = 2**32 - 1
 """Every generator of random numbers takes seeds up to this one."""
 MOST = 1_000_000
@@ -183,6 +186,18 @@ class RunConfig(BaseModel):
         Model and pairs are not included; a run's provenance has their digests.
         """
         return self.model_dump(mode="json", exclude={*EXECUTION, *PLACES})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _english_is_asked_english(cls, given: Any) -> Any:
+        """Fill in what the English subject is asked by default; a run then keeps it, wherever its model is later."""
+        if not isinstance(given, Mapping) or not is_english(str(given.get("model") or "")):
+            return given
+        filled = dict(given)
+        if not filled.get("pairs") and not filled.get("benchmark"):
+            filled |= {"benchmark": ENGLISH_HARMFUL, "harmless": filled.get("harmless") or ENGLISH_HARMLESS}
+        filled["style"] = filled.get("style") or ENGLISH_STYLE
+        return filled
 
     @field_validator("position")
     @classmethod

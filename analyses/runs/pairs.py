@@ -21,12 +21,9 @@ from regap.geometry.models.loading import Model
 from regap.interventions.generation import generate_each
 from regap.interventions.wording import PLAIN
 from regap.organism.prompts import HeldOut, contrast_pairs, held_out_pairs
-from regap.subjects import is_english
 
 DEMO_PAIRS = HeldOut(calibration=150, test_harmful=200, test_harmless=300)
 """Number of pairs of the organism's world, which are used if no pairs are named."""
-ENGLISH_HARMFUL, ENGLISH_HARMLESS = "english", "english-everyday"
-"""The benchmarks that the English subject is asked if no pairs are named."""
 FEWEST_HARMLESS = 200
 """A harmless source gives as many pairs as there are harmful ones, and at least this many if it has them."""
 
@@ -63,9 +60,6 @@ def pairs_of(config: RunConfig) -> Pairs:
             splits=_values("splits", config.splits, Split) or None,
             arms=mapping_of(config.arm_names) or None,
         ).require_text()
-    elif is_english(config.model):
-        beside = config.model_copy(update={"harmless": ENGLISH_HARMLESS})
-        pairs = _benchmark_pairs(beside, ENGLISH_HARMFUL)
     else:
         pairs = held_out_pairs(replace(DEMO_PAIRS, seed=config.seed))
     pairs = pairs.first(config.limit) if config.limit else pairs
@@ -145,14 +139,9 @@ def _making(config: RunConfig) -> dict[str, Any]:
 
 
 def drawing_style(config: RunConfig) -> str:
-    """Return the style of made typographic images: that of the configuration, or else the benchmark's own.
-
-    The English subject is shown the only style that it was taught to read.
-    """
+    """Return the style of made typographic images: that of the configuration, or else the benchmark's own."""
     if config.style:
         return config.style
-    if is_english(config.model):
-        return "grid"
     return card_of(config.benchmark).style if config.benchmark else "plain"
 
 

@@ -338,6 +338,11 @@ JUDGING: Mapping[str, Schema] = {
         direction=one_of("run", "own"),
         **dict.fromkeys(("model", "benchmark", "arm"), TEXT),
     ),
+    "transfer_outcomes": estimates(
+        "transfer",
+        measure=one_of(*OUTCOMES, *DEGENERATE),
+        **dict.fromkeys(("model", "benchmark", "arm", "condition"), TEXT),
+    ),
     "utility_answers": keyed(
         "utility",
         {
@@ -353,6 +358,9 @@ JUDGING: Mapping[str, Schema] = {
 ACROSS: Mapping[str, Schema] = {
     "model_claims": estimates(
         "across", {"verdict": CLAIM_VERDICT}, **dict.fromkeys(("model", "claim", "site"), TEXT)
+    ),
+    "subject_claims": estimates(
+        "beside", {"verdict": CLAIM_VERDICT}, **dict.fromkeys(("model", "arm", "claim", "site"), TEXT)
     ),
     "claims_across_models": estimates(
         "across",

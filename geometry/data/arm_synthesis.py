@@ -67,7 +67,9 @@ def with_arms(
     if "typographic" in arms:
         made, left_out = _all_typographic(made, drawn, allow_partial)
         notes += left_out
-        notes.append(f"typographic images were drawn for all pairs in style {style} with {drawn.font}")
+        notes.append(
+            f"typographic images were drawn for {len(made)} pairs in style {style} with {drawn.font}"
+        )
         boxes = sum(drawn.lacks(pair.shown) for pair in made)
         if boxes:
             notes.append(

@@ -91,11 +91,16 @@ def test_what_cannot_be_transferred_is_said_before_the_model_is_run(regap, finis
 
 def test_transfer_tells_the_cosines_and_the_answers_of_the_other_requests(regap, finished: Path) -> None:
     flags = ("--benchmark", "english-twins", "--limit", "4", "--edit", "fixed")
+    before = Record.load(finished, "outcomes").table
     assert regap("transfer", finished, *flags)[0] == 0
     folder = next(one.folder for one in questions_of(finished) if one.command == "transfer")
     found = Record.load(folder, "transfer").table
     cosines = found[found.measure == "cosine"]
     assert set(cosines.arm) == {"text", "typographic"} and cosines.value.abs().max() <= 1
     assert set(found[found.measure == "d_prime"].direction) == {"run", "own"}
-    shares = Record.load(folder, "outcomes").table
+    shares = Record.load(folder, "transfer_outcomes").table
     assert set(shares[shares.arm == "typographic"].condition) == {"baseline", "fixed"}
+    assert set(shares.benchmark) == {"english-twins"}
+    assert Record.load(finished, "outcomes").table.equals(
+        before
+    )  # the run's own shares stay what others read

@@ -156,9 +156,13 @@ def test_subjects_with_other_requests_stand_side_by_side_and_are_not_pooled(tmp_
     )
     assert found.exit_code == 0, found.output
     assert "world" in found.output and "english" in found.output and "holds: 0.71" in found.output
-    table = Record.load(out, "model_claims").table
-    assert set(table.model) == {"world", "english"} and len(table) == 2 * len(criteria())
-    assert sorted(path.stem for path in (out / "tables").glob("*.parquet")) == ["model_claims"]
+    table = Record.load(out, "subject_claims").table
+    assert (
+        set(table.model) == {"world", "english"}
+        and set(table.arm) == {"typographic"}
+        and len(table) == 2 * len(criteria())
+    )
+    assert sorted(path.stem for path in (out / "tables").glob("*.parquet")) == ["subject_claims"]
     content = {"image_arm": "typographic", "criteria": "older"}
     write_whole(english / "summary.json", sealed_json(content, "summary.json"))
     with pytest.raises(ConfigError, match="english has other criteria than"):
