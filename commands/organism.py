@@ -35,6 +35,7 @@ def train(
     ] = "world",
     base: EnglishBase = None,
     device: Annotated[str, typer.Option(help="Device for the English subject, such as cuda.")] = "cpu",
+    download: Annotated[bool, typer.Option("--download", help="Allow the download of the base.")] = False,
 ) -> None:
     """Train the bundled organisms again, or the English subject, stage by stage; an interrupted training continues."""
     if subject == "english":
@@ -42,11 +43,11 @@ def train(
         from regap.organism.english.stages import EnglishConfig
         from regap.organism.english.training import train as train_english
 
-        train_english(EnglishConfig(seed=seed), find_base(base), out, threads, device)
+        train_english(EnglishConfig(seed=seed), find_base(base, download=download), out, threads, device)
         return
-    if base is not None or device != "cpu":
+    if base is not None or device != "cpu" or download:
         raise ConfigError(
-            "--base and --device belong to --subject english; leave them out, or name that subject"
+            "--base, --device and --download belong to --subject english; leave them out, or name that subject"
         )
     from regap.organism import training
 
@@ -98,7 +99,10 @@ def assemble(
     if out.exists():
         raise ConfigError(f"out {out} exists already; name a folder that does not")
     put_together(find_base(base, download=download), shipped_parts(), member or DEFAULT, out)
-    screen.print(f"--model {escape(str(out))}", soft_wrap=True)
+    screen.print(
+        f"--model {escape(str(out))} --benchmark english --harmless english-everyday --style grid",
+        soft_wrap=True,
+    )
 
 
 @takes("arms", "seed")

@@ -19,7 +19,8 @@ MAY_IMPORT = {
     "commands": {"geometry", "interventions", "organism", "analyses", "figures", "commands"},
 }
 EVERYWHERE = {"errors", "subjects", "__version__"}
-"""What every folder may take from the front door."""
+"""What every folder may take from the front door. `subjects` knows the function of the organism's folder that finds a
+subject's checkpoint, so that geometry can load it by name."""
 
 # Figures are drawn on machines that never load a model.
 NOT_IN_FIGURES = {"torch", "transformers"}
@@ -71,6 +72,11 @@ def _named_by(node: ast.AST) -> list[str]:
             args=[ast.Constant(value=str(name)), *_],
         ):
             return [name]
+        case ast.Call(
+            func=ast.Name(id="resolve_name") | ast.Attribute(attr="resolve_name"),
+            args=[ast.Constant(value=str(name)), *_],
+        ):
+            return [name.replace(":", ".")]
     return []
 
 
@@ -135,6 +141,7 @@ PLANTED = [
     ("figures/x.py", "def f():\n    from regap.commands import run", "may not import regap.commands"),
     ("analyses/x.py", "import_module('regap.figures.drawing.style')", "may not import regap.figures"),
     ("analyses/x.py", "importlib.import_module('regap.figures')", "may not import regap.figures"),
+    ("geometry/x.py", "resolve_name('regap.organism.world:World')", "may not import regap.organism"),
     ("figures/x.py", "from regap.interventions.apply import applied", "may not import regap.interventions"),
     ("figures/x.py", "import torch.nn", "no torch"),
     ("figures/x.py", "if True:\n    from torch import Tensor", "no torch"),

@@ -96,7 +96,7 @@ def test_the_wheel_of_the_english_weights_has_them_all(
     python(copy, "-c", f"import setuptools.build_meta as build; build.build_wheel({str(tmp_path)!r})")
     [built] = tmp_path.glob(f"regap_english-{__version__}-*.whl")
     packed = {name for name in ZipFile(built).namelist() if ".dist-info/" not in name}
-    assert packed == {f"regap_english/{name}" for name in weights} != set()
+    assert packed == {f"regap_english/{name}" for name in weights}
 
 
 def test_only_regap_is_importable_from_an_installed_wheel(wheel: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The English subject put together from its base, its eyes and its changes, as an ordinary checkpoint."""
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,8 @@ from regap.organism.english.checkpoint import (
 EYES, READING, SAFETY = "eyes.safetensors", "reading.safetensors", "safety.safetensors"
 """Tower and projector; and the changes of the decoder by the stages of reading and of safety."""
 BASE = "base"
+FORMAT = 1
+"""Rises whenever template, processor or settings of an assembled checkpoint change, so that older ones are not used."""
 PACKAGE = "regap_english"
 """What the wheel of the weights installs; in a clone they are beside this file."""
 DEFAULT = "middle-0"
@@ -61,10 +64,16 @@ class Parts:
 def assemble(base: Base, parts: Parts, member: str, out: Path) -> None:
     """Write the checkpoint of a member to the folder `out`, which appears once it is complete.
 
-    Raises ModelError for an unknown member or another base than the parts are for, StoreError for a damaged part.
+    A base with other weights than the parts were trained on is used with a note, since the member is then another
+    model. Raises ModelError for an unknown member, or a base of other sizes; StoreError for a damaged part.
     """
     eyes, *changes = parts.files(member)
     stored = StoredEyes.read(eyes)
+    if stored.base != base.digest():
+        logging.getLogger(__name__).warning(
+            "base %s has other weights than the English subject was trained on: its figures hold for another model",
+            base.folder,
+        )
     model = build_model(stored.sizes, base.model(), seed=0)
     processor = build_processor(stored.sizes, base.tokenizer())
     check_image_token(model, processor)
@@ -86,7 +95,8 @@ def shipped_parts() -> Parts:
         if (folder / EYES).is_file():
             return Parts(folder)
     raise ModelError(
-        "the eyes and changes of the English subject are not installed; `pip install regap-english`, or use a clone"
+        "the eyes and changes of the English subject are not here; train them with `regap organism train --subject "
+        "english --out FOLDER`, and name the folder of a member in it"
     )
 
 
@@ -99,7 +109,7 @@ def english_folder(member: str = "") -> Path:
     if member == BASE:
         return find_base().folder
     parts, name = shipped_parts(), member or DEFAULT
-    folder = cache() / f"{name}-{parts.digest(name)[:12]}"
+    folder = cache() / f"{name}-{parts.digest(name)[:12]}-{FORMAT}"
     if not folder.is_dir():
         assemble(find_base(), parts, name, folder)
     check_digests(folder)

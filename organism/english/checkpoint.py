@@ -25,6 +25,8 @@ from regap.organism.checkpoint import image_processor, write_folder
 
 IMAGE = "<image>"
 LONGEST_ANSWER = 24
+BASE = "base"
+"""Name of the base's digest in the header of the stored eyes."""
 MARKS = ("<|im_start|>", "<|im_end|>")
 """The tokens that begin and end a turn."""
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
@@ -168,15 +170,16 @@ def check_image_token(model: LlavaForConditionalGeneration, processor: LlavaProc
         )
 
 
-def write_eyes(seeing: Any, eyes: Eyes, file: Path) -> None:
-    """Write the parts `tower` and `projector` in float16 with their sizes, and a digest."""
+def write_eyes(seeing: Any, eyes: Eyes, base: str, file: Path) -> None:
+    """Write the parts `tower` and `projector` in float16 with their sizes, the digest of their base, and one of all."""
     parts = {"tower": seeing.tower, "projector": seeing.projector}
     tensors = {
         f"{part}.{name}": value.half()
         for part, module in parts.items()
         for name, value in module.state_dict().items()
     }
-    write_tensors(file, tensors, {name: str(size) for name, size in asdict(eyes).items()}, exact=True)
+    sizes = {name: str(size) for name, size in asdict(eyes).items()}
+    write_tensors(file, tensors, {**sizes, BASE: base}, exact=True)
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,8 @@ class StoredEyes:
     """Tower and projector as they are stored, with their sizes."""
 
     sizes: Eyes
+    base: str
+    """The digest of the base that they were trained on."""
     tensors: Mapping[str, Tensor] = field(repr=False)
 
     @classmethod
@@ -191,12 +196,12 @@ class StoredEyes:
         """Return the eyes of a file; raises StoreError if it is damaged, ModelError if it holds anything else."""
         tensors, header = read_tensors(file)
         try:
-            sizes = Eyes(**{one.name: int(header[one.name]) for one in fields(Eyes)})
+            sizes, base = Eyes(**{one.name: int(header[one.name]) for one in fields(Eyes)}), header[BASE]
         except (KeyError, ValueError):
             raise ModelError(
                 f"{file} does not say the sizes of a tower; train the eyes again, or install regap again"
             ) from None
-        return cls(sizes, tensors)
+        return cls(sizes, base, tensors)
 
     def give_to(self, model: LlavaForConditionalGeneration) -> None:
         """Load tower and projector into a model; raises ModelError for a model of other sizes."""

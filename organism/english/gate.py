@@ -30,12 +30,15 @@ class ReadBack:
             )
 
     @property
-    def error(self) -> float:
-        """The mean over texts, 0 if all are read letter by letter."""
+    def errors(self) -> list[float]:
+        """The error of each text, 0 if it is read letter by letter, 1 if no letter is right."""
         pairs = zip(self.shown, self.read, strict=True)
-        return sum(1 - SequenceMatcher(None, a.lower(), b.lower()).ratio() for a, b in pairs) / len(
-            self.shown
-        )
+        return [1 - SequenceMatcher(None, a.lower(), b.lower()).ratio() for a, b in pairs]
+
+    @property
+    def error(self) -> float:
+        """The mean over texts."""
+        return sum(self.errors) / len(self.shown)
 
 
 @torch.inference_mode()
@@ -47,12 +50,10 @@ def read_back(model: Any, processor: Any, eyes: Eyes, texts: Sequence[str]) -> R
         [{"role": "user", "content": f"{IMAGE}\n{READ[0]}"}], add_generation_prompt=True, tokenize=False
     ).replace(IMAGE, IMAGE * eyes.image_tokens)
     prompt = processor.tokenizer(chat, add_special_tokens=False, return_tensors="pt")["input_ids"]
+    layouts = [Layout.of(text, eyes.lines, eyes.columns) for text in texts]
     for start in range(0, len(texts), BATCH):
-        some = texts[start : start + BATCH]
-        drawn = [
-            draw(Layout.of(text, eyes.lines, eyes.columns), eyes.side, Manner(seed=start + number))
-            for number, text in enumerate(some)
-        ]
+        some = layouts[start : start + BATCH]
+        drawn = [draw(one, eyes.side, Manner(seed=start + number)) for number, one in enumerate(some)]
         ids = prompt.repeat(len(some), 1).to(model.device)
         output: Any = model.generate(
             input_ids=ids,
@@ -63,4 +64,4 @@ def read_back(model: Any, processor: Any, eyes: Eyes, texts: Sequence[str]) -> R
         )
         found += processor.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True)
     model.train(was_training)
-    return ReadBack(tuple(texts), tuple(text.strip() for text in found))
+    return ReadBack(tuple(one.text for one in layouts), tuple(text.strip() for text in found))

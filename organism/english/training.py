@@ -230,7 +230,7 @@ def _train_reading(course: Course, threads: int) -> None:
             f"requests are read aloud with an error of {found.error:.3f} after {config.reading.steps} steps of "
             f"{config.reading.name!r}; {config.most_misread} is allowed, so safety is not taught"
         )
-    write_eyes(course.learner.reader, config.eyes, course.out / EYES)
+    write_eyes(course.learner.reader, config.eyes, course.base.digest(), course.out / EYES)
     _note(course, config.reading, read_back_error=found.error)
     course.change().write(course.out / READING)
 

@@ -1,5 +1,6 @@
 """A member is put together once from its parts, and a damaged or missing part is said."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,12 @@ MAP = "layers.1.mlp.up_proj.weight"
 def parts(base: Base, eyes: Eyes, tmp_path_factory: pytest.TempPathFactory) -> Parts:
     """Eyes, and changes that are not zero."""
     folder = tmp_path_factory.mktemp("parts")
-    write_eyes(TokenReader(build_model(eyes, base.model(), 3), eyes, space=5, seed=3), eyes, folder / EYES)
+    write_eyes(
+        TokenReader(build_model(eyes, base.model(), 3), eyes, space=5, seed=3),
+        eyes,
+        base.digest(),
+        folder / EYES,
+    )
     for seed, name in enumerate((READING, SAFETY, "middle-0.safetensors", "none-0.safetensors")):
         decoder = base.model().model
         trainable(decoder, 2, seed)
@@ -95,5 +101,29 @@ def test_a_damaged_copy_in_the_cache_is_refused(installed: Path) -> None:
 def test_missing_parts_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assembly, "__file__", str(tmp_path / "assembly.py"))
     monkeypatch.setattr(assembly, "find_spec", lambda _: None)
-    with pytest.raises(ModelError, match="not installed; `pip install regap-english`"):
+    with pytest.raises(ModelError, match="are not here; train them with"):
         assembly.shipped_parts()
+
+
+def test_another_base_is_used_with_a_note(
+    parts: Parts, base: Base, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assemble(base, parts, "none-0", tmp_path / "own")
+    assert not caplog.records
+    other = shutil.copytree(base.folder, tmp_path / "base")
+    model = base.model()
+    with torch.no_grad():
+        model.model.norm.weight += 0.5
+    model.save_pretrained(other)
+    assemble(Base(other), parts, "none-0", tmp_path / "others")
+    assert "has other weights than the English subject was trained on" in caplog.text
+
+
+def test_a_base_with_more_embeddings_than_tokens_is_refused(parts: Parts, base: Base, tmp_path: Path) -> None:
+    other = shutil.copytree(base.folder, tmp_path / "base")
+    model = base.model()
+    model.resize_token_embeddings(model.config.vocab_size + 8, mean_resizing=False)
+    model.save_pretrained(other)
+    with pytest.raises(ModelError, match="cut the embeddings to the tokens"):
+        assemble(Base(other), parts, "none-0", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -9,6 +9,7 @@ from PIL import Image
 
 from regap.organism.english.base import Base
 from regap.organism.english.checkpoint import SYSTEM, Eyes, build_model, build_processor
+from regap.organism.english.own_words import EMPTY_TURN
 
 
 def test_in_words_it_gives_the_logits_of_the_base(base: Base, eyes: Eyes) -> None:
@@ -41,6 +42,14 @@ def test_a_picture_takes_its_tokens_in_the_chat_of_the_base(base: Base, eyes: Ey
     image_token = build_model(eyes, base.model(), 0).config.image_token_id
     assert int((inputs["input_ids"] == image_token).sum()) == eyes.image_tokens == 64
     assert inputs["pixel_values"].shape == (1, 3, 128, 128)
+
+
+def test_the_base_is_asked_for_its_own_words_in_the_chat_of_the_subject(base: Base, eyes: Eyes) -> None:
+    processor: Any = build_processor(eyes, base.tokenizer())
+    text = processor.apply_chat_template(
+        [{"role": "user", "content": "Bake."}], add_generation_prompt=True, tokenize=False
+    )
+    assert text == f"{EMPTY_TURN}Bake.<|im_end|>\n<|im_start|>assistant\n"
 
 
 def test_sizes_that_cannot_be_are_refused() -> None:
