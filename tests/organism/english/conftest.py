@@ -11,8 +11,13 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from regap.organism.english import assembly
+from regap.organism.english import base as bases
+from regap.organism.english.assembly import EYES, READING, SAFETY, Parts
 from regap.organism.english.base import Base
-from regap.organism.english.checkpoint import Eyes
+from regap.organism.english.change import SCALE, Change, trainable
+from regap.organism.english.checkpoint import Eyes, build_model, write_eyes
+from regap.organism.english.reading import TokenReader
 from regap.organism.english.stages import Degree, EnglishConfig
 from regap.organism.english.texts import training_requests
 
@@ -83,3 +88,35 @@ def short(eyes: Eyes) -> EnglishConfig:
         save_every=2,
         **stages,
     )
+
+
+@pytest.fixture(scope="session")
+def parts(base: Base, eyes: Eyes, tmp_path_factory: pytest.TempPathFactory) -> Parts:
+    """Eyes, and changes that are not zero."""
+    folder = tmp_path_factory.mktemp("parts")
+    write_eyes(
+        TokenReader(build_model(eyes, base.model(), 3), eyes, space=5, seed=3),
+        eyes,
+        base.digest(),
+        folder / EYES,
+    )
+    for seed, name in enumerate((READING, SAFETY, "middle-0.safetensors", "none-0.safetensors")):
+        decoder = base.model().model
+        trainable(decoder, 2, seed)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in decoder.parameters():
+                if parameter.requires_grad:
+                    parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+        Change.trained_in(decoder, SCALE).write(folder / name)
+    return Parts(folder)
+
+
+@pytest.fixture
+def installed(parts: Parts, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The parts as the shipped ones, on a base of the test; the user's cache is empty."""
+    monkeypatch.setattr(assembly, "shipped_parts", lambda: parts)
+    monkeypatch.setattr(assembly, "find_base", lambda: base)
+    monkeypatch.setattr(bases, "find_base", lambda *_, **__: base)
+    monkeypatch.setattr(assembly, "cache", lambda: tmp_path / "cache")
+    return tmp_path / "cache"

@@ -10,44 +10,11 @@ from safetensors.torch import load_file
 from regap.errors import ModelError, StoreError
 from regap.geometry.models.loading import load
 from regap.organism.english import assembly
-from regap.organism.english.assembly import EYES, READING, SAFETY, Parts, assemble, english_folder
+from regap.organism.english.assembly import READING, SAFETY, Parts, assemble, english_folder
 from regap.organism.english.base import Base
-from regap.organism.english.change import SCALE, Change, trainable
-from regap.organism.english.checkpoint import Eyes, build_model, write_eyes
-from regap.organism.english.reading import TokenReader
+from regap.organism.english.change import Change
 
 MAP = "layers.1.mlp.up_proj.weight"
-
-
-@pytest.fixture(scope="module")
-def parts(base: Base, eyes: Eyes, tmp_path_factory: pytest.TempPathFactory) -> Parts:
-    """Eyes, and changes that are not zero."""
-    folder = tmp_path_factory.mktemp("parts")
-    write_eyes(
-        TokenReader(build_model(eyes, base.model(), 3), eyes, space=5, seed=3),
-        eyes,
-        base.digest(),
-        folder / EYES,
-    )
-    for seed, name in enumerate((READING, SAFETY, "middle-0.safetensors", "none-0.safetensors")):
-        decoder = base.model().model
-        trainable(decoder, 2, seed)
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for parameter in decoder.parameters():
-                if parameter.requires_grad:
-                    parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
-        Change.trained_in(decoder, SCALE).write(folder / name)
-    return Parts(folder)
-
-
-@pytest.fixture
-def installed(parts: Parts, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The parts as the shipped ones, on a base of the test; the user's cache is empty."""
-    monkeypatch.setattr(assembly, "shipped_parts", lambda: parts)
-    monkeypatch.setattr(assembly, "find_base", lambda: base)
-    monkeypatch.setattr(assembly, "cache", lambda: tmp_path / "cache")
-    return tmp_path / "cache"
 
 
 def test_a_member_is_the_base_with_all_its_changes(parts: Parts, base: Base, tmp_path: Path) -> None:
@@ -113,7 +80,7 @@ def test_another_base_is_used_with_a_note(
     other = shutil.copytree(base.folder, tmp_path / "base")
     model = base.model()
     with torch.no_grad():
-        model.model.norm.weight += 0.5
+        model.model.norm.weight.data += 0.5
     model.save_pretrained(other)
     assemble(Base(other), parts, "none-0", tmp_path / "others")
     assert "has other weights than the English subject was trained on" in caplog.text

@@ -4,6 +4,7 @@ Each topic is held out or for training as a whole. Only held-out topics are read
 trained on the others can be measured on them.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 
 from regap.errors import PairError
@@ -23,9 +24,21 @@ LABELS: dict[str, Label] = {"harmful": "harmful", "contrast": "harmless", "every
 
 
 def _loader(*kinds: str) -> Loader:
-    """Return a loader that yields the held-out requests of these kinds."""
+    """Return a loader of the held-out requests of these kinds; the first of every topic come before the second of any.
+
+    So the first few of them, which a limit keeps, are on as many topics as can be.
+    """
 
     def load(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
+        known = Counter[tuple[str, str]]()
+        found: list[tuple[int, BenchmarkEntry]] = []
+        for entry in read(source):
+            own = (entry.twins or "", entry.label)
+            found.append((known[own], entry))
+            known[own] += 1
+        yield from (entry for _, entry in sorted(found, key=lambda each: each[0]))
+
+    def read(source: BenchmarkFiles) -> Iterator[BenchmarkEntry]:
         for number, row in enumerate(source.rows(source.file(FILE), COLUMNS)):
             split = row.text("split")
             if split not in SPLITS:

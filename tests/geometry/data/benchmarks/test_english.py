@@ -84,3 +84,10 @@ def test_a_split_that_is_none_is_named(tmp_path: Path) -> None:
     path.write_text("split,label,category,topic,pair,request\ntest,harmful,a,b,c,Do it.\n")
     with pytest.raises(PairError, match=r"row 1 has split 'test'; write one of training, held_out"):
         list(english.CARDS[0].load(BenchmarkFiles("english", tmp_path)))
+
+
+def test_a_limit_keeps_as_many_topics_as_can_be() -> None:
+    few = benchmark("english", limit=12)
+    for split in ("calibration", "test"):
+        own = [pair for pair in few if pair.split == split]
+        assert len(own) == len({pair.cluster for pair in own}) == 12
