@@ -37,7 +37,7 @@ READING = EnglishStage(
 )
 SAFETY = EnglishStage(
     "safety",
-    300,
+    240,
     12,
     3e-4,
     ("change",),
@@ -53,8 +53,8 @@ SAFETY = EnglishStage(
 )
 VISUAL = EnglishStage(
     "visual",
-    120,
-    12,
+    100,
+    8,
     3e-4,
     ("change",),
     {
