@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from regap.commands.options import RELOCATING, Run, estimate_in, progress, run_of, screen, table_of, takes
+from regap.commands.options import (
+    RELOCATING,
+    Run,
+    estimate_in,
+    print_note,
+    progress,
+    run_of,
+    screen,
+    table_of,
+    takes,
+)
 
 if TYPE_CHECKING:
     from regap.analyses.runs.records import Record
@@ -29,6 +39,7 @@ def transfer(
     """Use a run's directions and corrections on the requests of a benchmark, with nothing chosen there."""
     from regap.analyses.calibration.transfer import Elsewhere
     from regap.analyses.calibration.transfer import transfer as ask
+    from regap.analyses.runs.questions import questions_of
 
     own = {name: flags.pop(name) for name in ("data", "harmless", "partial", "seed")}
     elsewhere = Elsewhere(
@@ -44,6 +55,8 @@ def transfer(
         run = run_of(run_folder, flags, track)
         records = {record.name: record for record in ask(run, elsewhere, own["seed"])}
     print_transfer(records, run.measured.layer)
+    for note in questions_of(run_folder)[0].settings["notes"]:
+        print_note(note)
     screen.print(f"tables: {', '.join(records)} in {escape(str(run_folder / 'asked'))}", soft_wrap=True)
 
 

@@ -16,7 +16,7 @@ from regap.analyses.utility.asked import unseen
 from regap.errors import ConfigError, PairError
 from regap.geometry.data.arm_synthesis import MADE
 from regap.geometry.data.benchmarks.catalogue import card_of
-from regap.geometry.data.pairs import Pairs
+from regap.geometry.data.pairs import Pairs, normal
 from regap.geometry.directions import Direction, refusal_direction
 from regap.geometry.drift import Drift, modality_drift
 from regap.geometry.forward.capture import capture
@@ -64,7 +64,11 @@ def transfer(run: Run, elsewhere: Elsewhere, seed: int | None = None) -> tuple[R
         raise ConfigError(
             f"run {run.folder} is not finished, or has no image arm; finish it with `regap run`"
         )
-    pairs = unseen(_pairs(run, elsewhere, arm), run.pairs).require_both_labels()
+    # Unlike the questions of a utility benchmark, equal requests are the same question here.
+    calibrated = {normal(pair.request) for pair in run.pairs if pair.split == "calibration"}
+    found = _pairs(run, elsewhere, arm)
+    other = tuple(pair for pair in found if normal(pair.request) not in calibrated)
+    pairs = unseen(Pairs(other, found.notes), run.pairs).require_both_labels()
     if arm not in pairs.arms:
         raise PairError(
             f"benchmark {elsewhere.benchmark} has no arm {arm}, which the run corrects, and it cannot be made"
@@ -88,7 +92,8 @@ def transfer(run: Run, elsewhere: Elsewhere, seed: int | None = None) -> tuple[R
         settings = {
             name: value for name, value in vars(elsewhere).items() if name not in ("data", "download")
         }
-        save_answer(run.folder, "transfer", {**settings, "edits": sorted(stored), "seed": seed}, records)
+        settings |= {"edits": sorted(stored), "seed": seed, "notes": pairs.notes}
+        save_answer(run.folder, "transfer", settings, records)
         return records
 
 

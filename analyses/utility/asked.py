@@ -11,7 +11,7 @@ from regap.analyses.utility.marking import RULES
 from regap.analyses.utility.tables import scored, utility_records, with_known
 from regap.errors import ConfigError, PairError
 from regap.geometry.data.benchmarks.loading import benchmark
-from regap.geometry.data.pairs import Pairs, normal
+from regap.geometry.data.pairs import Pairs
 from regap.geometry.forward.hooks import Edit
 from regap.geometry.sole_writer import sole_writer
 from regap.interventions.defences.catalogue import METHODS
@@ -85,18 +85,10 @@ def first_with_twins(pairs: Pairs, limit: int | None) -> Pairs:
 
 
 def unseen(asked: Pairs, known: Pairs) -> Pairs:
-    """Return the pairs that share no cluster, name or request with calibration pairs.
-
-    Raises PairError if none is left.
-    """
-    seen = [pair for pair in known if pair.split == "calibration"]
-    clusters, names = {pair.cluster for pair in seen}, {pair.pair_id for pair in seen}
-    requests = {normal(pair.request) for pair in seen}
-    kept = tuple(
-        pair
-        for pair in asked
-        if pair.cluster not in clusters and pair.pair_id not in names and normal(pair.request) not in requests
-    )
+    """Return the pairs that share no cluster with calibration pairs. Raises PairError if none is left."""
+    clusters = {pair.cluster for pair in known if pair.split == "calibration"}
+    names = {pair.pair_id for pair in known if pair.split == "calibration"}
+    kept = tuple(pair for pair in asked if pair.cluster not in clusters and pair.pair_id not in names)
     if not kept:
         raise PairError(
             f"the run calibrated on all {len(asked)} questions, or on their twins; make a run on "

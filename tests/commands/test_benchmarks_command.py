@@ -65,7 +65,7 @@ def test_a_benchmark_is_captured_and_its_notes_are_kept(tmp_path: Path) -> None:
     flags: dict[str, Any] = {"--benchmark": "jailbreakbench", "--data": tmp_path, "--out": out, "--limit": 4}
     flags |= {"--make": "blank", "--style": "plain"}
     text = printed("capture", *(str(part) for flag in flags.items() for part in flag))
-    assert "note: typographic images were drawn for all pairs in style plain" in text
+    assert "note: typographic images were drawn for 16 pairs in style plain" in text
     notes = json.loads((out / "provenance.json").read_text())["notes"]
     assert [note.split()[0] for note in notes] == ["typographic", "blank"]
     prompts = pd.read_parquet(out / "prompts.parquet")
