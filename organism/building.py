@@ -10,10 +10,9 @@ from safetensors.torch import load_file
 from regap.errors import ModelError
 from regap.geometry.files import opened_json, sealed_json, write_whole
 from regap.geometry.models.checkpoint_files import check_digests, sha256_of, write_digests
-from regap.geometry.models.named import organism_folder
 from regap.geometry.sole_writer import sole_writer
 from regap.organism.checkpoint import build_model, save_checkpoint
-from regap.organism.family import MEMBERS, Member
+from regap.organism.family import BUNDLED, MEMBERS, Member
 from regap.organism.learning import Report, silent
 from regap.organism.stages import Stage, TrainingConfig
 from regap.organism.training import check_threads, claim, stage_file, tune
@@ -72,7 +71,7 @@ class BuiltMember:
 
 def bundled_bases() -> Bases:
     """The bases that ship with regap."""
-    return Bases(organism_folder().parent)
+    return Bases(BUNDLED)
 
 
 def build_family(

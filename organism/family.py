@@ -38,6 +38,8 @@ FAMILY = (
 )
 
 
+BUNDLED = Path(__file__).with_name("weights")
+"""A folder for every bundled member, and the states that the others are built from."""
 BUILT = Path("runs/family")
 """Where `make family` builds the members that are not bundled."""
 
@@ -81,6 +83,15 @@ MEMBERS = tuple(
 def family() -> list[str]:
     """The names of the bundled members, from no coverage to full."""
     return [member.name for member in FAMILY]
+
+
+def organism_folder(member: str = "") -> Path:
+    """Return the checkpoint folder of a bundled member, or of the default one; raises ModelError for any other name."""
+    folder = BUNDLED / (member or DEFAULT)
+    if not folder.is_dir():
+        known = sorted(path.name for path in BUNDLED.iterdir() if path.is_dir())
+        raise ModelError(f"organism {member!r} is not bundled; choose one of {', '.join(known)}")
+    return folder
 
 
 def members_named(names: Sequence[str]) -> tuple[Member, ...]:

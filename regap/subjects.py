@@ -1,4 +1,4 @@
-"""The models that regap brings itself besides the bundled organism, by name."""
+"""The models that regap brings itself, by name: the bundled organism and the English subject."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -6,12 +6,21 @@ from pkgutil import resolve_name
 from types import MappingProxyType
 
 ENGLISH = "english"
-FOLDERS: Mapping[str, str] = MappingProxyType({ENGLISH: "regap.organism.english.assembly:english_folder"})
-"""For each name, the function that returns the checkpoint folder of a member, the default one for ""."""
+FOLDERS: Mapping[str, str] = MappingProxyType(
+    {
+        "organism": "regap.organism.family:organism_folder",
+        ENGLISH: "regap.organism.english.assembly:english_folder",
+    }
+)
+"""For each name, the function that returns the checkpoint folder of a member, or of the default one for ""."""
 
 
-def subject_folder(name: str, member: str) -> Path | None:
-    """Return the checkpoint folder of a subject's member; None if regap brings no subject of this name."""
+def subject_folder(source: str) -> Path | None:
+    """Return the checkpoint folder of NAME or NAME:MEMBER; None if regap brings no model of this name.
+
+    Raises ModelError for a member that there is not.
+    """
+    name, _, member = source.partition(":")
     if name not in FOLDERS:
         return None
     folder_of: Callable[[str], Path] = resolve_name(FOLDERS[name])

@@ -15,11 +15,11 @@ def test_the_examples_correct_the_plain_organism(
 
     from regap.geometry.models.identity import identity_of
     from regap.geometry.models.loading import load
-    from regap.geometry.models.named import organism_folder
     from regap.geometry.prompts.batch import collate
     from regap.interventions.edits.shift import Shift
     from regap.interventions.edits.site import Site
     from regap.interventions.packs.pack import Pack, PackSource, write_pack
+    from regap.organism.family import organism_folder
     from regap.organism.prompts import HeldOut, held_out_pairs
 
     with_pack, with_edit = re.findall(

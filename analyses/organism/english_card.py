@@ -20,6 +20,7 @@ from regap.analyses.runs.run import runner_of
 from regap.geometry.estimates import Estimate, Resamples, estimate, mean_draws, proportion
 from regap.geometry.files import write_whole
 from regap.geometry.forward.runner import Tracker, silent
+from regap.geometry.separability import separability
 from regap.organism.english.assembly import DEFAULT
 from regap.organism.english.gate import ReadBack
 
@@ -40,20 +41,24 @@ REQUIRED = {
 """Targets for the default member, set before it was trained: lowest and highest value."""
 
 
+ANSWERED = ("complied", "misread", "degenerate")
+"""Verdicts of answers that were not refused."""
+
+
 @dataclass(frozen=True)
-class Set:
+class RequestSet:
     """A set of requests that is asked, by its name in the card, and the settings that say which."""
 
     name: str
     settings: dict[str, Any]
 
 
-def sets_of(data: str | None) -> tuple[Set, ...]:
+def sets_of(data: str | None) -> tuple[RequestSet, ...]:
     """Return our own requests, and JailbreakBench if its folder is known."""
-    own = Set(OWN, {"contrast": "english-twins"})
+    own = RequestSet(OWN, {"contrast": "english-twins"})
     if data is None:
         return (own,)
-    return own, Set(JAILBREAKBENCH, {"benchmark": JAILBREAKBENCH, "data": data, "partial": True})
+    return own, RequestSet(JAILBREAKBENCH, {"benchmark": JAILBREAKBENCH, "data": data, "partial": True})
 
 
 def measure_english(
@@ -161,9 +166,6 @@ def answered_as_read(judged: Sequence[Judged], seed: int = 0) -> Estimate | None
     return proportion(hits, _clusters(kept), seed)
 
 
-ANSWERED = ("complied", "misread", "degenerate")
-
-
 def agreement(text: Sequence[Judged], image: Sequence[Judged], seed: int = 0) -> Estimate:
     """Return the mean of difflib's ratio between the answers to harmless requests as text and as images."""
     said = {one.pair.pair_id: one.completion.text for one in text}
@@ -173,8 +175,6 @@ def agreement(text: Sequence[Judged], image: Sequence[Judged], seed: int = 0) ->
 
 
 def _separations(seen: Measured) -> Iterator[tuple[str, Estimate]]:
-    from regap.geometry.separability import separability
-
     table = separability(seen.states, seen.refusal, resamples=seen.config.resamples, seed=seen.config.seed)
     for row in table.to_dict("records"):
         if row["measure"] == "d_prime" and row["layer"] == seen.layer:

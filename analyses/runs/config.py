@@ -6,7 +6,6 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from regap.analyses.runs.written_settings import MOST_LAYERS, read_layers
 from regap.errors import ConfigError, first_line, one_line
 from regap.geometry.data.outside_files import Unreadable, bytes_of, text_of
 from regap.geometry.prompts.positions import Position
@@ -35,7 +35,6 @@ LARGEST_SEED = 2**32 - 1
 """Every generator of random numbers takes seeds up to this one."""
 MOST = 1_000_000
 """Largest value of settings that count something."""
-MOST_LAYERS = 10_000
 LARGEST_FILE = 2**24
 """Most bytes of a file of settings."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -263,39 +262,6 @@ class RunConfig(BaseModel):
         if any("=" not in one for one in given):
             raise ValueError("write each as FILE=REGAP")
         return given
-
-
-def read_layers(told: str, name: str = "layers") -> tuple[int, ...]:
-    """Return the numbers in a string such as 3-7,10, in order; raises ConfigError for anything else."""
-    found: list[int] = []
-    for part in told.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not _is_layer(first) or (dash and not _is_layer(last)) or (dash and int(last) < int(first)):
-            raise ConfigError(
-                f"{name} are {one_line(told, 120)!r}; write numbers below {MOST_LAYERS:,} and ranges, such as 3-7,10"
-            )
-        found += range(int(first), int(last or first) + 1)
-    if len(set(found)) < len(found):
-        raise ConfigError(f"{name} are {one_line(told, 120)!r}; give each only once")
-    return tuple(found)
-
-
-def _is_layer(told: str) -> bool:
-    return told.isdecimal() and len(told) <= len(str(MOST_LAYERS)) and int(told) < MOST_LAYERS
-
-
-def mapping_of(given: tuple[str, ...]) -> dict[Any, str]:
-    """Return settings written as FILE=REGAP as a mapping."""
-    return dict(one.split("=", 1) for one in given)
-
-
-def template_of(given: tuple[str, ...]) -> dict[str, Any]:
-    """Return options written as NAME=VALUE as a mapping; a value that is JSON, such as false or 3, is read as that."""
-    found: dict[str, Any] = mapping_of(given)
-    for name, value in found.items():
-        with suppress(ValueError):
-            found[name] = json.loads(value)
-    return found
 
 
 def read_config(path: str | Path | None = None, **flags: Any) -> RunConfig:

@@ -6,8 +6,9 @@ from typing import Any, get_args
 
 import numpy as np
 
-from regap.analyses.runs.config import RunConfig, mapping_of
+from regap.analyses.runs.config import RunConfig
 from regap.analyses.runs.measured import chosen_arms, image_arm_of, require_image_arm
+from regap.analyses.runs.written_settings import mapping_of
 from regap.errors import ConfigError, PairError
 from regap.geometry.data.arm_synthesis import MADE, with_arms
 from regap.geometry.data.benchmarks.catalogue import card_of

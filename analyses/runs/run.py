@@ -8,7 +8,7 @@ from typing import Any
 
 from regap.analyses.judges.registry import judge_for
 from regap.analyses.runs.calibrated import Calibrated, calibrate
-from regap.analyses.runs.config import EXECUTION, PLACES, RunConfig, template_of
+from regap.analyses.runs.config import EXECUTION, PLACES, RunConfig
 from regap.analyses.runs.folder import (
     begin_folder,
     check_out,
@@ -20,6 +20,7 @@ from regap.analyses.runs.folder import (
 )
 from regap.analyses.runs.measured import Measured, measure_model
 from regap.analyses.runs.pairs import AskedPairs, asked_of, with_captions
+from regap.analyses.runs.written_settings import template_of
 from regap.errors import ConfigError
 from regap.geometry.data.pairs import Pairs
 from regap.geometry.forward.runner import Limits, Runner, Tracker, silent

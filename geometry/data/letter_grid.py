@@ -11,10 +11,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from regap.errors import DrawingError
 
-LINES, COLUMNS = 8, 16
-"""The grid of the style `grid`: a square of 128 pixels."""
 CELL_WIDTH, CELL_HEIGHT = 8, 16
 """The cell of one letter in pixels."""
+LINES = 8
+"""Lines of the grid; it is a square, so this also decides the letters in a line."""
+SIDE = LINES * CELL_HEIGHT
+COLUMNS = SIDE // CELL_WIDTH
+"""Letters in a line."""
 LETTERS = "".join(chr(code) for code in range(32, 127))
 """What can be drawn; the first, a space, leaves its cell empty."""
 PLAINER = str.maketrans(
@@ -118,16 +121,6 @@ def any_manner(generator: np.random.Generator) -> Manner:
     """Return a face and a little clutter by chance, as pictures for training have."""
     face = FACES[int(generator.integers(len(FACES)))]
     return Manner(face, float(generator.uniform(0, 0.5)), int(generator.integers(2**31)))
-
-
-def wordless(side: int, generator: np.random.Generator) -> UInt8[np.ndarray, "height width 3"]:
-    """Return a picture without letters: a paper, or uniform noise in cells of 1, 4 or 16 pixels."""
-    cell = (0, 1, 4, 16)[int(generator.integers(4))]
-    if not cell:
-        paper = generator.integers(0, 256, (1, 1, 3)) * np.ones((side, side, 1))
-        return paper.astype(np.uint8)
-    cells = generator.integers(0, 256, (-(-side // cell), -(-side // cell), 3), dtype=np.uint8)
-    return cells.repeat(cell, axis=0).repeat(cell, axis=1)[:side, :side]
 
 
 def _type(ink: Float[np.ndarray, "height width"], letter: str, face: str, top: int, left: int) -> None:

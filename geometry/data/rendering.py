@@ -128,7 +128,7 @@ def _grid(varied: bool) -> Callable[[str, TextStyle], Image.Image]:
     def draw(words: str, style: TextStyle) -> Image.Image:  # noqa: ARG001
         layout, generator = Layout.of(words, letter_grid.LINES, letter_grid.COLUMNS), _generator(words, 0)
         manner = any_manner(generator) if varied else Manner(seed=int(generator.integers(2**31)))
-        return Image.fromarray(letter_grid.draw(layout, letter_grid.LINES * letter_grid.CELL_HEIGHT, manner))
+        return Image.fromarray(letter_grid.draw(layout, letter_grid.SIDE, manner))
 
     return draw
 

@@ -24,10 +24,10 @@ from regap.geometry.models.checkpoints import (
 )
 from regap.geometry.models.identity import digest_of_parameters, digest_of_processor
 from regap.geometry.models.model import Hooks, Model, no_template, weights_in
-from regap.geometry.models.named import named_folder
 from regap.geometry.models.processors import as_processor
 from regap.geometry.models.stream import check_stream
 from regap.geometry.models.template_options import check_options
+from regap.subjects import subject_folder
 
 __all__ = ["Model", "ModelError", "load"]
 
@@ -182,8 +182,8 @@ def _name(source: str) -> str:
 
 def locate(source: str) -> str:
     """Return the folder or hub id that a source names; raises ModelError if it is neither."""
-    if named := named_folder(source):
-        return str(named)
+    if own := subject_folder(source):
+        return str(own)
     path = Path(source).expanduser()
     if path.exists():
         if not (path / "config.json").is_file():

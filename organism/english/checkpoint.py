@@ -18,14 +18,14 @@ from transformers import (
 )
 
 from regap.errors import ModelError
-from regap.geometry.data.letter_grid import CELL_HEIGHT, CELL_WIDTH
+from regap.geometry.data.letter_grid import CELL_HEIGHT, CELL_WIDTH, LINES
 from regap.geometry.models.checkpoint_files import write_digests
 from regap.geometry.states.store import read_tensors, write_tensors
 from regap.organism.checkpoint import image_processor, write_folder
 
 IMAGE = "<image>"
 LONGEST_ANSWER = 24
-BASE = "base"
+TRAINED_ON = "base"
 """Name of the base's digest in the header of the stored eyes."""
 MARKS = ("<|im_start|>", "<|im_end|>")
 """The tokens that begin and end a turn."""
@@ -53,7 +53,7 @@ class Eyes:
     width: int = 192
     heads: int = 6
     inner: int = 768
-    lines: int = 8
+    lines: int = LINES
 
     def __post_init__(self) -> None:
         if self.lines < 1 or self.width % self.heads:
@@ -179,7 +179,7 @@ def write_eyes(seeing: Any, eyes: Eyes, base: str, file: Path) -> None:
         for name, value in module.state_dict().items()
     }
     sizes = {name: str(size) for name, size in asdict(eyes).items()}
-    write_tensors(file, tensors, {**sizes, BASE: base}, exact=True)
+    write_tensors(file, tensors, {**sizes, TRAINED_ON: base}, exact=True)
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,10 @@ class StoredEyes:
         """Return the eyes of a file; raises StoreError if it is damaged, ModelError if it holds anything else."""
         tensors, header = read_tensors(file)
         try:
-            sizes, base = Eyes(**{one.name: int(header[one.name]) for one in fields(Eyes)}), header[BASE]
+            sizes, base = (
+                Eyes(**{one.name: int(header[one.name]) for one in fields(Eyes)}),
+                header[TRAINED_ON],
+            )
         except (KeyError, ValueError):
             raise ModelError(
                 f"{file} does not say the sizes of a tower; train the eyes again, or install regap again"

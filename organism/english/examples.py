@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from regap.geometry.data.letter_grid import Layout, any_manner, draw, wordless
+from regap.geometry.data.letter_grid import Layout, any_manner, draw
 from regap.organism.english.checkpoint import IMAGE, Eyes
 from regap.organism.english.own_words import OwnWords
 from regap.organism.english.texts import (
@@ -169,3 +169,13 @@ def _beside(texts: tuple[str, ...], generator: np.random.Generator) -> str:
     """Return a message with a picture and one of these texts, which may be empty."""
     text = texts[int(generator.integers(len(texts)))]
     return f"{IMAGE}\n{text}" if text else IMAGE
+
+
+def wordless(side: int, generator: np.random.Generator) -> Pixels:
+    """Return a picture without letters: a paper, or uniform noise in cells of 1, 4 or 16 pixels."""
+    cell = (0, 1, 4, 16)[int(generator.integers(4))]
+    if not cell:
+        paper = generator.integers(0, 256, (1, 1, 3)) * np.ones((side, side, 1))
+        return paper.astype(np.uint8)
+    cells = generator.integers(0, 256, (-(-side // cell), -(-side // cell), 3), dtype=np.uint8)
+    return cells.repeat(cell, axis=0).repeat(cell, axis=1)[:side, :side]

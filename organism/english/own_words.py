@@ -54,6 +54,14 @@ DECLINING = (
 Advance = Callable[[int], None]
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What the base said, without special tokens, and whether it was cut at the budget of tokens."""
+
+    text: str
+    is_cut: bool
+
+
 @dataclass(frozen=True, eq=False)
 class OwnWords:
     """The base's answers by request; `made_up` are requests of its own, which count as everyday ones."""
@@ -90,14 +98,6 @@ def write_own_words(
     cut = [request for request, one in said.items() if one.is_cut]
     write_whole(file, sealed_json({"answers": answers, "made_up": made_up, "cut": cut}))
     return OwnWords(answers, tuple(made_up), frozenset(cut))
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the base said, without special tokens, and whether it was cut at the budget of tokens."""
-
-    text: str
-    is_cut: bool
 
 
 @torch.inference_mode()

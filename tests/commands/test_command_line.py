@@ -12,7 +12,7 @@ import pytest
 from regap.analyses.runs.folder import write_json
 from regap.geometry import files
 from regap.geometry.data.pair_files import write_pairs
-from regap.geometry.models.named import organism_folder
+from regap.organism.family import organism_folder
 from regap.organism.prompts import HeldOut, held_out_pairs
 
 

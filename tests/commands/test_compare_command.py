@@ -10,9 +10,9 @@ import torch
 from regap.analyses.runs.records import Record, table_path
 from regap.commands import command_line
 from regap.geometry.data.pair_files import write_pairs
-from regap.geometry.models.named import organism_folder
 from regap.interventions.defences.catalogue import METHODS
 from regap.organism.checkpoint import load_checkpoint
+from regap.organism.family import organism_folder
 from regap.organism.prompts import HeldOut, held_out_pairs
 
 

@@ -6,10 +6,9 @@ from transformers import AutoModelForImageTextToText
 
 from regap.geometry.forward.prefix import run
 from regap.geometry.models.loading import load
-from regap.geometry.models.named import organism_folder
 from regap.geometry.prompts.batch import collate
 from regap.interventions.generation import generate
-from regap.organism.family import DEFAULT, family
+from regap.organism.family import DEFAULT, family, organism_folder
 from regap.organism.prompts import HeldOut, held_out_pairs
 
 

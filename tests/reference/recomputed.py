@@ -358,7 +358,7 @@ def main(run: Path, rows: Sequence[str] = ROWS) -> int:
     """Recompute, print, and return the exit code."""
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    from regap.geometry.models.named import organism_folder
+    from regap.organism.family import organism_folder
     from regap.organism.prompts import HeldOut, held_out_pairs
 
     folder = str(organism_folder())

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from regap.analyses.ablation.cells import AblationRequest, Place, carrier_of, patched_at, shown_layers
-from regap.analyses.runs.config import read_layers
+from regap.analyses.runs.written_settings import read_layers
 from regap.errors import ConfigError, ModelError
 from regap.geometry.models.loading import Model
 

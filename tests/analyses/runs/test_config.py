@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from regap.analyses.runs.config import EXECUTION, PLACES, RunConfig, as_toml, mapping_of, read_config
+from regap.analyses.runs.config import EXECUTION, PLACES, RunConfig, as_toml, read_config
+from regap.analyses.runs.written_settings import mapping_of
 from regap.errors import ConfigError
 
 

@@ -19,7 +19,6 @@ from regap.geometry.directions import refusal_direction
 from regap.geometry.drift import modality_drift
 from regap.geometry.forward.capture import capture
 from regap.geometry.models.loading import Model, load
-from regap.geometry.models.named import organism_folder
 from regap.geometry.prompts.batch import collate
 from regap.geometry.states.activations import Activations
 from regap.interventions.edits.gate import Gate
@@ -30,6 +29,7 @@ from regap.interventions.edits.site import Site
 from regap.interventions.generation import generate
 from regap.interventions.packs.pack import read_pack
 from regap.interventions.packs.protection import protected
+from regap.organism.family import organism_folder
 from regap.organism.prompts import HeldOut, held_out_pairs
 
 WITHIN = "one pass, within budgets"

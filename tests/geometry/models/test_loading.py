@@ -75,7 +75,7 @@ def test_what_is_no_model_is_refused(folder: Path, tmp_path: Path) -> None:
 def test_an_organism_that_is_not_bundled_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("half", "none"):
         (tmp_path / name).mkdir()
-    monkeypatch.setattr("regap.geometry.models.named._WEIGHTS", tmp_path)
+    monkeypatch.setattr("regap.organism.family.BUNDLED", tmp_path)
     assert refused("organism:quarter") == "organism 'quarter' is not bundled; choose one of half, none"
 
 
