@@ -1,4 +1,4 @@
-"""Every `regap` command in a page, and each of its flags, exists."""
+"""Every `regap` command in a page, a notebook, a message or a docstring, and each of its flags, exists."""
 
 import re
 from collections.abc import Iterator
@@ -41,8 +41,10 @@ def wrong_in(command: str) -> list[str]:
     return [flag for flag in FLAG.findall(" ".join(words)) if flag not in known]
 
 
-def test_every_command_in_a_page_exists_with_its_flags(root: Path, project_files: list[Path]) -> None:
-    pages = [path for path in project_files if path.suffix == ".md"]
+def test_every_command_that_is_told_exists_with_its_flags(root: Path, project_files: list[Path]) -> None:
+    pages = [
+        path for path in project_files if path.suffix in (".md", ".ipynb", ".py") and path.parts[0] != "tests"
+    ]
     seen, wrong = 0, []
     for page in pages:
         for command in told((root / page).read_text("utf-8")):

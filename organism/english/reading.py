@@ -50,8 +50,7 @@ class TokenReader(nn.Module):
     def forward(self, batch: "Pictures") -> Float[Tensor, ""]:
         """Return the loss of letters and of tokens, and a squared error of embeddings.
 
-        Where no token ends, the embedding of a space is wanted: the base reads words with spaces between them almost as
-        well as words, but with zeros, whose direction is noise to its normalisation, much worse.
+        Where no token ends, the embedding of a space is wanted. Whether zeros would do as well is not known.
         """
         features = self.features(batch.pixels)
         said = self.projector(features)
